@@ -1,0 +1,129 @@
+//! OpenSSH certificates: what one has to be, and what it permits (PROTOCOL.certkeys).
+//!
+//! ssh-key parses them and checks the authority's signature and the dates, nothing else; russh passes them on. The rest is here.
+
+use std::net::IpAddr;
+
+use ssh_key::certificate::{CertType, Certificate};
+use ssh_key::public::KeyData;
+use ssh_key::{Algorithm, HashAlg};
+
+use super::checker::{Context, Denial};
+use super::key;
+use super::line::quote;
+use super::options::{Enforced, OptionKind};
+use super::pattern::{Verdict, match_source_address};
+
+/// What a valid certificate permits; nothing by default, as its extensions say what.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    pub(super) command: Option<String>,
+    pub(super) port_forwarding: bool,
+    pub(super) agent_forwarding: bool,
+    pub(super) x11_forwarding: bool,
+    pub(super) pty: bool,
+    pub(super) user_rc: bool,
+    pub(super) no_touch_required: bool,
+    pub(super) verify_required: bool,
+}
+
+/// Checks everything of a certificate but its principals.
+///
+/// The caller has found the signing key among the authorities; that the signature is that key's is checked here.
+pub(super) fn check(certificate: &Certificate, enforced: Enforced, context: &Context<'_>) -> Result<Limits, Denial> {
+    if certificate.cert_type() != CertType::User {
+        return Err(Denial::NotUserCertificate);
+    }
+    key::check(certificate.public_key()).map_err(Denial::KeyNotAccepted)?;
+    check_signature(certificate, context.now)?;
+    let mut limits = Limits::default();
+    let mut carried = Enforced::NONE;
+    for (name, value) in certificate.critical_options().iter() {
+        carried = carried.with(take_critical(&mut limits, name, value, context.peer)?);
+    }
+    for (name, value) in certificate.extensions().iter() {
+        take_extension(&mut limits, name, value)?;
+    }
+    let refused = [
+        (limits.port_forwarding, OptionKind::PortForwarding),
+        (limits.agent_forwarding, OptionKind::AgentForwarding),
+        (limits.x11_forwarding, OptionKind::X11Forwarding),
+        (limits.pty, OptionKind::Pty),
+        (limits.user_rc, OptionKind::UserRc),
+    ];
+    let carried = refused.into_iter().filter(|(permitted, _)| !permitted).fold(carried, |set, (_, kind)| set.with(kind));
+    enforced.lacks(carried).map_or(Ok(limits), |kind| Err(Denial::NotEnforced(kind)))
+}
+
+/// The names in a certificate against those that the line wants or, where it names none, the account.
+pub(super) fn check_principals(certificate: &Certificate, wanted: Option<&str>, account: Option<&str>) -> Result<(), Denial> {
+    let principals = certificate.valid_principals();
+    if principals.is_empty() {
+        return Err(Denial::NoPrincipals);
+    }
+    let found = match wanted {
+        // An empty name ends sshd's list.
+        Some(list) => list.split(',').take_while(|name| !name.is_empty()).any(|name| principals.iter().any(|own| own == name)),
+        None => account.is_some_and(|account| principals.iter().any(|own| own == account)),
+    };
+    if found { Ok(()) } else { Err(Denial::WrongPrincipals) }
+}
+
+fn check_signature(certificate: &Certificate, now: u64) -> Result<(), Denial> {
+    let authority = certificate.signature_key();
+    let algorithm = certificate.signature().algorithm();
+    let fits = match authority {
+        KeyData::Rsa(_) => matches!(algorithm, Algorithm::Rsa { hash: Some(HashAlg::Sha256 | HashAlg::Sha512) }),
+        other => algorithm == other.algorithm(),
+    };
+    if !fits {
+        return Err(Denial::SignatureAlgorithm(quote(algorithm.as_str().as_bytes())));
+    }
+    if now < certificate.valid_after() {
+        return Err(Denial::CertificateNotYetValid);
+    }
+    if now >= certificate.valid_before() {
+        return Err(Denial::CertificateExpired);
+    }
+    certificate.validate_at(now, [&authority.fingerprint(HashAlg::Sha256)]).map_err(|_| Denial::CertificateSignature)
+}
+
+fn take_critical(limits: &mut Limits, name: &str, value: &str, peer: Option<IpAddr>) -> Result<OptionKind, Denial> {
+    let corrupt = || Denial::CertificateCorrupt(quote(name.as_bytes()));
+    match name {
+        "force-command" if value.is_empty() => Err(corrupt()),
+        "force-command" => {
+            limits.command = Some(value.to_owned());
+            Ok(OptionKind::Command)
+        }
+        "source-address" => {
+            let peer = peer.ok_or(Denial::SourceUnproven)?;
+            match match_source_address(value, peer) {
+                Verdict::Matches => Ok(OptionKind::From),
+                Verdict::Differs => Err(Denial::WrongSource),
+                Verdict::Invalid => Err(corrupt()),
+            }
+        }
+        "verify-required" if value.is_empty() => {
+            limits.verify_required = true;
+            Ok(OptionKind::VerifyRequired)
+        }
+        "verify-required" => Err(corrupt()),
+        _ => Err(Denial::CriticalOption(quote(name.as_bytes()))),
+    }
+}
+
+fn take_extension(limits: &mut Limits, name: &str, value: &str) -> Result<(), Denial> {
+    let flag = match name {
+        "permit-port-forwarding" => &mut limits.port_forwarding,
+        "permit-agent-forwarding" => &mut limits.agent_forwarding,
+        "permit-X11-forwarding" => &mut limits.x11_forwarding,
+        "permit-pty" => &mut limits.pty,
+        "permit-user-rc" => &mut limits.user_rc,
+        "no-touch-required" => &mut limits.no_touch_required,
+        // PROTOCOL.certkeys: an extension that isn't known is not a reason to refuse.
+        _ => return Ok(()),
+    };
+    *flag = value.is_empty();
+    if *flag { Ok(()) } else { Err(Denial::CertificateCorrupt(quote(name.as_bytes()))) }
+}

@@ -1,0 +1,140 @@
+//! The key of a line: a type, a blob in base64, and whether it is one that can be trusted with a login.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ssh_key::public::{EcdsaPublicKey, KeyData, RsaPublicKey};
+
+use super::line::{quote, skip_space};
+
+/// The least modulus of an RSA key, in bits: sshd's `RequiredRSASize` as it comes.
+pub const RSA_BITS_MIN: usize = 1024;
+
+/// The largest modulus of an RSA key, in bits: the largest whose signatures the RSA library checks.
+pub const RSA_BITS_MAX: usize = 8192;
+
+/// The types that sshd takes at the start of a line, and the type of the blob that has to follow.
+const TYPES: [(&str, &str); 10] = [
+    ("ssh-ed25519", "ssh-ed25519"),
+    ("ssh-rsa", "ssh-rsa"),
+    ("rsa-sha2-256", "ssh-rsa"),
+    ("rsa-sha2-512", "ssh-rsa"),
+    ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"),
+    ("ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384"),
+    ("ecdsa-sha2-nistp521", "ecdsa-sha2-nistp521"),
+    ("sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519@openssh.com"),
+    ("sk-ecdsa-sha2-nistp256@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"),
+    ("webauthn-sk-ecdsa-sha2-nistp256@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"),
+];
+
+const DSA: &str = "ssh-dss";
+const CERTIFICATE_SUFFIX: &str = "-cert-v01@openssh.com";
+
+/// Whether a user's signature of this algorithm (RFC 4253, RFC 8332, PROTOCOL.u2f names) is good enough for a login: no SHA-1, no DSA.
+///
+/// `ssh-rsa` names both a key type and a signature with SHA-1: asked about a signature, the answer is no.
+pub fn signature_algorithm_allowed(name: &str) -> bool {
+    let name = name.strip_suffix(CERTIFICATE_SUFFIX).unwrap_or(name);
+    matches!(
+        name,
+        "ssh-ed25519"
+            | "rsa-sha2-256"
+            | "rsa-sha2-512"
+            | "ecdsa-sha2-nistp256"
+            | "ecdsa-sha2-nistp384"
+            | "ecdsa-sha2-nistp521"
+            | "sk-ssh-ed25519@openssh.com"
+            | "sk-ecdsa-sha2-nistp256@openssh.com"
+            // As certificates these two lose their domain: `sk-ssh-ed25519-cert-v01@openssh.com`.
+            | "sk-ssh-ed25519"
+            | "sk-ecdsa-sha2-nistp256"
+    )
+}
+
+/// Whether the text begins with the name of a key type, so that no options stand there.
+pub(super) fn starts_with_type(text: &[u8]) -> bool {
+    let word = first_word(text).0;
+    let known = TYPES.iter().any(|(name, _)| name.as_bytes() == word);
+    known || word == DSA.as_bytes() || word.ends_with(CERTIFICATE_SUFFIX.as_bytes())
+}
+
+/// Reads `TYPE BLOB [COMMENT]`; gives the key and the comment.
+pub(super) fn read(text: &[u8]) -> Result<(KeyData, &[u8]), String> {
+    let (word, rest) = first_word(text);
+    if word.is_empty() {
+        return Err("no key follows the options".into());
+    }
+    if word == DSA.as_bytes() {
+        return Err("DSA keys are not accepted: make a new one with ssh-keygen -t ed25519".into());
+    }
+    if word.ends_with(CERTIFICATE_SUFFIX.as_bytes()) {
+        return Err("a certificate never matches here: name its authority's key, with cert-authority before it".into());
+    }
+    let Some((_, blob_type)) = TYPES.iter().find(|(name, _)| name.as_bytes() == word) else {
+        return Err(format!("{} is no key type", quote(word)));
+    };
+    let (blob, comment) = first_word(skip_space(rest));
+    if blob.is_empty() {
+        return Err("the key itself is missing".into());
+    }
+    let key = decode(blob)?;
+    if key.is_certificate() || key.algorithm().as_str() != *blob_type {
+        return Err("the key is of another type than the line says".into());
+    }
+    check(&key)?;
+    Ok((key, skip_space(comment)))
+}
+
+fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or_default()
+}
+
+fn decode(blob: &[u8]) -> Result<KeyData, String> {
+    // As the C library's decoder does, which is how a line that ends in CR LF without a comment works.
+    let compact: Vec<u8> = blob.iter().copied().filter(|byte| !matches!(byte, b'\r' | 0x0b | 0x0c)).collect();
+    let bytes = STANDARD.decode(compact).map_err(|_| "the key is not valid base64".to_owned())?;
+    let key = ssh_key::PublicKey::from_bytes(&bytes).map_err(|_| "the key is damaged".to_owned())?;
+    Ok(key.key_data().clone())
+}
+
+/// Whether sshd, and the libraries that check signatures here, would take the key.
+pub(super) fn check(key: &KeyData) -> Result<(), String> {
+    match key {
+        KeyData::Ed25519(_) | KeyData::SkEd25519(_) => Ok(()),
+        KeyData::Rsa(key) => check_rsa(key),
+        KeyData::Ecdsa(EcdsaPublicKey::NistP256(point)) => check_point(point.as_bytes()),
+        KeyData::Ecdsa(EcdsaPublicKey::NistP384(point)) => check_point(point.as_bytes()),
+        KeyData::Ecdsa(EcdsaPublicKey::NistP521(point)) => check_point(point.as_bytes()),
+        KeyData::SkEcdsaSha2NistP256(key) => check_point(key.ec_point().as_bytes()),
+        KeyData::Dsa(_) => Err("DSA keys are not accepted".into()),
+        _ => Err("keys of that type are not accepted".into()),
+    }
+}
+
+/// SEC 1 §2.3.3: only uncompressed points, as sshd has it.
+fn check_point(point: &[u8]) -> Result<(), String> {
+    if point.first() == Some(&4) { Ok(()) } else { Err("the key's point is not in the uncompressed form".into()) }
+}
+
+fn check_rsa(key: &RsaPublicKey) -> Result<(), String> {
+    let bits = rsa_bits(key);
+    if bits < RSA_BITS_MIN {
+        return Err(format!("an RSA key of {bits} bits: at least {RSA_BITS_MIN} are needed"));
+    }
+    if bits > RSA_BITS_MAX {
+        return Err(format!("an RSA key of {bits} bits: at most {RSA_BITS_MAX} can be checked"));
+    }
+    Ok(())
+}
+
+/// The modulus's length in bits; ssh-key's own count is in whole bytes.
+fn rsa_bits(key: &RsaPublicKey) -> usize {
+    let bytes = key.n().as_positive_bytes().unwrap_or_default();
+    let unused = bytes.first().map_or(0, |first| usize::try_from(first.leading_zeros()).unwrap_or(0));
+    bytes.len().saturating_mul(8).saturating_sub(unused)
+}
+
+/// Whether the key lives in a security key, whose signatures say whether somebody touched it.
+pub(super) fn is_security_key(key: &KeyData) -> bool {
+    key.is_sk_ed25519() || key.is_sk_ecdsa_p256()
+}

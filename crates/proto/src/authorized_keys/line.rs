@@ -1,0 +1,181 @@
+//! One line: options, key, comment.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ssh_key::public::KeyData;
+use ssh_key::{Fingerprint, HashAlg};
+
+use super::key;
+use super::options::Options;
+use crate::error::KeyDefect;
+
+/// The longest line taken, in bytes. sshd knows no limit; a comment of 70 kB and a chain of options have to fit, a stream of garbage not.
+pub const LINE_MAX: usize = 256 * 1024;
+
+/// The longest comment kept, in bytes: comments go into records and audit lines, which have a limit of their own.
+pub const COMMENT_MAX: usize = 256;
+
+/// How much of a stranger's word an error repeats, in characters.
+const QUOTED_MAX: usize = 40;
+
+/// A line that can't be accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct LineError {
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// What is wrong with it, fit for a terminal.
+    pub reason: String,
+}
+
+impl From<LineError> for KeyDefect {
+    fn from(error: LineError) -> Self {
+        Self::Unparseable { line: error.line, reason: error.reason }
+    }
+}
+
+/// One accepted line: a public key (or a certificate authority's) and what it permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    line: usize,
+    options: Options,
+    key: KeyData,
+    comment: String,
+}
+
+impl Entry {
+    /// Number of the line in its source, from 1.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// What stands before the key.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The public key; never DSA, never a certificate, never of a type that can't be checked.
+    pub fn key(&self) -> &KeyData {
+        &self.key
+    }
+
+    /// What stands after the key: bytes that aren't UTF-8 and control characters replaced by U+FFFD, cut to [`COMMENT_MAX`] bytes.
+    pub fn comment(&self) -> &str {
+        &self.comment
+    }
+
+    /// The key's SHA-256 fingerprint, as `ssh-keygen -l` prints it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.key.fingerprint(HashAlg::Sha256)
+    }
+}
+
+/// The line as it could stand in a file: [`parse`] gives the same entry again.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.options.to_string();
+        if !options.is_empty() {
+            write!(f, "{options} ")?;
+        }
+        let blob = ssh_key::PublicKey::from(self.key.clone()).to_bytes().map_err(|_| fmt::Error)?;
+        write!(f, "{} {}", self.key.algorithm(), STANDARD.encode(blob))?;
+        if !self.comment.is_empty() {
+            write!(f, " {}", self.comment)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a whole file: an entry or an error for each line that is neither blank nor a comment.
+///
+/// Whoever starts something refuses the file at the first error; whoever reloads skips that line and says so. Takes any bytes.
+pub fn parse(bytes: &[u8]) -> Vec<Result<Entry, LineError>> {
+    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+    lines.filter_map(|(index, line)| parse_line(index.saturating_add(1), line).transpose()).collect()
+}
+
+fn parse_line(number: usize, line: &[u8]) -> Result<Option<Entry>, LineError> {
+    let fail = |reason: String| LineError { line: number, reason };
+    if line.len() > LINE_MAX {
+        return Err(fail(format!("longer than {LINE_MAX} bytes")));
+    }
+    // sshd reads lines as C strings: what follows a NUL does not exist.
+    let text = skip_space(line.split(|byte| *byte == 0).next().unwrap_or_default());
+    if matches!(text, [] | [b'#', ..] | [b'\r']) {
+        return Ok(None);
+    }
+    check_kind_of_file(text).map_err(fail)?;
+    let (options, rest) = if key::starts_with_type(text) {
+        (Options::default(), text)
+    } else {
+        let (options, rest) = split_options(text).map_err(fail)?;
+        (Options::parse(options).map_err(fail)?, skip_space(rest))
+    };
+    let (key, comment) = key::read(rest).map_err(fail)?;
+    Ok(Some(Entry { line: number, options, key, comment: displayable(comment) }))
+}
+
+/// Names the mistakes that people make with whole files.
+fn check_kind_of_file(text: &[u8]) -> Result<(), String> {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        return Err("begins with a byte order mark: save it as UTF-8 without one".into());
+    }
+    if text.starts_with(b"-----BEGIN") {
+        return Err("begins with -----BEGIN: is that a private key? The public one is in the .pub file".into());
+    }
+    if text.starts_with(b"PuTTY-User-Key-File") || text.starts_with(b"---- BEGIN SSH2") {
+        return Err("is not in OpenSSH's format: convert it with ssh-keygen -i, or copy the line that PuTTYgen shows".into());
+    }
+    Ok(())
+}
+
+/// Parts the options from the rest at the first space or tab outside of quotes; `\"` never ends a quote.
+fn split_options(text: &[u8]) -> Result<(&[u8], &[u8]), String> {
+    let mut quoted = false;
+    let mut escaped = false;
+    for (at, byte) in text.iter().enumerate() {
+        let was_escaped = std::mem::replace(&mut escaped, false);
+        match byte {
+            b'\\' if !was_escaped => escaped = text.get(at.saturating_add(1)) == Some(&b'"'),
+            b'"' if !was_escaped => quoted = !quoted,
+            b' ' | b'\t' if !quoted => return Ok(text.split_at(at)),
+            _ => {}
+        }
+    }
+    if quoted { Err("a quote is not closed".into()) } else { Ok((text, &[])) }
+}
+
+pub(super) fn skip_space(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(text.len());
+    text.get(start..).unwrap_or_default()
+}
+
+/// What a person or a log may see of bytes that somebody else wrote: no control characters, at most [`COMMENT_MAX`] bytes.
+pub(super) fn displayable(bytes: &[u8]) -> String {
+    let bytes = bytes.trim_ascii();
+    let clean = printable(&String::from_utf8_lossy(bytes.get(..COMMENT_MAX.saturating_mul(4)).unwrap_or(bytes)));
+    let mut end = COMMENT_MAX.min(clean.len());
+    while !clean.is_char_boundary(end) {
+        end = end.saturating_sub(1);
+    }
+    clean.get(..end).unwrap_or_default().trim_ascii_end().to_owned()
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_format(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Characters that change how others are shown: bidirectional marks and overrides, line and paragraph separators.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A word from the file for an error message: short, printable.
+pub(super) fn quote(bytes: &[u8]) -> String {
+    let text = printable(&String::from_utf8_lossy(bytes.get(..QUOTED_MAX.saturating_mul(4)).unwrap_or(bytes)));
+    let short: String = text.chars().take(QUOTED_MAX).collect();
+    let more = if short.len() < text.len() || bytes.len() > QUOTED_MAX.saturating_mul(4) { "…" } else { "" };
+    format!("`{short}{more}`")
+}

@@ -1,0 +1,46 @@
+//! The OpenSSH `authorized_keys` format, and the one place that decides who may come in and what they may do.
+//!
+//! Bytes become [`Entry`]s by [`parse`]; entries become a [`KeyRing`]; a key ring and what a visitor offers become a [`Grant`], or a
+//! [`Denial`] that says why. A `Grant` can't be made in any other way: authorisation is a value that only the checker makes.
+//!
+//! Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT", and what OpenSSH's sshd does where the page is silent; `tests/authorized_keys_oracle.rs`
+//! compares the two by logins. Nothing here reads a clock, a file or the network, so there are differences on purpose, all of them to the
+//! narrower side:
+//!
+//! - `from=` matches addresses only. Names never match, and neither does sshd's default (`UseDNS no`): no reverse lookups here.
+//! - `from=` where the peer's address is only somebody's claim ([`Context::peer`] is `None`) denies.
+//! - `expiry-time=` without `Z` is UTC; sshd takes the machine's time zone, which a pure function has not. Dates that don't exist
+//!   (`20270231`) reject the line; sshd counts them on into March.
+//! - An address with something wrong in it anywhere in `from=` denies everybody; sshd lets some of those pass as a pattern.
+//! - `permitopen=` and `permitlisten=` take port numbers or `*`, not names from `/etc/services`.
+//! - Options have to be UTF-8; comments may hold anything.
+//! - RSA keys over 8192 bits are refused, since their signatures can't be checked here. As with sshd, 1024 bits is the least.
+//! - A certificate that names no principal is refused (sshd did so from 10.3 on).
+//! - `environment=` is honoured (sshd: only with `PermitUserEnvironment`): whoever wrote the key file said so, and a variable's name is
+//!   the only thing that is checked, as there. What is honoured is for the caller to say: see [`Enforced`].
+//!
+//! What the SSH layer has to check beside [`KeyRing::authorize`]: the signature itself, that its algorithm is one that
+//! [`signature_algorithm_allowed`] names (no SHA-1), and for security keys [`Grant::check_presence`].
+
+mod certificate;
+mod checker;
+mod grant;
+mod key;
+mod line;
+mod options;
+mod pattern;
+mod permit;
+mod ring;
+mod time;
+
+pub use checker::{Context, Denial, Offer};
+pub use grant::{CertificateFacts, Grant};
+pub use key::{RSA_BITS_MAX, RSA_BITS_MIN, signature_algorithm_allowed};
+pub use line::{COMMENT_MAX, Entry, LINE_MAX, LineError, parse};
+pub use options::{ENVIRONMENT_MAX, Enforced, OptionKind, Options, PERMIT_MAX, Tunnel};
+pub use pattern::{HOST_MAX, matches_pattern};
+pub use permit::PermitRule;
+pub use ring::{KeyRing, KeyRingBuilder};
+
+#[cfg(test)]
+mod tests;

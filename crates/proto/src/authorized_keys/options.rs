@@ -1,0 +1,466 @@
+//! What stands before the key: sshd(8)'s options, typed.
+
+use std::fmt;
+
+use super::line::quote;
+use super::permit::PermitRule;
+use super::time::{format_expiry, parse_expiry};
+
+/// The most `environment=` options of one line (sshd's `SSH_AUTHOPT_ENV_MAX`).
+pub const ENVIRONMENT_MAX: usize = 1024;
+
+/// The most `permitopen=`, and the most `permitlisten=`, options of one line (sshd's `SSH_AUTHOPT_PERMIT_MAX`).
+pub const PERMIT_MAX: usize = 4096;
+
+/// The kinds of options. `no-pty` and `pty` are one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum OptionKind {
+    /// `restrict`
+    Restrict,
+    /// `cert-authority`
+    CertAuthority,
+    /// `[no-]port-forwarding`
+    PortForwarding,
+    /// `[no-]agent-forwarding`
+    AgentForwarding,
+    /// `[no-]X11-forwarding`
+    X11Forwarding,
+    /// `[no-]pty`
+    Pty,
+    /// `[no-]user-rc`
+    UserRc,
+    /// `[no-]touch-required`; every security key without `no-touch-required` carries this kind, as touch is the default.
+    TouchRequired,
+    /// `[no-]verify-required`
+    VerifyRequired,
+    /// `command=`, and a certificate's `force-command`
+    Command,
+    /// `principals=`
+    Principals,
+    /// `from=`, and a certificate's `source-address`
+    From,
+    /// `expiry-time=`
+    ExpiryTime,
+    /// `environment=`
+    Environment,
+    /// `permitopen=`
+    PermitOpen,
+    /// `permitlisten=`
+    PermitListen,
+    /// `tunnel=`
+    Tunnel,
+}
+
+impl OptionKind {
+    /// Every kind there is.
+    pub const ALL: [Self; 17] = [
+        Self::Restrict,
+        Self::CertAuthority,
+        Self::PortForwarding,
+        Self::AgentForwarding,
+        Self::X11Forwarding,
+        Self::Pty,
+        Self::UserRc,
+        Self::TouchRequired,
+        Self::VerifyRequired,
+        Self::Command,
+        Self::Principals,
+        Self::From,
+        Self::ExpiryTime,
+        Self::Environment,
+        Self::PermitOpen,
+        Self::PermitListen,
+        Self::Tunnel,
+    ];
+
+    /// The name as sshd(8) writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Restrict => "restrict",
+            Self::CertAuthority => "cert-authority",
+            Self::PortForwarding => "port-forwarding",
+            Self::AgentForwarding => "agent-forwarding",
+            Self::X11Forwarding => "X11-forwarding",
+            Self::Pty => "pty",
+            Self::UserRc => "user-rc",
+            Self::TouchRequired => "touch-required",
+            Self::VerifyRequired => "verify-required",
+            Self::Command => "command",
+            Self::Principals => "principals",
+            Self::From => "from",
+            Self::ExpiryTime => "expiry-time",
+            Self::Environment => "environment",
+            Self::PermitOpen => "permitopen",
+            Self::PermitListen => "permitlisten",
+            Self::Tunnel => "tunnel",
+        }
+    }
+
+    /// Whether it takes `="VALUE"`; if not, it is a flag.
+    fn takes_value(self) -> bool {
+        self >= Self::Command
+    }
+
+    fn negatable(self) -> bool {
+        (Self::PortForwarding..=Self::VerifyRequired).contains(&self)
+    }
+
+    fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    fn bit(self) -> u32 {
+        1 << (self as u8)
+    }
+}
+
+impl fmt::Display for OptionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of option kinds: those that the caller makes sure of, once [`super::KeyRing::authorize`] has said yes.
+///
+/// A line that carries another kind is an error, never ignored; so is a certificate that would need one.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Enforced(u32);
+
+impl Enforced {
+    /// Nothing: bare keys only.
+    pub const NONE: Self = Self(0);
+
+    /// These kinds.
+    pub fn new(kinds: &[OptionKind]) -> Self {
+        kinds.iter().fold(Self::NONE, |set, kind| set.with(*kind))
+    }
+
+    /// Every kind.
+    pub fn all() -> Self {
+        Self::new(&OptionKind::ALL)
+    }
+
+    /// This set and one kind more.
+    #[must_use]
+    pub fn with(self, kind: OptionKind) -> Self {
+        Self(self.0 | kind.bit())
+    }
+
+    /// This set less one kind.
+    #[must_use]
+    pub fn without(self, kind: OptionKind) -> Self {
+        Self(self.0 & !kind.bit())
+    }
+
+    /// Whether the kind is in the set.
+    pub fn contains(self, kind: OptionKind) -> bool {
+        self.0 & kind.bit() != 0
+    }
+
+    /// The first kind of `other` that isn't in this set.
+    pub(super) fn lacks(self, other: Self) -> Option<OptionKind> {
+        OptionKind::ALL.into_iter().find(|kind| other.contains(*kind) && !self.contains(*kind))
+    }
+}
+
+impl fmt::Debug for Enforced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(OptionKind::ALL.iter().filter(|kind| self.contains(**kind))).finish()
+    }
+}
+
+/// `tunnel=`: which tun device a layer 3 tunnel is forced onto.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    /// Any that is free.
+    Any,
+    /// The one of this number.
+    Unit(u32),
+}
+
+/// The options of one line, in effect: defaults applied, order obeyed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Which kinds stand on the line.
+    pub kinds: Enforced,
+    /// The key is a certificate authority's: it signs, and can't log in itself.
+    pub cert_authority: bool,
+    /// Port forwarding, both ways.
+    pub port_forwarding: bool,
+    /// Agent forwarding.
+    pub agent_forwarding: bool,
+    /// X11 forwarding.
+    pub x11_forwarding: bool,
+    /// A terminal.
+    pub pty: bool,
+    /// Running `~/.ssh/rc`.
+    pub user_rc: bool,
+    /// A security key has to attest that it was touched.
+    pub touch_required: bool,
+    /// A security key has to attest that it verified its user (a PIN, say).
+    pub verify_required: bool,
+    /// `command=`, quotes removed.
+    pub command: Option<String>,
+    /// `principals=`, a comma list of names.
+    pub principals: Option<String>,
+    /// `from=`, a comma list of address patterns.
+    pub from: Option<String>,
+    /// The earliest `expiry-time=`, in Unix seconds; that second itself is still good.
+    pub expiry: Option<u64>,
+    /// `environment=` pairs in the order of the line, the first of a name only.
+    pub environment: Vec<(String, String)>,
+    /// `permitopen=` rules; none means no limit of their own.
+    pub permit_open: Vec<PermitRule>,
+    /// `permitlisten=` rules; none means no limit of their own.
+    pub permit_listen: Vec<PermitRule>,
+    /// `tunnel=`, the last of them.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// What a bare key may do: everything.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            kinds: Enforced::NONE,
+            cert_authority: false,
+            port_forwarding: true,
+            agent_forwarding: true,
+            x11_forwarding: true,
+            pty: true,
+            user_rc: true,
+            touch_required: true,
+            verify_required: false,
+            command: None,
+            principals: None,
+            from: None,
+            expiry: None,
+            environment: Vec::new(),
+            permit_open: Vec::new(),
+            permit_listen: Vec::new(),
+            tunnel: None,
+        }
+    }
+}
+
+impl Options {
+    /// Reads a comma list of options, without the key.
+    ///
+    /// # Errors
+    /// The reason why sshd, or we, would not take the line.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        let mut options = Self::default();
+        let mut rest = text;
+        loop {
+            // Empty options (`,no-pty,`) are nothing to sshd either.
+            if !matches!(rest, [] | [b',', ..]) {
+                rest = options.take_option(rest)?;
+            }
+            rest = match rest {
+                [] => return Ok(options),
+                [b',', tail @ ..] => tail,
+                _ => return Err(format!("unexpected {} after an option", quote(rest))),
+            };
+        }
+    }
+
+    /// Takes one option off the front and gives what is left.
+    fn take_option<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], String> {
+        let end = text.iter().position(|byte| matches!(byte, b',' | b'=' | b'"')).unwrap_or(text.len());
+        let (name, rest) = text.split_at_checked(end).unwrap_or_default();
+        let unknown = || format!("{} is neither an option nor a key type", quote(name));
+        match (rest, OptionKind::from_name(name)) {
+            ([b'=', rest @ ..], Some(kind)) if kind.takes_value() => {
+                let (value, rest) = dequote(rest).map_err(|reason| format!("{kind}: {reason}"))?;
+                self.set_value(kind, value).map_err(|reason| format!("{kind}: {reason}"))?;
+                self.kinds = self.kinds.with(kind);
+                Ok(rest)
+            }
+            (_, Some(kind)) if kind.takes_value() => Err(format!("{kind} needs a value: {kind}=\"…\"")),
+            (_, Some(kind)) => {
+                self.set_flag(kind, true);
+                Ok(rest)
+            }
+            (_, None) => {
+                let kind = name.split_at_checked(3).filter(|(no, _)| no.eq_ignore_ascii_case(b"no-"));
+                let kind = kind.and_then(|(_, name)| OptionKind::from_name(name)).filter(|kind| kind.negatable());
+                self.set_flag(kind.ok_or_else(unknown)?, false);
+                Ok(rest)
+            }
+        }
+    }
+
+    fn set_flag(&mut self, kind: OptionKind, on: bool) {
+        self.kinds = self.kinds.with(kind);
+        match kind {
+            OptionKind::Restrict => {
+                for flag in [
+                    OptionKind::PortForwarding,
+                    OptionKind::AgentForwarding,
+                    OptionKind::X11Forwarding,
+                    OptionKind::Pty,
+                    OptionKind::UserRc,
+                ] {
+                    if let Some(flag) = self.flag(flag) {
+                        *flag = false;
+                    }
+                }
+            }
+            kind => {
+                if let Some(flag) = self.flag(kind) {
+                    *flag = on;
+                }
+            }
+        }
+    }
+
+    fn flag(&mut self, kind: OptionKind) -> Option<&mut bool> {
+        match kind {
+            OptionKind::CertAuthority => Some(&mut self.cert_authority),
+            OptionKind::PortForwarding => Some(&mut self.port_forwarding),
+            OptionKind::AgentForwarding => Some(&mut self.agent_forwarding),
+            OptionKind::X11Forwarding => Some(&mut self.x11_forwarding),
+            OptionKind::Pty => Some(&mut self.pty),
+            OptionKind::UserRc => Some(&mut self.user_rc),
+            OptionKind::TouchRequired => Some(&mut self.touch_required),
+            OptionKind::VerifyRequired => Some(&mut self.verify_required),
+            _ => None,
+        }
+    }
+
+    fn set_value(&mut self, kind: OptionKind, value: String) -> Result<(), String> {
+        match kind {
+            OptionKind::Command => set_once(&mut self.command, value),
+            OptionKind::Principals => set_once(&mut self.principals, value),
+            OptionKind::From => set_once(&mut self.from, value),
+            OptionKind::ExpiryTime => {
+                let expiry = parse_expiry(&value).ok_or("not a time: YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC")?;
+                self.expiry = Some(self.expiry.map_or(expiry, |earlier| earlier.min(expiry)));
+                Ok(())
+            }
+            OptionKind::Environment => self.add_environment(&value),
+            OptionKind::PermitOpen => push_rule(&mut self.permit_open, PermitRule::parse_open(&value)?),
+            OptionKind::PermitListen => push_rule(&mut self.permit_listen, PermitRule::parse_listen(&value)?),
+            OptionKind::Tunnel => {
+                self.tunnel = Some(parse_tunnel(&value).ok_or("not a tun device: a number or any")?);
+                Ok(())
+            }
+            _ => Err("takes no value".into()),
+        }
+    }
+
+    fn add_environment(&mut self, pair: &str) -> Result<(), String> {
+        let (name, value) = pair.split_once('=').ok_or("not NAME=value")?;
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err("a variable's name is made of letters, digits and _".into());
+        }
+        if self.environment.iter().any(|(known, _)| known == name) {
+            return Ok(());
+        }
+        if self.environment.len() >= ENVIRONMENT_MAX {
+            return Err(format!("more than {ENVIRONMENT_MAX} of them"));
+        }
+        self.environment.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    fn write_value(&self, f: &mut Joined<'_, '_>, kind: OptionKind) -> fmt::Result {
+        let once = |f: &mut Joined<'_, '_>, value: &Option<String>| value.iter().try_for_each(|value| f.value(kind, value));
+        match kind {
+            OptionKind::Command => once(f, &self.command),
+            OptionKind::Principals => once(f, &self.principals),
+            OptionKind::From => once(f, &self.from),
+            OptionKind::ExpiryTime => self.expiry.iter().try_for_each(|at| f.value(kind, &format_expiry(*at))),
+            OptionKind::Environment => self.environment.iter().try_for_each(|(name, value)| f.value(kind, &format!("{name}={value}"))),
+            OptionKind::PermitOpen => self.permit_open.iter().try_for_each(|rule| f.value(kind, &rule.to_string())),
+            OptionKind::PermitListen => self.permit_listen.iter().try_for_each(|rule| f.value(kind, &rule.to_string())),
+            OptionKind::Tunnel => self.tunnel.iter().try_for_each(|tunnel| match tunnel {
+                Tunnel::Any => f.value(kind, "any"),
+                Tunnel::Unit(unit) => f.value(kind, &unit.to_string()),
+            }),
+            kind => f.flag(kind, self.clone().flag(kind).is_none_or(|on| *on)),
+        }
+    }
+}
+
+/// In an order that gives the same options when read again: `restrict` first.
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut joined = Joined { f, first: true };
+        OptionKind::ALL.into_iter().filter(|kind| self.kinds.contains(*kind)).try_for_each(|kind| self.write_value(&mut joined, kind))
+    }
+}
+
+/// Writes options with commas between them.
+struct Joined<'a, 'b> {
+    f: &'a mut fmt::Formatter<'b>,
+    first: bool,
+}
+
+impl Joined<'_, '_> {
+    fn separate(&mut self) -> fmt::Result {
+        if std::mem::replace(&mut self.first, false) { Ok(()) } else { self.f.write_str(",") }
+    }
+
+    fn flag(&mut self, kind: OptionKind, on: bool) -> fmt::Result {
+        self.separate()?;
+        write!(self.f, "{}{kind}", if on { "" } else { "no-" })
+    }
+
+    fn value(&mut self, kind: OptionKind, value: &str) -> fmt::Result {
+        self.separate()?;
+        write!(self.f, "{kind}=\"{}\"", value.replace('"', "\\\""))
+    }
+}
+
+fn set_once(slot: &mut Option<String>, value: String) -> Result<(), String> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err("stands there twice".into()),
+    }
+}
+
+fn push_rule(rules: &mut Vec<PermitRule>, rule: PermitRule) -> Result<(), String> {
+    if rules.len() >= PERMIT_MAX {
+        return Err(format!("more than {PERMIT_MAX} of them"));
+    }
+    rules.push(rule);
+    Ok(())
+}
+
+/// `any`, or a number that sshd's `a2tun` takes.
+fn parse_tunnel(value: &str) -> Option<Tunnel> {
+    const UNIT_MAX: u32 = 0x7fff_fffd;
+    if value.eq_ignore_ascii_case("any") {
+        return Some(Tunnel::Any);
+    }
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    value.parse().ok().filter(|unit| digits && *unit <= UNIT_MAX).map(Tunnel::Unit)
+}
+
+/// Takes a quoted value off the front; the only escape is `\"`.
+fn dequote(text: &[u8]) -> Result<(String, &[u8]), String> {
+    let [b'"', text @ ..] = text else {
+        return Err("the value has to stand in quotes".into());
+    };
+    let mut value = Vec::new();
+    let mut rest = text;
+    loop {
+        match rest {
+            [] => return Err("the quote is not closed".into()),
+            [b'"', tail @ ..] => {
+                let value = String::from_utf8(value).map_err(|_| "the value is not UTF-8".to_owned())?;
+                return Ok((value, tail));
+            }
+            [b'\\', b'"', tail @ ..] => {
+                value.push(b'"');
+                rest = tail;
+            }
+            [byte, tail @ ..] => {
+                value.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+}

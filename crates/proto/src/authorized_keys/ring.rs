@@ -1,0 +1,155 @@
+//! The loaded keys of all sources.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ssh_key::public::KeyData;
+
+use super::key;
+use super::line::{Entry, LineError, parse};
+use super::options::{Enforced, OptionKind};
+use crate::error::KeyDefect;
+
+/// An entry and where it came from.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) entry: Entry,
+    pub(super) source: Arc<str>,
+}
+
+/// Keys that may let somebody in: at least one, each with options that are all enforced.
+#[derive(Clone, Debug)]
+pub struct KeyRing {
+    held: Vec<Held>,
+    /// Where each key stands in `held`: an offered key is one look-up, however long the list.
+    index: HashMap<KeyData, Vec<usize>>,
+    enforced: Enforced,
+}
+
+impl KeyRing {
+    /// Begins a key ring. `enforced`: the kinds of options that the caller makes sure of.
+    pub fn builder(enforced: Enforced) -> KeyRingBuilder {
+        KeyRingBuilder { held: Vec::new(), enforced }
+    }
+
+    /// A key ring of one source, taken whole or not at all.
+    ///
+    /// # Errors
+    /// [`KeyDefect::Unparseable`] or [`KeyDefect::Empty`].
+    pub fn read(source: &str, bytes: &[u8], enforced: Enforced) -> Result<Self, KeyDefect> {
+        let mut builder = Self::builder(enforced);
+        builder.add(source, bytes)?;
+        builder.build()
+    }
+
+    /// The kinds of options that the caller makes sure of.
+    pub fn enforced(&self) -> Enforced {
+        self.enforced
+    }
+
+    /// How many keys there are: at least one.
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Every entry with the name of its source, in the order of the sources.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.held.iter().map(|held| (&*held.source, &held.entry))
+    }
+
+    pub(super) fn lines_of(&self, key: &KeyData) -> impl Iterator<Item = &Held> {
+        self.index.get(key).into_iter().flatten().filter_map(|at| self.held.get(*at))
+    }
+}
+
+/// Gathers sources into a [`KeyRing`].
+#[derive(Clone, Debug)]
+pub struct KeyRingBuilder {
+    held: Vec<Held>,
+    enforced: Enforced,
+}
+
+impl KeyRingBuilder {
+    /// Takes a source whole, or not at all. `source` is its name as the user gave it. Gives the number of keys.
+    ///
+    /// # Errors
+    /// [`KeyDefect::Unparseable`] with the first line that can't be accepted, an option that isn't enforced included, or
+    /// [`KeyDefect::Empty`].
+    pub fn add(&mut self, source: &str, bytes: &[u8]) -> Result<usize, KeyDefect> {
+        let entries: Vec<Entry> = self.read(bytes).collect::<Result<_, _>>()?;
+        if entries.is_empty() {
+            return Err(KeyDefect::Empty);
+        }
+        let count = entries.len();
+        self.keep(source, entries);
+        Ok(count)
+    }
+
+    /// As [`Self::add`], for keys that somebody else's server says: bare keys only. An option, cert-authority included, fails the source.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_bare(&mut self, source: &str, bytes: &[u8]) -> Result<usize, KeyDefect> {
+        for entry in parse(bytes) {
+            let entry = entry?;
+            if entry.options().kinds != Enforced::NONE {
+                let reason = "has options: from there only bare keys are taken".to_owned();
+                return Err(KeyDefect::Unparseable { line: entry.line(), reason });
+            }
+        }
+        self.add(source, bytes)
+    }
+
+    /// Takes what can be accepted of a source and gives the lines that can't: for servers that reload. Say and audit each.
+    pub fn add_lenient(&mut self, source: &str, bytes: &[u8]) -> Vec<LineError> {
+        let (mut entries, mut errors) = (Vec::new(), Vec::new());
+        for line in self.read(bytes) {
+            match line {
+                Ok(entry) => entries.push(entry),
+                Err(error) => errors.push(error),
+            }
+        }
+        self.keep(source, entries);
+        errors
+    }
+
+    /// Ends the gathering.
+    ///
+    /// # Errors
+    /// [`KeyDefect::Empty`] where no source had a key.
+    pub fn build(self) -> Result<KeyRing, KeyDefect> {
+        if self.held.is_empty() {
+            return Err(KeyDefect::Empty);
+        }
+        let mut index: HashMap<KeyData, Vec<usize>> = HashMap::new();
+        for (at, held) in self.held.iter().enumerate() {
+            index.entry(held.entry.key().clone()).or_default().push(at);
+        }
+        Ok(KeyRing { held: self.held, index, enforced: self.enforced })
+    }
+
+    fn read(&self, bytes: &[u8]) -> impl Iterator<Item = Result<Entry, LineError>> + use<> {
+        let enforced = self.enforced;
+        parse(bytes).into_iter().map(move |line| line.and_then(|entry| check_enforced(entry, enforced)))
+    }
+
+    fn keep(&mut self, source: &str, entries: Vec<Entry>) {
+        let source: Arc<str> = source.into();
+        self.held.extend(entries.into_iter().map(|entry| Held { entry, source: source.clone() }));
+    }
+}
+
+/// An option that nobody would obey is an error, never ignored.
+fn check_enforced(entry: Entry, enforced: Enforced) -> Result<Entry, LineError> {
+    let options = entry.options();
+    let fail = |reason: String| LineError { line: entry.line(), reason };
+    if let Some(kind) = enforced.lacks(options.kinds) {
+        return Err(fail(format!("option {kind} is not enforced here")));
+    }
+    let touch = options.touch_required && !options.cert_authority && key::is_security_key(entry.key());
+    if touch && !enforced.contains(OptionKind::TouchRequired) {
+        return Err(fail("a security key has to be touched, which is not checked here: put no-touch-required before it".into()));
+    }
+    Ok(entry)
+}

@@ -1,0 +1,177 @@
+//! The catalogue of everything that can stop Sally: what a person reads, what caused it, what to do, and the exit status.
+//!
+//! The first words of each are part of the contract (docs/errors.md holds the same table, and a test keeps the two alike).
+
+use std::fmt;
+
+/// Exit statuses, stable for scripts; a session's own status is passed through as it is.
+pub mod exit {
+    /// The arguments were refused.
+    pub const USAGE: u8 = 2;
+    /// `EX_UNAVAILABLE`: a port could not be bound.
+    pub const BIND: u8 = 69;
+    /// `EX_SOFTWARE`: a defect of ours, or of the machine.
+    pub const INTERNAL: u8 = 70;
+    /// `EX_IOERR`: the record could not be written.
+    pub const RECORD: u8 = 74;
+    /// `EX_TEMPFAIL`: the announce command failed.
+    pub const ANNOUNCE: u8 = 75;
+    /// `EX_CONFIG`: no usable authorized keys, or no usable announce command.
+    pub const CONFIG: u8 = 78;
+    /// The visitor was idle for longer than allowed (as timeout(1)).
+    pub const IDLE: u8 = 124;
+    /// The visit lasted longer than allowed.
+    pub const MAX_DURATION: u8 = 125;
+    /// Added to the number of the signal that ended a session or Sally itself, as a shell does.
+    pub const SIGNALLED: u8 = 128;
+    /// The connection broke (as ssh(1)).
+    pub const CONNECTION: u8 = 255;
+}
+
+/// Why a source of authorized keys can't be used. `Display` completes the sentence `authorized keys invalid: SOURCE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyDefect {
+    /// There is no such file.
+    Missing,
+    /// The file is there and can't be read; the reason follows.
+    Unreadable(String),
+    /// A line can't be accepted: its number (from 1) and the reason.
+    Unparseable {
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing but blank lines and comments.
+    Empty,
+    /// The keys could not be fetched; the reason follows.
+    Unfetched(String),
+}
+
+impl fmt::Display for KeyDefect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("does not exist."),
+            Self::Unreadable(reason) => write!(f, "is not readable. ({reason})"),
+            Self::Unparseable { line, reason } => write!(f, "contains unparseable data. (line {line}: {reason})"),
+            Self::Empty => f.write_str("contained no keys."),
+            Self::Unfetched(reason) => write!(f, "could not be fetched. ({reason})"),
+        }
+    }
+}
+
+/// Everything that ends Sally with a status other than a session's own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A key source fails: nothing starts.
+    #[error("authorized keys invalid: {source_name} {defect}")]
+    KeysInvalid {
+        /// The file, URL or variable, as the user named it.
+        source_name: String,
+        /// What is wrong with it.
+        defect: KeyDefect,
+    },
+    /// No key source was named at all.
+    #[error("authorized keys invalid: no source of keys was given.")]
+    KeysUnnamed,
+    /// The host key of the user's own can't be used.
+    #[error("Invalid host key: {file} ({reason})")]
+    HostKeyInvalid {
+        /// The file as named.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The announce command is not found or not executable.
+    #[error("Invalid announce command: {command} ({reason})")]
+    AnnounceInvalid {
+        /// The command as named.
+        command: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The announce command ended non-zero, was killed, or took too long.
+    #[error("Announce failed: {status} {stderr}")]
+    AnnounceFailed {
+        /// Its exit status, 128+n for a signal, 124 for too long.
+        status: u8,
+        /// The last of what it wrote to stderr, made printable.
+        stderr: String,
+    },
+    /// The listening socket could not be had.
+    #[error("Could not bind to port {port}: {reason}")]
+    Bind {
+        /// The port asked for.
+        port: u16,
+        /// The system's reason.
+        reason: String,
+    },
+    /// The visitor's side vanished.
+    #[error("Connection closed unexpectedly")]
+    ConnectionLost,
+    /// The record can't be written: nothing goes on unrecorded.
+    #[error("Could not write to log file {file}: {reason}")]
+    Record {
+        /// The file as named, `stdout` for none.
+        file: String,
+        /// The system's reason.
+        reason: String,
+    },
+    /// Arguments that make sense to the parser and not together.
+    #[error("{0}")]
+    Usage(String),
+    /// The visitor was idle too long.
+    #[error("The visit ended: idle for {0} s")]
+    Idle(u64),
+    /// The visit took too long.
+    #[error("The visit ended: it lasted {0} s, the longest allowed")]
+    MaxDuration(u64),
+    /// Sally was told to stop.
+    #[error("Stopped by signal {0}")]
+    Signalled(u8),
+    /// The visitor came in and opened nothing.
+    #[error("The visit ended: no session was opened within {0} s")]
+    NoSession(u64),
+    /// A defect of ours, or of the machine.
+    #[error("Internal error: {0}")]
+    Internal(String),
+}
+
+impl Fault {
+    /// The exit status: stable, listed in docs/errors.md.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::KeysInvalid { .. } | Self::KeysUnnamed | Self::HostKeyInvalid { .. } | Self::AnnounceInvalid { .. } => exit::CONFIG,
+            Self::AnnounceFailed { .. } => exit::ANNOUNCE,
+            Self::Bind { .. } => exit::BIND,
+            Self::ConnectionLost | Self::NoSession(_) => exit::CONNECTION,
+            Self::Record { .. } => exit::RECORD,
+            Self::Usage(_) => exit::USAGE,
+            Self::Idle(_) => exit::IDLE,
+            Self::MaxDuration(_) => exit::MAX_DURATION,
+            Self::Signalled(signal) => exit::SIGNALLED.saturating_add(*signal),
+            Self::Internal(_) => exit::INTERNAL,
+        }
+    }
+
+    /// What the reader can do about it, where there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::KeysInvalid { defect, .. } => Some(match defect {
+                KeyDefect::Missing => "name a file in the format of ~/.ssh/authorized_keys, or - for stdin",
+                KeyDefect::Unreadable(_) => "check the file's owner and mode",
+                KeyDefect::Unparseable { .. } => "mend or remove that line: a key file is taken whole or not at all",
+                KeyDefect::Empty => "add a public key, as in ~/.ssh/id_ed25519.pub",
+                KeyDefect::Unfetched(_) => "keys come over https from a server that answers 200, bare keys only",
+            }),
+            Self::KeysUnnamed => Some("say --authorized-keys FILE, --github USER, or set AUTHORIZED_KEYS"),
+            Self::HostKeyInvalid { .. } => Some("make one with: ssh-keygen -t ed25519 -N '' -f FILE"),
+            Self::AnnounceInvalid { .. } => Some("name one executable file; it is run without a shell"),
+            Self::AnnounceFailed { .. } => Some("it gets the host key as its one argument and 30 s to exit with 0"),
+            Self::Bind { .. } => Some("choose another with --port, or 0 for any that is free"),
+            Self::Record { .. } => Some("nothing runs unrecorded: free some space, or name another --log"),
+            Self::Internal(_) => Some("run again with -v, and report it with what it prints"),
+            Self::ConnectionLost | Self::Usage(_) | Self::Idle(_) | Self::MaxDuration(_) | Self::Signalled(_) | Self::NoSession(_) => None,
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! What happened besides bytes: the `a` lines of a record, one compact JSON object each.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::streams::Stream;
+
+/// What a stranger said, byte for byte: a JSON string where it is UTF-8, else `{"base64":"…"}`.
+///
+/// Serialising escapes every control character, so that nothing said can end a line or begin another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Said(pub Vec<u8>);
+
+impl Said {
+    /// The text, with what isn't UTF-8 replaced.
+    pub fn to_text(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+}
+
+impl From<&str> for Said {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+
+impl From<String> for Said {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Said {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<&[u8]> for Said {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+}
+
+impl fmt::Display for Said {
+    /// The text made printable, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to_text().escape_debug())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum SaidForm {
+    Text(String),
+    Bytes { base64: String },
+}
+
+impl Serialize for Said {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => SaidForm::Bytes { base64: STANDARD.encode(&self.0) }.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Said {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match SaidForm::deserialize(deserializer)? {
+            SaidForm::Text(text) => Ok(Self(text.into_bytes())),
+            SaidForm::Bytes { base64 } => STANDARD.decode(base64).map(Self).map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+/// The certificate that a visitor came in by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Key id, as its CA wrote it.
+    pub id: Said,
+    /// Serial number.
+    pub serial: u64,
+    /// Fingerprint of the CA's key.
+    pub ca: String,
+    /// The principal that matched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<Said>,
+}
+
+/// One operation on a file by SFTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SftpOperation {
+    /// Channel of the session.
+    pub channel: u32,
+    /// Its name: `open`, `close`, `remove`, `rename`, …
+    pub op: String,
+    /// The path as asked for.
+    pub path: Said,
+    /// The second path of a rename or link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Said>,
+    /// What an open was for (`read`, `write`, `append`, `create`, …), or the attributes set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Bytes read, at the file's close.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<u64>,
+    /// SHA-256 (hex) of what was read, in the order it was delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_sha256: Option<String>,
+    /// Bytes written, at the file's close.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<u64>,
+    /// SHA-256 (hex) of what was written, in the order it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_sha256: Option<String>,
+    /// `ok`, or why not.
+    pub result: String,
+}
+
+/// Which way a forwarding was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// `ssh -L`, `-D`, `-W`, `-J`: the visitor connects out from here.
+    Local,
+    /// `ssh -R`: somebody connects in here, to the visitor.
+    Remote,
+    /// `ssh -A`: the visitor's agent is reachable from here.
+    Agent,
+}
+
+/// An audit event. Readers pass over events and fields that they don't know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AuditEvent {
+    /// A connection came in.
+    Connect {
+        /// Its address and port, as the kernel says.
+        peer: String,
+        /// Our end of it.
+        local: String,
+        /// The address that somebody else (a relay, a proxy) says is the peer's: a claim, no more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claimed: Option<String>,
+        /// The client's version string.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<Said>,
+    },
+    /// The visitor is authenticated.
+    Auth {
+        /// The user name asked for.
+        user: Said,
+        /// `publickey`, or another.
+        method: String,
+        /// Type of the key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_type: Option<String>,
+        /// SHA-256 fingerprint of the key.
+        fingerprint: String,
+        /// The key's comment in the file that let it in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<Said>,
+        /// Where the key is listed: a file and line, a URL.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+        /// The certificate, where it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate: Option<Certificate>,
+    },
+    /// A session channel was opened.
+    Session {
+        /// Its number.
+        channel: u32,
+    },
+    /// A command runs.
+    Exec {
+        /// Channel of the session.
+        channel: u32,
+        /// What the visitor asked for.
+        command: Said,
+        /// What runs in its place (`command=`, force-command).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forced: Option<Said>,
+    },
+    /// A shell runs.
+    Shell {
+        /// Channel of the session.
+        channel: u32,
+        /// The program.
+        program: Said,
+        /// What runs in its place (`command=`, force-command).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forced: Option<Said>,
+    },
+    /// A subsystem runs.
+    Subsystem {
+        /// Channel of the session.
+        channel: u32,
+        /// Its name.
+        name: Said,
+        /// What runs in its place (`command=`, force-command).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forced: Option<Said>,
+    },
+    /// The visitor asked for an environment variable.
+    Env {
+        /// Channel of the session.
+        channel: u32,
+        /// Its name.
+        name: Said,
+        /// Its value.
+        value: Said,
+        /// Whether the session gets it.
+        accepted: bool,
+    },
+    /// A terminal was made.
+    Pty {
+        /// Channel of the session.
+        channel: u32,
+        /// The kind of terminal (TERM).
+        term: Said,
+        /// Columns.
+        cols: u32,
+        /// Rows.
+        rows: u32,
+    },
+    /// The visitor sent a signal to the session.
+    Signal {
+        /// Channel of the session.
+        channel: u32,
+        /// Its name without SIG, as RFC 4254 has it.
+        name: Said,
+    },
+    /// The visitor sent a break (RFC 4335).
+    Break {
+        /// Channel of the session.
+        channel: u32,
+        /// Length in milliseconds, as asked for.
+        length: u32,
+    },
+    /// Something was refused.
+    Refusal {
+        /// What was asked for.
+        what: Said,
+        /// Why not.
+        why: String,
+        /// Channel of the session, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<u32>,
+    },
+    /// An SFTP operation.
+    Sftp(SftpOperation),
+    /// A forwarding was opened.
+    Forward {
+        /// Our number for it, for `forward-end`.
+        id: u64,
+        /// Which way.
+        direction: Direction,
+        /// Where it goes or listens: `host:port` or a socket's path.
+        target: Said,
+        /// Who came through it, as the other end says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Said>,
+    },
+    /// A forwarding ended.
+    ForwardEnd {
+        /// The number of its `forward`.
+        id: u64,
+        /// Bytes towards the visitor.
+        sent: u64,
+        /// Bytes from the visitor.
+        received: u64,
+        /// Why it ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The events of this direction that follow belong to this channel and stream.
+    Stream {
+        /// Channel of the session.
+        channel: u32,
+        /// The stream.
+        stream: Stream,
+    },
+    /// A stream has passed its head: what follows is counted and hashed, not recorded.
+    StreamCut {
+        /// Channel of the session.
+        channel: u32,
+        /// The stream.
+        stream: Stream,
+        /// How many bytes of it are recorded.
+        recorded: u64,
+    },
+    /// A stream of which only the head is recorded came to its end.
+    StreamEnd {
+        /// Channel of the session.
+        channel: u32,
+        /// The stream.
+        stream: Stream,
+        /// Its whole length.
+        bytes: u64,
+        /// SHA-256 (hex) of the whole of it.
+        sha256: String,
+    },
+    /// Input or output came to its end.
+    Eof {
+        /// Channel of the session.
+        channel: u32,
+        /// The stream.
+        stream: Stream,
+    },
+    /// A program was ended by a signal; an `x` line with 128 + its number follows.
+    ExitSignal {
+        /// Channel of the session.
+        channel: u32,
+        /// Its name without SIG.
+        signal: String,
+        /// Whether it left a core.
+        core: bool,
+    },
+    /// Typed input was masked: a password, most likely.
+    Masked {
+        /// Channel of the session.
+        channel: u32,
+        /// The command in the foreground.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        foreground: Option<Said>,
+    },
+    /// A channel closed.
+    ChannelClose {
+        /// Its number.
+        channel: u32,
+    },
+    /// The visit is over.
+    Close {
+        /// Why.
+        reason: String,
+    },
+    /// A part of an event that is too long for a line: all texts, joined in order, are its JSON.
+    Part {
+        /// Which, from 1.
+        part: u32,
+        /// Of how many.
+        parts: u32,
+        /// The piece of JSON text.
+        text: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_says_cannot_break_a_line_and_is_kept_byte_for_byte() {
+        for said in [&b"ls\n[0.1,\"o\",\"x\"]\r\n\x1b]0;x\x07"[..], b"caf\xe9", b""] {
+            let event = AuditEvent::Exec { channel: 3, command: Said(said.to_vec()), forced: None };
+            let json = serde_json::to_string(&event).unwrap();
+            assert!(json.bytes().all(|byte| byte >= 0x20));
+            assert_eq!(serde_json::from_str::<AuditEvent>(&json).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn events_are_compact_and_named_as_documented() {
+        let event = AuditEvent::Stream { channel: 0, stream: Stream::Stderr };
+        assert_eq!(serde_json::to_string(&event).unwrap(), r#"{"event":"stream","channel":0,"stream":"stderr"}"#);
+        let event = AuditEvent::Sftp(SftpOperation {
+            channel: 1,
+            op: "remove".into(),
+            path: "/etc/motd".into(),
+            result: "ok".into(),
+            ..SftpOperation::default()
+        });
+        assert_eq!(
+            serde_json::to_string(&event).unwrap(),
+            r#"{"event":"sftp","channel":1,"op":"remove","path":"/etc/motd","result":"ok"}"#
+        );
+    }
+}

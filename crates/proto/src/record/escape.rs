@@ -1,0 +1,159 @@
+//! JSON escaping at the speed of a copy: blocks that need nothing are copied whole, eight bytes are looked at together.
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// What is copied at once; also how far a store may reach past what counts.
+const BLOCK: usize = 32;
+/// So much of a text tells whether it is worth counting before it is written.
+const SAMPLE: usize = 128;
+
+/// How each control character is written: eight bytes to be stored at once, of which the first two or six count.
+static CONTROLS: [[u8; 8]; 32] = controls();
+
+const fn short_form(byte: u8) -> Option<u8> {
+    match byte {
+        0x08 => Some(b'b'),
+        b'\t' => Some(b't'),
+        b'\n' => Some(b'n'),
+        0x0c => Some(b'f'),
+        b'\r' => Some(b'r'),
+        b'"' | b'\\' => Some(byte),
+        _ => None,
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would not compile a wrong index")]
+const fn controls() -> [[u8; 8]; 32] {
+    let mut all = [*b"\\u00____"; 32];
+    let mut byte = 0;
+    while byte < 32 {
+        match short_form(byte as u8) {
+            Some(letter) => all[byte][1] = letter,
+            None => {
+                all[byte][4] = b'0' + (byte >> 4) as u8;
+                all[byte][5] = b"0123456789abcdef"[byte & 15];
+            }
+        }
+        byte += 1;
+    }
+    all
+}
+
+/// Appends `text` (UTF-8) as the inside of a JSON string; where that is longer than `limit`, appends nothing and says false.
+pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8], limit: usize) -> bool {
+    // A stream of NULs would be written sixfold and thrown away.
+    let sample = text.get(..SAMPLE).unwrap_or(text);
+    if text.len() > limit || (escaped_len(sample) > sample.len() * 3 / 2 && escaped_len(text) > limit) {
+        return false;
+    }
+    let start = out.len();
+    out.resize(start.saturating_add(limit).saturating_add(BLOCK), 0);
+    let length = out.get_mut(start..).and_then(|room| write_escaped(room, text)).filter(|length| *length <= limit);
+    out.truncate(start + length.unwrap_or(0));
+    length.is_some()
+}
+
+/// Writes to the front of `room`, of which the last [`BLOCK`] bytes are for stores that reach too far; `None`: it is too small.
+fn write_escaped(room: &mut [u8], text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let mut rest = text;
+    'text: loop {
+        while let Some((block, tail)) = rest.split_first_chunk::<BLOCK>().filter(|(block, _)| is_plain(block)) {
+            *room.get_mut(at..)?.first_chunk_mut()? = *block;
+            at += BLOCK;
+            rest = tail;
+        }
+        while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+            *room.get_mut(at..)?.first_chunk_mut()? = *word;
+            let found = special(u64::from_le_bytes(*word));
+            if found != 0 {
+                let plain = (found.trailing_zeros() / 8) as usize;
+                at += plain;
+                let (byte, tail) = rest.get(plain..)?.split_first()?;
+                at += write_byte(room.get_mut(at..)?, *byte)?;
+                rest = tail;
+                continue 'text;
+            }
+            at += 8;
+            rest = tail;
+        }
+        for byte in rest {
+            at += write_byte(room.get_mut(at..)?, *byte)?;
+        }
+        return Some(at);
+    }
+}
+
+/// Writes one byte, and says how many that makes.
+fn write_byte(room: &mut [u8], byte: u8) -> Option<usize> {
+    let (escaped, length) = match CONTROLS.get(usize::from(byte)) {
+        Some(escaped) => (*escaped, if short_form(byte).is_some() { 2 } else { 6 }),
+        None if byte == b'"' || byte == b'\\' => ([b'\\', byte, 0, 0, 0, 0, 0, 0], 2),
+        None => ([byte, 0, 0, 0, 0, 0, 0, 0], 1),
+    };
+    *room.first_chunk_mut()? = escaped;
+    Some(length)
+}
+
+/// Whether no byte of a block needs an escape; written so that the compiler makes vector code of it.
+fn is_plain(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(0u8, |found, byte| found | u8::from(*byte < 0x20) | u8::from(*byte == b'"') | u8::from(*byte == b'\\')) == 0
+}
+
+/// The length that `text` would have; vector code too.
+fn escaped_len(text: &[u8]) -> usize {
+    let cost = |byte: &u8| {
+        let control = u8::from(*byte < 0x20);
+        let short = u8::from(byte.wrapping_sub(8) < 6) & u8::from(*byte != 11);
+        1 + 5 * control - 4 * (control & short) + u8::from(*byte == b'"') + u8::from(*byte == b'\\')
+    };
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
+    let blocks: usize = blocks.iter().map(|block| usize::from(block.iter().map(cost).fold(0u8, u8::wrapping_add))).sum();
+    blocks + rest.iter().map(|byte| usize::from(cost(byte))).sum::<usize>()
+}
+
+/// The high bit of each byte that must be escaped; exact up to the first (a borrow can only mark what comes after it).
+const fn special(word: u64) -> u64 {
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    (control | (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash)) & HIGH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_byte_is_escaped_as_a_json_reader_expects_at_every_place() {
+        for byte in 0..0x80u8 {
+            for place in 0..20 {
+                let mut text = vec![b'x'; 24];
+                text[place] = byte;
+                let mut out = vec![b'"'];
+                assert!(escape(&mut out, &text, 1 << 12));
+                out.push(b'"');
+                assert_eq!(serde_json::from_slice::<String>(&out).unwrap().as_bytes(), text);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_back(text in "\\PC*|[\\x00-\\x7f]*", limit in 0usize..200) {
+            let mut out = b"\"".to_vec();
+            prop_assert!(escape(&mut out, text.as_bytes(), 1 << 16));
+            let length = out.len() - 1;
+            out.push(b'"');
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text.clone());
+
+            let mut limited = b"kept".to_vec();
+            let fits = escape(&mut limited, text.as_bytes(), limit);
+            prop_assert_eq!(fits, length <= limit);
+            prop_assert_eq!(escaped_len(text.as_bytes()), length);
+            prop_assert_eq!(limited.len(), 4 + if fits { length } else { 0 });
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The first line of a record.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the format that this code writes. Readers refuse another major version.
+pub const FORMAT: &str = "1";
+
+/// An environment value that is longer is left out of the header: a line has its limit.
+const MAX_ENV: usize = 1024;
+
+/// How much of a stream without a terminal is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Every byte.
+    #[default]
+    All,
+    /// The first so many bytes of each stream; then its length and SHA-256.
+    Head(u64),
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Head(size) => write!(f, "head={size}"),
+        }
+    }
+}
+
+/// What was given is no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("say `all`, or `head=SIZE` with a size such as 65536, 64K or 1M")]
+pub struct PolicyError;
+
+impl FromStr for Policy {
+    type Err = PolicyError;
+
+    /// Reads `all` or `head=SIZE`; a size may end in K, M or G (1024 each).
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let size = text.strip_prefix("head=").ok_or(PolicyError)?;
+        let (digits, unit) = match size.as_bytes().last() {
+            Some(b'K' | b'k') => (size.get(..size.len() - 1), 1u64 << 10),
+            Some(b'M' | b'm') => (size.get(..size.len() - 1), 1 << 20),
+            Some(b'G' | b'g') => (size.get(..size.len() - 1), 1 << 30),
+            _ => (Some(size), 1),
+        };
+        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).ok_or(PolicyError)?;
+        let count: u64 = digits.parse().map_err(|_| PolicyError)?;
+        count.checked_mul(unit).map(Self::Head).ok_or(PolicyError)
+    }
+}
+
+/// The header of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Columns of the terminal at the start (80 where none is known yet).
+    pub width: u16,
+    /// Rows of the terminal at the start.
+    pub height: u16,
+    /// When the record starts: seconds since 1970-01-01 UTC.
+    pub timestamp: u64,
+    /// The shell that sessions run.
+    pub shell: Option<String>,
+    /// The kind of terminal, where it is known at the start.
+    pub term: Option<String>,
+    /// How much of a stream without a terminal is recorded.
+    pub policy: Policy,
+    /// The key that signs, as announced: `ssh-ed25519 AAAA…`, no comment.
+    pub host_key: String,
+}
+
+/// A record whose major version is not known to this code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this record has format version {0}, and this sally reads version {FORMAT} only: use a newer sally")]
+pub struct UnknownFormat(pub String);
+
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u8,
+    width: u16,
+    height: u16,
+    timestamp: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<&'a str, &'a str>,
+    sally: &'a str,
+    record: String,
+    host_key: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    width: u16,
+    height: u16,
+    #[serde(default)]
+    timestamp: u64,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    record: String,
+    #[serde(default)]
+    host_key: String,
+}
+
+impl Header {
+    /// The line as written, without its newline.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        let env = [("SHELL", &self.shell), ("TERM", &self.term)];
+        let env = env.into_iter().filter_map(|(name, value)| value.as_deref().filter(|v| v.len() <= MAX_ENV).map(|v| (name, v)));
+        serde_json::to_string(&Written {
+            version: 2,
+            width: self.width,
+            height: self.height,
+            timestamp: self.timestamp,
+            env: env.collect(),
+            sally: FORMAT,
+            record: self.policy.to_string(),
+            host_key: &self.host_key,
+        })
+    }
+
+    /// Reads a line. `None`: it is no header of ours (some other program's line), to be skipped.
+    pub fn parse(line: &[u8]) -> Option<Result<Self, UnknownFormat>> {
+        if line.first() != Some(&b'{') {
+            return None;
+        }
+        // Only these two are needed to tell a header of a version that is not known.
+        #[derive(Deserialize)]
+        struct Marks {
+            version: u8,
+            sally: String,
+        }
+        let marks: Marks = serde_json::from_slice(line).ok().filter(|marks: &Marks| marks.version == 2)?;
+        if marks.sally.split('.').next() != Some(FORMAT) {
+            return Some(Err(UnknownFormat(marks.sally)));
+        }
+        let Read { width, height, timestamp, mut env, record, host_key } = serde_json::from_slice(line).ok()?;
+        let policy = record.parse().ok()?;
+        Some(Ok(Self { width, height, timestamp, shell: env.remove("SHELL"), term: env.remove("TERM"), policy, host_key }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        Header {
+            width: 80,
+            height: 24,
+            timestamp: 1_790_000_000,
+            shell: Some("/bin/bash".into()),
+            term: None,
+            policy: Policy::Head(1 << 20),
+            host_key: "ssh-ed25519 AAAA".into(),
+        }
+    }
+
+    #[test]
+    fn is_one_line_and_is_read_back() {
+        let line = header().to_json().unwrap();
+        assert_eq!(
+            line,
+            r#"{"version":2,"width":80,"height":24,"timestamp":1790000000,"env":{"SHELL":"/bin/bash"},"sally":"1","record":"head=1048576","host_key":"ssh-ed25519 AAAA"}"#
+        );
+        assert_eq!(Header::parse(line.as_bytes()), Some(Ok(header())));
+    }
+
+    #[test]
+    fn an_unknown_major_version_is_refused_with_a_plain_sentence_and_a_minor_one_is_read() {
+        let line = header().to_json().unwrap();
+        let newer = Header::parse(line.replace(r#""sally":"1""#, r#""sally":"2.0","what":{}"#).as_bytes());
+        assert_eq!(newer, Some(Err(UnknownFormat("2.0".into()))));
+        assert!(newer.unwrap().unwrap_err().to_string().contains("format version 2.0"));
+        assert_eq!(Header::parse(line.replace(r#""sally":"1""#, r#""sally":"1.7","new":"x""#).as_bytes()), Some(Ok(header())));
+    }
+
+    #[test]
+    fn other_programs_lines_are_no_header() {
+        for line in ["", "starting", "{", "{}", r#"{"version":2}"#, r#"{"version":2,"width":80,"height":24}"#, r#"{"version":3,"sally":"1"}"#, "[1]"] {
+            assert_eq!(Header::parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn policies_are_read_as_they_are_said() {
+        assert_eq!("all".parse(), Ok(Policy::All));
+        assert_eq!("head=64K".parse(), Ok(Policy::Head(65536)));
+        assert_eq!("head=0".parse(), Ok(Policy::Head(0)));
+        for wrong in ["", "none", "head", "head=", "head=K", "head=-1", "head=+1", "head=1T", "head=99999999999999999999", "head=18446744073709551615G"] {
+            assert_eq!(wrong.parse::<Policy>(), Err(PolicyError), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The record: what is written, and what a reader can prove of it.
+//!
+//! A record is an asciicast v2 file: a header line, then one JSON array `[time, code, data]` a line, `data` always a string.
+//! In the order a byte travels: [`StreamKind`] says where it comes from, `chunk` and `escape` choose how it is written,
+//! [`Encoder`] makes batches of whole lines, [`Chain`] covers every byte of them, a [`Signer`] signs the chain now and then;
+//! on the way back [`Lines`] cuts the file, [`Line`] understands a line, [`Verifier`] gives one of five verdicts.
+//!
+//! docs/record-format.md is the format in full, for whoever wants to write a reader of their own.
+
+mod audit;
+mod chain;
+mod chunk;
+mod encode;
+mod escape;
+mod header;
+mod parse;
+mod read;
+mod streams;
+mod time;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use audit::{AuditEvent, Certificate, Direction as ForwardDirection, Said, SftpOperation};
+pub use chain::{Chain, Seal, SignError, Signer, check_signature, hex, signed_text};
+pub use encode::{Encoder, MAX_BATCH};
+pub use header::{FORMAT, Header, Policy, PolicyError, UnknownFormat};
+pub use parse::{Assembly, Event, HashLine, Line, ParseError};
+pub use read::{Lines, RawLine};
+pub use streams::{Direction, Stream, StreamKind, Tracker};
+pub use time::Timestamp;
+pub use verify::{NoRecord, Report, Trust, Verdict, Verifier, exit};
+
+/// A line of a record in a file is shorter than this, its newline included.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// A line of a record on stdout is shorter than this: container log drivers split lines at 16 KiB.
+pub const MAX_LINE_STDOUT: usize = 16 * 1024;
+
+/// The length of unfinished UTF-8 character at the end of `bytes`, 0 to 3.
+///
+/// Whoever reads from a terminal can hold these back until the rest has come, so that stock players show the character whole.
+pub fn incomplete_tail(bytes: &[u8]) -> usize {
+    let tail = bytes.len().saturating_sub(3);
+    for (back, byte) in bytes.get(tail..).unwrap_or_default().iter().rev().enumerate() {
+        let wanted = match byte {
+            0xC2..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            0xF0..=0xF4 => 4,
+            0x80..=0xBF => continue,
+            _ => return 0,
+        };
+        let have = back + 1;
+        // E0 9F, ED A0, F0 8F, F4 90: what follows can never complete the character, so it is not unfinished but wrong.
+        let unfinished = have < wanted && bytes.get(bytes.len() - have..).is_some_and(|part| {
+            std::str::from_utf8(part).is_err_and(|error| error.error_len().is_none())
+        });
+        return if unfinished { have } else { 0 };
+    }
+    0
+}

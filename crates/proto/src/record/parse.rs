@@ -1,0 +1,222 @@
+//! Understands a line.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::chain::Seal;
+use super::streams::Stream;
+use super::time::Timestamp;
+
+/// Parts of one audit event are put together up to this size.
+const MAX_EVENT: usize = 16 << 20;
+
+/// This is no line of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseError(&'static str);
+
+/// A line taken apart: `[time,"code","data"]`, exactly as the encoder writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// The time as written.
+    pub time: &'a str,
+    /// What kind of event.
+    pub code: u8,
+    /// The JSON string, its quotes included.
+    data: &'a [u8],
+}
+
+/// What an `h` line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashLine<'a> {
+    /// SHA-256 in hex of everything before the line.
+    pub hash: &'a str,
+    /// Kind and signature (base64 of an SSHSIG blob), where it is signed.
+    pub seal: Option<(Seal, &'a str)>,
+}
+
+/// An event with its data decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// `o`: text shown.
+    Output(Cow<'a, str>),
+    /// `i`: text typed or sent.
+    Input(Cow<'a, str>),
+    /// `b`: bytes of a stream that aren't text.
+    Bytes(Stream, Vec<u8>),
+    /// `r`: columns and rows.
+    Resize(u16, u16),
+    /// `m`: a marker.
+    Marker(Cow<'a, str>),
+    /// `x`: an exit status.
+    Exit(u32),
+    /// `a`: an audit event as JSON text.
+    Audit(Cow<'a, str>),
+    /// `h`: the chain's hash.
+    Hash(HashLine<'a>),
+    /// A code that this version doesn't know.
+    Other(u8),
+}
+
+impl<'a> Line<'a> {
+    /// Takes apart a line (without its newline); the data is looked at by [`Line::event`] only.
+    ///
+    /// # Errors
+    /// It is none of ours.
+    pub fn parse(line: &'a [u8]) -> Result<Self, ParseError> {
+        const SHAPE: ParseError = ParseError("it is not [time,\"code\",\"data\"]");
+        let inner = line.strip_prefix(b"[").and_then(|line| line.strip_suffix(b"]")).ok_or(SHAPE)?;
+        let comma = inner.iter().position(|byte| *byte == b',').ok_or(SHAPE)?;
+        let (time, rest) = inner.split_at_checked(comma).ok_or(SHAPE)?;
+        let at = Timestamp::parse(time).ok_or(ParseError("its time is not seconds with six decimals"))?;
+        let time = std::str::from_utf8(time).map_err(|_| SHAPE)?;
+        match rest {
+            [b',', b'"', code, b'"', b',', data @ ..] if code.is_ascii_lowercase() => match data {
+                [b'"', .., b'"'] => Ok(Self { at, time, code: *code, data }),
+                _ => Err(SHAPE),
+            },
+            _ => Err(SHAPE),
+        }
+    }
+
+    /// Decodes the data.
+    ///
+    /// # Errors
+    /// It is not what the code asks for.
+    pub fn event(&self) -> Result<Event<'a>, ParseError> {
+        match self.code {
+            b'o' => Ok(Event::Output(self.text()?)),
+            b'i' => Ok(Event::Input(self.text()?)),
+            b'm' => Ok(Event::Marker(self.text()?)),
+            b'a' => Ok(Event::Audit(self.text()?)),
+            b'h' => self.hash().map(Event::Hash),
+            b'b' => {
+                let (letter, base64) = self.plain().split_at_checked(2).ok_or(ParseError("its bytes name no stream"))?;
+                let stream = match letter {
+                    [letter, b':'] => Stream::from_letter(*letter),
+                    _ => None,
+                };
+                let stream = stream.ok_or(ParseError("its bytes name no stream"))?;
+                let bytes = base64_simd::STANDARD.decode_to_vec(base64).map_err(|_| ParseError("its bytes are not base64"))?;
+                Ok(Event::Bytes(stream, bytes))
+            }
+            b'r' => {
+                let size = self.text()?;
+                let (cols, rows) = size.split_once('x').ok_or(ParseError("its size is not COLUMNSxROWS"))?;
+                let number = |text: &str| text.parse().map_err(|_| ParseError("its size is not COLUMNSxROWS"));
+                Ok(Event::Resize(number(cols)?, number(rows)?))
+            }
+            b'x' => self.text()?.parse().map(Event::Exit).map_err(|_| ParseError("its exit status is not a number")),
+            code => Ok(Event::Other(code)),
+        }
+    }
+
+    /// What an `h` line says.
+    ///
+    /// # Errors
+    /// It isn't written as one must be.
+    pub fn hash(&self) -> Result<HashLine<'a>, ParseError> {
+        let text = std::str::from_utf8(self.plain()).map_err(|_| ParseError("its hash is not text"))?;
+        let mut words = text.split(' ');
+        let hash = words.next().unwrap_or_default();
+        if self.code != b'h' || hash.len() != 64 || !hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(ParseError("its hash is not 64 hex digits"));
+        }
+        let seal = match (words.next(), words.next(), words.next()) {
+            (None, _, _) => None,
+            (Some(word), Some(blob), None) => Some((Seal::from_word(word).ok_or(ParseError("it signs as something unknown"))?, blob)),
+            _ => return Err(ParseError("its signature is not a word and base64")),
+        };
+        Ok(HashLine { hash, seal })
+    }
+
+    /// The data of an event whose characters never need an escape.
+    fn plain(&self) -> &'a [u8] {
+        self.data.get(1..self.data.len().saturating_sub(1)).unwrap_or_default()
+    }
+
+    /// The data of any other: borrowed where it has no escape.
+    fn text(&self) -> Result<Cow<'a, str>, ParseError> {
+        #[derive(Deserialize)]
+        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+        serde_json::from_slice::<Text<'_>>(self.data).map(|text| text.0).map_err(|_| ParseError("its data is not a JSON string"))
+    }
+}
+
+/// Puts together the audit events that were too long for one line.
+#[derive(Debug, Default)]
+pub struct Assembly {
+    text: String,
+    next: u64,
+}
+
+impl Assembly {
+    /// Takes the JSON of an `a` line; gives it back, or the whole event at its last part, or nothing in between.
+    pub fn push(&mut self, json: &str) -> Option<serde_json::Value> {
+        let value: serde_json::Value = serde_json::from_str(json).ok()?;
+        if value.get("event").and_then(|event| event.as_str()) != Some("part") {
+            return Some(value);
+        }
+        let number = |name: &str| value.get(name).and_then(serde_json::Value::as_u64);
+        let (part, parts) = (number("part")?, number("parts")?);
+        if part == 1 {
+            self.text.clear();
+            self.next = 1;
+        }
+        let text = value.get("text").and_then(|text| text.as_str())?;
+        if part != self.next || self.text.len() + text.len() > MAX_EVENT {
+            self.next = 0;
+            return None;
+        }
+        self.text.push_str(text);
+        self.next += 1;
+        if part < parts {
+            return None;
+        }
+        self.next = 0;
+        serde_json::from_str(&std::mem::take(&mut self.text)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_is_understood() {
+        let event = |line: &'static str| Line::parse(line.as_bytes()).unwrap().event();
+        assert_eq!(event(r#"[1.000000,"o","hi\r\n"]"#), Ok(Event::Output("hi\r\n".into())));
+        assert_eq!(event(r#"[1.000000,"i","q"]"#), Ok(Event::Input("q".into())));
+        assert_eq!(event(r#"[1.000000,"b","e:/w=="]"#), Ok(Event::Bytes(Stream::Stderr, vec![0xff])));
+        assert_eq!(event(r#"[1.000000,"r","80x24"]"#), Ok(Event::Resize(80, 24)));
+        assert_eq!(event(r#"[1.000000,"x","137"]"#), Ok(Event::Exit(137)));
+        assert_eq!(event(r#"[1.000000,"m","masked"]"#), Ok(Event::Marker("masked".into())));
+        assert_eq!(event(r#"[1.000000,"a","{}"]"#), Ok(Event::Audit("{}".into())));
+        assert_eq!(event(r#"[1.000000,"z","new"]"#), Ok(Event::Other(b'z')));
+        let hash = "0".repeat(64);
+        let line = format!(r#"[1.000000,"h","{hash} seal AAAA"]"#);
+        assert_eq!(Line::parse(line.as_bytes()).unwrap().hash(), Ok(HashLine { hash: &hash, seal: Some((Seal::Seal, "AAAA")) }));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for line in ["", "[", "[]", r#"[1,"o","x"]"#, r#"[1.000000, "o","x"]"#, r#"[1.000000,"oo","x"]"#, r#"[1.000000,"o",1]"#, r#"[1.000000,"o","]"#] {
+            assert!(Line::parse(line.as_bytes()).is_err(), "{line}");
+        }
+        for line in [
+            r#"[1.000000,"o","\q"]"#,
+            r#"[1.000000,"o","x","y"]"#,
+            r#"[1.000000,"b","x:AAAA"]"#,
+            r#"[1.000000,"b","o:A"]"#,
+            r#"[1.000000,"b",""]"#,
+            r#"[1.000000,"r","80"]"#,
+            r#"[1.000000,"x","-1"]"#,
+            r#"[1.000000,"h","00"]"#,
+        ] {
+            assert!(Line::parse(line.as_bytes()).unwrap().event().is_err(), "{line}");
+        }
+    }
+}

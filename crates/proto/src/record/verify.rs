@@ -1,0 +1,306 @@
+//! What can be proven of a record: five verdicts.
+
+use ssh_key::PublicKey;
+
+use super::chain::{Chain, Seal, check_signature};
+use super::header::{Header, Policy, UnknownFormat};
+use super::parse::Line;
+use super::read::RawLine;
+use super::time::Timestamp;
+
+/// Exit statuses of `sally record verify`, stable for scripts.
+pub mod exit {
+    /// Sealed by a key that comes from outside the file; nothing is missing.
+    pub const SEALED: u8 = 0;
+    /// Sealed likewise, and recorded with `head=`: of some streams only the beginning is there.
+    pub const PARTIAL: u8 = 3;
+    /// Complete and consistent, signed by a key that only the file itself names.
+    pub const UNPROVEN: u8 = 4;
+    /// It ends without a seal.
+    pub const NOT_SEALED: u8 = 5;
+    /// Something was changed, removed, inserted or moved, or another key signed.
+    pub const BROKEN: u8 = 6;
+    /// `EX_DATAERR`: there is no record in the file, or one of a version that is not known.
+    pub const NO_RECORD: u8 = 65;
+    /// `EX_NOINPUT`: the file can't be read.
+    pub const UNREADABLE: u8 = 66;
+}
+
+/// What is known of a signer from outside the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// This is the key that was expected.
+    Proven,
+    /// Nothing is known.
+    Unproven,
+    /// Another key was expected, or this one is revoked: the sentence says which.
+    Refused(String),
+}
+
+/// The verdict, worst first: the first that applies is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A change was found. Lines before `line` are as they were signed.
+    Broken {
+        /// The first line that is not proven.
+        line: u64,
+        /// Where and how it was noticed.
+        why: String,
+    },
+    /// The record ends without a seal (kill -9, a truncated file): what follows line `signed_to` is unproven.
+    NotSealed {
+        /// The last line with a good signature; 0 for none.
+        signed_to: u64,
+    },
+    /// Sealed and consistent; nothing outside the file says whose key it is.
+    Unproven,
+    /// Sealed by the expected key, recorded with `head=`.
+    Partial,
+    /// Sealed by the expected key.
+    Sealed,
+}
+
+impl Verdict {
+    /// The exit status.
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Broken { .. } => exit::BROKEN,
+            Self::NotSealed { .. } => exit::NOT_SEALED,
+            Self::Unproven => exit::UNPROVEN,
+            Self::Partial => exit::PARTIAL,
+            Self::Sealed => exit::SEALED,
+        }
+    }
+
+    /// The one word for it, in `--json` and in the documentation.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Broken { .. } => "broken",
+            Self::NotSealed { .. } => "not-sealed",
+            Self::Unproven => "unproven",
+            Self::Partial => "partial",
+            Self::Sealed => "sealed",
+        }
+    }
+}
+
+/// The verdict and what it rests on. All line numbers are those of the file, from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The header; `None` where it is missing or torn.
+    pub header: Option<Header>,
+    /// Line of the header; lines before it are not part of the record.
+    pub first_line: u64,
+    /// The last line of the record that was read.
+    pub last_line: u64,
+    /// The last line with a good signature; 0 for none.
+    pub signed_to: u64,
+    /// The last line whose hash is right, signed or not; 0 for none.
+    pub chained_to: u64,
+    /// Time of the last signed line.
+    pub signed_time: Timestamp,
+    /// Lines after the seal that are no part of the record.
+    pub lines_after: u64,
+    /// Where another record begins, after the seal.
+    pub next_record: Option<u64>,
+}
+
+/// There is no verdict to give.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRecord {
+    /// No line of the file is the header of a record.
+    #[error("there is no record in it")]
+    None,
+    /// A record of a major version that this code doesn't know.
+    #[error(transparent)]
+    Unknown(#[from] UnknownFormat),
+}
+
+enum State {
+    /// Lines of other programs come before the header.
+    Searching,
+    Recording(Box<Recording>),
+    /// The seal was good.
+    Sealed,
+    /// The verdict can't change any more.
+    Broken(u64, String),
+    Unknown(UnknownFormat),
+}
+
+struct Recording {
+    key: PublicKey,
+    chain: Chain,
+    /// The first line since the last hash that is none of ours.
+    foreign: Option<u64>,
+}
+
+/// Reads a record line by line and gives the verdict at the end; memory is bounded by a line.
+pub struct Verifier<'k> {
+    judge: Box<dyn Fn(&PublicKey) -> Trust + 'k>,
+    state: State,
+    report: Report,
+    proven: bool,
+    torn_header: bool,
+}
+
+impl<'k> Verifier<'k> {
+    /// A verifier that asks `judge` what is known of the signer from outside the file.
+    pub fn new(judge: impl Fn(&PublicKey) -> Trust + 'k) -> Self {
+        let report = Report {
+            verdict: Verdict::NotSealed { signed_to: 0 },
+            header: None,
+            first_line: 0,
+            last_line: 0,
+            signed_to: 0,
+            chained_to: 0,
+            signed_time: Timestamp::default(),
+            lines_after: 0,
+            next_record: None,
+        };
+        Self { judge: Box::new(judge), state: State::Searching, report, proven: false, torn_header: false }
+    }
+
+    /// Takes the next line.
+    pub fn line(&mut self, raw: &RawLine<'_>) {
+        match &mut self.state {
+            State::Searching => self.search(raw),
+            State::Recording(_) => self.record(raw),
+            State::Sealed => self.after_seal(raw),
+            State::Broken(..) | State::Unknown(_) => {}
+        }
+    }
+
+    /// The verdict, at the end of the file.
+    ///
+    /// # Errors
+    /// There is no record, or none that this version reads.
+    pub fn finish(mut self) -> Result<Report, NoRecord> {
+        let signed_to = self.report.signed_to;
+        self.report.verdict = match self.state {
+            State::Unknown(unknown) => return Err(unknown.into()),
+            State::Searching if !self.torn_header => return Err(NoRecord::None),
+            State::Searching | State::Recording(_) => Verdict::NotSealed { signed_to },
+            State::Broken(line, why) => Verdict::Broken { line, why },
+            State::Sealed if !self.proven => Verdict::Unproven,
+            State::Sealed if self.report.header.as_ref().is_some_and(|header| header.policy != Policy::All) => Verdict::Partial,
+            State::Sealed => Verdict::Sealed,
+        };
+        Ok(self.report)
+    }
+
+    /// Looks for the header.
+    fn search(&mut self, raw: &RawLine<'_>) {
+        let content = raw.content();
+        match Header::parse(content) {
+            _ if raw.too_long => {}
+            Some(_) if !raw.complete => self.torn_header = true,
+            Some(Ok(header)) => self.begin(raw, header),
+            Some(Err(unknown)) => self.state = State::Unknown(unknown),
+            None if !raw.complete => self.torn_header = content.starts_with(br#"{"version":2,"width":"#),
+            None => {
+                // Only a record has such a line, and a record without its header is no longer whole.
+                if Line::parse(content).is_ok_and(|line| line.hash().is_ok()) {
+                    self.state = State::Broken(1, format!("the header is missing or damaged: line {} is of a record already", raw.number));
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, raw: &RawLine<'_>, header: Header) {
+        self.report.first_line = raw.number;
+        self.report.last_line = raw.number;
+        let key = PublicKey::from_openssh(&header.host_key).ok().filter(|key| key.comment().as_bytes().is_empty());
+        self.report.header = Some(header);
+        let Some(key) = key else {
+            self.state = State::Broken(raw.number, "the header names no key that could have signed".into());
+            return;
+        };
+        match (self.judge)(&key) {
+            Trust::Refused(why) => {
+                self.state = State::Broken(raw.number, why);
+                return;
+            }
+            trust => self.proven = trust == Trust::Proven,
+        }
+        let mut chain = Chain::new();
+        chain.update(raw.bytes);
+        self.state = State::Recording(Box::new(Recording { key, chain, foreign: None }));
+    }
+
+    fn record(&mut self, raw: &RawLine<'_>) {
+        let State::Recording(recording) = &mut self.state else { return };
+        self.report.last_line = raw.number;
+        if !raw.complete {
+            // A torn line is the last one; it proves nothing, and it breaks nothing.
+            return;
+        }
+        let line = if raw.too_long { None } else { Line::parse(raw.content()).ok() };
+        let Some(line) = line else {
+            recording.foreign.get_or_insert(raw.number);
+            recording.chain.update(raw.bytes);
+            return;
+        };
+        if line.code != b'h' {
+            recording.chain.update(raw.bytes);
+            return;
+        }
+        let checked = recording.check(raw.number, &line);
+        recording.chain.update(raw.bytes);
+        match checked {
+            Err(why) => {
+                // A forger can recompute hashes without a signature: only what is signed is proven.
+                let proven = self.report.signed_to.max(self.report.first_line - 1);
+                self.state = State::Broken(proven + 1, why);
+            }
+            Ok(seal) => {
+                self.report.chained_to = raw.number;
+                if let Some(seal) = seal {
+                    self.report.signed_to = raw.number;
+                    self.report.signed_time = line.at;
+                    if seal == Seal::Seal {
+                        self.state = State::Sealed;
+                    }
+                }
+            }
+        }
+    }
+
+    /// After the seal other programs' lines may follow, and another record; nothing that a player would take for this one's.
+    fn after_seal(&mut self, raw: &RawLine<'_>) {
+        if self.report.next_record.is_some() {
+            return;
+        }
+        let content = raw.content();
+        if Header::parse(content).is_some() {
+            self.report.next_record = Some(raw.number);
+            return;
+        }
+        let array = serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(content).is_ok() || (raw.too_long && content.starts_with(b"["));
+        if array {
+            self.state = State::Broken(raw.number, "an event stands after the seal".into());
+            return;
+        }
+        self.report.lines_after += 1;
+    }
+}
+
+impl Recording {
+    /// Checks an `h` line against everything before it.
+    fn check(&self, number: u64, line: &Line<'_>) -> Result<Option<Seal>, String> {
+        if let Some(foreign) = self.foreign {
+            return Err(format!("line {foreign} is no line of a record"));
+        }
+        let said = line.hash().map_err(|error| format!("line {number} can't be read: {error}"))?;
+        let hash = self.chain.hex();
+        if said.hash != hash {
+            return Err(format!("the hash at line {number} doesn't fit what stands before it"));
+        }
+        match said.seal {
+            None => Ok(None),
+            Some((seal, blob)) if check_signature(&self.key, seal, line.time, &hash, blob) => Ok(Some(seal)),
+            Some(_) => Err(format!("the signature at line {number} is not of the key that the header names")),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Telling somebody that a door is open: one executable, one argument, thirty seconds.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::Access;
+use rustix::process::Signal;
+use sally_proto::error::Fault;
+use sally_sys::process::Launch;
+
+use crate::session::environment::Environment;
+use crate::session::reaper::Reaper;
+use crate::ssh::host_key::HostKey;
+use crate::term;
+
+/// How long it may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// What is kept of its stderr, from its end: room for a message, not for a flood.
+const STDERR_KEPT: usize = 4 << 10;
+/// The status of timeout(1).
+const TOO_LONG: u8 = 124;
+
+/// An announce command that exists and may be executed.
+#[derive(Clone, Debug)]
+pub struct Announce {
+    command: PathBuf,
+}
+
+impl Announce {
+    /// Looks for the command: as a path where it has a slash, else in `path`.
+    ///
+    /// # Errors
+    /// [`Fault::AnnounceInvalid`].
+    pub fn find(command: &Path, path: &OsString) -> Result<Self, Fault> {
+        let invalid = |reason: &str| Fault::AnnounceInvalid { command: command.display().to_string(), reason: reason.into() };
+        let found = if command.as_os_str().as_encoded_bytes().contains(&b'/') {
+            Some(command.to_owned())
+        } else {
+            std::env::split_paths(path).map(|directory| directory.join(command)).find(|candidate| candidate.is_file())
+        };
+        let found = found.filter(|found| found.exists()).ok_or_else(|| invalid("not found"))?;
+        if !found.is_file() || rustix::fs::access(&found, Access::EXEC_OK).is_err() {
+            return Err(invalid("not executable"));
+        }
+        Ok(Self { command: found })
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// [`Fault::AnnounceFailed`] unless it exits with 0 in time.
+    pub async fn run(self, host_key: HostKey, port: u16, environment: Environment, reaper: Reaper) -> Result<(), Fault> {
+        let failed = |status, stderr: String| Fault::AnnounceFailed { status, stderr };
+        let (launch, stderr) = self.launch(&host_key, port, environment).map_err(|error| failed(126, error.to_string()))?;
+        let mut child = reaper.spawn(launch).map_err(|error| failed(126, error.to_string()))?;
+        let said = tokio::task::spawn_blocking(move || last_words(stderr));
+        let Ok(ending) = tokio::time::timeout(LIMIT, child.wait()).await else {
+            let _ = rustix::process::kill_process_group(child.pid, Signal::KILL); // Ended just now: then it is late all the same.
+            child.wait().await;
+            return Err(failed(TOO_LONG, format!("it took longer than {} s", LIMIT.as_secs())));
+        };
+        if ending.status() == 0 {
+            return Ok(());
+        }
+        Err(failed(ending.status(), said.await.unwrap_or_default()))
+    }
+
+    fn launch(self, host_key: &HostKey, port: u16, mut environment: Environment) -> io::Result<(Launch, OwnedFd)> {
+        let public = host_key.public_line();
+        for (name, value) in
+            [("SALLY_PORT", port.to_string()), ("SALLY_HOST_KEY", public.clone()), ("SALLY_FINGERPRINT", host_key.fingerprint())]
+        {
+            environment.insert(name.into(), value.into());
+        }
+        let (stderr, their_stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        // Our stdout may hold the record: what the command prints goes to people.
+        let stdout = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
+        let launch = Launch {
+            arg0: self.command.clone().into(),
+            program: self.command,
+            args: vec![public.into()],
+            environment: environment.into_iter().collect(),
+            directory: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+            stdio: [std::fs::File::open("/dev/null")?.into(), stdout, their_stderr],
+            terminal: false,
+        };
+        Ok((launch, stderr))
+    }
+}
+
+/// Reads to the end, keeps the last of it, makes it one printable line.
+fn last_words(stderr: OwnedFd) -> String {
+    let mut stderr = std::fs::File::from(stderr);
+    let mut kept = Vec::new();
+    let mut piece = [0; 1024];
+    while let Ok(read @ 1..) = stderr.read(&mut piece) {
+        kept.extend_from_slice(piece.get(..read).unwrap_or_default());
+        kept.drain(..kept.len().saturating_sub(STDERR_KEPT));
+    }
+    term::printable(String::from_utf8_lossy(&kept).trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_found_by_path_or_in_path() {
+        let path = "/nowhere:/bin:/usr/bin".into();
+        assert!(Announce::find(Path::new("true"), &path).is_ok());
+        assert!(Announce::find(Path::new("/bin/sh"), &path).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_run_is_named() {
+        let path = OsString::new();
+        for (command, reason) in
+            [("no-such", "not found"), ("/no/such", "not found"), ("/etc/hostname", "not executable"), ("/", "not executable")]
+        {
+            let fault = Announce::find(Path::new(command), &path).unwrap_err();
+            assert_eq!(fault.to_string(), format!("Invalid announce command: {command} ({reason})"));
+        }
+    }
+}

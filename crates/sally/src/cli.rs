@@ -1,0 +1,188 @@
+//! What was typed. Help, man page and completions derive from here alone.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::record::cmd::RecordCommand;
+
+/// The name under which the binary is a drop-in for otssh.
+const OTSSH: &str = "otssh";
+/// otssh's flags, which take one dash or two.
+const OTSSH_FLAGS: [&str; 5] = ["port", "log", "announce", "authorized-keys", "timeout"];
+
+/// SSH doors on demand: opened for one visit, on the record, and shut behind it.
+#[derive(Debug, Parser)]
+#[command(name = "sally", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say more on stderr (-vv: still more)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// How to say it
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// How diagnostics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// An SSH server for exactly one audited visit
+    Once(Box<OnceArgs>),
+    /// Verify, play and read the record of a visit
+    #[command(subcommand)]
+    Record(RecordCommand),
+    /// Print a completion script
+    #[command(hide = true)]
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Where authorized keys come from. Several may be named; one that fails stops the start.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Who may come in (at least one; also $AUTHORIZED_KEYS)")]
+pub struct KeyArgs {
+    /// Public keys in the format of ~/.ssh/authorized_keys; - reads stdin (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub authorized_keys: Vec<PathBuf>,
+    /// The public keys of a GitHub user (repeatable)
+    #[arg(long, value_name = "USER")]
+    pub github: Vec<String>,
+    /// Where the keys of --github are fetched
+    #[arg(long, value_name = "TEMPLATE", default_value = crate::keys::GITHUB)]
+    pub keys_url: String,
+    /// Insist on this user name; without it any name is accepted: keys decide
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+}
+
+/// `sally once`.
+#[derive(Args, Debug)]
+pub struct OnceArgs {
+    /// Port to listen on; 0 picks a free one and says which
+    #[arg(long, value_name = "N", default_value_t = 2022)]
+    pub port: u16,
+    /// Address to listen on [default: all, IPv4 and IPv6]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<IpAddr>,
+    /// Run this when the door is open, with the host's public key as its one argument
+    #[arg(long, value_name = "CMD")]
+    pub announce: Option<PathBuf>,
+    /// Give up when nobody has been let in after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub timeout: u64,
+    /// A host key of your own instead of a fresh one (an unencrypted OpenSSH private key)
+    #[arg(long, value_name = "FILE")]
+    pub host_key: Option<PathBuf>,
+    /// Post-quantum key exchange alone (OpenSSH 9.9 and later)
+    #[arg(long)]
+    pub pq_only: bool,
+    /// Variables that the visitor may set beside LANG and LC_* (repeatable; a final * is a wildcard)
+    #[arg(long, value_name = "PATTERN")]
+    pub accept_env: Vec<String>,
+    /// Who may come in.
+    #[command(flatten)]
+    pub keys: KeyArgs,
+    /// What is recorded.
+    #[command(flatten)]
+    pub record: RecordArgs,
+}
+
+/// The record of a visit.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "The record")]
+pub struct RecordArgs {
+    /// Where the record goes [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// all: every byte; head=SIZE: of each stream without a terminal its first SIZE (as 64K, 1M), then length and SHA-256
+    #[arg(long, value_name = "WHAT", default_value = "all", value_parser = parse_policy)]
+    pub record: crate::record::Policy,
+    /// Wait for the disk after each write (fdatasync)
+    #[arg(long)]
+    pub record_sync: bool,
+    /// Record passwords typed at prompts too
+    #[arg(long)]
+    pub record_passwords: bool,
+}
+
+fn parse_policy(text: &str) -> Result<crate::record::Policy, String> {
+    text.parse().map_err(|_| format!("'{text}' is neither all nor head=SIZE"))
+}
+
+impl Cli {
+    /// Parses a command line, that of an otssh included.
+    ///
+    /// # Errors
+    /// What clap says, help and version included.
+    pub fn parse_line(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(as_sally(arguments.collect()))
+    }
+}
+
+/// Turns `otssh -port=2022 …` into `sally once --port=2022 …`; any other command line stays as it is.
+fn as_sally(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let program = arguments.first().map(PathBuf::from).unwrap_or_default();
+    if program.file_name().is_none_or(|name| name != OTSSH) {
+        return arguments;
+    }
+    for argument in arguments.iter_mut().skip(1) {
+        let Some(flag) = argument.to_str().and_then(|text| text.strip_prefix('-')) else { continue };
+        let name = flag.split('=').next().unwrap_or_default();
+        if OTSSH_FLAGS.contains(&name) {
+            *argument = format!("--{flag}").into();
+        }
+    }
+    arguments.insert(1, "once".into());
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn once(line: &str) -> OnceArgs {
+        match Cli::parse_line(line.split(' ').map(Into::into)).unwrap().command {
+            Command::Once(once) => *once,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn otssh_takes_its_own_flags_with_one_dash() {
+        let args = once("/usr/bin/otssh -port=2023 -log=/tmp/x -announce a -authorized-keys=- --timeout=5");
+        assert_eq!((args.port, args.timeout), (2023, 5));
+        assert_eq!(args.keys.authorized_keys, [PathBuf::from("-")]);
+        assert_eq!(args.record.log, Some("/tmp/x".into()));
+    }
+
+    #[test]
+    fn a_timeout_of_nothing_is_refused() {
+        assert!(Cli::parse_line("sally once --authorized-keys k --timeout 0".split(' ').map(Into::into)).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! One file a subcommand: wiring only.
+
+mod once;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use sally_proto::error::exit;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::cli::{Cli, Command, LogFormat};
+use crate::config::{self, Variables};
+use crate::term;
+
+/// Parses, runs, and gives the exit status.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::parse_line(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout with status 0; a refusal goes to stderr with 2.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+        }
+    };
+    let variables = Variables::of_process();
+    diagnostics(&cli, &variables);
+    let status = match cli.command {
+        Command::Once(args) => once::run(config::Once::resolve(*args, &variables)),
+        Command::Record(command) => command.run(),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "sally", &mut std::io::stdout());
+            0
+        }
+        Command::Man => manual(),
+    };
+    ExitCode::from(status)
+}
+
+fn manual() -> u8 {
+    match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
+        Ok(()) => 0,
+        Err(error) => {
+            term::say(&error.to_string());
+            exit::RECORD
+        }
+    }
+}
+
+fn diagnostics(cli: &Cli, variables: &Variables) {
+    let level = match cli.verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let to_stderr = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(cli.verbose > 1);
+    let coloured = variables.get("NO_COLOR").is_none_or(|value| value.is_empty()) && rustix::termios::isatty(rustix::stdio::stderr());
+    match cli.log_format {
+        LogFormat::Text => to_stderr.with_ansi(coloured).init(),
+        LogFormat::Json => to_stderr.json().init(),
+    }
+}

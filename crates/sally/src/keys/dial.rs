@@ -1,0 +1,157 @@
+//! A TLS connection to a host: its name resolved, through a proxy where one is set.
+//!
+//! A static binary can't use the C library's resolver (it loads modules), so names go through hickory: /etc/hosts, then the servers of
+//! /etc/resolv.conf. `localhost` needs neither.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::{Request, Uri, header};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::network::Network;
+
+/// The port of https.
+const HTTPS_PORT: u16 = 443;
+/// The port of a proxy that names none.
+const PROXY_PORT: u16 = 80;
+/// How long one of a host's addresses has to take a connection, so that a dead one leaves time for the next.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Whatever TLS runs on.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Makes TLS connections to the hosts of https addresses.
+pub(super) struct Dialer {
+    tls: TlsConnector,
+    proxies: Matcher,
+    resolver: TokioResolver,
+}
+
+impl Dialer {
+    pub(super) fn new(network: &Network) -> Result<Self, String> {
+        let proxies = Matcher::builder()
+            .https(network.https_proxy.clone().unwrap_or_default())
+            .no(network.no_proxy.clone().unwrap_or_default())
+            .build();
+        // The matcher takes what it can't read for no proxy at all, and goes past it.
+        let example = Uri::from_static("https://proxied.invalid");
+        let unproxied = Matcher::builder().https(network.https_proxy.clone().unwrap_or_default()).build().intercept(&example).is_none();
+        if network.https_proxy.is_some() && unproxied {
+            return Err("https_proxy is not the address of a proxy".into());
+        }
+        Ok(Self { tls: TlsConnector::from(Arc::new(client_config(network)?)), proxies, resolver: resolver()? })
+    }
+
+    /// Connects to the host and port of an https address, its certificate checked.
+    pub(super) async fn connect(&self, uri: &Uri) -> Result<TlsStream<Box<dyn Stream>>, String> {
+        let host = uri.host().ok_or("the address has no host")?;
+        let port = uri.port_u16().unwrap_or(HTTPS_PORT);
+        let stream: Box<dyn Stream> = match self.proxies.intercept(uri) {
+            None => Box::new(self.dial(host, port).await?),
+            Some(proxy) => self.connect_through(&proxy, host, port).await?,
+        };
+        let name = ServerName::try_from(bare(host).to_owned()).map_err(say)?;
+        self.tls.connect(name, stream).await.map_err(say)
+    }
+
+    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, String> {
+        let mut failure = format!("{host} has no address");
+        for address in self.resolve(bare(host)).await? {
+            match tokio::time::timeout(CONNECT_DEADLINE, TcpStream::connect(SocketAddr::new(address, port))).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failure = format!("{host} port {port}: {error}"),
+                Err(_) => failure = format!("{host} port {port}: no answer"),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String> {
+        if let Ok(address) = host.parse() {
+            return Ok(vec![address]);
+        }
+        let found = self.resolver.lookup_ip(host).await.map_err(|error| format!("{host} can't be resolved: {error}"))?;
+        Ok(found.iter().collect())
+    }
+
+    /// RFC 9110 §9.3.6: asks a proxy for a tunnel.
+    async fn connect_through(&self, proxy: &Intercept, host: &str, port: u16) -> Result<Box<dyn Stream>, String> {
+        let address = proxy.uri();
+        if address.scheme_str() != Some("http") {
+            return Err("https_proxy has to be an http:// address".into());
+        }
+        let proxy_host = address.host().ok_or("https_proxy has no host")?;
+        let stream = self.dial(proxy_host, address.port_u16().unwrap_or(PROXY_PORT)).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(say)?;
+        let driver = AbortOnDropHandle::new(tokio::spawn(connection.with_upgrades()));
+        let target = format!("{host}:{port}");
+        let mut request = Request::connect(&target).header(header::HOST, &target);
+        if let Some(credentials) = proxy.basic_auth() {
+            request = request.header(header::PROXY_AUTHORIZATION, credentials);
+        }
+        let answer = sender.send_request(request.body(Empty::<Bytes>::new()).map_err(say)?).await.map_err(say)?;
+        if !answer.status().is_success() {
+            return Err(format!("the proxy {proxy_host} answered {}", answer.status()));
+        }
+        let tunnel = hyper::upgrade::on(answer).await.map_err(say)?;
+        // It has handed the stream over, and ended.
+        drop(driver);
+        Ok(Box::new(TokioIo::new(tunnel)))
+    }
+}
+
+/// The roots that are built in, or those of `SSL_CERT_FILE` alone.
+fn client_config(network: &Network) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    match &network.ssl_cert_file {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(file) => {
+            let unusable = |reason: &dyn Display| format!("SSL_CERT_FILE {}: {reason}", file.display());
+            for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
+                roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
+            }
+            if roots.is_empty() {
+                return Err(unusable(&"no certificate in it"));
+            }
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    Ok(builder.with_safe_default_protocol_versions().map_err(say)?.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// By /etc/resolv.conf; without one, a server on this machine, as resolv.conf(5) says.
+fn resolver() -> Result<TokioResolver, String> {
+    let local = || {
+        let servers = vec![NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into())];
+        TokioResolver::builder_with_config(ResolverConfig::from_parts(None, Vec::new(), servers), TokioRuntimeProvider::default())
+    };
+    TokioResolver::builder_tokio().unwrap_or_else(|_| local()).build().map_err(say)
+}
+
+/// A host without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+fn say(error: impl Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,168 @@
+//! Keys that a server shows: one GET over HTTPS, and nothing but a plain 200 will do.
+
+use std::error::Error;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::http::uri::Scheme;
+use hyper::{Request, Response, StatusCode, Uri, header};
+use hyper_util::rt::TokioIo;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::ANSWER_MAX;
+use super::dial::Dialer;
+use super::network::Network;
+
+/// What stands for the user in a template.
+const USER: &str = "{user}";
+/// How many redirects are followed.
+const REDIRECTS_MAX: usize = 3;
+/// The longest reason given, in characters: a server's words are in some of them.
+const REASON_MAX: usize = 300;
+
+/// Checks a template for `--keys-url`: an https address with `{user}` in its path or query.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_template(template: &str) -> Result<String, String> {
+    url_of(template, "user").map(|_| template.to_owned())
+}
+
+/// Puts a user's name, percent-escaped (RFC 3986 §2.1), into a template.
+///
+/// # Errors
+/// What is wrong with the template or the name.
+pub fn url_of(template: &str, user: &str) -> Result<String, String> {
+    if matches!(user, "" | "." | "..") {
+        return Err("the user has no name".into());
+    }
+    if !template.contains(USER) {
+        return Err(format!("the address has no {USER} in it"));
+    }
+    let (_, rest) = template.split_once("://").ok_or("only https:// addresses are taken")?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.contains(USER) {
+        return Err(format!("{USER} stands in the host"));
+    }
+    let url = template.replace(USER, &escape(user));
+    check(&parse(&url)?)?;
+    Ok(url)
+}
+
+fn escape(user: &str) -> String {
+    user.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+        text
+    })
+}
+
+fn parse(url: &str) -> Result<Uri, String> {
+    url.parse().map_err(|error| format!("not an address: {error}"))
+}
+
+fn check(uri: &Uri) -> Result<(), String> {
+    if uri.scheme() != Some(&Scheme::HTTPS) {
+        return Err("only https:// addresses are taken".into());
+    }
+    if uri.authority().is_none_or(|authority| authority.host().is_empty() || authority.as_str().contains('@')) {
+        return Err("the address needs a host, and no user before it".into());
+    }
+    Ok(())
+}
+
+/// Gets the body behind an https address.
+///
+/// # Errors
+/// Why there is none, in words fit for a terminal.
+pub(super) async fn fetch(url: &str, network: &Network, deadline: Duration) -> Result<Vec<u8>, String> {
+    let late = || Err(format!("no whole answer within {} s", deadline.as_secs_f32()));
+    let fetched = tokio::time::timeout(deadline, follow(url, network)).await.unwrap_or_else(|_| late());
+    fetched
+        .map_err(|reason| reason.chars().take(REASON_MAX).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect())
+}
+
+async fn follow(url: &str, network: &Network) -> Result<Vec<u8>, String> {
+    let dialer = Dialer::new(network)?;
+    let mut uri = parse(url)?;
+    for _ in 0..=REDIRECTS_MAX {
+        check(&uri)?;
+        match get(&dialer, &uri).await? {
+            Answer::Keys(bytes) => return Ok(bytes),
+            Answer::Moved(to) => uri = same_host(&uri, to)?,
+        }
+    }
+    Err(format!("more than {REDIRECTS_MAX} redirects"))
+}
+
+enum Answer {
+    Keys(Vec<u8>),
+    Moved(Uri),
+}
+
+async fn get(dialer: &Dialer, uri: &Uri) -> Result<Answer, String> {
+    let stream = dialer.connect(uri).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
+    let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let host = uri.authority().map_or("", |authority| authority.as_str());
+    let request = Request::get(path)
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, concat!("sally/", env!("CARGO_PKG_VERSION")))
+        .header(header::ACCEPT, "text/plain")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| chain(&error))?;
+    let answer = sender.send_request(request).await.map_err(|error| chain(&error))?;
+    match answer.status() {
+        StatusCode::OK => read_body(answer).await.map(Answer::Keys),
+        status if is_redirect(status) => {
+            let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+            to.and_then(|to| to.parse().ok()).map(Answer::Moved).ok_or_else(|| format!("the server answered {status}, and not where to"))
+        }
+        status => Err(format!("the server answered {status}")),
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+async fn read_body(answer: Response<Incoming>) -> Result<Vec<u8>, String> {
+    match Limited::new(answer.into_body(), ANSWER_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes().to_vec()),
+        Err(error) if error.is::<LengthLimitError>() => Err(format!("the answer is longer than {ANSWER_MAX} bytes")),
+        Err(error) => Err(format!("the answer broke off: {}", chain(&*error))),
+    }
+}
+
+/// Where a redirect leads: an address of the same host and port, or a path from its root.
+fn same_host(from: &Uri, to: Uri) -> Result<Uri, String> {
+    if to.authority().is_none() {
+        let mut parts = from.clone().into_parts();
+        parts.path_and_query = to.into_parts().path_and_query;
+        return Uri::from_parts(parts).map_err(|error| chain(&error));
+    }
+    check(&to)?;
+    let port = |uri: &Uri| uri.port_u16().unwrap_or(443);
+    let same = to.host().zip(from.host()).is_some_and(|(to, from)| to.eq_ignore_ascii_case(from)) && port(&to) == port(from);
+    if same { Ok(to) } else { Err(format!("redirected to another host: {}", to.authority().map_or("", |authority| authority.as_str()))) }
+}
+
+/// An error and what caused it.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,74 @@
+//! Keys that lie on this machine: files, standard input, the environment.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use sally_proto::error::KeyDefect;
+
+use super::FILE_MAX;
+
+pub(super) async fn read_file(file: PathBuf) -> Result<Vec<u8>, KeyDefect> {
+    aside(move || File::open(file).and_then(read_whole)).await
+}
+
+pub(super) async fn read_stdin() -> Result<Vec<u8>, KeyDefect> {
+    aside(|| read_whole(io::stdin().lock())).await
+}
+
+/// In a thread of its own: a FIFO that nobody writes to holds its reader for good, and the runtime waits for its own threads at the end.
+async fn aside(read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Result<Vec<u8>, KeyDefect> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("keys".into()).spawn(move || drop(done.send(read())));
+    let read = match thread {
+        Ok(_) => result.await.unwrap_or_else(|_| Err(io::Error::other("the reading thread ended"))),
+        Err(error) => Err(error),
+    };
+    read.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => KeyDefect::Missing,
+        _ => KeyDefect::Unreadable(reason(&error)),
+    })
+}
+
+fn read_whole(file: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let length = file.take(FILE_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(length).unwrap_or(u64::MAX) > FILE_MAX {
+        return Err(io::Error::other(format!("longer than {FILE_MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// The system's words, without the number that Rust puts behind them.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
+}
+
+/// The variable as a file: a literal `\n` ends a line too, for whatever can't put a newline into a variable; within quotes it is a
+/// command's own.
+pub(super) fn lines_of_variable(value: &OsStr) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(value.len());
+    let mut quoted = false;
+    let mut rest = value.as_bytes();
+    loop {
+        rest = match rest {
+            [] => return lines,
+            [b'\\', b'"', tail @ ..] => {
+                lines.extend_from_slice(b"\\\"");
+                tail
+            }
+            [b'\\', b'n', tail @ ..] if !quoted => {
+                lines.push(b'\n');
+                tail
+            }
+            [byte, tail @ ..] => {
+                quoted = (quoted != (*byte == b'"')) && *byte != b'\n';
+                lines.push(*byte);
+                tail
+            }
+        };
+    }
+}

@@ -1,0 +1,102 @@
+//! Where authorized keys come from: files, stdin, the environment, HTTPS. No source fails open.
+//!
+//! A source that is missing, unreadable, empty, too large, late, or has a line that can't be accepted stops the start: [`load`] gives all
+//! the keys of all the sources, or the reason why there are none.
+
+mod dial;
+mod fetch;
+mod local;
+mod network;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sally_proto::authorized_keys::{Enforced, KeyRing};
+use sally_proto::error::{Fault, KeyDefect};
+
+pub use fetch::{parse_template, url_of};
+pub use network::Network;
+
+/// Where GitHub shows a user's keys: the template as it comes.
+pub const GITHUB: &str = "https://github.com/{user}.keys";
+
+/// The largest file, or stdin, in bytes: some 50,000 keys. Read whole into memory.
+pub const FILE_MAX: u64 = 16 * 1024 * 1024;
+
+/// The largest answer of a server, in bytes: a user's keys, not a page.
+pub const ANSWER_MAX: usize = 64 * 1024;
+
+/// How long a server has for everything: name, connection, redirects, the last byte.
+pub const FETCH_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Somewhere that keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file, or anything that can be opened and read to its end: `<(…)` of a shell is a FIFO.
+    File(PathBuf),
+    /// Standard input, read to its end.
+    Stdin,
+    /// The value of `AUTHORIZED_KEYS`: lines, ended by newlines or by `\n`, backslash and n, outside of quotes.
+    Env(OsString),
+    /// A server that shows a user's keys over HTTPS: bare keys only.
+    Url {
+        /// The user; percent-escaped where it goes into the address.
+        user: String,
+        /// The address, with `{user}` in its path.
+        template: String,
+    },
+}
+
+impl Source {
+    /// What an error, and a grant, calls it: as the user named it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(file) => file.display().to_string(),
+            Self::Stdin => "-".into(),
+            Self::Env(_) => "AUTHORIZED_KEYS".into(),
+            Self::Url { user, template } => url_of(template, user).unwrap_or_else(|_| template.clone()),
+        }
+    }
+
+    async fn read(&self, network: &Network, deadline: Duration) -> Result<Vec<u8>, KeyDefect> {
+        match self {
+            Self::File(file) => local::read_file(file.clone()).await,
+            Self::Stdin => local::read_stdin().await,
+            Self::Env(value) => Ok(local::lines_of_variable(value)),
+            Self::Url { user, template } => {
+                let fetched = match url_of(template, user) {
+                    Ok(url) => fetch::fetch(&url, network, deadline).await,
+                    Err(reason) => Err(reason),
+                };
+                fetched.map_err(KeyDefect::Unfetched)
+            }
+        }
+    }
+}
+
+/// Loads every source, in order. `enforced`: the kinds of options that the caller makes sure of; a line with another stops the start.
+///
+/// # Errors
+/// [`Fault::KeysUnnamed`] for no source at all, else [`Fault::KeysInvalid`] of the first source that fails.
+pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> Result<KeyRing, Fault> {
+    load_within(sources, network, enforced, FETCH_DEADLINE).await
+}
+
+async fn load_within(sources: &[Source], network: &Network, enforced: Enforced, deadline: Duration) -> Result<KeyRing, Fault> {
+    let mut ring = KeyRing::builder(enforced);
+    for source in sources {
+        let source_name = source.name();
+        let taken = match source.read(network, deadline).await {
+            Ok(bytes) if matches!(source, Source::Url { .. }) => ring.add_bare(&source_name, &bytes),
+            Ok(bytes) => ring.add(&source_name, &bytes),
+            Err(defect) => Err(defect),
+        };
+        taken.map_err(|defect| Fault::KeysInvalid { source_name, defect })?;
+    }
+    // Every source has given a key, so an empty ring had none.
+    ring.build().map_err(|_| Fault::KeysUnnamed)
+}
+
+#[cfg(test)]
+mod tests;

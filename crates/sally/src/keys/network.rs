@@ -1,0 +1,29 @@
+//! What the environment says about reaching a server.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// How to reach a key source on the network; filled in by config, as nothing below it reads the environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// A file of certificate authorities (PEM) to trust in place of those built in.
+    pub ssl_cert_file: Option<PathBuf>,
+    /// The proxy for https addresses: `http://[USER:PASSWORD@]HOST[:PORT]`. A secret, as far as it has a password.
+    pub https_proxy: Option<String>,
+    /// Hosts to reach without it: names (subdomains included), addresses and blocks, with commas between them, or `*`.
+    pub no_proxy: Option<String>,
+}
+
+impl Network {
+    /// Takes `SSL_CERT_FILE`, `https_proxy` and `no_proxy` (in small letters, else in capitals). An empty variable is one that isn't set.
+    pub fn from_env(variable: &impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        // What isn't UTF-8 is no address of a proxy; kept, so that it is refused as one and not passed by.
+        let text = |small: &str, capital: &str| set(small).or_else(|| set(capital)).map(|value| value.to_string_lossy().into_owned());
+        Self {
+            ssl_cert_file: set("SSL_CERT_FILE").map(PathBuf::from),
+            https_proxy: text("https_proxy", "HTTPS_PROXY"),
+            no_proxy: text("no_proxy", "NO_PROXY"),
+        }
+    }
+}

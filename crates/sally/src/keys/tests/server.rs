@@ -1,0 +1,157 @@
+//! An HTTPS server with a certificate authority of its own, and a proxy in front of it.
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::keys::{Network, Source};
+
+/// What to do with a request for a path.
+pub(super) enum Reply {
+    /// These bytes, then the end, in good order.
+    Say(Vec<u8>),
+    /// These bytes, then nothing more, the connection held open.
+    Stall(Vec<u8>),
+    /// These bytes, then the end without TLS's own goodbye.
+    Break(Vec<u8>),
+}
+
+impl Reply {
+    pub(super) fn ok(body: &str) -> Self {
+        Self::Say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into())
+    }
+
+    pub(super) fn status(status: &str) -> Self {
+        Self::Say(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").into())
+    }
+
+    pub(super) fn moved(to: &str) -> Self {
+        Self::Say(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n").into())
+    }
+}
+
+pub(super) struct Server {
+    pub(super) port: u16,
+    authority: NamedTempFile,
+    /// The heads of the requests that came.
+    pub(super) requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// For the name localhost.
+    pub(super) async fn start(reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_as("localhost", reply).await
+    }
+
+    /// With a certificate for this name. `reply` gets the path and the server's port.
+    pub(super) async fn start_as(name: &str, reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Self {
+        let (acceptor, authority) = certify(name);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (reply, requests) = (Arc::new(reply), Arc::new(Mutex::new(Vec::new())));
+        let heads = Arc::clone(&requests);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(acceptor.clone(), stream, port, Arc::clone(&reply), Arc::clone(&heads)));
+            }
+        });
+        Self { port, authority, requests }
+    }
+
+    pub(super) fn source(&self, user: &str) -> Source {
+        Source::Url { user: user.into(), template: format!("https://localhost:{}/{{user}}.keys", self.port) }
+    }
+
+    /// A network that trusts this server.
+    pub(super) fn network(&self) -> Network {
+        Network { ssl_cert_file: Some(self.authority.path().to_owned()), ..Network::default() }
+    }
+}
+
+async fn serve<F: Fn(&str, u16) -> Reply>(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    port: u16,
+    reply: Arc<F>,
+    heads: Arc<Mutex<Vec<String>>>,
+) {
+    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    let head = read_head(&mut stream).await;
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    heads.lock().unwrap().push(head);
+    match reply(&path, port) {
+        Reply::Say(bytes) => {
+            stream.write_all(&bytes).await.unwrap();
+            // The client may be gone, having read what it wanted.
+            drop(stream.shutdown().await);
+        }
+        Reply::Stall(bytes) => {
+            stream.write_all(&bytes).await.unwrap();
+            stream.flush().await.unwrap();
+            std::future::pending::<()>().await;
+        }
+        Reply::Break(bytes) => {
+            stream.write_all(&bytes).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+    }
+}
+
+async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// A server's certificate for a name, and the file of the authority that signed it.
+fn certify(name: &str) -> (TlsAcceptor, NamedTempFile) {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().unwrap();
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(authority.self_signed(&authority_key).unwrap().pem().as_bytes()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![name.into()]).unwrap().signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), file)
+}
+
+/// A proxy that answers CONNECT so; gives its port and the heads of the requests that came.
+pub(super) async fn proxy(answer: &'static str) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let heads = Arc::clone(&requests);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = read_head(&mut stream).await;
+            let target = head.split(' ').nth(1).unwrap().to_owned();
+            heads.lock().unwrap().push(head);
+            stream.write_all(format!("HTTP/1.1 {answer}\r\n\r\n").as_bytes()).await.unwrap();
+            if answer.starts_with("200") {
+                let mut onward = TcpStream::connect(target.replace("localhost", "127.0.0.1")).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut onward).await });
+            }
+        }
+    });
+    (port, requests)
+}

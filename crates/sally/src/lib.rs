@@ -1,0 +1,24 @@
+//! Sally opens SSH doors on demand, for one visit, on the record, and shuts them again.
+//!
+//! The modules, in the order a visitor's bytes travel:
+//!
+//! - `cli`, `config`: what was typed, and what it resolves to; nothing below reads the environment
+//! - `cmd`: one file a subcommand, wiring only
+//! - `keys`: where authorized keys come from; no source fails open
+//! - `announce`: telling somebody that a door is open
+//! - `ssh`: listen, handshake, authenticate; the only place that names the SSH library's types
+//! - `session`: the room behind the door: one loop owns a session
+//! - `record`: the book: record first, then deliver
+//! - `shutdown`, `term`: being told to stop, and everything a person reads
+#![forbid(unsafe_code)]
+
+pub mod announce;
+pub mod cli;
+pub mod cmd;
+pub mod config;
+pub mod keys;
+pub mod record;
+pub mod session;
+pub mod shutdown;
+pub mod ssh;
+pub mod term;

@@ -1,0 +1,26 @@
+//! The book: record first, then deliver; a recorder that fails ends the session.
+//!
+//! - `sink`: where the record goes, and whether it is still there
+//! - `recorder`: what sessions write to; returns once write(2) has
+//! - `signer`: the host key, as the record's seal
+//! - `cmd`: `sally record verify|play|cat|export`, each in its own file
+//!
+//! The format itself is [`sally_proto::record`].
+
+pub mod cmd;
+mod cat;
+mod error;
+mod export;
+mod known_hosts;
+mod play;
+mod recorder;
+mod signer;
+mod sink;
+mod source;
+mod verify;
+mod visible;
+
+pub use error::RecordError;
+pub use recorder::{Recorder, Settings, StreamRecorder};
+pub use sally_proto::record::{AuditEvent, Policy, Said, StreamKind};
+pub use sink::{Sink, Target};

@@ -1,0 +1,224 @@
+//! Where the record goes: whole lines, appended, and watched for being taken away.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat, fcntl_getfl, fdatasync, fstat, open, seek, stat};
+use rustix::io::Errno;
+use sally_proto::record::{MAX_LINE, MAX_LINE_STDOUT};
+
+use super::error::RecordError;
+
+/// A file that is written to is looked at no more often than this.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where the record goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A file, made if need be; or a FIFO, a device, `/dev/fd/3`.
+    File(PathBuf),
+    /// Our stdout.
+    Stdout,
+}
+
+/// What a sink needs of the system: a file, or in tests something that fails when told to.
+pub(super) trait Output: Send {
+    /// As write(2).
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Waits until a non-blocking output takes more.
+    fn wait(&mut self) -> io::Result<()>;
+    /// As fdatasync(2).
+    fn sync(&mut self) -> io::Result<()>;
+    /// Whether what was written (so many bytes) is still there.
+    fn check(&mut self, written: u64) -> Result<(), String>;
+}
+
+/// The open end of a record.
+pub struct Sink {
+    output: Box<dyn Output>,
+    name: String,
+    sync: bool,
+    may_block: bool,
+    max_line: usize,
+    written: u64,
+    checked: Option<Instant>,
+}
+
+impl Sink {
+    /// Opens the target for appending; `sync` waits for the disk after each write.
+    ///
+    /// A file is made with mode 0600. What is there already is never overwritten and never added to.
+    ///
+    /// # Errors
+    /// It can't be written, or it is a file that holds something.
+    pub fn open(target: &Target, sync: bool) -> Result<Self, RecordError> {
+        let path = match target {
+            Target::File(path) if is_our_stdout(path) => None,
+            Target::File(path) => Some(path.as_path()),
+            Target::Stdout => None,
+        };
+        let name = path.map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
+        let failed = |reason: String| RecordError { file: name.clone(), reason };
+        let (fd, max_line) = match path {
+            Some(path) => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
+                (open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(reason(error)))?, MAX_LINE)
+            }
+            None => (io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(error.to_string()))?, MAX_LINE_STDOUT),
+        };
+        let output = FdOutput::new(fd, path.map(Path::to_owned)).map_err(|error| failed(reason(error)))?;
+        if path.is_some() && output.regular && output.base > 0 {
+            return Err(failed("it already holds something, and a record is never overwritten: name a new file".into()));
+        }
+        let may_block = !output.regular;
+        Ok(Self { may_block, ..Self::over(Box::new(output), name, sync, max_line) })
+    }
+
+    /// A sink over any output.
+    pub(super) fn over(output: Box<dyn Output>, name: String, sync: bool, max_line: usize) -> Self {
+        Self { output, name, sync, may_block: false, max_line, written: 0, checked: None }
+    }
+
+    /// The name for people: the file as given, or `stdout`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a write may have to wait for whoever reads (a pipe, a terminal): async callers step aside first.
+    pub const fn may_block(&self) -> bool {
+        self.may_block
+    }
+
+    /// Lines must stay under this.
+    pub(super) const fn max_line(&self) -> usize {
+        self.max_line
+    }
+
+    /// Writes a batch of whole lines. After an error nothing more may be written: the last line may be torn.
+    pub(super) fn write(&mut self, batch: &[u8], now: Instant) -> Result<(), RecordError> {
+        if self.checked.is_some_and(|checked| now.duration_since(checked) >= WATCH_INTERVAL) {
+            self.check(now)?;
+        }
+        self.checked.get_or_insert(now);
+        let mut rest = batch;
+        while !rest.is_empty() {
+            match self.output.write(rest) {
+                Ok(0) => return Err(self.error("nothing was taken".into())),
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.output.wait().map_err(|error| self.error(error.to_string()))?;
+                }
+                Err(error) => return Err(self.error(plain(&error))),
+            }
+        }
+        self.written += batch.len() as u64;
+        if self.sync {
+            self.output.sync().map_err(|error| self.error(plain(&error)))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the record is still where it was put.
+    pub(super) fn check(&mut self, now: Instant) -> Result<(), RecordError> {
+        self.checked = Some(now);
+        self.output.check(self.written).map_err(|reason| self.error(reason))
+    }
+
+    pub(super) fn error(&self, reason: String) -> RecordError {
+        RecordError { file: self.name.clone(), reason }
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").field("name", &self.name).field("written", &self.written).finish_non_exhaustive()
+    }
+}
+
+/// An open file, and where it was found.
+struct FdOutput {
+    fd: OwnedFd,
+    path: Option<PathBuf>,
+    stat: Stat,
+    regular: bool,
+    /// A regular file's size, or our place in it, when we began.
+    base: u64,
+}
+
+impl FdOutput {
+    fn new(fd: OwnedFd, path: Option<PathBuf>) -> Result<Self, Errno> {
+        let stat = fstat(&fd)?;
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let mut base = 0;
+        if regular {
+            base = u64::try_from(stat.st_size).unwrap_or(0);
+            // stdout as the shell's `>` opened it: writes go to its place, not to the end.
+            if !fcntl_getfl(&fd)?.contains(OFlags::APPEND) {
+                base = seek(&fd, SeekFrom::Current(0))?;
+            }
+        }
+        Ok(Self { fd, path, stat, regular, base })
+    }
+}
+
+impl Output for FdOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(&self.fd, bytes)?)
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        match poll(&mut [PollFd::new(&self.fd, PollFlags::OUT)], None) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        match fdatasync(&self.fd) {
+            // A pipe or a terminal has no disk to wait for.
+            Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn check(&mut self, written: u64) -> Result<(), String> {
+        if !self.regular {
+            return Ok(());
+        }
+        let now = fstat(&self.fd).map_err(reason)?;
+        if now.st_nlink == 0 {
+            return Err("the file was removed while it was being written".into());
+        }
+        if u64::try_from(now.st_size).unwrap_or(0) < self.base + written {
+            return Err("the file was shortened while it was being written".into());
+        }
+        if let Some(path) = &self.path {
+            let there = stat(path).map_err(|error| format!("the file is no longer at its path: {}", reason(error)))?;
+            if (there.st_dev, there.st_ino) != (self.stat.st_dev, self.stat.st_ino) {
+                return Err("the file was replaced while it was being written".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names of the descriptor that we have already: opening them anew would fail for a socket and lose our place in a file.
+fn is_our_stdout(path: &Path) -> bool {
+    ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path.as_os_str() == OsStr::new(name))
+}
+
+fn reason(error: Errno) -> String {
+    plain(&error.into())
+}
+
+/// The system's words without the number behind them.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}

@@ -1,0 +1,74 @@
+//! A descriptor that the runtime waits on: one kind for terminals and pipes alike.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+
+/// Our end of a terminal or a pipe.
+#[derive(Debug)]
+pub(super) struct Fd(AsyncFd<OwnedFd>);
+
+impl Fd {
+    /// Takes a descriptor over. To be called within the runtime.
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+        fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
+        #[expect(
+            deprecated,
+            reason = "its fault is with types that don't own what they show; an OwnedFd does, and its successor is unsafe"
+        )]
+        Ok(Self(AsyncFd::new(fd)?))
+    }
+
+    /// Waits for bytes, then takes what is there, `limit` at most: a terminal gives 4 KiB a read, and a flood of those is one piece.
+    /// Empty means the end. Cancel-safe.
+    pub(super) async fn read(&self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<()> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            let had = buffer.len();
+            match self.read_now(buffer, limit) {
+                Err(Errno::AGAIN) if buffer.len() == had => ready.clear_ready(),
+                // The terminal answers EIO when its last program is gone.
+                Ok(()) | Err(Errno::AGAIN | Errno::IO) => return Ok(()),
+                Err(_) if buffer.len() > had => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Takes what is there without waiting; `Ok` at the end or at the limit.
+    fn read_now(&self, buffer: &mut Vec<u8>, limit: usize) -> Result<(), Errno> {
+        while buffer.len() < limit {
+            buffer.reserve_exact(limit - buffer.len());
+            match rustix::io::read(self.0.get_ref(), rustix::buffer::spare_capacity(buffer)) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of it, waiting while the program does not read.
+    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let mut ready = self.0.writable().await?;
+            match rustix::io::write(self.0.get_ref(), bytes) {
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+}

@@ -1,0 +1,122 @@
+//! The room behind the door: a program, and a visitor at the other end of it. One loop owns a session; nothing here knows the transport.
+//!
+//! - `account`, `environment`: who the session runs as, and with what
+//! - `start`: a program on a terminal or on pipes
+//! - `pump`: bytes between the program and the visitor, each on the record first
+//! - `run`: the loop that owns it all and ends it
+//! - `reaper`: no process stays behind
+
+pub mod account;
+pub mod environment;
+mod fd;
+pub mod pump;
+pub mod reaper;
+pub mod run;
+pub mod start;
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+/// What a visitor sends on a session channel.
+#[derive(Debug)]
+pub enum Input {
+    /// Bytes for the program.
+    Data(Bytes),
+    /// No more bytes will come; the visitor still listens.
+    Eof,
+}
+
+/// The visitor is gone: nothing can be delivered any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// The visitor's side of one session channel, towards the program.
+pub trait Inbound: Send + 'static {
+    /// The next piece; `None` once the channel or its connection is gone.
+    fn next(&mut self) -> impl Future<Output = Option<Input>> + Send;
+}
+
+/// The visitor's side of one session channel, from the program. A call waits while the visitor's window is full: that is the backpressure.
+pub trait Outbound: Send + Sync + 'static {
+    /// Delivers what the program wrote.
+    fn deliver(&self, stream: Stream, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
+    /// Says how the program ended, and closes the channel: EOF, exit-status or exit-signal, CLOSE (RFC 4254 sections 5.3 and 6.10).
+    fn finish(&self, ending: Ending) -> impl Future<Output = Result<(), Gone>> + Send;
+}
+
+/// Which of the program's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output, or everything a program on a terminal shows.
+    Stdout,
+    /// Standard error of a program without a terminal.
+    Stderr,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It exited with this status.
+    Exited(u8),
+    /// A signal ended it.
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+        /// Whether it left a core file.
+        core: bool,
+    },
+}
+
+impl Ending {
+    /// The status as a shell says it: 128+n for a signal.
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Exited(status) => status,
+            Self::Signalled { signal, .. } => u8::try_from(128 + (signal & 0x7f)).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// What a visitor asks of a running session, beside its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// `window-change`: columns and rows, already clamped.
+    Resize(u16, u16),
+    /// `signal`: the number, and the name as the visitor gave it.
+    Signal(i32, &'static str),
+    /// `break` (RFC 4335).
+    Break,
+}
+
+/// Signals that SSH names (RFC 4254 section 6.10), with OpenSSH's additions.
+const SIGNALS: [(&str, i32); 15] = {
+    use rustix::process::Signal as S;
+    [
+        ("ABRT", S::ABORT.as_raw()),
+        ("ALRM", S::ALARM.as_raw()),
+        ("FPE", S::FPE.as_raw()),
+        ("HUP", S::HUP.as_raw()),
+        ("ILL", S::ILL.as_raw()),
+        ("INT", S::INT.as_raw()),
+        ("KILL", S::KILL.as_raw()),
+        ("PIPE", S::PIPE.as_raw()),
+        ("QUIT", S::QUIT.as_raw()),
+        ("SEGV", S::SEGV.as_raw()),
+        ("TERM", S::TERM.as_raw()),
+        ("USR1", S::USR1.as_raw()),
+        ("USR2", S::USR2.as_raw()),
+        ("BUS", S::BUS.as_raw()),
+        ("TRAP", S::TRAP.as_raw()),
+    ]
+};
+
+/// The number of a signal that a visitor may send, by its name without `SIG`.
+pub fn signal_number(name: &str) -> Option<(i32, &'static str)> {
+    SIGNALS.iter().find(|(known, _)| *known == name).map(|(name, number)| (*number, *name))
+}
+
+/// The name of a signal without `SIG`; its number where SSH has no name for it.
+pub fn signal_name(number: i32) -> String {
+    SIGNALS.iter().find(|(_, known)| *known == number).map_or_else(|| number.to_string(), |(name, _)| (*name).into())
+}

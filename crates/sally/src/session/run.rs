@@ -1,0 +1,289 @@
+//! The loop that owns a session: it starts the pumps, hears of the program's end, of the visitor's, and of ours, and leaves nothing behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::{Pid, Signal};
+use sally_proto::error::Fault;
+use sally_proto::mask::Mask;
+use sally_proto::record::AuditEvent;
+use sally_sys::{process, pty};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::pump::{Halt, InputPump, Output};
+use super::reaper::{Child, Reaper};
+use super::start::{Program, Streams};
+use super::{Control, Ending, Inbound, Outbound, Stream, signal_name};
+use crate::record::{Recorder, StreamKind};
+use crate::shutdown::Shutdown;
+
+/// How long a program may take to end after SIGHUP, before it is killed.
+const HANGUP_GRACE: Duration = Duration::from_millis(800);
+/// How long background jobs may keep a session's streams busy after its program's end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// How long a last word to the visitor may take.
+const NOTICE_LIMIT: Duration = Duration::from_millis(500);
+
+/// A session about to run.
+pub struct Session<I, O> {
+    /// Its number on the record.
+    pub channel: u32,
+    /// What runs in it.
+    pub program: Program,
+    /// From the visitor.
+    pub inbound: I,
+    /// To the visitor.
+    pub outbound: O,
+    /// Window changes, signals and breaks.
+    pub control: mpsc::Receiver<Control>,
+    /// Cancelled when the visitor has closed the channel, or the connection is lost.
+    pub gone: CancellationToken,
+    /// Our own end.
+    pub shutdown: Shutdown,
+    /// The book.
+    pub recorder: Recorder,
+    /// Buries the dead.
+    pub reaper: Reaper,
+    /// Whether passwords typed at prompts are masked.
+    pub mask: bool,
+}
+
+enum Why {
+    Ended(Ending),
+    Gone,
+    Stopped(Fault),
+}
+
+impl<I: Inbound, O: Outbound> Session<I, O> {
+    /// Runs to its end, whoever brings it about; then no process of the session lives and the ending is on the record.
+    ///
+    /// # Errors
+    /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished, or what the shutdown says.
+    pub async fn run(self) -> Result<Ending, Fault> {
+        let Self { channel, program, inbound, outbound, control, gone, shutdown, recorder, reaper, mask } = self;
+        let Program { child, streams } = program;
+        let visitor = Arc::new(outbound);
+        let ended = CancellationToken::new();
+        let terminal = match &streams {
+            Streams::Terminal(terminal) => Some(Arc::clone(terminal)),
+            Streams::Pipes { .. } => None,
+        };
+        let pump = Pumps::start(channel, streams, inbound, &visitor, &recorder, &ended, mask);
+        let mut room = Room { channel, child, terminal, pumps: pump, control, gone, shutdown, recorder, ended };
+        let why = room.until_something_ends().await;
+        let why = match why {
+            Why::Ended(ending) => room.drain(ending).await,
+            other => other,
+        };
+        room.pumps.input.abort();
+        let pid = room.child.pid;
+        let outcome = match why {
+            Why::Ended(ending) => room.close(&*visitor, ending).await,
+            Why::Gone => {
+                room.hang_up().await;
+                room.note(&AuditEvent::Close { reason: Fault::ConnectionLost.to_string() });
+                Err(Fault::ConnectionLost)
+            }
+            Why::Stopped(fault) => {
+                room.say_goodbye(&*visitor, &fault).await;
+                room.hang_up().await;
+                Err(fault)
+            }
+        };
+        drop(room);
+        reaper.sweep(Some(pid)).await;
+        outcome
+    }
+}
+
+/// The tasks that move bytes.
+struct Pumps {
+    outputs: JoinSet<Result<(), Halt>>,
+    input: tokio::task::AbortHandle,
+}
+
+impl Pumps {
+    fn start<I: Inbound, O: Outbound>(
+        channel: u32,
+        streams: Streams,
+        inbound: I,
+        visitor: &Arc<O>,
+        recorder: &Recorder,
+        ended: &CancellationToken,
+        mask: bool,
+    ) -> Self {
+        let mut outputs = JoinSet::new();
+        let terminal = matches!(streams, Streams::Terminal(_));
+        let (sink, sources, input_kind) = match streams {
+            Streams::Terminal(fd) => (Arc::clone(&fd), vec![(fd, Stream::Stdout, StreamKind::PtyOutput)], StreamKind::PtyInput),
+            Streams::Pipes { stdin, stdout, stderr } => {
+                let sources = vec![(stdout, Stream::Stdout, StreamKind::Stdout), (stderr, Stream::Stderr, StreamKind::Stderr)];
+                (stdin, sources, StreamKind::Stdin)
+            }
+        };
+        for (source, stream, kind) in sources {
+            let book = recorder.stream(channel, kind);
+            outputs.spawn(Output { source, stream, terminal, book, visitor: Arc::clone(visitor), ended: ended.clone() }.run());
+        }
+        let input = InputPump {
+            visitor: inbound,
+            sink: Some(sink),
+            terminal,
+            channel,
+            book: recorder.stream(channel, input_kind),
+            recorder: recorder.clone(),
+            mask: Mask::new(mask && terminal),
+        };
+        let input = outputs.spawn(input.run());
+        Self { outputs, input }
+    }
+}
+
+struct Room {
+    channel: u32,
+    child: Child,
+    terminal: Option<Arc<super::fd::Fd>>,
+    pumps: Pumps,
+    control: mpsc::Receiver<Control>,
+    gone: CancellationToken,
+    shutdown: Shutdown,
+    recorder: Recorder,
+    ended: CancellationToken,
+}
+
+impl Room {
+    async fn until_something_ends(&mut self) -> Why {
+        loop {
+            tokio::select! {
+                biased;
+                fault = self.shutdown.requested() => return Why::Stopped(fault),
+                () = self.gone.cancelled() => return Why::Gone,
+                Some(halted) = self.pumps.outputs.join_next() => {
+                    if let Some(why) = self.halted(halted) {
+                        return why;
+                    }
+                }
+                ending = self.child.wait() => return Why::Ended(ending),
+                Some(control) = self.control.recv() => {
+                    if let Err(why) = self.obey(&control) {
+                        return why;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The program is gone; what it wrote is still to be delivered.
+    async fn drain(&mut self, ending: Ending) -> Why {
+        self.ended.cancel();
+        self.pumps.input.abort();
+        let limit = tokio::time::sleep(DRAIN_LIMIT);
+        tokio::pin!(limit);
+        loop {
+            tokio::select! {
+                biased;
+                fault = self.shutdown.requested() => return Why::Stopped(fault),
+                () = self.gone.cancelled() => return Why::Gone,
+                halted = self.pumps.outputs.join_next() => match halted {
+                    Some(halted) => if let Some(why) = self.halted(halted) { return why },
+                    None => return Why::Ended(ending),
+                },
+                () = &mut limit => return Why::Ended(ending),
+            }
+        }
+    }
+
+    fn halted(&self, pump: Result<Result<(), Halt>, JoinError>) -> Option<Why> {
+        match pump {
+            Ok(Ok(())) => None,
+            Ok(Err(Halt::Gone)) => Some(Why::Gone),
+            Ok(Err(Halt::Record(error))) => Some(Why::Stopped(error.into())),
+            // One stream of the program failed: the others, and its end, still count.
+            Ok(Err(Halt::Stream(error))) => {
+                tracing::debug!(%error, channel = self.channel, "a stream of the program failed");
+                None
+            }
+            Err(error) if error.is_cancelled() => None,
+            Err(error) => Some(Why::Stopped(Fault::Internal(error.to_string()))),
+        }
+    }
+
+    fn obey(&self, control: &Control) -> Result<(), Why> {
+        let done = match (control, &self.terminal) {
+            (Control::Resize(columns, rows), Some(terminal)) => {
+                self.recorder.resize(self.channel, *columns, *rows).map_err(|error| Why::Stopped(error.into()))?;
+                pty::resize(&**terminal, *columns, *rows)
+            }
+            (Control::Break, Some(terminal)) => pty::send_break(&**terminal),
+            (Control::Resize(..) | Control::Break, None) => Ok(()),
+            (Control::Signal(number, name), terminal) => {
+                let event = AuditEvent::Signal { channel: self.channel, name: (*name).into() };
+                self.recorder.audit(&event).map_err(|error| Why::Stopped(error.into()))?;
+                let foreground = terminal.as_ref().and_then(|terminal| pty::foreground(&**terminal));
+                signal_group(foreground.unwrap_or(self.child.pid), *number)
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!(%error, ?control, "the program could not be told");
+        }
+        Ok(())
+    }
+
+    /// The program ended by itself: its status is recorded, then said.
+    async fn close<O: Outbound>(&mut self, visitor: &O, ending: Ending) -> Result<Ending, Fault> {
+        if let Ending::Signalled { signal, core } = ending {
+            self.recorder.audit(&AuditEvent::ExitSignal { channel: self.channel, signal: signal_name(signal), core })?;
+        }
+        self.recorder.exit(self.channel, ending.status())?;
+        tokio::select! {
+            finished = visitor.finish(ending) => finished.map_err(|_| Fault::ConnectionLost)?,
+            () = self.gone.cancelled() => return Err(Fault::ConnectionLost),
+            fault = self.shutdown.requested() => return Err(fault),
+        }
+        Ok(ending)
+    }
+
+    /// A line to the visitor, recorded like any other; where the record is what failed, nothing.
+    async fn say_goodbye<O: Outbound>(&mut self, visitor: &O, fault: &Fault) {
+        let (stream, kind) = match self.terminal {
+            Some(_) => (Stream::Stdout, StreamKind::PtyOutput),
+            None => (Stream::Stderr, StreamKind::Stderr),
+        };
+        let line = format!("\r\nsally: {fault}\r\n");
+        self.note(&AuditEvent::Close { reason: fault.to_string() });
+        if !matches!(fault, Fault::Record { .. }) && self.recorder.stream(self.channel, kind).record(line.as_bytes()).is_ok() {
+            let said = visitor.deliver(stream, Bytes::from(line));
+            let _ = tokio::time::timeout(NOTICE_LIMIT, said).await; // A visitor who does not listen is not waited for.
+        }
+        let _ = tokio::time::timeout(NOTICE_LIMIT, visitor.finish(Ending::Exited(fault.exit_status()))).await;
+    }
+
+    /// As a terminal that is pulled out: SIGHUP (and CONT, for who is stopped), a moment, SIGKILL.
+    async fn hang_up(&mut self) {
+        let leader = self.child.pid;
+        self.pumps.outputs.abort_all();
+        for pid in process::descendants(Some(leader)) {
+            let _ = rustix::process::kill_process(pid, Signal::HUP); // Gone already: that is the aim.
+            let _ = rustix::process::kill_process(pid, Signal::CONT);
+        }
+        if tokio::time::timeout(HANGUP_GRACE, self.child.wait()).await.is_err() {
+            let _ = signal_group(leader, Signal::KILL.as_raw());
+            self.child.wait().await;
+        }
+    }
+
+    /// For what is already over: a record that fails now has been or will be reported by its own fault.
+    fn note(&self, event: &AuditEvent) {
+        if let Err(error) = self.recorder.audit(event) {
+            tracing::debug!(%error, "the end of the session is not on the record");
+        }
+    }
+}
+
+fn signal_group(group: Pid, number: i32) -> std::io::Result<()> {
+    let signal = Signal::from_named_raw(number).ok_or(std::io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::kill_process_group(group, signal)?)
+}

@@ -1,0 +1,57 @@
+//! A session channel as the room sees it.
+
+use bytes::Bytes;
+use russh::server::{Handle, Msg};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+
+use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream, signal_name};
+
+/// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
+const STDERR: u32 = 1;
+
+/// From the visitor.
+pub(super) struct SessionInbound(pub(super) ChannelReadHalf);
+
+impl Inbound for SessionInbound {
+    async fn next(&mut self) -> Option<Input> {
+        loop {
+            match self.0.wait().await? {
+                ChannelMsg::Data { data } => return Some(Input::Data(data)),
+                ChannelMsg::Eof => return Some(Input::Eof),
+                ChannelMsg::Close => return None,
+                // Requests are answered by the handler, in their order; extended data towards a server means nothing.
+                _ => {}
+            }
+        }
+    }
+}
+
+/// To the visitor.
+pub(super) struct SessionOutbound {
+    pub(super) channel: ChannelWriteHalf<Msg>,
+    pub(super) connection: Handle,
+}
+
+impl Outbound for SessionOutbound {
+    async fn deliver(&self, stream: Stream, bytes: Bytes) -> Result<(), Gone> {
+        let sent = match stream {
+            Stream::Stdout => self.channel.data_bytes(bytes).await,
+            Stream::Stderr => self.channel.extended_data_bytes(STDERR, bytes).await,
+        };
+        sent.map_err(|_| Gone)
+    }
+
+    async fn finish(&self, ending: Ending) -> Result<(), Gone> {
+        self.channel.eof().await.map_err(|_| Gone)?;
+        let id = self.channel.id();
+        match ending {
+            Ending::Exited(status) => self.connection.exit_status_request(id, u32::from(status)).await,
+            Ending::Signalled { signal, core } => {
+                let name = Sig::Custom(signal_name(signal));
+                self.connection.exit_signal_request(id, name, core, String::new(), String::new()).await
+            }
+        }
+        .map_err(|()| Gone)?;
+        self.channel.close().await.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,156 @@
+//! One door: what its connections share, and the one claim to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::SystemTime;
+
+use russh::server::Config;
+use sally_proto::authorized_keys::KeyRing;
+use sally_proto::error::Fault;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::handler::Visitor;
+use super::host_key::HostKey;
+use super::listen::Connection;
+use super::stream::Guarded;
+use super::{handler, server};
+use crate::record::Recorder;
+use crate::session::Ending;
+use crate::session::account::Account;
+use crate::session::environment::Environment;
+use crate::session::reaper::Reaper;
+use crate::shutdown::Shutdown;
+
+/// What a door admits, and what it gives.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The one user name that is let in; any where there is none.
+    pub user: Option<String>,
+    /// Who sessions run as.
+    pub account: Account,
+    /// What sessions inherit.
+    pub environment: Environment,
+    /// Variables that a client may set beside LANG and LC_*.
+    pub accept_env: Vec<String>,
+    /// Session channels in one visit.
+    pub max_sessions: u32,
+    /// Whether passwords typed at prompts are kept off the record.
+    pub mask: bool,
+    /// Post-quantum key exchange alone.
+    pub post_quantum_only: bool,
+}
+
+/// What happens at a door.
+#[derive(Debug)]
+pub enum Event {
+    /// The visitor is authenticated; the door is shut behind them.
+    Claimed,
+    /// A session begins.
+    SessionStarted,
+    /// A session is over.
+    SessionEnded(Result<Ending, Fault>),
+}
+
+/// A door, open or shut.
+pub struct Door {
+    pub(super) keys: KeyRing,
+    pub(super) rules: Rules,
+    pub(super) recorder: Recorder,
+    pub(super) reaper: Reaper,
+    pub(super) shutdown: Shutdown,
+    pub(super) events: mpsc::Sender<Event>,
+    config: Arc<Config>,
+    claimed: AtomicBool,
+    sessions: AtomicU32,
+    shut: CancellationToken,
+    listener_closed: CancellationToken,
+    left: CancellationToken,
+}
+
+impl Door {
+    /// A door that nobody has claimed, and what happens at it.
+    pub fn new(
+        keys: KeyRing,
+        rules: Rules,
+        host_key: &HostKey,
+        recorder: Recorder,
+        reaper: Reaper,
+        shutdown: Shutdown,
+    ) -> (Arc<Self>, mpsc::Receiver<Event>) {
+        let (events, receiver) = mpsc::channel(16);
+        let config = Arc::new(server::config(host_key, rules.post_quantum_only));
+        let door = Self {
+            keys,
+            rules,
+            recorder,
+            reaper,
+            shutdown,
+            events,
+            config,
+            claimed: AtomicBool::new(false),
+            sessions: AtomicU32::new(0),
+            shut: CancellationToken::new(),
+            listener_closed: CancellationToken::new(),
+            left: CancellationToken::new(),
+        };
+        (Arc::new(door), receiver)
+    }
+
+    /// Cancelled when nobody more may enter.
+    pub fn shut(&self) -> &CancellationToken {
+        &self.shut
+    }
+
+    /// Waits until the visitor's connection has ended. Cancel-safe.
+    pub async fn visitor_left(&self) {
+        self.left.cancelled().await;
+    }
+
+    pub(super) fn visitor_leaves(&self) {
+        self.left.cancel();
+    }
+
+    pub(super) fn listener_closed(&self) {
+        self.listener_closed.cancel();
+    }
+
+    /// The next session's number on the record, or nothing where the visit has had all it may.
+    pub(super) fn next_session(&self) -> Option<u32> {
+        let number = self.sessions.fetch_add(1, Ordering::Relaxed);
+        (number < self.rules.max_sessions).then_some(number)
+    }
+
+    /// Claims the door for one visitor: true for the first, false for everyone after. When it returns true, nobody listens any more.
+    pub(super) async fn claim(&self, connection: &Connection) -> bool {
+        if self.claimed.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        // Before the door shuts: who isn't settled then is dropped.
+        connection.settled.cancel();
+        self.shut.cancel();
+        self.listener_closed.cancelled().await;
+        true
+    }
+
+    /// Seconds since 1970, for expiry: a clock before that is no clock, and everything that expires has expired.
+    pub(super) fn now() -> u64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+    }
+
+    /// Serves one connection to its end.
+    pub(super) async fn connect(self: &Arc<Self>, tcp: TcpStream, connection: Arc<Connection>) -> Result<(), handler::Error> {
+        let settled = connection.settled.clone();
+        let served = self.serve(tcp, connection).await;
+        settled.cancel();
+        served
+    }
+
+    async fn serve(self: &Arc<Self>, tcp: TcpStream, connection: Arc<Connection>) -> Result<(), handler::Error> {
+        let local = tcp.local_addr()?;
+        let stream = Guarded::new(tcp, connection.cut.clone())?;
+        let visitor = Visitor::new(Arc::clone(self), connection, local);
+        russh::server::run_stream(Arc::clone(&self.config), stream, visitor).await?.await
+    }
+}

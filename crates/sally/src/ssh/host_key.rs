@@ -1,0 +1,94 @@
+//! The key that a door shows: fresh for each run, or a file of the user's own.
+
+use std::path::Path;
+
+use sally_proto::error::Fault;
+use ssh_key::{Algorithm, HashAlg, PrivateKey, PublicKey};
+
+/// The host key of one run.
+#[derive(Clone)]
+pub struct HostKey {
+    private: PrivateKey,
+}
+
+impl HostKey {
+    /// A fresh ed25519 key, which dies with the process.
+    ///
+    /// # Errors
+    /// [`Fault::Internal`] where the system has no randomness.
+    pub fn fresh() -> Result<Self, Fault> {
+        let mut seed = [0_u8; 32];
+        getrandom::fill(&mut seed).map_err(|error| Fault::Internal(format!("no randomness: {error}")))?;
+        Ok(Self { private: PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&seed)) })
+    }
+
+    /// An unencrypted private key in OpenSSH's format.
+    ///
+    /// # Errors
+    /// [`Fault::HostKeyInvalid`] where it can't be read, is encrypted, or is of a kind that no client should be shown.
+    pub fn load(file: &Path) -> Result<Self, Fault> {
+        let invalid = |reason: String| Fault::HostKeyInvalid { file: file.display().to_string(), reason };
+        let text = std::fs::read(file).map_err(|error| invalid(error.to_string()))?;
+        let private = PrivateKey::from_openssh(&text).map_err(|error| invalid(error.to_string()))?;
+        if private.is_encrypted() {
+            return Err(invalid("it is protected by a passphrase".into()));
+        }
+        match private.algorithm() {
+            Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. } => Ok(Self { private }),
+            other => Err(invalid(format!("a host key can't be of type {other}"))),
+        }
+    }
+
+    /// The public key as known_hosts takes it: type and base64, no comment.
+    pub fn public_line(&self) -> String {
+        let mut public = self.public();
+        public.set_comment("");
+        // An encoding that fails is a key without a name for its type, which load() refuses.
+        public.to_openssh().unwrap_or_default()
+    }
+
+    /// `SHA256:…`, as ssh-keygen -l says it.
+    pub fn fingerprint(&self) -> String {
+        self.private.fingerprint(HashAlg::Sha256).to_string()
+    }
+
+    /// The public half.
+    pub fn public(&self) -> PublicKey {
+        self.private.public_key().clone()
+    }
+
+    /// The private half, for the handshake and the seal.
+    pub fn private(&self) -> &PrivateKey {
+        &self.private
+    }
+}
+
+impl std::fmt::Debug for HostKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HostKey").field(&self.fingerprint()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ssh_key::LineEnding;
+
+    use super::*;
+
+    #[test]
+    fn a_fresh_key_is_one_line_without_comment() {
+        let line = HostKey::fresh().unwrap().public_line();
+        assert_eq!(line.split(' ').count(), 2, "{line}");
+        assert!(line.starts_with("ssh-ed25519 AAAA"), "{line}");
+    }
+
+    #[test]
+    fn an_encrypted_key_is_refused() {
+        let key = HostKey::fresh().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        let encrypted = key.private().encrypt(&mut ssh_key::rand_core::UnwrapErr(getrandom::SysRng), "secret").unwrap();
+        std::fs::write(&file, encrypted.to_openssh(LineEnding::LF).unwrap().as_bytes()).unwrap();
+        assert!(matches!(HostKey::load(&file), Err(Fault::HostKeyInvalid { .. })));
+    }
+}

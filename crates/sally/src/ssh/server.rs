@@ -1,0 +1,82 @@
+//! What the SSH library is told. Every value that differs from its default has its reason here.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use russh::server::Config;
+use russh::{Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
+
+use super::host_key::HostKey;
+
+/// A long link (100 ms) at 1 Gbit/s holds 12 MB: the window must not be what limits it. Consumed data alone reopens it.
+const WINDOW: u32 = 16 << 20;
+/// What OpenSSH sends and takes at most.
+const PACKET: u32 = 32 << 10;
+/// A peer that answers nothing for 15 s × 3 is gone.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVES_UNANSWERED: usize = 3;
+/// As sshd's MaxAuthTries.
+const AUTH_ATTEMPTS: usize = 6;
+/// Messages between the program's pumps and the connection: enough to keep both busy, little enough to stay small.
+const EVENTS: usize = 16;
+
+/// The key exchanges: post-quantum first.
+const KEX: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+/// The same for `--pq-only`.
+const KEX_POST_QUANTUM: &[kex::Name] =
+    &[kex::MLKEM768X25519_SHA256, kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
+/// AES-GCM is the fastest; CTR only with an encrypt-then-MAC.
+const CIPHERS: &[cipher::Name] =
+    &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_128_CTR, cipher::AES_192_CTR, cipher::AES_256_CTR];
+const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
+/// No DSA, no RSA with SHA-1.
+const KEYS: &[Algorithm] = &[
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::SkEd25519,
+    Algorithm::SkEcdsaSha2NistP256,
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
+
+/// The configuration of a door.
+pub(super) fn config(host_key: &HostKey, post_quantum_only: bool) -> Config {
+    Config {
+        server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Sally_", env!("CARGO_PKG_VERSION")))),
+        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        // A client's first question ("none") is no attempt to guess, and an agent with five keys should not wait five times: who guesses is
+        // slowed per source, not per answer.
+        auth_rejection_time: Duration::ZERO,
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys: vec![host_key.private().clone()],
+        limits: Limits::default(),
+        window_size: WINDOW,
+        maximum_packet_size: PACKET,
+        event_buffer_size: EVENTS,
+        preferred: Preferred {
+            kex: Cow::Borrowed(if post_quantum_only { KEX_POST_QUANTUM } else { KEX }),
+            key: Cow::Borrowed(KEYS),
+            host_key_certificates: Cow::Borrowed(&[]),
+            cipher: Cow::Borrowed(CIPHERS),
+            mac: Cow::Borrowed(MACS),
+            // Compression before or after authentication is a bomb in a stranger's hand.
+            compression: Cow::Borrowed(&[compression::NONE]),
+        },
+        max_auth_attempts: AUTH_ATTEMPTS,
+        // An idle shell is nobody's fault; deadlines are ours, around the stream.
+        inactivity_timeout: None,
+        keepalive_interval: Some(KEEPALIVE),
+        keepalive_max: KEEPALIVES_UNANSWERED,
+        nodelay: true,
+        ..Config::default()
+    }
+}

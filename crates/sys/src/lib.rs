@@ -1,0 +1,8 @@
+//! Terminals and processes: what Sally asks of the kernel, and its only unsafe code.
+//!
+//! - [`pty`]: a pseudo-terminal, its size, its modes
+//! - [`process`]: a child in a session of its own that does not outlive us; who descends from whom
+#![warn(unsafe_op_in_unsafe_fn)]
+
+pub mod process;
+pub mod pty;

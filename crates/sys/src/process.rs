@@ -1,0 +1,216 @@
+//! Children: each in a session of its own, killed by the kernel if we are, every descendant found again at the end.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use rustix::process::{Pid, Signal};
+
+/// What to run, where, and on what.
+#[derive(Debug)]
+pub struct Launch {
+    /// The executable.
+    pub program: PathBuf,
+    /// `argv[0]` as the program sees it (`-sh` for a login shell).
+    pub arg0: OsString,
+    /// The other arguments.
+    pub args: Vec<OsString>,
+    /// The whole environment: nothing is inherited.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The working directory; `/` where it can't be entered.
+    pub directory: PathBuf,
+    /// Standard input, output and error.
+    pub stdio: [OwnedFd; 3],
+    /// Whether standard input is a terminal that shall control the new session.
+    pub terminal: bool,
+}
+
+type Job = (Launch, mpsc::SyncSender<io::Result<Pid>>);
+
+/// Starts children from one thread that lives as long as the process.
+///
+/// The kernel delivers a parent-death signal when the THREAD that forked ends: children forked from a runtime's worker would die with it.
+#[derive(Clone, Debug)]
+pub struct Spawner {
+    jobs: mpsc::SyncSender<Job>,
+}
+
+impl Spawner {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Where no thread can be made.
+    pub fn new() -> io::Result<Self> {
+        let (jobs, inbox) = mpsc::sync_channel::<Job>(1);
+        thread::Builder::new().name("spawner".into()).stack_size(256 << 10).spawn(move || {
+            while let Ok((launch, reply)) = inbox.recv() {
+                // A caller that is gone has no use for the answer; the reaper takes the child.
+                let _ = reply.send(start(launch));
+            }
+        })?;
+        Ok(Self { jobs })
+    }
+
+    /// Starts a child: a session leader whose process group has its own number. It returns when exec(2) has succeeded or failed.
+    ///
+    /// # Errors
+    /// What fork(2), chdir(2) or execve(2) say.
+    pub fn spawn(&self, launch: Launch) -> io::Result<Pid> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let gone = || io::Error::other("the spawning thread has ended");
+        self.jobs.send((launch, reply)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())?
+    }
+}
+
+fn start(launch: Launch) -> io::Result<Pid> {
+    let [stdin, stdout, stderr] = launch.stdio;
+    let directory = if launch.directory.is_dir() { launch.directory } else { PathBuf::from("/") };
+    let mut command = Command::new(launch.program);
+    command
+        .arg0(launch.arg0)
+        .args(launch.args)
+        .env_clear()
+        .envs(launch.environment)
+        .current_dir(directory)
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::from(stdout))
+        .stderr(Stdio::from(stderr));
+    let terminal = launch.terminal;
+    let parent = rustix::process::getpid();
+    // SAFETY: between fork and exec the closure makes system calls only: no allocation, no lock.
+    unsafe { command.pre_exec(move || enter_session(terminal, parent)) };
+    let child = command.spawn()?;
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("a child without a number"))
+}
+
+/// Runs in the child, between fork and exec.
+fn enter_session(terminal: bool, parent: Pid) -> io::Result<()> {
+    rustix::process::setsid()?;
+    if terminal {
+        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+    }
+    default_signals();
+    close_inherited();
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Where the parent died before that call, nobody would ever send the signal.
+    if rustix::process::getppid() != Some(parent) {
+        return Err(io::Error::from(rustix::io::Errno::SRCH));
+    }
+    Ok(())
+}
+
+/// A child starts with every signal at its default: we may have been started under nohup(1), which ignores SIGHUP.
+fn default_signals() {
+    for signal in 1..32 {
+        // SAFETY: SIG_DFL is a valid disposition for every signal; KILL and STOP answer EINVAL, which changes nothing.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Descriptors that we were started with are not the visitor's (sshd: closefrom).
+fn close_inherited() {
+    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC marks descriptors and closes none; old kernels answer ENOSYS, and then only what our
+    // own parent left open is inherited.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
+/// Makes orphaned descendants ours to reap, and keeps others from reading our memory (keys) or tracing us.
+///
+/// # Errors
+/// What prctl(2) says.
+pub fn guard_ourselves() -> io::Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// One row of /proc.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    pid: i32,
+    parent: i32,
+    session: i32,
+    zombie: bool,
+}
+
+/// Living descendants of this process: all of them, or those of one session only (`setsid` escapes a session, not its ancestry).
+pub fn descendants(session: Option<Pid>) -> Vec<Pid> {
+    let rows = table();
+    let mut family = vec![rustix::process::getpid().as_raw_nonzero().get()];
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(parent) = family.get(at).copied() {
+        at += 1;
+        for row in rows.iter().filter(|row| row.parent == parent) {
+            family.push(row.pid);
+            let wanted = session.is_none_or(|session| row.session == session.as_raw_nonzero().get());
+            if wanted && !row.zombie {
+                found.extend(Pid::from_raw(row.pid));
+            }
+        }
+    }
+    found
+}
+
+fn table() -> Vec<Row> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read(entry.path().join("stat")).ok()?;
+            parse_stat(pid, &String::from_utf8_lossy(&stat))
+        })
+        .collect()
+}
+
+/// proc(5): `pid (comm) state ppid pgrp session …`; a comm may hold spaces and parentheses, so the last `)` counts.
+fn parse_stat(pid: i32, stat: &str) -> Option<Row> {
+    let (_, after) = stat.rsplit_once(')')?;
+    let mut fields = after.split_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let _group = fields.next()?;
+    let session = fields.next()?.parse().ok()?;
+    Some(Row { pid, parent, session, zombie: matches!(state, "Z" | "X") })
+}
+
+/// The command line of a process, its arguments joined by spaces; empty where it is gone or not ours to read.
+pub fn command_line(pid: Pid) -> String {
+    let bytes = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    let words: Vec<_> = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let row = parse_stat(7, "7 (a) b (c) S 3 7 5 0 -1").unwrap();
+        assert_eq!((row.parent, row.session, row.zombie), (3, 5, false));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error_of_spawn() {
+        let null = || OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/null").unwrap());
+        let launch = Launch {
+            program: "/no/such/program".into(),
+            arg0: "x".into(),
+            args: vec![],
+            environment: vec![],
+            directory: "/".into(),
+            stdio: [null(), null(), null()],
+            terminal: false,
+        };
+        let error = Spawner::new().unwrap().spawn(launch).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

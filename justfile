@@ -1,0 +1,63 @@
+# What developers and CI run. `just` alone lists the recipes.
+
+export CARGO_TERM_COLOR := env("CARGO_TERM_COLOR", "auto")
+
+[private]
+default:
+    @just --list --unsorted
+
+# make the patched SSH library from the released crate (every other recipe does this first)
+prepare:
+    @patches/prepare
+
+# a debug build
+build: prepare
+    cargo build --workspace
+
+# before each commit: format, lints, fast tests
+check: prepare
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo test --workspace --lib --bins --locked --quiet
+
+# every test: units, properties, real clients (installs what it needs)
+test *ARGS:
+    tests/run {{ARGS}}
+
+# the patched library's own tests
+test-russh:
+    patches/test
+
+# licenses, bans, sources
+deny: prepare
+    cargo deny --locked check bans licenses sources
+
+# known vulnerabilities; says so where the database can't be fetched
+advisories: prepare
+    cargo deny --locked check advisories || echo "advisories: not checked, or something was found: see above"
+
+docs: prepare
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# one static binary that runs anywhere: target/x86_64-unknown-linux-gnu/release/sally
+release: prepare
+    RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target x86_64-unknown-linux-gnu -p sally
+
+# the main job, end to end: a door, a visit with stock ssh, its record verified and played
+demo: prepare
+    cargo build --locked -p sally
+    demo/run target/debug/sally
+
+# side by side with OpenSSH's sshd, in one run
+bench *ARGS: release
+    bench/run target/x86_64-unknown-linux-gnu/release/sally {{ARGS}}
+
+# man page and completions into target/share
+share: build
+    mkdir -p target/share
+    target/debug/sally man > target/share/sally.1
+    for shell in bash zsh fish; do target/debug/sally completions $shell > target/share/sally.$shell; done
+
+# feed a parser whatever the fuzzer finds, for SECONDS
+fuzz TARGET SECONDS="60": prepare
+    cd fuzz && cargo fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}

@@ -1,0 +1,138 @@
+//! What a session finds around it.
+
+use std::collections::BTreeMap;
+
+use crate::support::*;
+
+/// The environment as `env -0` prints it.
+fn parse(output: &[u8]) -> BTreeMap<String, String> {
+    let pairs = output.split(|byte| *byte == 0).filter(|pair| !pair.is_empty());
+    pairs.map(|pair| text(pair).split_once('=').map(|(name, value)| (name.into(), value.into())).unwrap()).collect()
+}
+
+#[test]
+fn the_whole_environment_is_copied_less_our_own_secrets() {
+    let home = Home::new();
+    let mut command = home.once();
+    command.env("DATABASE_URL", "postgres://x\ny=z").env("EMPTY", "").env("TERM", "dumb").env("SSH_TTY", "/dev/pts/99");
+    command.env("SALLY_TICKET", "secret").env("AUTHORIZED_KEYS", home.read("id.pub"));
+    let mut door = Door::open(command);
+    let visit = run(home.ssh(&door).arg("env -0"));
+    let found = parse(&visit.stdout);
+    assert_eq!(found["DATABASE_URL"], "postgres://x\ny=z");
+    assert_eq!(found["EMPTY"], "");
+    for name in ["SALLY_TICKET", "AUTHORIZED_KEYS", "TERM", "SSH_TTY"] {
+        assert!(!found.contains_key(name), "{name}: {found:?}");
+    }
+    let id = |flag: &str| text(&run(std::process::Command::new("id").arg(flag)).stdout).trim().to_owned();
+    let passwd = text(&run(std::process::Command::new("getent").args(["passwd", &id("-u")])).stdout);
+    let folder = passwd.split(':').nth(5).unwrap();
+    for (name, value) in [("USER", id("-un")), ("LOGNAME", id("-un")), ("HOME", folder.into()), ("PWD", folder.into()), ("SHELL", "/bin/sh".into())] {
+        assert_eq!(found[name], value, "{name}");
+    }
+    let peer = found["SSH_CLIENT"].split(' ').nth(1).unwrap();
+    assert_eq!(found["SSH_CLIENT"], format!("127.0.0.1 {peer} {}", door.port));
+    assert_eq!(found["SSH_CONNECTION"], format!("127.0.0.1 {peer} 127.0.0.1 {}", door.port));
+    assert_eq!(home.audits("connect")[0]["peer"], format!("127.0.0.1:{peer}"));
+    door.wait();
+}
+
+#[test]
+fn a_session_on_a_terminal_knows_it() {
+    let home = Home::new();
+    let door = home.open(&[]);
+    let mut ssh = home.ssh(&door);
+    ssh.args(["-tt", "echo \"tty=$SSH_TTY $(tty)\"; echo \"term=$TERM\""]);
+    let mut terminal = Terminal::start(&ssh);
+    let tty = terminal.await_word("tty=");
+    let (said, real) = tty.split_once(' ').unwrap();
+    assert!(said.starts_with("/dev/pts/") && said == real, "{tty}");
+    assert_eq!(terminal.await_word("term="), "xterm");
+    assert!(terminal.finish().0.success());
+    let pty = &home.audits("pty")[0];
+    assert_eq!((&pty["term"], &pty["cols"], &pty["rows"]), (&"xterm".into(), &80.into(), &24.into()), "{pty}");
+}
+
+#[test]
+fn a_client_sets_its_language_and_nothing_else() {
+    let home = Home::new();
+    let door = home.open(&[]);
+    let sent = "-oSetEnv=LANG=C.UTF-8 LC_TIME=de_DE LD_PRELOAD=/evil.so PATH=/evil BASH_ENV=/evil IFS=x LANGUAGE=evil SALLY_X=evil USER=evil HOME=/evil SSH_CONNECTION=evil MINE=evil";
+    let id = home.path("id");
+    let visit = run(home.ssh_with(door.port, &[sent, "-i", id.to_str().unwrap()]).arg("env -0"));
+    let found = parse(&visit.stdout);
+    assert_eq!((&*found["LANG"], &*found["LC_TIME"]), ("C.UTF-8", "de_DE"));
+    assert!(found.values().all(|value| !value.contains("evil")), "{found:?}");
+}
+
+#[test]
+fn accept_env_accepts_more_and_never_our_own() {
+    let home = Home::new();
+    let door = home.open(&["--accept-env", "GIT_*", "--accept-env", "MINE", "--accept-env", "SALLY_*"]);
+    let sent = "-oSetEnv=GIT_PROTOCOL=version=2 MINE=1 MINE_TOO=1 SALLY_X=1";
+    let id = home.path("id");
+    let visit = run(home.ssh_with(door.port, &[sent, "-i", id.to_str().unwrap()]).arg("env -0"));
+    let found = parse(&visit.stdout);
+    assert_eq!((&*found["GIT_PROTOCOL"], &*found["MINE"]), ("version=2", "1"));
+    assert!(!found.contains_key("MINE_TOO") && !found.contains_key("SALLY_X"), "{found:?}");
+}
+
+#[test]
+fn a_login_shell_reads_the_profile_and_a_command_does_not() {
+    for (command, profile) in [("", true), ("sh", false)] {
+        let home = Home::new();
+        let mut once = home.once();
+        once.env("PATH", format!("/odd:{}", std::env::var("PATH").unwrap()));
+        let door = Door::open(once);
+        let visit = run_with(home.ssh(&door).args(["-T", command]), b"echo \"$0 $PATH\"\n");
+        let said = text(&visit.stdout);
+        let expected = if profile { said.starts_with("-sh ") && !said.contains("/odd") } else { said.starts_with("sh /odd:") };
+        assert!(expected, "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn bash_knows_that_it_is_a_login_shell() {
+    let home = Home::new();
+    let mut once = home.once();
+    once.env("SHELL", "/bin/bash");
+    let door = Door::open(once);
+    let visit = run_with(home.ssh(&door).arg("-T"), b"shopt -q login_shell && echo \"login $0 $SHELL\"\n");
+    assert_eq!(text(&visit.stdout), "login -bash /bin/bash\n");
+}
+
+#[test]
+fn a_command_runs_through_the_shell() {
+    let home = Home::new();
+    let mut once = home.once();
+    once.env("SHELL", "/bin/bash");
+    let door = Door::open(once);
+    let visit = run(home.ssh(&door).arg("echo $0 ${BASH_VERSION%%.*}; [[ a == a ]] && echo {1..3} | tr ' ' -"));
+    let version = text(&run(std::process::Command::new("bash").args(["-c", "echo ${BASH_VERSION%%.*}"])).stdout);
+    assert_eq!(text(&visit.stdout), format!("bash {version}1-2-3\n"), "{}", text(&visit.stderr));
+}
+
+#[test]
+fn nothing_of_ours_is_inherited() {
+    let home = Home::new();
+    let mut once = tool("bash", "bash");
+    // Descriptors and an ignored signal, as a careless supervisor leaves them; nohup ignores SIGHUP.
+    once.args(["-c", "exec 7</etc/passwd 8>/dev/null; trap '' HUP INT PIPE; exec \"$@\"", "bash"]);
+    let inner = home.once();
+    once.arg(inner.get_program()).args(inner.get_args()).env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
+    let door = Door::open(once);
+    let visit = run(home.ssh(&door).arg("ls /proc/self/fd | tr '\\n' ' '; grep -E 'Sig(Ign|Blk)' /proc/self/status"));
+    let said = text(&visit.stdout);
+    // 3 is that of ls itself.
+    assert!(said.starts_with("0 1 2 3 "), "{said}");
+    assert_eq!(said.matches("\t0000000000000000").count(), 2, "no signal is ignored or blocked: {said}");
+}
+
+#[test]
+fn the_memory_of_the_door_can_not_be_read_from_the_session() {
+    let home = Home::new();
+    // Root may trace every process, unless it gives that up.
+    let door = Door::open(without("-sys_ptrace", &home.once()));
+    let visit = run(home.ssh(&door).arg(format!("cd /proc/{}; for file in environ mem fd/0; do cat $file; done", door.child.id())));
+    assert_eq!(text(&visit.stderr).matches("Permission denied").count(), 3, "{}", text(&visit.stderr));
+}

@@ -1,0 +1,162 @@
+//! Backpressure: a slow reader slows its own writer, and nothing grows without bound.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::support::*;
+
+/// What a door may grow by, in KiB, whatever streams through it: a window each way and the buffers around it.
+const GROWTH: u64 = 64 << 10;
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn random(bytes: usize) -> Vec<u8> {
+    let mut all = vec![0; bytes];
+    File::open("/dev/urandom").unwrap().read_exact(&mut all).unwrap();
+    all
+}
+
+/// Pushes `data` through a command of the visit and reads the answer, `pace` between two pieces of it; the largest RSS meanwhile.
+fn duplex(home: &Home, door: &Door, options: &[&str], command: &str, data: Vec<u8>, pace: Duration) -> (Vec<u8>, u64) {
+    let id = home.path("id");
+    let options: Vec<_> = options.iter().copied().chain(["-i", id.to_str().unwrap()]).collect();
+    let mut ssh = home.ssh_with(door.port, &options).arg(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (ssh.stdin.take().unwrap(), ssh.stdout.take().unwrap());
+    let pushing = thread::spawn(move || stdin.write_all(&data));
+    let (mut got, mut rss) = (Vec::new(), 0);
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        let read = stdout.read(&mut piece).unwrap();
+        if read == 0 {
+            break;
+        }
+        got.extend_from_slice(&piece[..read]);
+        rss = rss.max(status_field(door.child.id(), "VmRSS:").unwrap_or(0));
+        thread::sleep(pace);
+    }
+    pushing.join().unwrap().unwrap();
+    assert!(wait(&mut ssh).success());
+    (got, rss)
+}
+
+#[test]
+fn full_duplex_at_full_speed() {
+    let _turn = big();
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let before = door.rss();
+    let data = random(48 << 20);
+    let (got, rss) = duplex(&home, &door, &[], "cat", data.clone(), Duration::ZERO);
+    assert!(got == data, "{} of {} bytes", got.len(), data.len());
+    assert!(rss < before + GROWTH, "{before} KiB grew to {rss}");
+    assert_eq!(door.wait().0.code(), Some(0));
+}
+
+/// A stock russh 0.65.1 sticks for good after 4 MB (patches/README.md).
+#[test]
+fn full_duplex_with_a_slow_reader() {
+    let _turn = big();
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let before = door.rss();
+    let data = random(48 << 20);
+    // 64 KiB in 3 ms: some 20 MB/s. The pace is what is tested; nothing is awaited by it.
+    let (got, rss) = duplex(&home, &door, &[], "cat", data.clone(), Duration::from_millis(3));
+    assert!(got == data, "{} of {} bytes", got.len(), data.len());
+    assert!(rss < before + GROWTH, "{before} KiB grew to {rss}");
+    assert_eq!(door.wait().0.code(), Some(0));
+    home.assert_sealed(&door);
+}
+
+#[test]
+fn a_stopped_client_stops_the_command_and_fills_no_memory() {
+    let _turn = big();
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let mut ssh = home.ssh(&door).arg("echo $$; exec yes").stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = ssh.stdout.take().unwrap();
+    let mut first = Vec::new();
+    while !first.ends_with(b"\n") {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).unwrap();
+        first.extend_from_slice(&byte);
+    }
+    let yes: u32 = text(&first).trim().parse().unwrap();
+    let before = door.rss();
+    let signal = |name: &str| assert!(Command::new("kill").args(["-s", name, &ssh.id().to_string()]).status().unwrap().success());
+    signal("STOP");
+    quiet("the record", || home.record_length());
+    let stopped = door.rss();
+    assert!(stopped < before + GROWTH, "{before} KiB grew to {stopped}");
+    assert!(lives(yes), "the command waits");
+    // It goes on where it stopped.
+    let length = home.record_length();
+    signal("CONT");
+    let mut taken = vec![0; 32 << 20];
+    stdout.read_exact(&mut taken).unwrap();
+    assert!(taken.chunks(2).all(|line| line == b"y\n"), "nothing is lost or doubled");
+    assert!(home.record_length() > length);
+    signal("KILL");
+    assert_eq!(wait(&mut ssh).signal(), Some(9));
+    let (status, said) = door.wait();
+    assert_eq!(status.code(), Some(255), "{said}");
+    assert!(!lives(yes));
+    home.assert_sealed(&door);
+}
+
+#[test]
+fn a_client_rekeys_in_the_middle_of_both_ways() {
+    let _turn = big();
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let data = random(24 << 20);
+    // Some 24 exchanges each way, while both ways are full.
+    let (got, _) = duplex(&home, &door, &["-oRekeyLimit=1M"], "cat", data.clone(), Duration::ZERO);
+    assert_eq!(hash(&got), hash(&data));
+    assert_eq!(door.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_client_rekeys_in_the_middle_of_a_download_and_of_an_upload() {
+    let _turn = big();
+    let home = Home::new();
+    let data = random(32 << 20);
+    let file = home.write("data", &data);
+    let id = home.path("id");
+    let options = ["-oRekeyLimit=1M", "-i", id.to_str().unwrap()];
+    let door = Door::open(home.once_to(&home.path("down.cast")));
+    let down = run(home.ssh_with(door.port, &options).arg(format!("cat {}", file.display())));
+    assert_eq!(hash(&down.stdout), hash(&data), "{}", text(&down.stderr));
+    let door = Door::open(home.once_to(&home.path("up.cast")));
+    let up = run_with(home.ssh_with(door.port, &options).arg("sha256sum"), &data);
+    assert_eq!(text(&up.stdout), format!("{}  -\n", hash(&data)), "{}", text(&up.stderr));
+}
+
+#[test]
+fn a_client_rekeys_fifty_times() {
+    let home = Home::new();
+    let door = home.open(&[]);
+    let said = run(python("hostile.py").arg("rekey-for-ever").arg(door.port.to_string()).arg(home.path("id")).arg("50"));
+    assert_eq!(text(&said.stdout), "True 0\n", "{}", text(&said.stderr));
+}
+
+#[test]
+fn a_torrent_of_zeros_is_recorded_in_bounded_memory() {
+    let _turn = big();
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let before = door.rss();
+    let (got, rss) = duplex(&home, &door, &[], "head -c 134217728 /dev/zero", Vec::new(), Duration::ZERO);
+    assert!(got.len() == 128 << 20 && got.iter().all(|byte| *byte == 0), "{} bytes", got.len());
+    assert!(rss < before + GROWTH, "{before} KiB grew to {rss}");
+    assert_eq!(door.wait().0.code(), Some(0));
+    home.assert_sealed(&door);
+}

@@ -1,0 +1,206 @@
+//! What no honest client does. Each class of past holes is a test; a real sshd was the oracle for what our raw client sends.
+
+use crate::support::*;
+
+/// Runs a scenario of tests/python/hostile.py: what it says.
+fn scenario(door: &Door, name: &str, arguments: &[&str]) -> String {
+    let output = run(python("hostile.py").arg(name).arg(door.port.to_string()).args(arguments));
+    assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The right visitor still comes in, and is the first to be recorded.
+fn still_open(home: &Home, door: &mut Door) {
+    let visit = run(home.ssh(door).arg("echo in"));
+    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
+    assert_eq!(door.wait().0.code(), Some(0));
+    assert_eq!((home.audits("auth").len(), home.audits("exec").len()), (1, 1));
+    home.assert_sealed(door);
+}
+
+/// Terrapin, CVE-2023-48795.
+#[test]
+fn a_message_smuggled_into_a_strict_key_exchange_closes_it() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    for name in ["ignore-before-kexinit", "ignore-after-kexinit"] {
+        assert_eq!(scenario(&door, name, &["strict"]), "closed\n", "{name}");
+    }
+    // Without the strict exchange it is allowed (RFC 4253, section 11.2): the raw client sends what it should.
+    assert_eq!(scenario(&door, "ignore-after-kexinit", &["lax"]), "went on\n");
+    still_open(&home, &mut door);
+}
+
+/// CVE-2018-10933 and CVE-2025-32433: whatever is asked without a login, nothing is executed.
+fn nothing_runs(name: &str) {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let witness = home.path("witness");
+    assert_eq!(scenario(&door, name, &[witness.to_str().unwrap()]), "closed\n", "{name}");
+    still_open(&home, &mut door);
+    assert!(!witness.exists());
+}
+
+#[test]
+fn a_clients_own_success_authenticates_nobody() {
+    nothing_runs("own-success");
+}
+
+#[test]
+fn a_command_before_the_key_exchange_is_not_executed() {
+    nothing_runs("channel-before-kex");
+}
+
+#[test]
+fn a_command_during_the_key_exchange_is_not_executed() {
+    nothing_runs("channel-during-kex");
+}
+
+#[test]
+fn a_command_before_authentication_is_not_executed() {
+    nothing_runs("channel-before-service");
+    nothing_runs("channel-before-auth");
+    nothing_runs("connection-service-first");
+}
+
+/// CVE-2024-45337.
+#[test]
+fn permissions_are_those_of_the_key_that_signed() {
+    let home = Home::new();
+    home.key("other", "ed25519");
+    let keys = format!("command=\"echo first\" {}command=\"echo second\" {}", home.read("id.pub"), home.read("other.pub"));
+    let file = home.write("keys", keys);
+    let mut command = home.once_for(&file);
+    command.arg("--log").arg(home.path("visit.cast"));
+    let door = Door::open(command);
+    let (first, second) = (home.path("id"), home.path("other"));
+    let said = scenario(&door, "offer-one-sign-with-another", &[first.to_str().unwrap(), second.to_str().unwrap()]);
+    assert_eq!(said, "True\nTrue\nsecond\n");
+    assert_eq!(home.audits("auth")[0]["source"], format!("{}:2", file.display()));
+}
+
+#[test]
+fn a_good_key_with_a_bad_signature_is_refused() {
+    let home = Home::new();
+    home.key("other", "ed25519");
+    let mut door = home.open(&[]);
+    let (id, other) = (home.path("id"), home.path("other"));
+    let (id, other) = (id.to_str().unwrap(), other.to_str().unwrap());
+    assert_eq!(scenario(&door, "forged-signature", &[id]), "True\nFalse\n");
+    assert_eq!(scenario(&door, "name-one-sign-with-another", &[id, other]), "False\n");
+    assert_eq!(scenario(&door, "signature-of-another-session", &[id]), "False\n");
+    still_open(&home, &mut door);
+}
+
+#[test]
+fn only_public_keys_are_offered_and_passwords_lead_nowhere() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    assert_eq!(scenario(&door, "none", &[]), "51 publickey\n");
+    let said = scenario(&door, "password", &[]);
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines[..lines.len() - 1].iter().all(|line| *line == "51 publickey"), "{said}");
+    assert_eq!(lines.last(), Some(&"closed True"), "attempts are bounded");
+    still_open(&home, &mut door);
+}
+
+#[test]
+fn guesses_at_known_keys_are_bounded() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let id = home.path("id");
+    assert_eq!(scenario(&door, "probe-for-ever", &[id.to_str().unwrap()]), "closed\n");
+    still_open(&home, &mut door);
+}
+
+#[test]
+fn a_user_name_that_changes_is_the_end() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let id = home.path("id");
+    assert_eq!(scenario(&door, "user-name-changes", &[id.to_str().unwrap()]), "closed\n");
+    still_open(&home, &mut door);
+}
+
+/// Runs a scenario after a login: what it says, and what the door ends with.
+fn visit(name: &str, more: &[&str]) -> (String, Option<i32>) {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let before = door.rss();
+    let id = home.path("id");
+    let arguments: Vec<_> = [id.to_str().unwrap()].into_iter().chain(more.iter().copied()).collect();
+    let mut command = python("hostile.py");
+    command.arg(name).arg(door.port.to_string()).args(arguments);
+    let mut client = Client::start(&mut command);
+    let first = client.await_line("");
+    if let Some(after) = status_field(door.child.id(), "VmRSS:") {
+        assert!(after < before + (96 << 10), "{name}: {before} KiB grew to {after}");
+    }
+    let (_, rest, stderr) = client.finish();
+    assert!(stderr.is_empty(), "{name}: {stderr}");
+    let (status, _) = door.wait();
+    home.assert_sealed(&door);
+    (format!("{first}\n{rest}").trim_end().to_owned(), status.code())
+}
+
+#[test]
+fn data_for_an_unknown_channel_is_the_end() {
+    assert_eq!(visit("data-for-an-unknown-channel", &[]).0, "closed");
+}
+
+#[test]
+fn a_request_for_an_unknown_channel_is_the_end() {
+    assert_eq!(visit("request-for-an-unknown-channel", &[]).0, "closed");
+}
+
+#[test]
+fn a_second_close_is_the_end() {
+    assert_eq!(visit("close-twice", &[]), ("closed".into(), Some(255)));
+}
+
+#[test]
+fn more_than_the_window_is_the_end() {
+    assert_eq!(visit("more-than-the-window", &[]), ("closed".into(), Some(255)));
+}
+
+#[test]
+fn a_window_beyond_all_bounds_is_the_end() {
+    assert_eq!(visit("window-beyond-all-bounds", &[]), ("closed".into(), Some(255)));
+}
+
+#[test]
+fn a_packet_beyond_the_maximum_does_no_harm() {
+    let (said, _) = visit("packets-beyond-the-maximum", &[]);
+    assert!(["open", "closed"].contains(&&*said), "{said}");
+}
+
+#[test]
+fn a_second_command_on_a_channel_is_refused() {
+    assert_eq!(visit("exec-twice", &[]).0, "True False");
+}
+
+#[test]
+fn twenty_thousand_global_requests_take_no_memory() {
+    let (said, _) = visit("global-requests", &["20000"]);
+    assert!(["open", "closed"].contains(&&*said), "{said}");
+}
+
+#[test]
+fn five_thousand_channels_are_one() {
+    let (said, _) = visit("channels", &["5000"]);
+    assert!(["open 1", "closed 1"].contains(&&*said), "{said}");
+}
+
+#[test]
+fn three_thousand_variables_are_a_clean_answer() {
+    let (said, status) = visit("environment", &["3000"]);
+    assert_eq!((&*said, status), ("True\nTrue 0", Some(0)));
+}
+
+#[test]
+fn a_flood_of_absurd_windows_is_clamped() {
+    let (said, status) = visit("window-changes", &["5000"]);
+    let sizes: Vec<_> = said.lines().nth(1).unwrap().split_whitespace().filter(|word| *word != "go").collect();
+    assert_eq!((sizes.len(), &sizes[..2], status), (4, &["4096", "4096"][..], Some(0)), "{said}");
+    assert!(sizes[2..].iter().all(|size| size.parse::<u32>().unwrap() <= 4096), "{said}");
+}

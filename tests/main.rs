@@ -1,0 +1,20 @@
+//! End to end with real clients: scenarios named for what a user does. They await events, never sleep.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+
+mod support;
+
+mod announce;
+mod clients;
+mod disk;
+mod ends;
+mod environment;
+mod errors;
+mod flow;
+mod hostile;
+mod interactive;
+mod lifecycle;
+mod masking;
+mod record;
+mod status;
+mod strangers;
+mod streams;

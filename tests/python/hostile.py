@@ -1,0 +1,354 @@
+"""What no honest client does: hostile.py SCENARIO PORT [ARGUMENT…]. Prints what became of it; tests/hostile.rs judges."""
+import socket
+import struct
+import sys
+import time
+
+from rawssh import *
+
+SUCCESS = bytes([USERAUTH_SUCCESS])
+
+
+def outcome(client):
+    """How the connection ends; `open` where it answers a harmless question instead."""
+    try:
+        client.send(bytes([GLOBAL_REQUEST]) + string("are-you-there@test") + b"\1")
+        client.expect(REQUEST_FAILURE, REQUEST_SUCCESS)
+        return "open"
+    except Closed:
+        return "closed"
+
+
+def stall_after_kex(port):
+    client = Client(port)
+    client.handshake()
+    print("stalling", flush=True)
+    client.drain()
+    print("closed")
+
+
+def ask_slowly(port):
+    """One question after the other, each answered: no deadline for a single read would end it."""
+    client = Client(port)
+    client.handshake()
+    print("asking", flush=True)
+    try:
+        while True:
+            client.send(bytes([IGNORE]) + string("are you there"))
+            time.sleep(0.05)
+    except Closed:
+        print("closed")
+
+
+def ignore_before_kexinit(port, strict):
+    client = Client(port)
+    client.banner()
+    client.send(bytes([IGNORE]) + string("terrapin"))
+    try:
+        client.exchange(strict == "strict")
+        print("went on")
+    except Closed:
+        print("closed")
+
+
+def ignore_after_kexinit(port, strict):
+    client = Client(port)
+    client.banner()
+    try:
+        client.exchange(strict == "strict", [bytes([IGNORE]) + string("terrapin")])
+        print("went on")
+    except Closed:
+        print("closed")
+
+
+def own_success(port, witness):
+    """CVE-2018-10933."""
+    client = Client(port)
+    client.handshake()
+    client.service()
+    run_unauthenticated(client, [SUCCESS, open_message(), exec_message(0, f"touch {witness}")])
+
+
+def channel_before_kex(port, witness):
+    """CVE-2025-32433."""
+    client = Client(port)
+    client.banner()
+    run_unauthenticated(client, [open_message(), exec_message(0, f"touch {witness}")])
+
+
+def channel_during_kex(port, witness):
+    client = Client(port)
+    client.banner()
+    run_unauthenticated(client, [client.kexinit(), open_message(), exec_message(0, f"touch {witness}")])
+
+
+def channel_before_service(port, witness):
+    client = Client(port)
+    client.handshake()
+    run_unauthenticated(client, [open_message(), exec_message(0, f"touch {witness}")])
+
+
+def channel_before_auth(port, witness):
+    client = Client(port)
+    client.handshake()
+    client.service()
+    run_unauthenticated(client, [open_message(), exec_message(0, f"touch {witness}")])
+
+
+def connection_service_first(port, witness):
+    client = Client(port)
+    client.handshake()
+    connection = bytes([SERVICE_REQUEST]) + string("ssh-connection")
+    run_unauthenticated(client, [connection, open_message(), exec_message(0, f"touch {witness}")])
+
+
+def run_unauthenticated(client, messages):
+    try:
+        client.send(*messages)
+        client.socket.shutdown(socket.SHUT_WR)
+        while True:
+            kind = client.receive()[0]
+            if kind in (CHANNEL_CONFIRM, CHANNEL_SUCCESS, USERAUTH_SUCCESS):
+                print(f"message {kind}")
+    except (Closed, OSError):
+        print("closed")
+
+
+def offer_one_sign_with_another(port, offered, used):
+    """CVE-2024-45337."""
+    client = Client(port)
+    client.handshake()
+    client.service()
+    print(client.publickey(load_key(offered), probe=True) == USERAUTH_PK_OK)
+    print(client.publickey(load_key(used)) == USERAUTH_SUCCESS)
+    channel = client.open_session()
+    client.run("asked", channel)
+    print(client.output()[0].decode().strip())
+
+
+def name_one_sign_with_another(port, named, signer):
+    client = Client(port)
+    client.handshake()
+    client.service()
+    print(client.publickey(load_key(named), signer=load_key(signer)) == USERAUTH_SUCCESS)
+
+
+def forged_signature(port, key):
+    client = Client(port)
+    client.handshake()
+    client.service()
+    print(client.publickey(load_key(key), probe=True) == USERAUTH_PK_OK)
+    print(client.publickey(load_key(key), tamper=True) == USERAUTH_SUCCESS)
+
+
+def signature_of_another_session(port, key):
+    client = Client(port)
+    client.handshake()
+    client.service()
+    client.session = bytes(32)
+    print(client.publickey(load_key(key)) == USERAUTH_SUCCESS)
+
+
+def password(port):
+    client = Client(port)
+    client.handshake()
+    client.service()
+    for attempt in range(100):
+        try:
+            client.send(bytes([USERAUTH_REQUEST]) + string("root") + string("ssh-connection") + string("password") + b"\0" + string("secret"))
+            answer = client.expect(USERAUTH_SUCCESS, USERAUTH_FAILURE)
+        except Closed:
+            print(f"closed {attempt <= 20}")
+            return
+        print(answer[0], take(answer, 1)[0].decode())
+
+
+def none(port):
+    client = Client(port)
+    client.handshake()
+    client.service()
+    client.send(bytes([USERAUTH_REQUEST]) + string("root") + string("ssh-connection") + string("none"))
+    answer = client.expect(USERAUTH_SUCCESS, USERAUTH_FAILURE)
+    print(answer[0], take(answer, 1)[0].decode())
+
+
+def probe_for_ever(port, key):
+    """Guesses which keys are known: bounded."""
+    client = Client(port)
+    client.handshake()
+    client.service()
+    for attempt in range(1000):
+        try:
+            client.publickey(load_key(key), probe=True)
+        except Closed:
+            print("closed")
+            return
+    print("open")
+
+
+def user_name_changes(port, key):
+    client = Client(port)
+    client.handshake()
+    client.service()
+    try:
+        client.publickey(load_key(key), user="one", probe=True)
+        client.publickey(load_key(key), user="two", probe=True)
+        print("open")
+    except Closed:
+        print("closed")
+
+
+def data_for_an_unknown_channel(port, key):
+    client = Client(port)
+    client.enter(key)
+    client.open_session()
+    client.send(data_message(7, "x"))
+    print(outcome(client))
+
+
+def request_for_an_unknown_channel(port, key):
+    client = Client(port)
+    client.enter(key)
+    client.open_session()
+    client.send(exec_message(7, "true"))
+    print(outcome(client))
+
+
+def close_twice(port, key):
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    client.run("cat", channel)
+    close = bytes([CHANNEL_CLOSE]) + uint(channel)
+    client.send(close, close)
+    print(outcome(client))
+
+
+def exec_twice(port, key):
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    print(client.run("cat", channel), client.run("echo second", channel))
+
+
+def more_than_the_window(port, key):
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    client.run("sleep 1000", channel)
+    piece = data_message(channel, bytes(32000))
+    sent = 0
+    try:
+        while sent < 200 << 20:
+            client.send(piece)
+            sent += 32000
+        print("open")
+    except (Closed, TimeoutError) as error:
+        print("closed" if isinstance(error, Closed) else "stalled")
+
+
+def window_beyond_all_bounds(port, key):
+    """CVE-2025-54804."""
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session(window=0xFFFFFFFF)
+    client.run("echo in; read line", channel)
+    for _ in range(3):
+        client.send(bytes([WINDOW_ADJUST]) + uint(channel) + uint(0xFFFFFFFF))
+    print(outcome(client))
+
+
+def packets_beyond_the_maximum(port, key):
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    client.run("cat >/dev/null", channel)
+    try:
+        client.send(data_message(channel, bytes(200_000)))
+        print(outcome(client))
+    except Closed:
+        print("closed")
+
+
+def global_requests(port, key, count):
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    client.run("echo in; read line", channel)
+    request = bytes([GLOBAL_REQUEST]) + string("tcpip-forward") + b"\0" + string("127.0.0.1") + uint(1)
+    try:
+        for _ in range(int(count) // 1000):
+            client.send(*[request] * 1000)
+        print(outcome(client), flush=True)
+    except Closed:
+        print("closed", flush=True)
+    sys.stdin.read()
+
+
+def channels(port, key, count):
+    client = Client(port)
+    client.enter(key)
+    confirmed = 0
+    try:
+        for number in range(int(count)):
+            confirmed += client.open_session(number) is not None
+        print(f"open {confirmed}", flush=True)
+    except Closed:
+        print(f"closed {confirmed}", flush=True)
+    sys.stdin.read()
+
+
+def environment(port, key, count):
+    """Fault 20: thousands of variables, then a command."""
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    setenv = lambda n: bytes([CHANNEL_REQUEST]) + uint(channel) + string("env") + b"\0" + string(f"LC_{n}") + string("x" * 1000)
+    client.send(*[setenv(number) for number in range(int(count))])
+    print(client.run("env | grep -c ^LC_", channel))
+    said, status = client.output()
+    print(int(said) <= int(count), status)
+
+
+def command_of_length(port, key, length):
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    command = f"printf {length}; : "
+    if client.run(command.ljust(int(length), "x")[:int(length)], channel):
+        print(*client.output())
+    else:
+        print("refused")
+
+
+def window_changes(port, key, count):
+    """Fault 38: a flood of absurd sizes."""
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    pty = bytes([CHANNEL_REQUEST]) + uint(channel) + string("pty-req") + b"\1" + string("xterm") + uint(2**32 - 1) * 4 + string(b"\0")
+    client.send(pty)
+    print(client.expect(CHANNEL_SUCCESS, CHANNEL_FAILURE)[0] == CHANNEL_SUCCESS)
+    client.run("stty size; read line; stty size", channel)
+    change = bytes([CHANNEL_REQUEST]) + uint(channel) + string("window-change") + b"\0" + uint(2**32 - 1) * 2 + uint(0) * 2
+    last = bytes([CHANNEL_REQUEST]) + uint(channel) + string("window-change") + b"\0" + uint(0) * 4
+    client.send(*[change] * int(count))
+    client.send(data_message(channel, "go\n"))
+    print(client.output()[0].decode().replace("\r", "").replace("\n", " "))
+
+
+def rekey_for_ever(port, key, count):
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    client.run("cat", channel)
+    for number in range(int(count)):
+        client.exchange()
+        client.send(data_message(channel, f"{number}\n"))
+    client.send(bytes([CHANNEL_EOF]) + uint(channel))
+    said, status = client.output()
+    print(said.decode().split() == [str(number) for number in range(int(count))], status)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])

@@ -1,0 +1,145 @@
+//! Those who knock and are nobody: rows 16 to 18 of the faults. Nothing they send ends the door, fills its memory, or keeps the right
+//! visitor out.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::*;
+
+/// What a door may grow by in KiB.
+const GROWTH: u64 = 32 << 10;
+
+/// Sends this, then reads until the other side closes.
+fn send(mut stream: TcpStream, bytes: &[u8]) {
+    // The door may close while we still send: that is what is awaited.
+    let _ = stream.write_all(bytes);
+    closed(&mut stream);
+}
+
+fn closed(stream: &mut TcpStream) {
+    if let Err(error) = stream.read_to_end(&mut Vec::new()) {
+        assert!(!matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "never closed: {error}");
+    }
+}
+
+fn still_open(home: &Home, door: &mut Door, before: u64) {
+    let after = door.rss();
+    assert!(after < before + GROWTH, "{before} KiB grew to {after}");
+    let visit = run(home.ssh(door).arg("echo in"));
+    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
+    assert_eq!(door.wait().0.code(), Some(0));
+    home.assert_sealed(door);
+}
+
+/// A packet in the clear: length, padding length, payload, padding.
+fn packet(claimed: u32, payload: &[u8]) -> Vec<u8> {
+    [&claimed.to_be_bytes()[..], &[4], payload, &[0; 4]].concat()
+}
+
+#[test]
+fn garbage_and_huge_packets_are_closed() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let before = door.rss();
+    let banner = b"SSH-2.0-x\r\n";
+    let noise: Vec<u8> = (0..1_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let messages: Vec<Vec<u8>> = vec![
+        b"GET / HTTP/1.0\r\n\r\n".to_vec(),
+        noise.clone(),
+        vec![b'a'; 1_000_000],
+        vec![b'\n'; 1_000_000],
+        b"SSH-1.5-old\r\n".to_vec(),
+        [&b"SSH-2.0-"[..], &[b'x'; 1_000_000]].concat(),
+        [&banner[..], &noise].concat(),
+        [&banner[..], &packet(u32::MAX, &[20; 64])].concat(),
+        [&banner[..], &packet(0x7fff_fff0, &vec![0; 4_000_000])].concat(),
+        [&banner[..], &packet(0, &[])].concat(),
+        [&banner[..], &packet(1, &[20])].concat(),
+        [&banner[..], &packet(12, &[20; 7])].concat(),
+        [&banner[..], &packet(69, &[30; 64])].concat(),
+        [&banner[..], &packet(69, &[1; 64])].concat(),
+        vec![0; 100_000],
+    ];
+    thread::scope(|scope| {
+        for message in &messages {
+            let stream = door.connect();
+            // What is not closed for what it is, is closed when its time is over.
+            scope.spawn(move || send(stream, message));
+        }
+    });
+    still_open(&home, &mut door, before);
+}
+
+#[test]
+fn whoever_trickles_is_closed_when_the_time_is_over() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let before = door.rss();
+    let trickle = |beginning: &'static [u8], byte: u8| {
+        let mut stream = door.connect();
+        move || {
+            stream.write_all(beginning).unwrap();
+            // The pace of a slowloris: each byte comes before any time-out for a single read could pass.
+            while stream.write_all(&[byte]).is_ok() {
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    };
+    let mut midway = Client::start(python("hostile.py").arg("stall-after-kex").arg(door.port.to_string()));
+    let mut asking = Client::start(python("hostile.py").arg("ask-slowly").arg(door.port.to_string()));
+    midway.await_line("stalling");
+    asking.await_line("asking");
+    let mut silent = door.connect();
+    thread::scope(|scope| {
+        scope.spawn(trickle(b"SSH-2.0-", b'x'));
+        scope.spawn(trickle(b"", b'\n'));
+        scope.spawn(trickle(b"SSH-2.0-x\r\n\x00\x00\x80\x00\x04", 0));
+        scope.spawn(|| closed(&mut silent));
+    });
+    midway.await_line("closed");
+    asking.await_line("closed");
+    still_open(&home, &mut door, before);
+}
+
+#[test]
+fn a_crowd_of_silent_strangers_keeps_nobody_out() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let before = door.rss();
+    let crowd: Vec<_> = (0..400).map(|_| door.connect()).collect();
+    still_open(&home, &mut door, before);
+    for mut stranger in crowd {
+        closed(&mut stranger);
+    }
+}
+
+#[test]
+fn a_crowd_that_comes_and_goes_keeps_nobody_out() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let before = door.rss();
+    for _ in 0..1000 {
+        let mut stranger = door.connect();
+        stranger.write_all(b"SSH-2.0-x\r\n").unwrap();
+    }
+    still_open(&home, &mut door, before);
+}
+
+#[test]
+fn few_descriptors_are_no_reason_to_end_or_to_spin() {
+    let home = Home::new();
+    let inner = home.once();
+    let mut command = tool("prlimit", "util-linux");
+    command.arg("--nofile=32:32").arg(inner.get_program()).args(inner.get_args()).env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
+    let mut door = Door::open(command);
+    let crowd: Vec<_> = (0..60).map(|_| door.connect()).collect();
+    let busy = cpu(door.child.id());
+    assert!(quiet("the door", || cpu(door.child.id()) / 5) < busy / 5 + 100, "it does not spin");
+    drop(crowd);
+    // The kernel held some of them back; once they are gone the right visitor is let in.
+    let visit = until("the visitor is in", || Some(run(home.ssh(&door).arg("echo in"))).filter(|visit| visit.status.success()));
+    assert_eq!(text(&visit.stdout), "in\n");
+    assert_eq!(door.wait().0.code(), Some(0));
+}

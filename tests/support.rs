@@ -1,0 +1,292 @@
+//! A door in a process of its own, and the clients that come to it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+mod client;
+mod evidence;
+mod process;
+mod terminal;
+
+pub use client::Client;
+pub use evidence::{events, stream, verify};
+pub use process::{as_root, cpu, lives, marked, python, quiet, status_field, tool, without};
+pub use terminal::{Terminal, await_echo_off};
+
+/// Nothing that a test waits for takes so long on the slowest machine; a wait that reaches it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test.
+pub fn sally() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_sally"))
+}
+
+/// A folder with a key pair in it.
+pub struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    pub fn new() -> Self {
+        let home = Self { dir: tempfile::tempdir().unwrap() };
+        home.key("id", "ed25519");
+        home
+    }
+
+    /// Makes a key pair NAME, NAME.pub of a type.
+    pub fn key(&self, name: &str, kind: &str) -> PathBuf {
+        let file = self.path(name);
+        let made = Command::new("ssh-keygen").args(["-q", "-t", kind, "-N", "", "-C", "visitor@test", "-f"]).arg(&file).status().unwrap();
+        assert!(made.success());
+        file
+    }
+
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let file = self.path(name);
+        fs::write(&file, content).unwrap();
+        file
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.path(name)).unwrap()).into_owned()
+    }
+
+    /// `sally once` for this home's key, on any port of loopback, recording to `visit.cast`; more arguments may follow.
+    pub fn once(&self) -> Command {
+        self.once_to(&self.path("visit.cast"))
+    }
+
+    /// The same with another record.
+    pub fn once_to(&self, log: &Path) -> Command {
+        let mut command = self.once_for(&self.path("id.pub"));
+        command.arg("--log").arg(log);
+        command
+    }
+
+    /// For these keys, and recording to stdout.
+    pub fn once_for(&self, keys: &Path) -> Command {
+        let mut command = Command::new(sally());
+        command.arg("once").arg("--authorized-keys").arg(keys).args(["--port", "0", "--listen", "127.0.0.1"]);
+        command.env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
+        command
+    }
+
+    /// Opens a door with a record in `visit.cast`.
+    pub fn open(&self, more: &[&str]) -> Door {
+        let mut command = self.once();
+        command.args(more);
+        Door::open(command)
+    }
+
+    /// A stock ssh to a door, with nothing of this machine's configuration.
+    pub fn ssh(&self, door: &Door) -> Command {
+        self.ssh_to(door.port)
+    }
+
+    pub fn ssh_to(&self, port: u16) -> Command {
+        self.ssh_with(port, &["-i", self.path("id").to_str().unwrap()])
+    }
+
+    /// As [`Home::ssh`], with options that go before all others, the key among them.
+    pub fn ssh_with(&self, port: u16, options: &[&str]) -> Command {
+        let mut command = Command::new("ssh");
+        command.args(options).args(self.options()).arg("-p").arg(port.to_string()).arg("-l").arg("anyone");
+        command.arg("127.0.0.1");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// ssh as a value of `rsync -e`, GIT_SSH_COMMAND and the like.
+    pub fn ssh_line(&self, door: &Door) -> String {
+        format!("ssh {} -i {} -p {}", self.options().join(" "), self.path("id").display(), door.port)
+    }
+
+    /// A visitor without a terminal, in the middle of a command that has said this line.
+    pub fn visit(&self, door: &Door, script: &str, line: &str) -> Client {
+        let mut client = Client::start(self.ssh(door).arg(script));
+        client.await_line(line);
+        client
+    }
+
+    /// The options for ssh, scp and sftp that make a test independent of the machine.
+    pub fn options(&self) -> Vec<String> {
+        [
+            "-F",
+            "/dev/null",
+            "-oBatchMode=yes",
+            "-oIdentitiesOnly=yes",
+            "-oIdentityAgent=none",
+            "-oStrictHostKeyChecking=no",
+            "-oUserKnownHostsFile=/dev/null",
+            "-oLogLevel=ERROR",
+        ]
+        .map(String::from)
+        .into()
+    }
+}
+
+/// A running `sally once`. Killed when dropped.
+pub struct Door {
+    pub child: Child,
+    pub port: u16,
+    /// The public key, as printed on stdout.
+    pub host_key: String,
+    stderr: Receiver<String>,
+    said: Vec<String>,
+    stdout: Receiver<String>,
+}
+
+impl Door {
+    /// Starts it and waits until it listens.
+    pub fn open(command: Command) -> Self {
+        Self::open_with(command, Stdio::null())
+    }
+
+    /// The same with something on its stdin.
+    pub fn open_with(mut command: Command, stdin: Stdio) -> Self {
+        let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = lines(child.stdout.take().unwrap());
+        let stderr = lines(child.stderr.take().unwrap());
+        let mut door = Self { child, port: 0, host_key: String::new(), stderr, said: Vec::new(), stdout };
+        let line = door.await_stderr("Listening on port ");
+        door.port = line.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty()).unwrap().parse().unwrap();
+        door.host_key = door.stdout.recv_timeout(PATIENCE).expect("the public key on stdout");
+        door
+    }
+
+    /// Waits for a line on stderr that begins so.
+    pub fn await_stderr(&mut self, beginning: &str) -> String {
+        if let Some(line) = self.said.iter().find(|line| line.starts_with(beginning)) {
+            return line.clone();
+        }
+        loop {
+            match self.stderr.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.starts_with(beginning) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("no {beginning:?} on stderr ({error}), only {:#?}", self.said),
+            }
+        }
+    }
+
+    /// Waits for its end; what it said on stderr.
+    pub fn wait(&mut self) -> (ExitStatus, String) {
+        let status = wait(&mut self.child);
+        self.said.extend(self.stderr.iter());
+        (status, self.said.join("\n"))
+    }
+
+    /// Everything on stdout after the public key; waits for its end.
+    pub fn rest_of_stdout(&mut self) -> Vec<String> {
+        wait(&mut self.child);
+        self.stdout.iter().collect()
+    }
+
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Connects a bare TCP stream.
+    pub fn connect(&self) -> std::net::TcpStream {
+        let stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Resident memory in KiB.
+    pub fn rss(&self) -> u64 {
+        status_field(self.child.id(), "VmRSS:").unwrap()
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for a process, no longer than [`PATIENCE`].
+pub fn wait(child: &mut Child) -> ExitStatus {
+    until("the process ends", || child.try_wait().unwrap())
+}
+
+/// Polls for a condition that has no event of its own.
+pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Runs to the end within [`PATIENCE`].
+pub fn run(command: &mut Command) -> Output {
+    run_with(command, b"")
+}
+
+/// As [`run`], with this on stdin.
+pub fn run_with(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let feeding = thread::spawn(move || drop(stdin.write_all(&input)));
+    let stdout = slurp(child.stdout.take().unwrap());
+    let stderr = slurp(child.stderr.take().unwrap());
+    let status = wait(&mut child);
+    let output = Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() };
+    let _ = feeding.join();
+    output
+}
+
+fn slurp(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all);
+        all
+    })
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The arguments as one line, for messages.
+pub fn line(command: &Command) -> String {
+    command.get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+/// Whoever moves many bytes waits for their turn: two such tests at once would only slow each other down.
+pub fn big() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
