@@ -83,7 +83,7 @@ fn stopped_by(signal: &str, number: i32) {
     let home = Home::new();
     let (mut door, mark) = open(&home);
     let trapped = home.path("hup");
-    let script = format!("trap 'echo hup >{}' HUP; echo ready; while :; do sleep 1000; done", trapped.display());
+    let script = format!("trap 'echo hup >{}' HUP; echo ready; while :; do sleep 1000 & wait; done", trapped.display());
     let (mut visit, _) = on_pipes(&home, &door, &script);
     visit.await_line("ready");
     door.signal(signal);

@@ -125,14 +125,18 @@ fn nothing_of_ours_is_inherited() {
     let said = text(&visit.stdout);
     // 3 is that of ls itself.
     assert!(said.starts_with("0 1 2 3 "), "{said}");
-    assert_eq!(said.matches("\t0000000000000000").count(), 2, "no signal is ignored or blocked: {said}");
+    for mask in said.split('\t').skip(1) {
+        // The first 31: the others are the C library's own, and real-time ones.
+        let mask = u64::from_str_radix(&mask[..16], 16).unwrap() & 0x7fff_ffff;
+        assert_eq!(mask, 0, "no signal is ignored or blocked: {said}");
+    }
 }
 
 #[test]
 fn the_memory_of_the_door_can_not_be_read_from_the_session() {
     let home = Home::new();
     // Root may trace every process, unless it gives that up.
-    let door = Door::open(without("-sys_ptrace", &home.once()));
+    let door = Door::open(without("-sys_ptrace,-sys_admin,-perfmon", &home.once()));
     let visit = run(home.ssh(&door).arg(format!("cd /proc/{}; for file in environ mem fd/0; do cat $file; done", door.child.id())));
     assert_eq!(text(&visit.stderr).matches("Permission denied").count(), 3, "{}", text(&visit.stderr));
 }

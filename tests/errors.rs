@@ -143,28 +143,45 @@ fn keys_come_through_the_environment() {
     }
 }
 
+/// A start that failed leaves nothing behind that would stop the next one.
+#[test]
+fn the_same_command_works_once_the_port_is_free() {
+    let home = Home::new();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let command = || {
+        let mut command = at(&home, "127.0.0.1", port);
+        command.arg("--log").arg(home.path("visit.cast"));
+        command
+    };
+    assert_eq!(refused(&mut command()).0, Some(69));
+    drop(taken);
+    let door = Door::open(command());
+    assert!(run(home.ssh(&door).arg("true")).status.success());
+}
+
+/// A door at an address of our choice.
+fn at(home: &Home, address: &str, port: u16) -> Command {
+    let mut command = Command::new(sally());
+    command.arg("once").arg("--authorized-keys").arg(home.path("id.pub")).args(["--listen", address, "--port", &port.to_string()]);
+    command
+}
+
 #[test]
 fn a_port_that_is_taken() {
     let home = Home::new();
     for address in ["127.0.0.1", "0.0.0.0"] {
         let taken = TcpListener::bind((address, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let log = home.path(format!("{address}.cast"));
-        let mut command = home.once_to(&log);
-        command.args(["--port", &port.to_string()]);
-        // The first --port is that of once_to: the last one counts.
-        let (status, said) = refused(&mut command);
-        assert_eq!((status, said), (Some(69), format!("Could not bind to port {port}: Address already in use")));
+        let expected = format!("Could not bind to port {port}: Address already in use");
+        assert_eq!(refused(&mut at(&home, "127.0.0.1", port)), (Some(69), expected));
     }
 }
 
 #[test]
-fn a_port_that_is_not_for_us() {
+fn an_address_that_is_not_ours() {
     let home = Home::new();
-    let mut command = home.once_for(&home.path("id.pub"));
-    command.args(["--listen", "192.0.2.1"]);
-    let (status, said) = refused(&mut command);
-    assert_eq!((status, said), (Some(69), "Could not bind to port 0: Cannot assign requested address".into()));
+    assert_eq!(refused(&mut at(&home, "192.0.2.1", 0)), (Some(69), "Could not bind to port 0: Cannot assign requested address".into()));
 }
 
 #[test]

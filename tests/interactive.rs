@@ -16,13 +16,14 @@ fn a_login_shell_has_a_terminal_and_its_status_is_ours() {
     let home = Home::new();
     let mut door = home.open(&[]);
     let mut terminal = Terminal::start(home.ssh(&door).arg("-tt"));
-    terminal.keys("echo \"name=$0\"; tty; exit 5\r");
-    assert_eq!(terminal.await_word("\nname="), "-sh");
+    // What is typed differs from what is said, for it is echoed.
+    terminal.keys("echo na''me=$0; tty; exit 5\r");
+    assert_eq!(terminal.await_word("name="), "-sh");
     terminal.await_text("/dev/pts/");
     let (status, _) = terminal.finish();
     assert_eq!(status.code(), Some(5));
     assert_eq!(door.wait().0.code(), Some(5));
-    assert_eq!(home.stream("stdin"), b"echo \"name=$0\"; tty; exit 5\r");
+    assert_eq!(home.stream("stdin"), b"echo na''me=$0; tty; exit 5\r");
     home.assert_sealed(&door);
 }
 
@@ -55,8 +56,8 @@ fn control_c_ends_the_command_and_not_the_shell() {
     terminal.await_text("ping\r\nping\r\n");
     terminal.keys("\x03");
     terminal.await_text("prompt> ");
-    terminal.keys("echo status=$?\r");
-    assert_eq!(terminal.await_word("\nstatus="), "130");
+    terminal.keys("echo sta''tus=$?\r");
+    assert_eq!(terminal.await_word("status="), "130");
     terminal.keys("exit 0\r");
     assert!(terminal.finish().0.success());
     assert_eq!(door.wait().0.code(), Some(0));
@@ -82,8 +83,8 @@ fn jobs_are_stopped_and_fetched_back() {
     terminal.await_text("prompt> ");
     terminal.keys("sleep 1000 &\r");
     terminal.await_text("prompt> ");
-    terminal.keys("kill %1; wait %1; echo gone=$?\r");
-    assert_eq!(terminal.await_word("\ngone="), "143");
+    terminal.keys("kill %1; wait %1; echo go''ne=$?\r");
+    assert_eq!(terminal.await_word("gone="), "143");
     terminal.keys("exit 0\r");
     assert!(terminal.finish().0.success());
     assert_eq!(door.wait().0.code(), Some(0));

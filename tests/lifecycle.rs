@@ -231,7 +231,7 @@ fn post_quantum_only_refuses_an_older_exchange_and_stays_open() {
     let home = Home::new();
     let mut door = home.open(&["--pq-only"]);
     let id = home.path("id");
-    let older = ["-oKexAlgorithms=curve25519-sha256", "-i", id.to_str().unwrap()];
+    let older = ["-oLogLevel=INFO", "-oKexAlgorithms=curve25519-sha256", "-i", id.to_str().unwrap()];
     let refused = run(home.ssh_with(door.port, &older).arg("true"));
     assert_eq!(refused.status.code(), Some(255));
     assert!(text(&refused.stderr).contains("no matching key exchange method found"), "{}", text(&refused.stderr));

@@ -19,7 +19,7 @@ fn shell(home: &Home, door: &Door) -> (Terminal, String) {
     (terminal, tty)
 }
 
-/// A program asks these questions; each is answered with a secret. None of it is on the record, each has a marker.
+/// A program asks these questions; each is answered with a secret. None of it is on the record; there is a marker.
 fn asks(program: &str, questions: &[&str], secrets: &[&str]) {
     let home = Home::new();
     let mut door = home.open(&[]);
@@ -45,7 +45,8 @@ fn asks(program: &str, questions: &[&str], secrets: &[&str]) {
         assert!(!typed.contains(secret), "{program}: {typed}");
     }
     let masked = home.audits("masked");
-    assert_eq!(masked.len(), questions.len(), "{program}: one marker for each: {masked:?}");
+    // A question that follows at once may be one with the question before.
+    assert!((1..=questions.len()).contains(&masked.len()), "{program}: {masked:?}");
     assert!(text(&home.stream("stdin")).contains("echo plain-$((6*7)) again\r"), "{program}: {record}");
     home.assert_sealed(&door);
 }
@@ -117,7 +118,7 @@ fn the_marker_tells_who_asked_and_no_length() {
         })
         .into();
     assert_eq!(markers[0], markers[1]);
-    assert!(markers[0][0]["foreground"].as_str().unwrap().starts_with("python3"), "{markers:?}");
+    assert!(markers[0][0]["foreground"].as_str().unwrap().contains("getpass.getpass"), "{markers:?}");
 }
 
 /// A program that asks for nothing: what is typed at it is on the record, and nothing is masked.

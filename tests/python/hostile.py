@@ -304,10 +304,13 @@ def environment(port, key, count):
     client.enter(key)
     channel = client.open_session()
     setenv = lambda n: bytes([CHANNEL_REQUEST]) + uint(channel) + string("env") + b"\0" + string(f"LC_{n}") + string("x" * 1000)
-    client.send(*[setenv(number) for number in range(int(count))])
-    print(client.run("env | grep -c ^LC_", channel))
-    said, status = client.output()
-    print(int(said) <= int(count), status)
+    try:
+        client.send(*[setenv(number) for number in range(int(count))])
+        print(client.run("env | grep -c ^LC_", channel))
+        said, status = client.output()
+        print(int(said) <= int(count), status)
+    except Closed:
+        print("closed")
 
 
 def command_of_length(port, key, length):

@@ -1,6 +1,7 @@
 //! The edge cases of authorized_keys against a real sshd: whoever it lets in, our checker lets in, and nobody else.
 //!
 //! Runs its own sshd on loopback, as root (another user's sshd lets in that user alone), with the stock ssh as the visitor.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout, reason = "a test")]
 
 mod authorized_keys_cases;
 
@@ -13,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use authorized_keys_cases::keys::Keys;
-use authorized_keys_cases::{Case, Forward, Outcome, Port, Visitor, Way, cases, forwards};
+use authorized_keys_cases::{Case, Forward, Outcome, Port, Visitor, Way, agent, cases, forwards};
 use ssh_key::LineEnding;
 
 /// A login takes a tenth of a second; this is for a machine that is busy.
@@ -64,6 +65,14 @@ fn sshd_forwards_what_we_forward() {
     let wrong: Vec<&str> =
         forwards().iter().filter(|forward| oracle.forwards(forward) != forward.permitted).map(|forward| forward.name).collect();
     println!("{} forwards", forwards().len());
+    assert!(wrong.is_empty(), "sshd decides otherwise: {wrong:?}");
+}
+
+#[test]
+fn sshd_wants_the_touch_that_we_want() {
+    let oracle = Oracle::start();
+    let wrong: Vec<_> = agent::CASES.iter().filter(|(options, flags, enters)| oracle.touches(options, *flags) != *enters).collect();
+    println!("{} signatures of security keys", agent::CASES.len());
     assert!(wrong.is_empty(), "sshd decides otherwise: {wrong:?}");
 }
 
@@ -126,21 +135,27 @@ impl Oracle {
         (login.status.code() != Some(255)).then(|| lines.join(" "))
     }
 
-    fn ssh(&self, visitor: Visitor) -> Command {
+    fn client(&self) -> Command {
         let mut ssh = Command::new("/usr/bin/ssh");
-        ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "LogLevel=ERROR"]);
-        ssh.args([
-            "-o",
+        ssh.args(["-F", "none", "-p", &self.port.to_string()]);
+        for option in [
+            "BatchMode=yes",
+            "IdentitiesOnly=yes",
+            "LogLevel=ERROR",
             "StrictHostKeyChecking=no",
-            "-o",
             "UserKnownHostsFile=/dev/null",
-            "-o",
             "ConnectTimeout=20",
-            "-o",
+            // The quickest, as there are hundreds of logins.
             "KexAlgorithms=curve25519-sha256",
-            "-p",
-            &self.port.to_string(),
-        ]);
+        ] {
+            ssh.args(["-o", option]);
+        }
+        ssh
+    }
+
+    fn ssh(&self, visitor: Visitor) -> Command {
+        let mut ssh = self.client();
+        ssh.args(["-o", "IdentityAgent=none"]);
         if let Visitor::Key(name) = visitor {
             ssh.args(["-o", "PubkeyAcceptedAlgorithms=+ssh-dss", "-i"]).arg(self.dir.join(name));
         }
@@ -150,6 +165,18 @@ impl Oracle {
             ssh.args(["-o", "PubkeyAcceptedAlgorithms=ssh-ed25519-cert-v01@openssh.com", "-i"]).arg(self.dir.join("certified"));
         }
         ssh
+    }
+
+    fn touches(&self, options: &str, flags: u8) -> bool {
+        fs::write(self.dir.join("authorized_keys"), agent::line(options)).unwrap();
+        let (socket, public) = (self.dir.join("agent"), self.dir.join("sk.pub"));
+        // An agent for the last case may be there.
+        drop(fs::remove_file(&socket));
+        agent::start(&socket, flags);
+        fs::write(&public, agent::line("")).unwrap();
+        let mut ssh = self.client();
+        ssh.arg("-o").arg(format!("IdentityAgent={}", socket.display())).arg("-i").arg(public);
+        run_ok(ssh.args(["root@127.0.0.1", "true"]))
     }
 
     fn forwards(&self, forward: &Forward) -> bool {

@@ -1,9 +1,10 @@
 //! The edge cases of authorized_keys against our checker alone; `authorized_keys_oracle.rs` has a real sshd decide them too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout, reason = "a test")]
 
 mod authorized_keys_cases;
 
 use authorized_keys_cases::keys::Keys;
-use authorized_keys_cases::{Outcome, Port, Way, cases, forwards};
+use authorized_keys_cases::{Outcome, Port, Way, agent, cases, forwards};
 use sally_proto::authorized_keys::{Context, Enforced, KeyRing, Offer};
 use sally_proto::error::KeyDefect;
 
@@ -62,5 +63,12 @@ fn every_forward_comes_out_as_written() {
             (Way::Listen, Port::Zero) => grant.allows_listen(forward.host, 0),
         };
         assert_eq!(permitted, forward.permitted, "{}", forward.name);
+    }
+}
+
+#[test]
+fn every_security_key_comes_out_as_written() {
+    for (options, flags, enters) in agent::CASES {
+        assert_eq!(agent::decide(options, *flags), *enters, "{options} {flags}");
     }
 }

@@ -10,8 +10,8 @@ use ssh_key::{Algorithm, HashAlg};
 
 use super::checker::{Context, Denial};
 use super::key;
+use super::kinds::{Enforced, OptionKind};
 use super::line::quote;
-use super::options::{Enforced, OptionKind};
 use super::pattern::{Verdict, match_source_address};
 
 /// What a valid certificate permits; nothing by default, as its extensions say what.

@@ -9,7 +9,8 @@ use ssh_key::public::KeyData;
 use super::certificate::{self, Limits};
 use super::grant::Grant;
 use super::key;
-use super::options::{OptionKind, Options};
+use super::kinds::OptionKind;
+use super::options::Options;
 use super::pattern::{Verdict, match_from};
 use super::ring::{Held, KeyRing};
 

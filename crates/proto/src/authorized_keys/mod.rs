@@ -16,8 +16,9 @@
 //! - Options have to be UTF-8; comments may hold anything.
 //! - RSA keys over 8192 bits are refused, since their signatures can't be checked here. As with sshd, 1024 bits is the least.
 //! - A certificate that names no principal is refused (sshd did so from 10.3 on).
-//! - `environment=` is honoured (sshd: only with `PermitUserEnvironment`): whoever wrote the key file said so, and a variable's name is
-//!   the only thing that is checked, as there. What is honoured is for the caller to say: see [`Enforced`].
+//! - `environment=` is honoured, `LD_PRELOAD` and its like included (sshd: only with `PermitUserEnvironment`). Whoever writes the key file
+//!   decides about the account that it opens, the visitor decides nothing, so that this is no wider than the file says. Names that are not
+//!   made of letters, digits and `_` reject the line. A caller that wants none of it leaves it out of [`Enforced`].
 //!
 //! What the SSH layer has to check beside [`KeyRing::authorize`]: the signature itself, that its algorithm is one that
 //! [`signature_algorithm_allowed`] names (no SHA-1), and for security keys [`Grant::check_presence`].
@@ -26,6 +27,7 @@ mod certificate;
 mod checker;
 mod grant;
 mod key;
+mod kinds;
 mod line;
 mod options;
 mod pattern;
@@ -36,8 +38,9 @@ mod time;
 pub use checker::{Context, Denial, Offer};
 pub use grant::{CertificateFacts, Grant};
 pub use key::{RSA_BITS_MAX, RSA_BITS_MIN, signature_algorithm_allowed};
+pub use kinds::{Enforced, OptionKind};
 pub use line::{COMMENT_MAX, Entry, LINE_MAX, LineError, parse};
-pub use options::{ENVIRONMENT_MAX, Enforced, OptionKind, Options, PERMIT_MAX, Tunnel};
+pub use options::{ENVIRONMENT_MAX, Options, PERMIT_MAX, Tunnel};
 pub use pattern::{HOST_MAX, matches_pattern};
 pub use permit::PermitRule;
 pub use ring::{KeyRing, KeyRingBuilder};

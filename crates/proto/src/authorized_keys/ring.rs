@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ssh_key::public::KeyData;
 
 use super::key;
+use super::kinds::{Enforced, OptionKind};
 use super::line::{Entry, LineError, parse};
-use super::options::{Enforced, OptionKind};
 use crate::error::KeyDefect;
 
 /// An entry and where it came from.

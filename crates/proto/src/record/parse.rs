@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use super::audit::AuditEvent;
 use super::chain::Seal;
 use super::streams::Stream;
 use super::time::Timestamp;
@@ -150,34 +151,31 @@ impl<'a> Line<'a> {
 #[derive(Debug, Default)]
 pub struct Assembly {
     text: String,
-    next: u64,
+    next: u32,
 }
 
 impl Assembly {
-    /// Takes the JSON of an `a` line; gives it back, or the whole event at its last part, or nothing in between.
-    pub fn push(&mut self, json: &str) -> Option<serde_json::Value> {
-        let value: serde_json::Value = serde_json::from_str(json).ok()?;
-        if value.get("event").and_then(|event| event.as_str()) != Some("part") {
-            return Some(value);
+    /// Takes the JSON text of an `a` line; gives it back, or the whole event's at its last part, or nothing in between.
+    pub fn push(&mut self, json: &str) -> Option<String> {
+        if !json.starts_with(r#"{"event":"part","#) {
+            return Some(json.to_owned());
         }
-        let number = |name: &str| value.get(name).and_then(serde_json::Value::as_u64);
-        let (part, parts) = (number("part")?, number("parts")?);
+        let Ok(AuditEvent::Part { part, parts, text }) = serde_json::from_str(json) else { return None };
         if part == 1 {
             self.text.clear();
             self.next = 1;
         }
-        let text = value.get("text").and_then(|text| text.as_str())?;
         if part != self.next || self.text.len() + text.len() > MAX_EVENT {
             self.next = 0;
             return None;
         }
-        self.text.push_str(text);
+        self.text.push_str(&text);
         self.next += 1;
         if part < parts {
             return None;
         }
         self.next = 0;
-        serde_json::from_str(&std::mem::take(&mut self.text)).ok()
+        Some(std::mem::take(&mut self.text))
     }
 }
 

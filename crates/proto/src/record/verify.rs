@@ -91,6 +91,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// The header; `None` where it is missing or torn.
     pub header: Option<Header>,
+    /// The key that signed is known from outside the file.
+    pub signer_proven: bool,
     /// Line of the header; lines before it are not part of the record.
     pub first_line: u64,
     /// The last line of the record that was read.
@@ -141,7 +143,6 @@ pub struct Verifier<'k> {
     judge: Box<dyn Fn(&PublicKey) -> Trust + 'k>,
     state: State,
     report: Report,
-    proven: bool,
     torn_header: bool,
 }
 
@@ -151,6 +152,7 @@ impl<'k> Verifier<'k> {
         let report = Report {
             verdict: Verdict::NotSealed { signed_to: 0 },
             header: None,
+            signer_proven: false,
             first_line: 0,
             last_line: 0,
             signed_to: 0,
@@ -159,7 +161,7 @@ impl<'k> Verifier<'k> {
             lines_after: 0,
             next_record: None,
         };
-        Self { judge: Box::new(judge), state: State::Searching, report, proven: false, torn_header: false }
+        Self { judge: Box::new(judge), state: State::Searching, report, torn_header: false }
     }
 
     /// Takes the next line.
@@ -183,7 +185,7 @@ impl<'k> Verifier<'k> {
             State::Searching if !self.torn_header => return Err(NoRecord::None),
             State::Searching | State::Recording(_) => Verdict::NotSealed { signed_to },
             State::Broken(line, why) => Verdict::Broken { line, why },
-            State::Sealed if !self.proven => Verdict::Unproven,
+            State::Sealed if !self.report.signer_proven => Verdict::Unproven,
             State::Sealed if self.report.header.as_ref().is_some_and(|header| header.policy != Policy::All) => Verdict::Partial,
             State::Sealed => Verdict::Sealed,
         };
@@ -222,7 +224,7 @@ impl<'k> Verifier<'k> {
                 self.state = State::Broken(raw.number, why);
                 return;
             }
-            trust => self.proven = trust == Trust::Proven,
+            trust => self.report.signer_proven = trust == Trust::Proven,
         }
         let mut chain = Chain::new();
         chain.update(raw.bytes);

@@ -2,6 +2,7 @@
 //! `authorized_keys_oracle.rs` against a real sshd as well.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each of the two test binaries uses its part")]
 
+pub mod agent;
 mod certificates;
 mod forwards;
 pub mod keys;

@@ -40,6 +40,9 @@ pub fn url_of(template: &str, user: &str) -> Result<String, String> {
     if !template.contains(USER) {
         return Err(format!("the address has no {USER} in it"));
     }
+    if template.contains('#') {
+        return Err("what follows a # is never sent".into());
+    }
     let (_, rest) = template.split_once("://").ok_or("only https:// addresses are taken")?;
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains(USER) {

@@ -1,10 +1,11 @@
 //! What the environment says about reaching a server.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 /// How to reach a key source on the network; filled in by config, as nothing below it reads the environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// A file of certificate authorities (PEM) to trust in place of those built in.
     pub ssl_cert_file: Option<PathBuf>,
@@ -25,5 +26,14 @@ impl Network {
             https_proxy: text("https_proxy", "HTTPS_PROXY"),
             no_proxy: text("no_proxy", "NO_PROXY"),
         }
+    }
+}
+
+/// Without the proxy's password.
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proxy = self.https_proxy.as_ref().map(|_| "…");
+        let mut debug = f.debug_struct("Network");
+        debug.field("ssl_cert_file", &self.ssl_cert_file).field("https_proxy", &proxy).field("no_proxy", &self.no_proxy).finish()
     }
 }

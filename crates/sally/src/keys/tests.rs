@@ -306,4 +306,6 @@ fn the_environment_is_taken_in_small_letters_first_and_empty_is_unset() {
     assert_eq!(network.https_proxy.as_deref(), Some("http://a"));
     assert_eq!(network.no_proxy.as_deref(), Some("c"));
     assert_eq!(network.ssl_cert_file.as_deref(), Some(Path::new("/roots")));
+    let secret = Network { https_proxy: Some("http://me:secret@proxy".into()), ..network };
+    assert!(!format!("{secret:?}").contains("secret"));
 }

@@ -1,1 +1,285 @@
-//! x
+//! `sally record export`: a record in another format.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufWriter, Write};
+
+use avt::Terminal;
+use avt::observer::Transcript;
+use sally_proto::record::{Assembly, AuditEvent, Event, Header, Stream, Timestamp, incomplete_tail};
+use serde_json::json;
+
+use super::cat::{Failure, stdout_failed};
+use super::cmd::{ExportArgs, Format};
+use super::source::{Moment, Tape};
+use super::visible::{self, Visible, visible};
+
+/// A terminal larger than this is shown smaller: its size comes from the file, its memory from us.
+const MAX_SIDE: u16 = 1000;
+
+pub(super) fn run(args: &ExportArgs) -> u8 {
+    let tape = match Tape::open(&args.file) {
+        Ok(tape) => tape,
+        Err(error) => return error.report(&args.file),
+    };
+    let to = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let done = match args.format {
+        Format::V3 => convert(tape, V3::new(to)),
+        Format::Text => convert(tape, Text::new(to)),
+        Format::Audit => convert(tape, Audit { to, assembly: Assembly::default() }),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(Failure::Source(error)) => error.report(&args.file),
+        Err(Failure::Stdout(error)) => stdout_failed(&error),
+    }
+}
+
+/// A format being written.
+trait Exporter {
+    fn begin(&mut self, header: &Header) -> io::Result<()>;
+    fn moment(&mut self, moment: &Moment<'_>) -> io::Result<()>;
+    fn end(&mut self) -> io::Result<()>;
+}
+
+fn convert(mut tape: Tape, mut exporter: impl Exporter) -> Result<(), Failure> {
+    exporter.begin(&tape.header).map_err(Failure::Stdout)?;
+    while let Some(moment) = tape.next()? {
+        exporter.moment(&moment).map_err(Failure::Stdout)?;
+    }
+    exporter.end().map_err(Failure::Stdout)
+}
+
+/// A terminal of that size, or of the nearest that we make.
+pub(super) fn terminal(cols: u16, rows: u16) -> Option<Terminal> {
+    let (cols, rows) = clamp(cols, rows);
+    Terminal::new(cols, rows).ok()
+}
+
+pub(super) fn clamp(cols: u16, rows: u16) -> (usize, usize) {
+    (cols.clamp(1, MAX_SIDE).into(), rows.clamp(1, MAX_SIDE).into())
+}
+
+/// The channels that have a terminal.
+#[derive(Debug, Default)]
+pub(super) struct Ptys(BTreeSet<u32>);
+
+impl Ptys {
+    pub(super) fn follow(&mut self, json: &str) {
+        if json.starts_with(r#"{"event":"pty","#)
+            && let Ok(AuditEvent::Pty { channel, .. }) = serde_json::from_str(json)
+        {
+            self.0.insert(channel);
+        }
+    }
+
+    pub(super) fn has(&self, channel: u32) -> bool {
+        self.0.contains(&channel)
+    }
+}
+
+/// asciicast v3: times since the event before; bytes that are no text are shown as U+FFFD, audit events are left out.
+struct V3<W> {
+    to: W,
+    last: Timestamp,
+    unfinished: BTreeMap<(u32, Stream), Vec<u8>>,
+    ptys: Ptys,
+    exit: Option<(Timestamp, u32)>,
+}
+
+impl<W: Write> V3<W> {
+    fn new(to: W) -> Self {
+        Self { to, last: Timestamp::default(), unfinished: BTreeMap::new(), ptys: Ptys::default(), exit: None }
+    }
+
+    fn event(&mut self, at: Timestamp, code: &str, data: &str) -> io::Result<()> {
+        let interval = Timestamp::from_micros(at.micros().saturating_sub(self.last.micros()));
+        self.last = self.last.max(at);
+        writeln!(self.to, "[{interval},\"{code}\",{}]", serde_json::to_string(data)?)
+    }
+
+    fn bytes(&mut self, moment: &Moment<'_>, bytes: &[u8]) -> io::Result<()> {
+        let mut all = self.unfinished.remove(&(moment.channel, moment.stream)).unwrap_or_default();
+        all.extend_from_slice(bytes);
+        let unfinished = all.split_off(all.len() - incomplete_tail(&all));
+        if !unfinished.is_empty() {
+            self.unfinished.insert((moment.channel, moment.stream), unfinished);
+        }
+        let text = String::from_utf8_lossy(&all);
+        if text.is_empty() {
+            return Ok(());
+        }
+        match moment.stream {
+            Stream::Stdin => self.event(moment.at, "i", &text),
+            // A player's terminal knows no other newline.
+            _ if !self.ptys.has(moment.channel) => self.event(moment.at, "o", &text.replace('\n', "\r\n")),
+            _ => self.event(moment.at, "o", &text),
+        }
+    }
+}
+
+impl<W: Write> Exporter for V3<W> {
+    fn begin(&mut self, header: &Header) -> io::Result<()> {
+        let mut term = json!({ "cols": header.width, "rows": header.height });
+        if let (Some(kind), Some(term)) = (&header.term, term.as_object_mut()) {
+            term.insert("type".into(), kind.as_str().into());
+        }
+        let mut first = json!({ "version": 3, "term": term, "timestamp": header.timestamp });
+        if let (Some(shell), Some(first)) = (&header.shell, first.as_object_mut()) {
+            first.insert("env".into(), json!({ "SHELL": shell }));
+        }
+        writeln!(self.to, "{first}")
+    }
+
+    fn moment(&mut self, moment: &Moment<'_>) -> io::Result<()> {
+        match &moment.event {
+            Event::Output(text) | Event::Input(text) => self.bytes(moment, text.as_bytes()),
+            Event::Bytes(_, bytes) => self.bytes(moment, bytes),
+            Event::Resize(cols, rows) => self.event(moment.at, "r", &format!("{cols}x{rows}")),
+            Event::Marker(text) => self.event(moment.at, "m", text),
+            Event::Exit(status) => {
+                // Players stop there: with several channels only the last one counts.
+                self.exit = Some((moment.at, *status));
+                Ok(())
+            }
+            Event::Audit(json) => {
+                self.ptys.follow(json);
+                Ok(())
+            }
+            Event::Hash(_) | Event::Other(_) => Ok(()),
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        if let Some((at, status)) = self.exit {
+            self.event(at, "x", &status.to_string())?;
+        }
+        self.to.flush()
+    }
+}
+
+/// What was shown, line by line: of a terminal what it came to, of other streams what was written, control characters visible.
+struct Text<W> {
+    to: W,
+    size: (u16, u16),
+    ptys: Ptys,
+    screens: BTreeMap<u32, (Terminal, Transcript)>,
+    streams: BTreeMap<(u32, Stream), Visible>,
+    at_line_start: bool,
+}
+
+impl<W: Write> Text<W> {
+    fn new(to: W) -> Self {
+        Self { to, size: (80, 24), ptys: Ptys::default(), screens: BTreeMap::new(), streams: BTreeMap::new(), at_line_start: true }
+    }
+
+    fn bytes(&mut self, moment: &Moment<'_>, bytes: &[u8]) -> io::Result<()> {
+        if moment.stream == Stream::Stdin {
+            return Ok(());
+        }
+        if self.ptys.has(moment.channel) {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let Some((terminal, transcript)) = self.screen(moment.channel) else { return Ok(()) };
+            let lines = terminal.feed_with(text.as_str(), transcript);
+            return self.lines(&lines);
+        }
+        let mut text = String::new();
+        self.streams.entry((moment.channel, moment.stream)).or_default().push(bytes, &mut text);
+        self.plain(&text)
+    }
+
+    fn screen(&mut self, channel: u32) -> Option<&mut (Terminal, Transcript)> {
+        let (cols, rows) = self.size;
+        if let std::collections::btree_map::Entry::Vacant(place) = self.screens.entry(channel) {
+            place.insert((terminal(cols, rows)?, Transcript::new()));
+        }
+        self.screens.get_mut(&channel)
+    }
+
+    fn resize(&mut self, channel: u32, cols: u16, rows: u16) -> io::Result<()> {
+        self.size = (cols, rows);
+        let (cols, rows) = clamp(cols, rows);
+        let Some((terminal, transcript)) = self.screens.get_mut(&channel) else { return Ok(()) };
+        let lines = terminal.resize_with(cols, rows, transcript);
+        self.lines(&lines)
+    }
+
+    fn lines(&mut self, lines: &[String]) -> io::Result<()> {
+        for line in lines {
+            if !self.at_line_start {
+                self.plain("\n")?;
+            }
+            self.plain(&(visible(line) + "\n"))?;
+        }
+        Ok(())
+    }
+
+    fn plain(&mut self, text: &str) -> io::Result<()> {
+        self.at_line_start = text.bytes().last().map_or(self.at_line_start, |last| last == b'\n');
+        self.to.write_all(text.as_bytes())
+    }
+}
+
+impl<W: Write> Exporter for Text<W> {
+    fn begin(&mut self, header: &Header) -> io::Result<()> {
+        self.size = (header.width, header.height);
+        Ok(())
+    }
+
+    fn moment(&mut self, moment: &Moment<'_>) -> io::Result<()> {
+        match &moment.event {
+            Event::Output(text) => self.bytes(moment, text.as_bytes()),
+            Event::Bytes(_, bytes) => self.bytes(moment, bytes),
+            Event::Resize(cols, rows) => self.resize(moment.channel, *cols, *rows),
+            Event::Audit(json) => {
+                self.ptys.follow(json);
+                Ok(())
+            }
+            Event::Input(_) | Event::Marker(_) | Event::Exit(_) | Event::Hash(_) | Event::Other(_) => Ok(()),
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        for (terminal, transcript) in std::mem::take(&mut self.screens).into_values() {
+            let lines = transcript.finish(&terminal);
+            self.lines(&lines)?;
+        }
+        let mut text = String::new();
+        for stream in self.streams.values_mut() {
+            stream.finish(&mut text);
+        }
+        self.plain(&text)?;
+        self.to.flush()
+    }
+}
+
+/// One JSON object a line: the audit events with their time, and markers, sizes and exit statuses in the same form.
+struct Audit<W> {
+    to: W,
+    assembly: Assembly,
+}
+
+impl<W: Write> Exporter for Audit<W> {
+    fn begin(&mut self, _: &Header) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn moment(&mut self, moment: &Moment<'_>) -> io::Result<()> {
+        let channel = moment.channel;
+        let event = match &moment.event {
+            Event::Audit(json) => match self.assembly.push(json) {
+                Some(json) if !json.starts_with(r#"{"event":"stream","#) => json,
+                _ => return Ok(()),
+            },
+            Event::Marker(text) => format!(r#"{{"event":"marker","text":{}}}"#, serde_json::to_string(text)?),
+            Event::Resize(cols, rows) => format!(r#"{{"event":"resize","channel":{channel},"cols":{cols},"rows":{rows}}}"#),
+            Event::Exit(status) => format!(r#"{{"event":"exit","channel":{channel},"status":{status}}}"#),
+            Event::Output(_) | Event::Input(_) | Event::Bytes(..) | Event::Hash(_) | Event::Other(_) => return Ok(()),
+        };
+        let fields = event.strip_prefix('{').unwrap_or_default();
+        writeln!(self.to, "{{\"time\":{},{}", moment.at, visible::json(fields))
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}

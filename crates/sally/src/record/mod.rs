@@ -7,8 +7,8 @@
 //!
 //! The format itself is [`sally_proto::record`].
 
-pub mod cmd;
 mod cat;
+pub mod cmd;
 mod error;
 mod export;
 mod known_hosts;
@@ -19,6 +19,9 @@ mod sink;
 mod source;
 mod verify;
 mod visible;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::RecordError;
 pub use recorder::{Recorder, Settings, StreamRecorder};

@@ -1,1 +1,326 @@
-//! x
+//! `sally record play`: what was shown, when it was shown.
+
+use std::fs::File;
+use std::io::{self, BufWriter, StdoutLock, Write};
+use std::time::{Duration, Instant};
+
+use avt::Terminal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use sally_proto::record::{Event, Stream};
+
+use super::cat::{Failure, stdout_failed};
+use super::cmd::PlayArgs;
+use super::export::{Ptys, clamp, terminal};
+use super::source::{self, Tape};
+
+/// How far an arrow key seeks, in seconds.
+const STEP: f64 = 5.0;
+/// Colours, cursor, mouse and paste modes as they were, whatever the record left them at.
+const RESET: &str = "\x1b[0m\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l";
+
+pub(super) fn run(args: &PlayArgs) -> u8 {
+    let played = Player::new(args).and_then(|mut player| {
+        let played = player.play();
+        player.leave();
+        played
+    });
+    match played {
+        Ok(()) => 0,
+        Err(Failure::Source(error)) => error.report(&args.file),
+        Err(Failure::Stdout(error)) => stdout_failed(&error),
+    }
+}
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Key {
+    Pause,
+    Step,
+    Seek(f64),
+    Quit,
+}
+
+/// What follows from a wait.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Next {
+    Show,
+    SeekTo(f64),
+    Quit,
+}
+
+/// Something to be shown.
+struct Frame {
+    at: f64,
+    text: String,
+    size: Option<(u16, u16)>,
+}
+
+struct Player<'a> {
+    args: &'a PlayArgs,
+    tape: Tape,
+    ptys: Ptys,
+    out: BufWriter<StdoutLock<'static>>,
+    keys: Option<Keyboard>,
+    /// The screen as it stands, to be drawn again after a seek or over a status line. Only where there is a terminal.
+    screen: Option<Terminal>,
+    /// Where in the record we were at that instant.
+    position: f64,
+    since: Instant,
+    paused: bool,
+    /// Everything before this is passed over.
+    target: Option<f64>,
+}
+
+impl<'a> Player<'a> {
+    fn new(args: &'a PlayArgs) -> Result<Self, Failure> {
+        let tape = Tape::open(&args.file)?;
+        let keys = if isatty(rustix::stdio::stdout()) { Keyboard::open() } else { None };
+        let screen = keys.as_ref().and_then(|_| terminal(tape.header.width, tape.header.height));
+        let target = Some(args.seek).filter(|seek| *seek > 0.0);
+        let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        Ok(Self { args, tape, ptys: Ptys::default(), out, keys, screen, position: 0.0, since: Instant::now(), paused: false, target })
+    }
+
+    fn play(&mut self) -> Result<(), Failure> {
+        'frames: while let Some(frame) = self.next_frame()? {
+            if let Some(target) = self.target {
+                if frame.at < target {
+                    self.apply(&frame);
+                    continue;
+                }
+                self.target = None;
+                self.position = target;
+                self.since = Instant::now();
+                self.redraw().map_err(Failure::Stdout)?;
+            }
+            loop {
+                match self.wait(frame.at).map_err(Failure::Stdout)? {
+                    Next::Show => break,
+                    Next::Quit => return Ok(()),
+                    Next::SeekTo(target) if target >= frame.at => {
+                        self.target = Some(target);
+                        self.apply(&frame);
+                        continue 'frames;
+                    }
+                    Next::SeekTo(target) => {
+                        if target < self.position && self.rewind()? {
+                            self.target = Some(target);
+                            continue 'frames;
+                        }
+                        self.position = self.position.max(target);
+                        self.since = Instant::now();
+                    }
+                }
+            }
+            self.apply(&frame);
+            self.show(&frame).map_err(Failure::Stdout)?;
+        }
+        // A seek past the end shows what was last on the screen.
+        if self.target.is_some() { self.redraw().map_err(Failure::Stdout) } else { Ok(()) }
+    }
+
+    fn next_frame(&mut self) -> Result<Option<Frame>, Failure> {
+        while let Some(moment) = self.tape.next()? {
+            let (at, channel) = (moment.at.seconds(), moment.channel);
+            let text = match moment.event {
+                Event::Output(text) => text.into_owned(),
+                Event::Bytes(Stream::Stdout | Stream::Stderr, bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                Event::Resize(cols, rows) => return Ok(Some(Frame { at, text: String::new(), size: Some((cols, rows)) })),
+                Event::Audit(json) => {
+                    self.ptys.follow(&json);
+                    continue;
+                }
+                _ => continue,
+            };
+            let text = if self.ptys.has(channel) { text } else { text.replace('\n', "\r\n") };
+            return Ok(Some(Frame { at, text, size: None }));
+        }
+        Ok(None)
+    }
+
+    /// Keeps the screen of our own up to date.
+    fn apply(&mut self, frame: &Frame) {
+        let Some(screen) = &mut self.screen else { return };
+        if let Some((cols, rows)) = frame.size {
+            let (cols, rows) = clamp(cols, rows);
+            screen.resize(cols, rows);
+        }
+        screen.feed(frame.text.as_str());
+    }
+
+    fn show(&mut self, frame: &Frame) -> io::Result<()> {
+        self.out.write_all(frame.text.as_bytes())?;
+        if self.args.status || self.paused {
+            self.draw_status()?;
+        }
+        self.out.flush()
+    }
+
+    /// Waits until `at` is due, or a key says otherwise.
+    fn wait(&mut self, at: f64) -> io::Result<Next> {
+        loop {
+            let left = (!self.paused).then(|| self.left(at));
+            if left.is_some_and(|left| left.is_zero()) {
+                // Late frames don't shift the ones after them.
+                self.since = self.since.max(Instant::now() - Duration::from_secs(1)) + self.gap(at);
+                self.since = self.since.min(Instant::now());
+                self.position = at;
+                return Ok(Next::Show);
+            }
+            let key = match (&mut self.keys, left) {
+                (Some(keys), left) => keys.read(left)?,
+                (None, left) => {
+                    std::thread::sleep(left.unwrap_or_default());
+                    None
+                }
+            };
+            match key {
+                None => {}
+                Some(Key::Quit) => return Ok(Next::Quit),
+                Some(Key::Pause) if self.paused => {
+                    self.paused = false;
+                    self.since = Instant::now();
+                    self.redraw()?;
+                }
+                Some(Key::Pause) => {
+                    self.position = self.now(at);
+                    self.paused = true;
+                    self.draw_status()?;
+                    self.out.flush()?;
+                }
+                Some(Key::Step) if self.paused => {
+                    self.position = at;
+                    self.since = Instant::now();
+                    return Ok(Next::Show);
+                }
+                Some(Key::Step) => {}
+                Some(Key::Seek(seconds)) => {
+                    let now = if self.paused { self.position } else { self.now(at) };
+                    return Ok(Next::SeekTo((now + seconds).max(0.0)));
+                }
+            }
+        }
+    }
+
+    /// How long `at` is after the last thing shown, as it is played.
+    fn gap(&self, at: f64) -> Duration {
+        let gap = (at - self.position).max(0.0);
+        let gap = self.args.idle_limit.map_or(gap, |limit| gap.min(limit));
+        Duration::try_from_secs_f64(gap / self.args.speed).unwrap_or(Duration::MAX)
+    }
+
+    fn left(&self, at: f64) -> Duration {
+        self.gap(at).saturating_sub(self.since.elapsed())
+    }
+
+    /// Where in the record we are, on the way to `at`.
+    fn now(&self, at: f64) -> f64 {
+        (self.position + self.since.elapsed().as_secs_f64() * self.args.speed).min(at)
+    }
+
+    /// Begins again; a pipe can't.
+    fn rewind(&mut self) -> Result<bool, Failure> {
+        if source::is_stdin(&self.args.file) {
+            return Ok(false);
+        }
+        self.tape = Tape::open(&self.args.file)?;
+        self.screen = terminal(self.tape.header.width, self.tape.header.height);
+        Ok(true)
+    }
+
+    fn redraw(&mut self) -> io::Result<()> {
+        let Some(screen) = &self.screen else { return Ok(()) };
+        write!(self.out, "\x1bc{}", screen.dump())?;
+        if self.args.status || self.paused {
+            self.draw_status()?;
+        }
+        self.out.flush()
+    }
+
+    /// A line at the bottom; the cursor stays where it is.
+    fn draw_status(&mut self) -> io::Result<()> {
+        let rows = tcgetwinsize(rustix::stdio::stdout()).map_or(24, |size| size.ws_row);
+        let keys = if self.paused { "paused: space goes on, . steps, ← → seek, q quits" } else { "space pauses" };
+        let at = self.position;
+        write!(self.out, "\x1b7\x1b[{rows};1H\x1b[7m {at:.1} s  {keys} \x1b[0m\x1b[K\x1b8")
+    }
+
+    /// Leaves the terminal as it was found. What fails now has failed before.
+    fn leave(&mut self) {
+        if let Some(screen) = &self.screen {
+            let alternate = screen.active_screen_kind() == avt::ScreenKind::Alternate;
+            let _ = write!(self.out, "{}{RESET}", if alternate { "\x1b[?1049l" } else { "" });
+        }
+        let _ = self.out.flush();
+        self.keys = None;
+    }
+}
+
+/// The terminal's keys one by one; its settings come back when this is dropped.
+struct Keyboard {
+    tty: File,
+    before: Termios,
+}
+
+impl Keyboard {
+    fn open() -> Option<Self> {
+        let tty = File::open("/dev/tty").ok()?;
+        let before = tcgetattr(&tty).ok()?;
+        let mut keys = before.clone();
+        // Ctrl-C is a key: whoever presses it gets their terminal back first.
+        keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
+        keys.special_codes[SpecialCodeIndex::VMIN] = 1;
+        keys.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(&tty, OptionalActions::Now, &keys).ok()?;
+        Some(Self { tty, before })
+    }
+
+    /// The next key, waiting for it so long; `None` for none, or one that means nothing.
+    fn read(&mut self, wait: Option<Duration>) -> io::Result<Option<Key>> {
+        let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
+        match poll(&mut [PollFd::new(&self.tty, PollFlags::IN)], wait.as_ref()) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut bytes = [0; 16];
+        let count = rustix::io::read(&self.tty, &mut bytes)?;
+        Ok(key(bytes.get(..count).unwrap_or_default()))
+    }
+}
+
+/// What was pressed.
+fn key(bytes: &[u8]) -> Option<Key> {
+    match bytes {
+        // Ctrl-C, Ctrl-D, or the terminal is gone.
+        [] | [b'q' | b'Q' | 0x03 | 0x04, ..] => Some(Key::Quit),
+        [b' ', ..] => Some(Key::Pause),
+        [b'.', ..] => Some(Key::Step),
+        [0x1b, b'[' | b'O', b'C', ..] => Some(Key::Seek(STEP)),
+        [0x1b, b'[' | b'O', b'D', ..] => Some(Key::Seek(-STEP)),
+        _ => None,
+    }
+}
+
+impl Drop for Keyboard {
+    fn drop(&mut self) {
+        // A terminal that is gone has no settings to restore.
+        let _ = tcsetattr(&self.tty, OptionalActions::Now, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_those_of_the_manual() {
+        assert_eq!(key(b" "), Some(Key::Pause));
+        assert_eq!(key(b"."), Some(Key::Step));
+        assert_eq!(key(b"\x1b[C"), Some(Key::Seek(STEP)));
+        assert_eq!(key(b"\x1bOD"), Some(Key::Seek(-STEP)));
+        assert_eq!((key(b"\x03"), key(b"q"), key(b"")), (Some(Key::Quit), Some(Key::Quit), Some(Key::Quit)));
+        assert_eq!(key(b"x"), None);
+    }
+}

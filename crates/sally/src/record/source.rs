@@ -1,1 +1,112 @@
-//! x
+//! Reads a record for those who show it: what it says, not whether that is true (that is `verify`).
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sally_proto::record::{AuditEvent, Direction, Event, Header, Line, Lines, NoRecord, Seal, Stream, Timestamp, Tracker, exit};
+
+use crate::term;
+
+/// A record can't be shown.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SourceError {
+    /// The file can't be read.
+    #[error("can't be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// There is no record in it, or none that we know.
+    #[error("{0}")]
+    NoRecord(#[from] NoRecord),
+}
+
+impl SourceError {
+    /// Says what is the matter with `file`, and gives the exit status.
+    pub(super) fn report(&self, file: &Path) -> u8 {
+        term::say(&term::printable(&format!("{}: {self}", file.display())));
+        match self {
+            Self::Unreadable(_) => exit::UNREADABLE,
+            Self::NoRecord(_) => exit::NO_RECORD,
+        }
+    }
+}
+
+/// Opens a file, or stdin for `-`.
+pub(super) fn open(file: &Path) -> io::Result<Box<dyn Read>> {
+    if is_stdin(file) { Ok(Box::new(io::stdin().lock())) } else { Ok(Box::new(File::open(file)?)) }
+}
+
+pub(super) fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+/// One line of a record, and which stream it belongs to.
+#[derive(Debug)]
+pub(super) struct Moment<'a> {
+    pub(super) at: Timestamp,
+    pub(super) channel: u32,
+    pub(super) stream: Stream,
+    pub(super) event: Event<'a>,
+}
+
+/// The events of a record, from the header to the seal or, without one, to the end of the file.
+pub(super) struct Tape {
+    lines: Lines<Box<dyn Read>>,
+    pub(super) header: Header,
+    tracker: Tracker,
+    at: Timestamp,
+    at_end: bool,
+}
+
+impl Tape {
+    /// Skips ahead to the header.
+    pub(super) fn open(file: &Path) -> Result<Self, SourceError> {
+        Self::over(open(file)?)
+    }
+
+    pub(super) fn over(from: Box<dyn Read>) -> Result<Self, SourceError> {
+        let mut lines = Lines::new(from);
+        while let Some(line) = lines.next()? {
+            match Header::parse(line.content()) {
+                Some(Ok(header)) => {
+                    return Ok(Self { lines, header, tracker: Tracker::default(), at: Timestamp::default(), at_end: false });
+                }
+                Some(Err(unknown)) => return Err(NoRecord::Unknown(unknown).into()),
+                None => {}
+            }
+        }
+        Err(NoRecord::None.into())
+    }
+
+    /// The next event; a line that is none comes as [`Event::Other`]. Hashes do come: they show nothing.
+    pub(super) fn next(&mut self) -> Result<Option<Moment<'_>>, SourceError> {
+        if self.at_end {
+            return Ok(None);
+        }
+        let Some(raw) = self.lines.next()? else { return Ok(None) };
+        let line = Line::parse(raw.content()).ok().filter(|_| raw.complete && !raw.too_long);
+        let event = line.and_then(|line| line.event().ok()).unwrap_or(Event::Other(0));
+        self.at = line.map_or(self.at, |line| line.at);
+        let direction = match &event {
+            Event::Input(_) => Direction::Input,
+            Event::Bytes(stream, _) => stream.direction(),
+            _ => Direction::Output,
+        };
+        match &event {
+            Event::Audit(json) => follow(&mut self.tracker, json),
+            Event::Hash(hash) => self.at_end = hash.seal.is_some_and(|(seal, _)| seal == Seal::Seal),
+            _ => {}
+        }
+        let (channel, current) = self.tracker.current(direction);
+        let stream = if let Event::Bytes(stream, _) = &event { *stream } else { current };
+        Ok(Some(Moment { at: self.at, channel, stream, event }))
+    }
+}
+
+/// A `stream` line says where the next events belong.
+fn follow(tracker: &mut Tracker, json: &str) {
+    if json.starts_with(r#"{"event":"stream","#)
+        && let Ok(AuditEvent::Stream { channel, stream }) = serde_json::from_str(json)
+    {
+        tracker.switch(channel, stream);
+    }
+}

@@ -1,1 +1,215 @@
-//! x
+//! `sally record verify`: one sentence, one exit status.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use sally_proto::error::exit as status;
+use sally_proto::record::{Header, Lines, Report, Trust, Verdict, Verifier, exit};
+use serde::Serialize;
+use ssh_key::{HashAlg, PublicKey};
+
+use super::cmd::VerifyArgs;
+use super::known_hosts;
+use super::source::{self, SourceError};
+use crate::term;
+
+/// What is known of the signer from outside the file.
+enum Expected {
+    Nothing,
+    Fingerprint(String),
+    Keys(Vec<PublicKey>),
+    KnownHosts(String, Option<String>),
+}
+
+/// Stable: see docs/record-format.md.
+#[derive(Serialize)]
+struct Answer<'a> {
+    file: String,
+    verdict: &'a str,
+    exit_status: u8,
+    sentence: String,
+    key: Option<&'a str>,
+    fingerprint: Option<String>,
+    signer_proven: bool,
+    known_as: Option<String>,
+    record: Option<String>,
+    partial: bool,
+    first_line: u64,
+    last_line: u64,
+    signed_to: u64,
+    signed_time: f64,
+    chained_to: u64,
+    broken_line: Option<u64>,
+    reason: Option<&'a str>,
+    lines_after: u64,
+    next_record: Option<u64>,
+}
+
+pub(super) fn run(args: &VerifyArgs) -> u8 {
+    let expected = match expected(args) {
+        Ok(expected) => expected,
+        Err(why) => {
+            term::say(&term::printable(&format!("error: {why}")));
+            return status::USAGE;
+        }
+    };
+    let known_as = RefCell::new(None);
+    let judge = |signer: &PublicKey| {
+        let (trust, name) = expected.judge(signer);
+        *known_as.borrow_mut() = name;
+        trust
+    };
+    match read(&args.file, judge) {
+        Ok(report) => {
+            let known_as = known_as.take().filter(|_| report.signer_proven);
+            answer(args, &report, known_as)
+        }
+        Err(error) if args.json => {
+            let exit_status = if matches!(error, SourceError::Unreadable(_)) { exit::UNREADABLE } else { exit::NO_RECORD };
+            let file = args.file.display().to_string();
+            let answer = serde_json::json!({ "file": file, "verdict": "none", "exit_status": exit_status, "reason": error.to_string() });
+            print(&answer.to_string(), exit_status)
+        }
+        Err(error) => error.report(&args.file),
+    }
+}
+
+fn read(file: &Path, judge: impl Fn(&PublicKey) -> Trust) -> Result<Report, SourceError> {
+    let mut lines = Lines::new(source::open(file)?);
+    let mut verifier = Verifier::new(judge);
+    while let Some(line) = lines.next()? {
+        verifier.line(&line);
+    }
+    Ok(verifier.finish()?)
+}
+
+fn answer(args: &VerifyArgs, report: &Report, known_as: Option<String>) -> u8 {
+    let exit_status = report.verdict.exit_status();
+    let sentence = sentence(report, known_as.as_deref());
+    if !args.json {
+        for note in notes(report) {
+            term::say(&note);
+        }
+        return print(&sentence, exit_status);
+    }
+    let header = report.header.as_ref();
+    let broken = match &report.verdict {
+        Verdict::Broken { line, why } => Some((*line, why.as_str())),
+        _ => None,
+    };
+    let answer = Answer {
+        file: args.file.display().to_string(),
+        verdict: report.verdict.name(),
+        exit_status,
+        sentence,
+        key: header.map(|header| header.host_key.as_str()),
+        fingerprint: header.and_then(fingerprint),
+        signer_proven: report.signer_proven,
+        known_as,
+        record: header.map(|header| header.policy.to_string()),
+        partial: header.is_some_and(is_partial),
+        first_line: report.first_line,
+        last_line: report.last_line,
+        signed_to: report.signed_to,
+        signed_time: report.signed_time.seconds(),
+        chained_to: report.chained_to,
+        broken_line: broken.map(|(line, _)| line),
+        reason: broken.map(|(_, why)| why),
+        lines_after: report.lines_after,
+        next_record: report.next_record,
+    };
+    // Our own type has string keys only: serialising it into memory can't fail.
+    print(&serde_json::to_string(&answer).unwrap_or_default(), exit_status)
+}
+
+/// The answer itself must arrive: a verdict that nobody could read is no success.
+fn print(line: &str, exit_status: u8) -> u8 {
+    match term::data(line) {
+        Ok(()) => exit_status,
+        Err(error) => {
+            term::say(&format!("stdout can't be written: {error}"));
+            status::RECORD
+        }
+    }
+}
+
+fn sentence(report: &Report, known_as: Option<&str>) -> String {
+    let key = report.header.as_ref().and_then(fingerprint).unwrap_or_else(|| "a key unknown".into());
+    let known = known_as.map(|name| format!(" (known as {})", term::printable(name))).unwrap_or_default();
+    let whole = format!("complete and unchanged, {} lines, {} s", report.last_line - report.first_line + 1, report.signed_time);
+    let heads = report.header.as_ref().filter(|header| is_partial(header));
+    let heads = heads.map(|header| format!("; recorded with {}: of streams without a terminal only the beginning is in it", header.policy));
+    let heads = heads.unwrap_or_default();
+    match &report.verdict {
+        Verdict::Sealed => format!("Sealed by {key}{known}: {whole}."),
+        Verdict::Partial => format!("Partial, sealed by {key}{known}: {whole}{heads}."),
+        Verdict::Unproven => {
+            format!("Self-consistent, signer unproven: sealed by {key}, which nothing but the file itself names; {whole}{heads}.")
+        }
+        Verdict::NotSealed { signed_to: 0 } => "Not sealed: no line of it is signed, all of it is unproven.".into(),
+        Verdict::NotSealed { signed_to } => {
+            let unknown = if report.signer_proven { "" } else { ", which nothing but the file itself names" };
+            format!("Not sealed: signed to line {signed_to} ({} s) by {key}{known}{unknown}; the rest is unproven.", report.signed_time)
+        }
+        Verdict::Broken { line, why } => format!("Broken at or after line {line}: {}.", term::printable(why)),
+    }
+}
+
+/// What is no part of the verdict, and good to know.
+fn notes(report: &Report) -> Vec<String> {
+    let mut notes = Vec::new();
+    if report.first_line > 1 {
+        notes.push(format!("note: the record begins at line {}; what stands before it is no part of it", report.first_line));
+    }
+    if report.lines_after > 0 {
+        notes.push(format!("note: {} lines after the seal are no part of the record", report.lines_after));
+    }
+    if let Some(line) = report.next_record {
+        notes.push(format!("note: another record begins at line {line}, for which this verdict says nothing: tail -n +{line} FILE | sally record verify -"));
+    }
+    notes
+}
+
+fn is_partial(header: &Header) -> bool {
+    header.policy != sally_proto::record::Policy::All
+}
+
+fn fingerprint(header: &Header) -> Option<String> {
+    let key = PublicKey::from_openssh(&header.host_key).ok()?;
+    Some(format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256)))
+}
+
+fn expected(args: &VerifyArgs) -> Result<Expected, String> {
+    let read = |file: &Path| std::fs::read(file).map_err(|error| format!("{} can't be read: {error}", file.display()));
+    if let Some(file) = &args.known_hosts {
+        return Ok(Expected::KnownHosts(String::from_utf8_lossy(&read(file)?).into_owned(), args.host.clone()));
+    }
+    let Some(key) = &args.host_key else { return Ok(Expected::Nothing) };
+    if key.starts_with("SHA256:") {
+        return Ok(Expected::Fingerprint(key.clone()));
+    }
+    if let Ok(key) = PublicKey::from_openssh(key.trim()) {
+        return Ok(Expected::Keys(vec![key]));
+    }
+    let text = read(Path::new(key)).map_err(|why| format!("--host-key takes a public key, its SHA256 fingerprint, or a file: {why}"))?;
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let keys: Result<Vec<_>, _> = lines.map(PublicKey::from_openssh).collect();
+    match keys {
+        Ok(keys) if !keys.is_empty() => Ok(Expected::Keys(keys)),
+        _ => Err(format!("{key} is no file of public keys, one a line, as announced: ssh-ed25519 AAAA…")),
+    }
+}
+
+impl Expected {
+    fn judge(&self, signer: &PublicKey) -> (Trust, Option<String>) {
+        let print = signer.fingerprint(HashAlg::Sha256).to_string();
+        let expected = match self {
+            Self::Nothing => return (Trust::Unproven, None),
+            Self::KnownHosts(text, host) => return known_hosts::judge(text, host.as_deref(), signer),
+            Self::Fingerprint(expected) => *expected == print,
+            Self::Keys(keys) => keys.iter().any(|key| key.key_data() == signer.key_data()),
+        };
+        if expected { (Trust::Proven, None) } else { (Trust::Refused(format!("it is signed by another key, {print}")), None) }
+    }
+}

@@ -131,7 +131,7 @@ fn a_command_of_200_kilobytes_is_on_the_record_whole() {
                 events.extend(assembly.push(&json));
             }
         }
-        assert_eq!(events, [serde_json::to_value(&event).unwrap()]);
+        assert_eq!(events, [serde_json::to_string(&event).unwrap()]);
     }
 }
 

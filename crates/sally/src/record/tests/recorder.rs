@@ -1,0 +1,221 @@
+//! Record first, then deliver; and what happens when it can't be recorded.
+
+use std::time::{Duration, Instant};
+
+use sally_proto::record::{Stream, Verdict};
+use sha2::{Digest as _, Sha256};
+
+use super::*;
+
+const CHUNKS: [(StreamKind, &[u8]); 6] = [
+    (StreamKind::Stdin, b"input\n"),
+    (StreamKind::Stdout, b"output with \xff in it"),
+    (StreamKind::PtyOutput, b"\x1b[1mshown\x1b[0m"),
+    (StreamKind::Stderr, "\u{fc}nicode\n".as_bytes()),
+    (StreamKind::Stdout, &[0; 300]),
+    (StreamKind::Stdout, b"the end"),
+];
+
+/// Runs a session as sessions do: what can't be recorded is not delivered. Gives what was.
+fn session(memory: &Memory) -> (Vec<u8>, Result<(), RecordError>) {
+    let mut delivered = Vec::new();
+    let done = (|| {
+        let recorder = Recorder::start(memory.sink(false), settings(Policy::All), key())?;
+        recorder.audit(&AuditEvent::Exec { channel: 0, command: "true".into(), forced: None })?;
+        for (kind, chunk) in CHUNKS {
+            recorder.stream(0, kind).record(chunk)?;
+            delivered.extend_from_slice(chunk);
+        }
+        recorder.exit(0, 0_u8)?;
+        recorder.seal()
+    })();
+    (delivered, done)
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_byte_lets_nothing_through_that_is_not_recorded() {
+    let whole = Memory::default();
+    let (_, done) = session(&whole);
+    done.unwrap();
+    let length = whole.contents().len();
+    assert_eq!(verdict(&whole.contents()).unwrap().verdict, Verdict::Sealed);
+    for full_at in 0..length {
+        let memory = Memory { full_at: Some(full_at), ..Memory::default() };
+        let (delivered, done) = session(&memory);
+        let error = done.unwrap_err();
+        assert_eq!((error.file.as_str(), error.to_string().starts_with("Could not write to log file memory: ")), ("memory", true));
+        let file = memory.contents();
+        assert_eq!(file.len(), full_at, "nothing is written after a torn line");
+        assert!(recorded(&file).starts_with(&delivered), "full at {full_at}");
+        match verdict(&file) {
+            Ok(report) => assert!(matches!(report.verdict, Verdict::NotSealed { .. })),
+            Err(_) => assert!(full_at < 30),
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_failure_every_call_fails_and_whoever_waits_is_woken() {
+    let memory = Memory { full_at: Some(2000), ..Memory::default() };
+    let recorder = Recorder::start(memory.sink(false), settings(Policy::All), key()).unwrap();
+    let waiting = tokio::spawn({
+        let recorder = recorder.clone();
+        async move { recorder.failed().await }
+    });
+    let mut stream = recorder.stream(0, StreamKind::Stdout);
+    let error = stream.record(&[b'x'; 4000]).unwrap_err();
+    assert_eq!(waiting.await.unwrap(), error);
+    assert_eq!(recorder.failed().await, error);
+    for again in [
+        stream.record(b"more"),
+        stream.record(b""),
+        recorder.marker("m"),
+        recorder.resize(0, 1, 1),
+        recorder.exit(0, 0_u8),
+        recorder.audit(&AuditEvent::ChannelClose { channel: 0 }),
+        recorder.tick(),
+        recorder.seal(),
+    ] {
+        assert_eq!(again.unwrap_err(), error);
+    }
+    assert_eq!(memory.contents().len(), 2000);
+}
+
+#[test]
+fn short_and_interrupted_writes_are_carried_on() {
+    for at_once in [1, 7, 1000] {
+        let memory = Memory { at_once: Some(at_once), ..Memory::default() };
+        let (delivered, done) = session(&memory);
+        done.unwrap();
+        assert_eq!(recorded(&memory.contents()), delivered);
+        assert_eq!(verdict(&memory.contents()).unwrap().verdict, Verdict::Sealed);
+    }
+}
+
+#[test]
+fn with_sync_every_write_waits_for_the_disk() {
+    let memory = Memory::default();
+    let recorder = Recorder::start(memory.sink(true), settings(Policy::All), key()).unwrap();
+    recorder.marker("one").unwrap();
+    recorder.marker("two").unwrap();
+    assert_eq!(*memory.synced.lock().unwrap(), 3);
+}
+
+#[test]
+fn after_the_seal_nothing_is_recorded_and_a_second_seal_is_none() {
+    for policy in [Policy::All, Policy::Head(0)] {
+        let memory = Memory::default();
+        let recorder = Recorder::start(memory.sink(false), settings(policy), key()).unwrap();
+        let mut stream = recorder.stream(0, StreamKind::Stdout);
+        stream.record(b"before").unwrap();
+        recorder.seal().unwrap();
+        let sealed = memory.contents();
+        assert!(stream.record(b"after").is_err() && recorder.marker("after").is_err());
+        recorder.seal().unwrap();
+        assert_eq!(memory.contents(), sealed);
+    }
+}
+
+fn audits(file: &[u8], event: &str) -> Vec<serde_json::Value> {
+    let lines = std::str::from_utf8(file).unwrap().lines().skip(1);
+    let audits = lines.filter_map(|line| serde_json::from_str::<(f64, String, String)>(line).ok()).filter(|line| line.1 == "a");
+    audits.map(|line| serde_json::from_str::<serde_json::Value>(&line.2).unwrap()).filter(|audit| audit["event"] == event).collect()
+}
+
+#[test]
+fn of_a_stream_past_its_head_length_and_hash_of_the_whole_are_recorded() {
+    let memory = Memory::default();
+    let recorder = Recorder::start(memory.sink(false), settings(Policy::Head(100)), key()).unwrap();
+    let data: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
+    let mut out = recorder.stream(3, StreamKind::Stdout);
+    for chunk in data.chunks(70) {
+        out.record(chunk).unwrap();
+    }
+    out.finish().unwrap();
+    out.finish().unwrap();
+    let mut terminal = recorder.stream(4, StreamKind::PtyOutput);
+    terminal.record(&[b'x'; 1000]).unwrap();
+    terminal.finish().unwrap();
+    recorder.stream(3, StreamKind::Stderr).record(b"short").unwrap();
+    recorder.seal().unwrap();
+    let file = memory.contents();
+    let mut expected = data[..100].to_vec();
+    expected.extend_from_slice(&[b'x'; 1000]);
+    expected.extend_from_slice(b"short");
+    assert_eq!(recorded(&file), expected);
+    let cut = serde_json::json!({ "event": "stream-cut", "channel": 3, "stream": "stdout", "recorded": 100 });
+    assert_eq!(audits(&file, "stream-cut"), [cut]);
+    let sha256 = |bytes: &[u8]| sally_proto::record::hex(&Sha256::digest(bytes));
+    let end = |stream: Stream, bytes: &[u8]| {
+        serde_json::json!({ "event": "stream-end", "channel": 3, "stream": stream, "bytes": bytes.len(), "sha256": sha256(bytes) })
+    };
+    // The second had no end of its own: the seal gave it one.
+    assert_eq!(audits(&file, "stream-end"), [end(Stream::Stdout, &data), end(Stream::Stderr, b"short")]);
+    assert_eq!(verdict(&file).unwrap().verdict, Verdict::Partial);
+}
+
+#[test]
+fn a_stream_that_goes_on_after_its_end_is_counted_on() {
+    let memory = Memory::default();
+    let recorder = Recorder::start(memory.sink(false), settings(Policy::Head(4)), key()).unwrap();
+    recorder.stream(0, StreamKind::Stderr).record(b"first ").unwrap();
+    recorder.stream(0, StreamKind::Stderr).finish().unwrap();
+    recorder.stream(0, StreamKind::Stderr).record(b"goodbye").unwrap();
+    recorder.seal().unwrap();
+    let ends = audits(&memory.contents(), "stream-end");
+    assert_eq!((ends.len(), &ends[1]["bytes"]), (2, &13.into()));
+    assert_eq!(ends[1]["sha256"], sally_proto::record::hex(&Sha256::digest(b"first goodbye")));
+}
+
+#[test]
+fn a_long_record_is_signed_once_a_mebibyte() {
+    let memory = Memory::default();
+    let recorder = Recorder::start(memory.sink(false), settings(Policy::All), key()).unwrap();
+    let mut stream = recorder.stream(0, StreamKind::Stdout);
+    for _ in 0..200 {
+        stream.record(&[b'x'; 50_000]).unwrap();
+    }
+    let file = memory.contents();
+    let signed = file.windows(12).filter(|part| part == b" checkpoint ").count();
+    assert!((10..=12).contains(&signed), "{signed}");
+    assert!(matches!(verdict(&file).unwrap().verdict, Verdict::NotSealed { signed_to } if signed_to > 300));
+}
+
+#[test]
+fn an_idle_record_is_signed_after_five_seconds_and_then_left_alone() {
+    let memory = Memory::default();
+    let signer = Box::new(signer::HostKeySigner::new(key()).unwrap());
+    let started = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+    let recorder = Recorder::begin(memory.sink(false), settings(Policy::All), signer, started).unwrap();
+    recorder.marker("typed").unwrap();
+    let before = memory.contents();
+    recorder.tick().unwrap();
+    assert_eq!(memory.contents(), before, "signed a moment ago");
+    recorder.pretend_unsigned_for(Duration::from_secs(6));
+    recorder.tick().unwrap();
+    let signed = memory.contents();
+    let report = verdict(&signed).unwrap();
+    assert_eq!(report.signed_to, report.last_line);
+    recorder.pretend_unsigned_for(Duration::from_secs(6));
+    recorder.tick().unwrap();
+    assert_eq!(memory.contents(), signed, "there is nothing new to sign");
+}
+
+#[test]
+fn many_writers_make_one_record() {
+    let memory = Memory::default();
+    let recorder = Recorder::start(memory.sink(false), settings(Policy::Head(5000)), key()).unwrap();
+    std::thread::scope(|scope| {
+        for channel in 0..4 {
+            let recorder = recorder.clone();
+            scope.spawn(move || {
+                for kind in [StreamKind::Stdout, StreamKind::Stdin, StreamKind::PtyOutput].into_iter().cycle().take(90) {
+                    recorder.stream(channel, kind).record(&[b'a'; 333]).unwrap();
+                }
+            });
+        }
+        scope.spawn(|| for _ in 0..100 { recorder.tick().unwrap() });
+    });
+    recorder.seal().unwrap();
+    assert_eq!(verdict(&memory.contents()).unwrap().verdict, Verdict::Partial);
+}

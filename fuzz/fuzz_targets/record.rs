@@ -1,0 +1,19 @@
+//! A record of anybody's making: no panic, and no verdict of proof for what we did not sign.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sally_proto::record::{Line, Lines, Trust, Verdict, Verifier};
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut lines = Lines::new(bytes);
+    let mut verifier = Verifier::new(|_| Trust::Unproven);
+    while let Ok(Some(line)) = lines.next() {
+        if let Ok(parsed) = Line::parse(line.content()) {
+            let _ = parsed.event();
+        }
+        verifier.line(&line);
+    }
+    if let Ok(report) = verifier.finish() {
+        assert!(!matches!(report.verdict, Verdict::Sealed | Verdict::Partial));
+    }
+});
