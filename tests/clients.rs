@@ -299,7 +299,8 @@ fn an_agent_is_not_forwarded() {
     let home = Home::new();
     let door = home.open(&[]);
     let id = home.path("id");
-    let visit = run(home.ssh_with(door.port, &["-A", "-i", id.to_str().unwrap()]).arg("echo agent=$SSH_AUTH_SOCK").env_remove("SSH_AUTH_SOCK"));
+    let visit =
+        run(home.ssh_with(door.port, &["-A", "-i", id.to_str().unwrap()]).arg("echo agent=$SSH_AUTH_SOCK").env_remove("SSH_AUTH_SOCK"));
     assert_eq!(text(&visit.stdout), "agent=\n");
 }
 

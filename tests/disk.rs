@@ -178,9 +178,10 @@ fn a_record_whose_reader_is_slow_slows_the_session() {
         }
     });
     let mut door = Door::open(home.once_to(&pipe));
-    let mut visit = Client::start(home.ssh(&door).arg("seq 100000; exit 3"));
-    // The pipe holds 64 KiB: the visitor gets no further until somebody reads what is recorded.
+    let mut visit = Client::start(home.ssh(&door).arg("echo 1; read go; seq 2 100000; exit 3"));
     visit.await_line("1");
+    // The pipe holds 64 KiB: the visitor gets no further until somebody reads what is recorded.
+    visit.write("go\n");
     quiet("the session", || cpu(door.child.id()));
     sender.send(()).unwrap();
     let (status, rest, _) = visit.finish();

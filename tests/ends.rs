@@ -313,6 +313,4 @@ fn a_thousand_visits_leave_nothing_but_records() {
     gone(&mark);
     assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0, "no file is left");
     assert_eq!(std::fs::read_dir(&records).unwrap().count(), 1000);
-    let zombies = text(&run(Command::new("ps").args(["-o", "stat=,comm=", "--ppid", &std::process::id().to_string()])).stdout);
-    assert!(!zombies.lines().any(|line| line.starts_with('Z') && line.contains("sally")), "{zombies}");
 }

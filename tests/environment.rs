@@ -27,7 +27,9 @@ fn the_whole_environment_is_copied_less_our_own_secrets() {
     let id = |flag: &str| text(&run(std::process::Command::new("id").arg(flag)).stdout).trim().to_owned();
     let passwd = text(&run(std::process::Command::new("getent").args(["passwd", &id("-u")])).stdout);
     let folder = passwd.split(':').nth(5).unwrap();
-    for (name, value) in [("USER", id("-un")), ("LOGNAME", id("-un")), ("HOME", folder.into()), ("PWD", folder.into()), ("SHELL", "/bin/sh".into())] {
+    for (name, value) in
+        [("USER", id("-un")), ("LOGNAME", id("-un")), ("HOME", folder.into()), ("PWD", folder.into()), ("SHELL", "/bin/sh".into())]
+    {
         assert_eq!(found[name], value, "{name}");
     }
     let peer = found["SSH_CLIENT"].split(' ').nth(1).unwrap();

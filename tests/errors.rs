@@ -201,6 +201,26 @@ fn a_record_that_can_not_be_made_refuses_to_start() {
 }
 
 #[test]
+fn a_record_on_a_read_only_file_system_refuses_to_start() {
+    let home = Home::new();
+    // In a mount namespace of our own. A container that allows none has a /sys that is read-only.
+    let mut aside = tool("unshare", "util-linux");
+    aside.args(if as_root() { &["-m"][..] } else { &["-r", "-m"] });
+    let (log, mut command) = if run(Command::new("unshare").args(aside.get_args()).arg("true")).status.success() {
+        let mount = format!("mount -t tmpfs -o ro none '{0}' && exec \"$@\"", home.path("mount").display());
+        std::fs::create_dir(home.path("mount")).unwrap();
+        aside.args(["sh", "-c", &mount, "sh"]);
+        (home.path("mount/visit.cast"), aside)
+    } else {
+        ("/sys/visit.cast".into(), tool("env", "coreutils"))
+    };
+    let inner = home.once_to(&log);
+    command.arg(inner.get_program()).args(inner.get_args()).env_remove("AUTHORIZED_KEYS");
+    let expected = format!("Could not write to log file {}: Read-only file system", log.display());
+    assert_eq!(refused(&mut command), (Some(74), expected));
+}
+
+#[test]
 fn a_record_is_never_written_over_or_added_to() {
     let home = Home::new();
     let log = home.write("old.cast", "precious\n");
@@ -228,7 +248,9 @@ fn a_host_key_that_can_not_be_used() {
 
 #[test]
 fn arguments_that_are_refused() {
-    for arguments in [&["once", "--port", "65536"][..], &["once", "--timeout", "0"], &["once", "--record", "some"], &["once", "--wat"], &["wat"]] {
+    for arguments in
+        [&["once", "--port", "65536"][..], &["once", "--timeout", "0"], &["once", "--record", "some"], &["once", "--wat"], &["wat"]]
+    {
         let output = run(Command::new(sally()).args(arguments));
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
         assert!(output.stdout.is_empty());

@@ -16,6 +16,7 @@ fn a_login_shell_has_a_terminal_and_its_status_is_ours() {
     let home = Home::new();
     let mut door = home.open(&[]);
     let mut terminal = Terminal::start(home.ssh(&door).arg("-tt"));
+    terminal.await_text(if as_root() { "# " } else { "$ " });
     // What is typed differs from what is said, for it is echoed.
     terminal.keys("echo na''me=$0; tty; exit 5\r");
     assert_eq!(terminal.await_word("name="), "-sh");
@@ -174,14 +175,16 @@ fn a_visit_from_within_tmux_follows_its_window() {
     let home = Home::new();
     let mut door = home.open(&[]);
     let tmux = |arguments: &[&str]| {
-        let output = run(tool("tmux", "tmux").arg("-S").arg(home.path("tmux")).args(["-f", "/dev/null"]).args(arguments).env("TERM", "xterm"));
+        let output =
+            run(tool("tmux", "tmux").arg("-S").arg(home.path("tmux")).args(["-f", "/dev/null"]).args(arguments).env("TERM", "xterm"));
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
     };
     let words: Vec<_> = home.ssh(&door).get_args().map(|word| format!("'{}'", word.to_str().unwrap())).collect();
     let ssh = format!("ssh {} -tt 'PS1=\"prompt> \" exec bash --norc --noprofile -i'", words.join(" "));
     tmux(&["new-session", "-d", "-s", "visit", "-x", "90", "-y", "20", &ssh]);
-    let shows = |what: &str| until(&format!("tmux shows {what}"), || tmux(&["capture-pane", "-p", "-t", "visit"]).contains(what).then_some(()));
+    let shows =
+        |what: &str| until(&format!("tmux shows {what}"), || tmux(&["capture-pane", "-p", "-t", "visit"]).contains(what).then_some(()));
     shows("prompt>");
     tmux(&["set-option", "-w", "-t", "visit", "window-size", "manual"]);
     tmux(&["resize-window", "-t", "visit", "-x", "70", "-y", "15"]);

@@ -1,10 +1,19 @@
 //! End to end with real clients: scenarios named for what a user does. They await events, never sleep.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod support;
 
 mod announce;
 mod clients;
+mod deadlines;
 mod disk;
 mod ends;
 mod environment;
@@ -14,6 +23,7 @@ mod hostile;
 mod interactive;
 mod lifecycle;
 mod masking;
+mod options;
 mod record;
 mod status;
 mod strangers;

@@ -72,7 +72,11 @@ fn ssh_keygen() {
 
 #[test]
 fn openssl() {
-    asks("openssl genpkey -algorithm ed25519 -aes128 -out HOME/new.pem", &["pass phrase:", "pass phrase:"], &["Hunter-2/ssl", "Hunter-2/ssl"]);
+    asks(
+        "openssl genpkey -algorithm ed25519 -aes128 -out HOME/new.pem",
+        &["pass phrase:", "pass phrase:"],
+        &["Hunter-2/ssl", "Hunter-2/ssl"],
+    );
 }
 
 #[test]
@@ -109,7 +113,8 @@ fn the_marker_tells_who_asked_and_no_length() {
             terminal.keys("exit 0\r");
             terminal.finish();
             door.wait();
-            let codes: Vec<_> = home.events("visit.cast").into_iter().filter(|(code, data)| code != "h" && !data.contains("stream")).collect();
+            let codes: Vec<_> =
+                home.events("visit.cast").into_iter().filter(|(code, data)| code != "h" && !data.contains("stream")).collect();
             let at = codes.iter().position(|(code, data)| code == "a" && data.contains("masked")).unwrap();
             // Up to the prompt, nothing was typed that could be counted.
             let until = codes[at..].iter().position(|(code, data)| code == "o" && data.contains("prompt> ")).unwrap();

@@ -181,23 +181,30 @@ fn a_forged_chain_shows() {
     assert_eq!(verify(&home.path("changed.cast"), Some(&public)).0, SEALED, "the forgery is well made");
 }
 
+/// Without carriage returns: the terminal that a player runs on adds some of its own.
+fn plain(shown: &str) -> String {
+    shown.replace('\r', "")
+}
+
 #[test]
 fn asciinema_plays_it() {
     let home = Home::new();
     let mut door = home.open(&[]);
-    let mut terminal = Terminal::start(home.ssh(&door).args(["-tt", "printf 'grü\\303\\237e \\033[1mbold\\033[0m\\n'; printf 'raw \\377 byte\\n'; echo end"]));
+    let mut terminal = Terminal::start(
+        home.ssh(&door).args(["-tt", "printf 'grü\\303\\237e \\033[1mbold\\033[0m\\n'; printf 'raw \\377 byte\\n'; echo end"]),
+    );
     let (_, shown) = terminal.finish();
     door.wait();
     let cast = home.path("visit.cast");
     let environment = [("LC_ALL", "C.UTF-8"), ("TERM", "xterm")];
-    let cat = run(tool("asciinema", "asciinema").arg("cat").arg(&cast).envs(environment).env("ASCIINEMA_CONFIG_HOME", home.path("")));
-    assert!(cat.status.success(), "{}", text(&cat.stderr));
-    assert!(text(&cat.stdout).contains("grüße \x1b[1mbold\x1b[0m\r\n") && text(&cat.stdout).ends_with("end\r\n"), "{}", text(&cat.stdout));
-    assert!(shown.contains("grüße \x1b[1mbold\x1b[0m\r\n"));
-    let mut player = tool("asciinema", "asciinema");
-    player.args(["play", "-s", "100", "-i", "0.1"]).arg(&cast).envs(environment).env("ASCIINEMA_CONFIG_HOME", home.path(""));
-    let (status, played) = Terminal::start(&player).finish();
-    assert!(status.success() && played.contains("bold") && played.contains("end\r\n"), "{played}");
+    let expected = "grüße \x1b[1mbold\x1b[0m\n";
+    assert!(plain(&shown).contains(expected));
+    for arguments in [&["cat"][..], &["play", "-s", "100", "-i", "0.1"]] {
+        let mut player = tool("asciinema", "asciinema");
+        player.args(arguments).arg(&cast).envs(environment).env("ASCIINEMA_CONFIG_HOME", home.path(""));
+        let (status, played) = Terminal::start(&player).finish();
+        assert!(status.success() && plain(&played).contains(expected) && plain(&played).contains("end\n"), "{arguments:?}: {played}");
+    }
 }
 
 #[test]
@@ -209,7 +216,7 @@ fn our_own_player_shows_the_same() {
     let mut player = Command::new(sally());
     player.args(["record", "play", "--speed", "100"]).arg(home.path("visit.cast"));
     let (status, played) = Terminal::start(&player).finish();
-    assert!(status.success() && played.contains(shown.trim_end()), "{played:?}\n{shown:?}");
+    assert!(status.success() && plain(&played).contains(&plain(&shown)), "{played:?}\n{shown:?}");
 }
 
 /// `sally record cat` with these arguments.
@@ -260,7 +267,10 @@ fn exports_have_everything_that_was_shown() {
     let v3 = export("v3");
     let header: serde_json::Value = serde_json::from_str(v3.lines().next().unwrap()).unwrap();
     assert_eq!(header["version"], 3, "{v3}");
-    assert!(v3.lines().skip(1).filter(|line| !line.starts_with('#')).all(|line| serde_json::from_str::<(f64, String, String)>(line).is_ok()), "{v3}");
+    assert!(
+        v3.lines().skip(1).filter(|line| !line.starts_with('#')).all(|line| serde_json::from_str::<(f64, String, String)>(line).is_ok()),
+        "{v3}"
+    );
     assert!(v3.contains("shown"));
 }
 

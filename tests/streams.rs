@@ -80,6 +80,15 @@ fn output_of_the_last_moment_arrives() {
     }
 }
 
+/// PuTTY closes the channel as soon as it hears EOF: a status that comes after it is lost.
+#[test]
+fn the_status_is_said_before_the_end_of_the_output() {
+    let home = Home::new();
+    let door = home.open(&[]);
+    let said = run(python("hostile.py").arg("ending").arg(door.port.to_string()).arg(home.path("id")));
+    assert_eq!(text(&said.stdout), "exit-status eof close ", "{}", text(&said.stderr));
+}
+
 /// Runs a command line of this length, which prints its length: what came back, and the status.
 fn command_of(home: &Home, door: &mut Door, length: usize) -> String {
     let mut visit = python("hostile.py");

@@ -1,6 +1,5 @@
 //! A door in a process of its own, and the clients that come to it.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -278,11 +277,6 @@ fn slurp(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> 
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The arguments as one line, for messages.
-pub fn line(command: &Command) -> String {
-    command.get_args().map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
 /// Whoever moves many bytes waits for their turn: two such tests at once would only slow each other down.

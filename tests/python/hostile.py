@@ -324,6 +324,20 @@ def command_of_length(port, key, length):
         print("refused")
 
 
+def ending(port, key):
+    """What comes after the last data, in its order."""
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    client.run("echo out; exit 3", channel)
+    while True:
+        message = client.receive()
+        name = take(message, 5)[0].decode() if message[0] == CHANNEL_REQUEST else {CHANNEL_EOF: "eof", CHANNEL_CLOSE: "close"}.get(message[0])
+        print(name or "", end=" " if name else "")
+        if message[0] == CHANNEL_CLOSE:
+            break
+
+
 def window_changes(port, key, count):
     """Fault 38: a flood of absurd sizes."""
     client = Client(port)

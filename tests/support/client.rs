@@ -69,10 +69,6 @@ impl Client {
         self.stdin.take().unwrap()
     }
 
-    pub fn close_stdin(&mut self) {
-        self.stdin = None;
-    }
-
     pub fn signal(&self, name: &str) {
         assert!(Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap().success());
     }

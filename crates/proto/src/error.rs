@@ -219,7 +219,9 @@ mod tests {
             };
             let said = fault.to_string();
             let documented = documentation.lines().map(cells).any(|row| match row.as_slice() {
-                [code, words, _, hint] => *code == status && said.starts_with(words.trim_matches('`')) && *hint == fault.hint().unwrap_or("–"),
+                [code, words, _, hint] => {
+                    *code == status && said.starts_with(words.trim_matches('`')) && *hint == fault.hint().unwrap_or("–")
+                }
                 _ => false,
             });
             assert!(documented, "docs/errors.md lacks: {status} {said:?} {:?}", fault.hint());
@@ -231,7 +233,10 @@ mod tests {
         for (fault, words) in [
             (KeyDefect::Missing, "authorized keys invalid: FILE does not exist."),
             (KeyDefect::Empty, "authorized keys invalid: FILE contained no keys."),
-            (KeyDefect::Unparseable { line: 3, reason: "r".into() }, "authorized keys invalid: FILE contains unparseable data. (line 3: r)"),
+            (
+                KeyDefect::Unparseable { line: 3, reason: "r".into() },
+                "authorized keys invalid: FILE contains unparseable data. (line 3: r)",
+            ),
         ] {
             assert_eq!(Fault::KeysInvalid { source_name: "FILE".into(), defect: fault }.to_string(), words);
         }

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use ssh_key::PrivateKey;
 use ssh_key::certificate::Builder;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
-use ssh_key::public::{KeyData, SkEd25519};
+use ssh_key::public::{KeyData, RsaPublicKey, SkEd25519};
+use ssh_key::{Mpint, PrivateKey};
 
 use super::certificate::check_principals;
 use super::pattern::{Verdict, match_from, match_source_address};
@@ -204,6 +204,22 @@ fn a_security_key_has_to_be_touched_unless_the_line_says_otherwise() {
     assert!(matches!(KeyRing::read("file", ours.as_bytes(), untouched), Err(KeyDefect::Unparseable { .. })));
     let other_application = KeyData::SkEd25519(SkEd25519::new(*public(9).ed25519().unwrap(), "ssh:other"));
     assert!(!ring(&ours).may_accept(Offer::from(&other_application), &context()));
+}
+
+#[test]
+fn rsa_keys_have_a_least_and_a_largest_size_in_bits() {
+    let line = |bits: usize| {
+        let mut modulus = vec![0xff_u8; bits.div_ceil(8)];
+        modulus[0] >>= (8 - bits % 8) % 8;
+        let key = RsaPublicKey::new(Mpint::from_positive_bytes(&[1, 0, 1]), Mpint::from_positive_bytes(&modulus)).unwrap();
+        ssh_key::PublicKey::from(KeyData::Rsa(key)).to_openssh().unwrap()
+    };
+    for bits in [RSA_BITS_MIN, 2048, 3072, RSA_BITS_MAX] {
+        assert_eq!(ring(&line(bits)).len(), 1, "{bits}");
+    }
+    for bits in [512, RSA_BITS_MIN - 1, RSA_BITS_MAX + 1] {
+        assert!(reason(line(bits).as_bytes()).starts_with(&format!("1: an RSA key of {bits} bits")), "{bits}");
+    }
 }
 
 #[test]

@@ -183,7 +183,16 @@ mod tests {
 
     #[test]
     fn other_programs_lines_are_no_header() {
-        for line in ["", "starting", "{", "{}", r#"{"version":2}"#, r#"{"version":2,"width":80,"height":24}"#, r#"{"version":3,"sally":"1"}"#, "[1]"] {
+        for line in [
+            "",
+            "starting",
+            "{",
+            "{}",
+            r#"{"version":2}"#,
+            r#"{"version":2,"width":80,"height":24}"#,
+            r#"{"version":3,"sally":"1"}"#,
+            "[1]",
+        ] {
             assert_eq!(Header::parse(line.as_bytes()), None, "{line}");
         }
     }
@@ -193,7 +202,18 @@ mod tests {
         assert_eq!("all".parse(), Ok(Policy::All));
         assert_eq!("head=64K".parse(), Ok(Policy::Head(65536)));
         assert_eq!("head=0".parse(), Ok(Policy::Head(0)));
-        for wrong in ["", "none", "head", "head=", "head=K", "head=-1", "head=+1", "head=1T", "head=99999999999999999999", "head=18446744073709551615G"] {
+        for wrong in [
+            "",
+            "none",
+            "head",
+            "head=",
+            "head=K",
+            "head=-1",
+            "head=+1",
+            "head=1T",
+            "head=99999999999999999999",
+            "head=18446744073709551615G",
+        ] {
             assert_eq!(wrong.parse::<Policy>(), Err(PolicyError), "{wrong}");
         }
     }

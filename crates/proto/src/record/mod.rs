@@ -53,9 +53,10 @@ pub fn incomplete_tail(bytes: &[u8]) -> usize {
         };
         let have = back + 1;
         // E0 9F, ED A0, F0 8F, F4 90: what follows can never complete the character, so it is not unfinished but wrong.
-        let unfinished = have < wanted && bytes.get(bytes.len() - have..).is_some_and(|part| {
-            std::str::from_utf8(part).is_err_and(|error| error.error_len().is_none())
-        });
+        let unfinished = have < wanted
+            && bytes
+                .get(bytes.len() - have..)
+                .is_some_and(|part| std::str::from_utf8(part).is_err_and(|error| error.error_len().is_none()));
         return if unfinished { have } else { 0 };
     }
     0

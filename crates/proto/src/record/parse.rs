@@ -201,7 +201,16 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for line in ["", "[", "[]", r#"[1,"o","x"]"#, r#"[1.000000, "o","x"]"#, r#"[1.000000,"oo","x"]"#, r#"[1.000000,"o",1]"#, r#"[1.000000,"o","]"#] {
+        for line in [
+            "",
+            "[",
+            "[]",
+            r#"[1,"o","x"]"#,
+            r#"[1.000000, "o","x"]"#,
+            r#"[1.000000,"oo","x"]"#,
+            r#"[1.000000,"o",1]"#,
+            r#"[1.000000,"o","]"#,
+        ] {
             assert!(Line::parse(line.as_bytes()).is_err(), "{line}");
         }
         for line in [

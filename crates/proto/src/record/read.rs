@@ -165,11 +165,10 @@ mod tests {
     fn lines_come_whole_and_a_torn_one_is_known() {
         assert_eq!(all(b"", 1), []);
         assert_eq!(all(b"\n", 1), [(1, b"\n".to_vec(), true, false)]);
-        assert_eq!(all(b"ab\n\ncd", 2), [
-            (1, b"ab\n".to_vec(), true, false),
-            (2, b"\n".to_vec(), true, false),
-            (3, b"cd".to_vec(), false, false)
-        ]);
+        assert_eq!(
+            all(b"ab\n\ncd", 2),
+            [(1, b"ab\n".to_vec(), true, false), (2, b"\n".to_vec(), true, false), (3, b"cd".to_vec(), false, false)]
+        );
     }
 
     #[test]

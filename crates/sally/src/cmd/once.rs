@@ -80,8 +80,13 @@ async fn visit(config: Once) -> Result<u8, Fault> {
         Some(file) => HostKey::load(file)?,
         None => HostKey::fresh()?,
     };
-    let recorder = begin_record(&config, &host_key)?;
+    // Opened before the port is, written to after: a port that can't be had leaves no record behind.
+    let sink = Sink::open(&config.target, config.sync)?;
+    let to_stdout = |error: std::io::Error| Fault::Record { file: "stdout".into(), reason: error.to_string() };
+    term::data(&host_key.public_line()).map_err(to_stdout)?;
     let listener = listen::bind(config.listen, config.port)?;
+    let settings = Settings { policy: config.policy, shell: config.account.shell.clone() };
+    let recorder = Recorder::start(sink, settings, host_key.private().clone())?;
     let address = listener.local_addr().map_err(internal)?;
     term::say(&format!("Listening on port {}; {}", address.port(), host_key.fingerprint()));
     let reaper = Reaper::start().map_err(internal)?;
@@ -106,15 +111,6 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     let status = outcome?;
     sealed?;
     Ok(status)
-}
-
-/// Steps 3 and 4: the public key is the first line on stdout; the record may follow it there.
-fn begin_record(config: &Once, host_key: &HostKey) -> Result<Recorder, Fault> {
-    let sink = Sink::open(&config.target, config.sync)?;
-    let to_stdout = |error: std::io::Error| Fault::Record { file: "stdout".into(), reason: error.to_string() };
-    term::data(&host_key.public_line()).map_err(to_stdout)?;
-    let settings = Settings { policy: config.policy, shell: config.account.shell.clone() };
-    Ok(Recorder::start(sink, settings, host_key.private().clone())?)
 }
 
 /// Sees a visit through.

@@ -51,7 +51,7 @@ impl From<SourceError> for Failure {
 }
 
 /// Copies what was asked for, and says which streams are cut.
-fn copy(mut tape: Tape, args: &CatArgs, raw: bool, mut to: impl Write) -> Result<Vec<(u32, Stream)>, Failure> {
+pub(super) fn copy(mut tape: Tape, args: &CatArgs, raw: bool, mut to: impl Write) -> Result<Vec<(u32, Stream)>, Failure> {
     let mut cut = Vec::new();
     let mut shown: BTreeMap<(u32, Stream), Visible> = BTreeMap::new();
     let mut text = String::new();

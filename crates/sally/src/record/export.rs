@@ -21,16 +21,18 @@ pub(super) fn run(args: &ExportArgs) -> u8 {
         Ok(tape) => tape,
         Err(error) => return error.report(&args.file),
     };
-    let to = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let done = match args.format {
-        Format::V3 => convert(tape, V3::new(to)),
-        Format::Text => convert(tape, Text::new(to)),
-        Format::Audit => convert(tape, Audit { to, assembly: Assembly::default() }),
-    };
-    match done {
+    match write(tape, args.format, BufWriter::with_capacity(1 << 16, io::stdout().lock())) {
         Ok(()) => 0,
         Err(Failure::Source(error)) => error.report(&args.file),
         Err(Failure::Stdout(error)) => stdout_failed(&error),
+    }
+}
+
+pub(super) fn write(tape: Tape, format: Format, to: impl Write) -> Result<(), Failure> {
+    match format {
+        Format::V3 => convert(tape, V3::new(to)),
+        Format::Text => convert(tape, Text::new(to)),
+        Format::Audit => convert(tape, Audit { to, assembly: Assembly::default() }),
     }
 }
 

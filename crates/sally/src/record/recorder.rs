@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use sally_proto::record::{AuditEvent, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind, Timestamp};
+use sally_proto::record::{AuditEvent, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind, Timestamp, hex};
 use sha2::{Digest, Sha256};
 use ssh_key::PrivateKey;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -82,10 +82,10 @@ impl Recorder {
     /// The sink can't be written, or the key can't sign.
     pub fn start(sink: Sink, settings: Settings, key: PrivateKey) -> Result<Self, RecordError> {
         let signer = HostKeySigner::new(key).map_err(|error| sink.error(error.to_string()))?;
-        Self::begin(sink, settings, Box::new(signer))
+        Self::begin(sink, settings, Box::new(signer), Instant::now())
     }
 
-    pub(super) fn begin(sink: Sink, settings: Settings, signer: Box<dyn Signer>) -> Result<Self, RecordError> {
+    pub(super) fn begin(sink: Sink, settings: Settings, signer: Box<dyn Signer>, start: Instant) -> Result<Self, RecordError> {
         let (width, height) = DEFAULT_SIZE;
         let header = Header {
             width,
@@ -100,13 +100,8 @@ impl Recorder {
         let mut encoder = Encoder::new(sink.max_line());
         encoder.header(&header).map_err(|error| sink.error(error.to_string()))?;
         let book = Book { encoder, sink, signer, signed_at: Timestamp::default(), signed_to: 0, sealed: false, tallies: BTreeMap::new() };
-        let recorder = Self(Arc::new(Shared {
-            book: Mutex::new(book),
-            failure: watch::Sender::new(None),
-            policy: settings.policy,
-            may_block,
-            start: Instant::now(),
-        }));
+        let recorder =
+            Self(Arc::new(Shared { book: Mutex::new(book), failure: watch::Sender::new(None), policy: settings.policy, may_block, start }));
         recorder.0.with(|book, now| book.flush(now, Some(Seal::Checkpoint)))?;
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(look_after(Arc::downgrade(&recorder.0), recorder.0.failure.subscribe()));
@@ -193,6 +188,12 @@ impl Recorder {
             book.sealed = true;
             book.sink.check(now.instant)
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_unsigned_for(&self, time: Duration) {
+        let mut book = self.0.lock();
+        book.signed_at = Timestamp::from_micros(book.signed_at.micros() - Timestamp::from(time).micros());
     }
 
     /// Waits for the record to fail. Cancel-safe.
@@ -296,9 +297,6 @@ impl Shared {
     }
 
     fn chunk(&self, channel: u32, kind: StreamKind, chunk: &[u8]) -> Result<(), RecordError> {
-        if chunk.is_empty() {
-            return self.failure.borrow().clone().map_or(Ok(()), Err);
-        }
         self.with(|book, now| {
             let mut rest = chunk;
             while !rest.is_empty() {
@@ -326,7 +324,7 @@ impl Shared {
         if tally.reported == Some(tally.bytes) {
             return Ok(());
         }
-        let sha256 = tally.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(&tally.hash.clone().finalize());
         self.audit(&AuditEvent::StreamEnd { channel, stream, bytes: tally.bytes, sha256 })?;
         tally.reported = Some(tally.bytes);
         Ok(())

@@ -79,6 +79,16 @@ impl Sink {
         Ok(Self { may_block, ..Self::over(Box::new(output), name, sync, max_line) })
     }
 
+    /// A sink over a descriptor that is open already, under a name for people. What a file holds already stays before the record.
+    ///
+    /// # Errors
+    /// The system can't say what it is.
+    pub fn from_fd(fd: OwnedFd, name: &str, sync: bool) -> Result<Self, RecordError> {
+        let output = FdOutput::new(fd, None).map_err(|error| RecordError { file: name.to_owned(), reason: reason(error) })?;
+        let may_block = !output.regular;
+        Ok(Self { may_block, ..Self::over(Box::new(output), name.to_owned(), sync, MAX_LINE) })
+    }
+
     /// A sink over any output.
     pub(super) fn over(output: Box<dyn Output>, name: String, sync: bool, max_line: usize) -> Self {
         Self { output, name, sync, may_block: false, max_line, written: 0, checked: None }

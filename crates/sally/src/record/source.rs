@@ -23,6 +23,10 @@ impl SourceError {
     /// Says what is the matter with `file`, and gives the exit status.
     pub(super) fn report(&self, file: &Path) -> u8 {
         term::say(&term::printable(&format!("{}: {self}", file.display())));
+        self.exit_status()
+    }
+
+    pub(super) const fn exit_status(&self) -> u8 {
         match self {
             Self::Unreadable(_) => exit::UNREADABLE,
             Self::NoRecord(_) => exit::NO_RECORD,

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use sally_proto::error::exit as status;
-use sally_proto::record::{Header, Lines, Report, Trust, Verdict, Verifier, exit};
+use sally_proto::record::{Header, Lines, Policy, Report, Trust, Verdict, Verifier};
 use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey};
 
@@ -46,31 +46,57 @@ struct Answer<'a> {
 }
 
 pub(super) fn run(args: &VerifyArgs) -> u8 {
-    let expected = match expected(args) {
-        Ok(expected) => expected,
+    let (line, exit_status, notes) = match judge(args) {
+        Ok(answer) => answer,
         Err(why) => {
             term::say(&term::printable(&format!("error: {why}")));
             return status::USAGE;
         }
     };
+    for note in notes {
+        term::say(&note);
+    }
+    match line.map_or(Ok(()), |line| term::data(&line)) {
+        Ok(()) => exit_status,
+        // A verdict that nobody could read is no success.
+        Err(error) => {
+            term::say(&format!("stdout can't be written: {error}"));
+            status::RECORD
+        }
+    }
+}
+
+/// The answer for stdout, the exit status, and notes for people.
+pub(super) fn judge(args: &VerifyArgs) -> Result<(Option<String>, u8, Vec<String>), String> {
+    let expected = expected(args)?;
     let known_as = RefCell::new(None);
     let judge = |signer: &PublicKey| {
         let (trust, name) = expected.judge(signer);
         *known_as.borrow_mut() = name;
         trust
     };
+    let file = args.file.display().to_string();
     match read(&args.file, judge) {
         Ok(report) => {
             let known_as = known_as.take().filter(|_| report.signer_proven);
-            answer(args, &report, known_as)
+            let sentence = sentence(&report, known_as.as_deref());
+            let exit_status = report.verdict.exit_status();
+            if args.json {
+                // Our own type has string keys only: serialising it into memory can't fail.
+                let answer = serde_json::to_string(&answer(file, &report, sentence, known_as)).unwrap_or_default();
+                return Ok((Some(answer), exit_status, Vec::new()));
+            }
+            Ok((Some(sentence), exit_status, notes(&report)))
         }
-        Err(error) if args.json => {
-            let exit_status = if matches!(error, SourceError::Unreadable(_)) { exit::UNREADABLE } else { exit::NO_RECORD };
-            let file = args.file.display().to_string();
-            let answer = serde_json::json!({ "file": file, "verdict": "none", "exit_status": exit_status, "reason": error.to_string() });
-            print(&answer.to_string(), exit_status)
+        Err(error) => {
+            let exit_status = error.exit_status();
+            if args.json {
+                let answer =
+                    serde_json::json!({ "file": file, "verdict": "none", "exit_status": exit_status, "reason": error.to_string() });
+                return Ok((Some(answer.to_string()), exit_status, Vec::new()));
+            }
+            Ok((None, exit_status, vec![term::printable(&format!("{file}: {error}"))]))
         }
-        Err(error) => error.report(&args.file),
     }
 }
 
@@ -83,27 +109,19 @@ fn read(file: &Path, judge: impl Fn(&PublicKey) -> Trust) -> Result<Report, Sour
     Ok(verifier.finish()?)
 }
 
-fn answer(args: &VerifyArgs, report: &Report, known_as: Option<String>) -> u8 {
-    let exit_status = report.verdict.exit_status();
-    let sentence = sentence(report, known_as.as_deref());
-    if !args.json {
-        for note in notes(report) {
-            term::say(&note);
-        }
-        return print(&sentence, exit_status);
-    }
+fn answer<'a>(file: String, report: &'a Report, sentence: String, known_as: Option<String>) -> Answer<'a> {
     let header = report.header.as_ref();
     let broken = match &report.verdict {
         Verdict::Broken { line, why } => Some((*line, why.as_str())),
         _ => None,
     };
-    let answer = Answer {
-        file: args.file.display().to_string(),
+    Answer {
+        file,
         verdict: report.verdict.name(),
-        exit_status,
+        exit_status: report.verdict.exit_status(),
         sentence,
         key: header.map(|header| header.host_key.as_str()),
-        fingerprint: header.and_then(fingerprint),
+        fingerprint: header.and_then(key_of).map(|key| key.fingerprint(HashAlg::Sha256).to_string()),
         signer_proven: report.signer_proven,
         known_as,
         record: header.map(|header| header.policy.to_string()),
@@ -117,24 +135,12 @@ fn answer(args: &VerifyArgs, report: &Report, known_as: Option<String>) -> u8 {
         reason: broken.map(|(_, why)| why),
         lines_after: report.lines_after,
         next_record: report.next_record,
-    };
-    // Our own type has string keys only: serialising it into memory can't fail.
-    print(&serde_json::to_string(&answer).unwrap_or_default(), exit_status)
-}
-
-/// The answer itself must arrive: a verdict that nobody could read is no success.
-fn print(line: &str, exit_status: u8) -> u8 {
-    match term::data(line) {
-        Ok(()) => exit_status,
-        Err(error) => {
-            term::say(&format!("stdout can't be written: {error}"));
-            status::RECORD
-        }
     }
 }
 
 fn sentence(report: &Report, known_as: Option<&str>) -> String {
-    let key = report.header.as_ref().and_then(fingerprint).unwrap_or_else(|| "a key unknown".into());
+    let key = report.header.as_ref().and_then(key_of);
+    let key = key.map_or("a key unknown".into(), |key| format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256)));
     let known = known_as.map(|name| format!(" (known as {})", term::printable(name))).unwrap_or_default();
     let whole = format!("complete and unchanged, {} lines, {} s", report.last_line - report.first_line + 1, report.signed_time);
     let heads = report.header.as_ref().filter(|header| is_partial(header));
@@ -165,18 +171,19 @@ fn notes(report: &Report) -> Vec<String> {
         notes.push(format!("note: {} lines after the seal are no part of the record", report.lines_after));
     }
     if let Some(line) = report.next_record {
-        notes.push(format!("note: another record begins at line {line}, for which this verdict says nothing: tail -n +{line} FILE | sally record verify -"));
+        notes.push(format!(
+            "note: another record begins at line {line}, for which this verdict says nothing: tail -n +{line} FILE | sally record verify -"
+        ));
     }
     notes
 }
 
 fn is_partial(header: &Header) -> bool {
-    header.policy != sally_proto::record::Policy::All
+    header.policy != Policy::All
 }
 
-fn fingerprint(header: &Header) -> Option<String> {
-    let key = PublicKey::from_openssh(&header.host_key).ok()?;
-    Some(format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256)))
+fn key_of(header: &Header) -> Option<PublicKey> {
+    PublicKey::from_openssh(&header.host_key).ok()
 }
 
 fn expected(args: &VerifyArgs) -> Result<Expected, String> {

@@ -85,8 +85,8 @@ pub enum Control {
     Resize(u16, u16),
     /// `signal`: the number, and the name as the visitor gave it.
     Signal(i32, &'static str),
-    /// `break` (RFC 4335).
-    Break,
+    /// `break` (RFC 4335): its length in milliseconds, which a pseudo-terminal has no use for.
+    Break(u32),
 }
 
 /// Signals that SSH names (RFC 4254 section 6.10), with OpenSSH's additions.

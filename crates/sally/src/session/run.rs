@@ -217,11 +217,13 @@ impl Room {
                 self.recorder.resize(self.channel, *columns, *rows).map_err(|error| Why::Stopped(error.into()))?;
                 pty::resize(&**terminal, *columns, *rows)
             }
-            (Control::Break, Some(terminal)) => pty::send_break(&**terminal),
-            (Control::Resize(..) | Control::Break, None) => Ok(()),
+            (Control::Break(length), Some(terminal)) => {
+                self.record(&AuditEvent::Break { channel: self.channel, length: *length })?;
+                pty::send_break(&**terminal)
+            }
+            (Control::Resize(..) | Control::Break(_), None) => Ok(()),
             (Control::Signal(number, name), terminal) => {
-                let event = AuditEvent::Signal { channel: self.channel, name: (*name).into() };
-                self.recorder.audit(&event).map_err(|error| Why::Stopped(error.into()))?;
+                self.record(&AuditEvent::Signal { channel: self.channel, name: (*name).into() })?;
                 let foreground = terminal.as_ref().and_then(|terminal| pty::foreground(&**terminal));
                 signal_group(foreground.unwrap_or(self.child.pid), *number)
             }
@@ -230,6 +232,10 @@ impl Room {
             tracing::debug!(%error, ?control, "the program could not be told");
         }
         Ok(())
+    }
+
+    fn record(&self, event: &AuditEvent) -> Result<(), Why> {
+        self.recorder.audit(event).map_err(|error| Why::Stopped(error.into()))
     }
 
     /// The program ended by itself: its status is recorded, then said.

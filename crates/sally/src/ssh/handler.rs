@@ -127,7 +127,11 @@ impl Visitor {
     /// Whether a key might get in, before its owner has proved to hold it.
     fn probe(&self, user: &str, offer: Offer<'_>) -> Auth {
         let known = self.grant.is_none() && self.user_is_welcome(user) && self.door.keys.may_accept(offer, &self.context());
-        if known { Auth::Accept } else { Auth::reject() }
+        if !known {
+            tracing::info!(peer = %self.connection.peer, user, "a key that is not let in was offered");
+            return Auth::reject();
+        }
+        Auth::Accept
     }
 
     /// A signature was good: the checker decides, the record is written, the claim is made; in that order.
@@ -397,6 +401,16 @@ impl Handler for Visitor {
             }
             None => Ok(session.channel_failure(id)?),
         }
+    }
+
+    async fn x11_request(&mut self, id: ChannelId, _: bool, _: &str, _: &str, _: u32, session: &mut Session) -> Result<(), Error> {
+        self.refuse("x11-req", "X11 forwarding is not allowed here")?;
+        Ok(session.channel_failure(id)?)
+    }
+
+    async fn break_request(&mut self, id: ChannelId, length: u32, _: &mut Session) -> Result<bool, Error> {
+        self.control(id, Control::Break(length));
+        Ok(self.running.contains_key(&id))
     }
 
     async fn agent_request(&mut self, _: ChannelId, _: &mut Session) -> Result<bool, Error> {

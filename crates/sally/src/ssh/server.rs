@@ -16,7 +16,7 @@ const PACKET: u32 = 32 << 10;
 /// A peer that answers nothing for 15 s × 3 is gone.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVES_UNANSWERED: usize = 3;
-/// As sshd's MaxAuthTries.
+/// As sshd's MaxAuthTries, which counts keys that are offered too: an agent with more needs IdentitiesOnly, as everywhere.
 const AUTH_ATTEMPTS: usize = 6;
 /// Messages between the program's pumps and the connection: enough to keep both busy, little enough to stay small.
 const EVENTS: usize = 16;
@@ -72,6 +72,7 @@ pub(super) fn config(host_key: &HostKey, post_quantum_only: bool) -> Config {
             compression: Cow::Borrowed(&[compression::NONE]),
         },
         max_auth_attempts: AUTH_ATTEMPTS,
+        max_publickey_offers: AUTH_ATTEMPTS,
         // An idle shell is nobody's fault; deadlines are ours, around the stream.
         inactivity_timeout: None,
         keepalive_interval: Some(KEEPALIVE),

@@ -93,6 +93,7 @@ pub(super) fn sample(key: &TestKey, policy: Policy) -> Vec<u8> {
     let connect = AuditEvent::Connect { peer: "192.0.2.7:50123".into(), local: "192.0.2.1:2022".into(), claimed: None, client: None };
     writer.audit(1_000, &connect);
     writer.audit(1_500, &AuditEvent::Exec { channel: 0, command: "sudo -S id; caf\u{e9}\n".into(), forced: None });
+    writer.audit(1_800, &AuditEvent::Pty { channel: 0, term: "xterm".into(), cols: 100, rows: 30 });
     writer.encoder.resize(Timestamp::from_micros(2_000), 0, 100, 30);
     writer.flush(2_000, None);
     writer.chunk(10_000, 0, StreamKind::PtyOutput, "$ \x1b[1mgrüße\x1b[0m \"q\" \\ \r\n".as_bytes());

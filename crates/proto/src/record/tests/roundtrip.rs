@@ -51,8 +51,12 @@ fn any_chunk() -> impl Strategy<Value = Vec<u8>> {
         "\\PC{0,2000}".prop_map(String::into_bytes),
         "[ -~\\n\\r\\x1b]{0,2000}".prop_map(String::into_bytes),
         (0usize..3000).prop_map(|length| vec![0; length]),
-        ("[a-z é€]{0,300}", prop::collection::vec(any::<u8>(), 0..4), "[a-z é€]{0,300}")
-            .prop_map(|(before, bytes, after)| [before.as_bytes(), &bytes, after.as_bytes()].concat()),
+        ("[a-z é€]{0,300}", prop::collection::vec(any::<u8>(), 0..4), "[a-z é€]{0,300}").prop_map(|(before, bytes, after)| [
+            before.as_bytes(),
+            &bytes,
+            after.as_bytes()
+        ]
+        .concat()),
     ]
 }
 

@@ -48,25 +48,37 @@ fn payloads() -> [(&'static str, Vec<u8>); 4] {
 fn encoding_and_verifying() {
     let key = TestKey::new(1);
     let blob = &payloads()[0].1;
-    println!("SHA-256 alone: {:.0} MB/s", rate(blob.len(), || {
-        let mut chain = Chain::new();
-        chain.update(black_box(blob));
-        black_box(chain.hex());
-    }));
+    println!(
+        "SHA-256 alone: {:.0} MB/s",
+        rate(blob.len(), || {
+            let mut chain = Chain::new();
+            chain.update(black_box(blob));
+            black_box(chain.hex());
+        })
+    );
     for (name, data) in payloads() {
         let mut out = Vec::with_capacity(1 << 17);
         let piece = &data[..48 << 10];
-        println!("escape {name:6}: {:.0} MB/s", rate(piece.len(), || {
-            out.clear();
-            black_box(escape::escape(&mut out, black_box(piece), 64 << 10));
-        }));
-        println!("pieces {name:6}: {:.0} MB/s", rate(piece.len(), || {
-            black_box(chunk::first_piece(black_box(piece), 1 << 20, false));
-        }));
-        println!("base64 {name:6}: {:.0} MB/s", rate(piece.len(), || {
-            out.clear();
-            base64_simd::STANDARD.encode_append(black_box(piece), &mut out);
-        }));
+        println!(
+            "escape {name:6}: {:.0} MB/s",
+            rate(piece.len(), || {
+                out.clear();
+                black_box(escape::escape(&mut out, black_box(piece), 64 << 10));
+            })
+        );
+        println!(
+            "pieces {name:6}: {:.0} MB/s",
+            rate(piece.len(), || {
+                black_box(chunk::first_piece(black_box(piece), 1 << 20, false));
+            })
+        );
+        println!(
+            "base64 {name:6}: {:.0} MB/s",
+            rate(piece.len(), || {
+                out.clear();
+                base64_simd::STANDARD.encode_append(black_box(piece), &mut out);
+            })
+        );
         for chunk in [4 << 10, 32 << 10, 256 << 10] {
             let kind = if name == "screen" { StreamKind::PtyOutput } else { StreamKind::Stdout };
             let mut encoder = Encoder::new(MAX_LINE);
@@ -90,6 +102,11 @@ fn encoding_and_verifying() {
         }
         writer.flush(2, Some(Seal::Seal));
         let file = writer.file;
-        println!("verify {name:6}: {:.0} MB/s of record", rate(file.len(), || { black_box(verify(&file, None)).unwrap(); }));
+        println!(
+            "verify {name:6}: {:.0} MB/s of record",
+            rate(file.len(), || {
+                black_box(verify(&file, None)).unwrap();
+            })
+        );
     }
 }

@@ -56,7 +56,10 @@ fn an_untouched_record_is_sealed_by_the_key_that_is_given_from_outside() {
     let file = subject.lines.concat();
     let report = verify(&file, Some(&subject.key.public())).unwrap();
     assert_eq!(report.verdict, Verdict::Sealed);
-    assert_eq!((report.first_line, report.last_line, report.signed_to, report.chained_to), (1, subject.count(), subject.count(), subject.count()));
+    assert_eq!(
+        (report.first_line, report.last_line, report.signed_to, report.chained_to),
+        (1, subject.count(), subject.count(), subject.count())
+    );
     assert_eq!(report.signed_time.to_string(), "10.700000");
     assert_eq!(verify(&file, None).unwrap().verdict, Verdict::Unproven);
     assert!(subject.signed.len() >= 4 && subject.hashes.len() >= 12);
@@ -88,7 +91,14 @@ fn removing_any_line_shows() {
 fn cutting_the_file_anywhere_is_not_sealed_and_names_the_last_signed_line() {
     let subject = Subject::new();
     let file = subject.lines.concat();
-    let ends: Vec<usize> = subject.lines.iter().scan(0, |end, line| { *end += line.len(); Some(*end) }).collect();
+    let ends: Vec<usize> = subject
+        .lines
+        .iter()
+        .scan(0, |end, line| {
+            *end += line.len();
+            Some(*end)
+        })
+        .collect();
     for length in 0..file.len() {
         let whole = ends.iter().filter(|end| **end <= length).count() as u64;
         match verify(&file[..length], Some(&subject.key.public())) {

@@ -146,9 +146,7 @@ fn of_a_stream_past_its_head_length_and_hash_of_the_whole_are_recorded() {
     let cut = serde_json::json!({ "event": "stream-cut", "channel": 3, "stream": "stdout", "recorded": 100 });
     assert_eq!(audits(&file, "stream-cut"), [cut]);
     let sha256 = |bytes: &[u8]| sally_proto::record::hex(&Sha256::digest(bytes));
-    let end = |stream: Stream, bytes: &[u8]| {
-        serde_json::json!({ "event": "stream-end", "channel": 3, "stream": stream, "bytes": bytes.len(), "sha256": sha256(bytes) })
-    };
+    let end = |stream: Stream, bytes: &[u8]| serde_json::json!({ "event": "stream-end", "channel": 3, "stream": stream, "bytes": bytes.len(), "sha256": sha256(bytes) });
     // The second had no end of its own: the seal gave it one.
     assert_eq!(audits(&file, "stream-end"), [end(Stream::Stdout, &data), end(Stream::Stderr, b"short")]);
     assert_eq!(verdict(&file).unwrap().verdict, Verdict::Partial);
@@ -214,7 +212,11 @@ fn many_writers_make_one_record() {
                 }
             });
         }
-        scope.spawn(|| for _ in 0..100 { recorder.tick().unwrap() });
+        scope.spawn(|| {
+            for _ in 0..100 {
+                recorder.tick().unwrap()
+            }
+        });
     });
     recorder.seal().unwrap();
     assert_eq!(verdict(&memory.contents()).unwrap().verdict, Verdict::Partial);

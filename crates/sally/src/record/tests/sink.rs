@@ -68,11 +68,14 @@ fn devices_and_links_to_files_can_be_written() {
 
 #[test]
 fn a_file_that_is_taken_away_ends_the_record() {
-    let take_away: [(&str, fn(&Path)); 5] = [
+    type TakeAway = (&'static str, fn(&Path));
+    let take_away: [TakeAway; 5] = [
         ("shortened", |file| std::fs::OpenOptions::new().write(true).open(file).unwrap().set_len(10).unwrap()),
         ("removed", |file| std::fs::remove_file(file).unwrap()),
         ("no longer at its path", |file| std::fs::rename(file, file.with_extension("old")).unwrap()),
-        ("removed", |file| std::fs::write(file.with_extension("new"), "").and_then(|()| std::fs::rename(file.with_extension("new"), file)).unwrap()),
+        ("removed", |file| {
+            std::fs::write(file.with_extension("new"), "").and_then(|()| std::fs::rename(file.with_extension("new"), file)).unwrap()
+        }),
         ("replaced", |file| {
             std::fs::rename(file, file.with_extension("old")).unwrap();
             std::fs::write(file, "").unwrap();
@@ -161,7 +164,7 @@ fn a_pipe_nobody_reads_any_more_ends_the_record() {
 #[test]
 fn a_pipe_that_does_not_block_is_waited_for() {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK | rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-    let sink = Sink::over_fd(write, "pipe").unwrap();
+    let sink = Sink::from_fd(write, "pipe", true).unwrap();
     let reader = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(100));
         rustix::io::ioctl_fionbio(&read, false).unwrap();

@@ -1,0 +1,81 @@
+//! The deadlines of thirty seconds, all at once: waiting for one of them is waiting for each.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::*;
+
+#[test]
+fn nobody_is_waited_for_longer_than_thirty_seconds() {
+    thread::scope(|scope| {
+        scope.spawn(a_slow_login);
+        scope.spawn(a_visit_without_a_session);
+        scope.spawn(an_announce_command_that_does_not_end);
+    });
+}
+
+/// Rows 16 and 17 of the faults: one total deadline, whatever trickles in.
+fn a_slow_login() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let before = door.rss();
+    let trickle = |beginning: &'static [u8], byte: u8| {
+        let mut stream = door.connect();
+        move || {
+            stream.write_all(beginning).unwrap();
+            // The pace of a slowloris: each byte comes before any time-out for a single read could pass.
+            while stream.write_all(&[byte]).is_ok() {
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    };
+    let mut midway = Client::start(python("hostile.py").arg("stall-after-kex").arg(door.port.to_string()));
+    let mut asking = Client::start(python("hostile.py").arg("ask-slowly").arg(door.port.to_string()));
+    midway.await_line("stalling");
+    asking.await_line("asking");
+    let mut silent: Vec<TcpStream> = (0..50).map(|_| door.connect()).collect();
+    thread::scope(|scope| {
+        scope.spawn(trickle(b"SSH-2.0-", b'x'));
+        scope.spawn(trickle(b"", b'\n'));
+        scope.spawn(trickle(b"SSH-2.0-x\r\n\x00\x00\x80\x00\x04", 0));
+    });
+    for stream in &mut silent {
+        // A reset is an end as well; a time-out is none.
+        if let Err(error) = stream.read_to_end(&mut Vec::new()) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+    }
+    midway.await_line("closed");
+    asking.await_line("closed");
+    assert!(door.rss() < before + (32 << 10), "{before} KiB grew to {}", door.rss());
+    assert_eq!(text(&run(home.ssh(&door).arg("echo in")).stdout), "in\n");
+    assert_eq!(door.wait().0.code(), Some(0));
+    home.assert_sealed(&door);
+}
+
+fn a_visit_without_a_session() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let id = home.path("id");
+    let idle = Client::start(home.ssh_with(door.port, &["-N", "-i", id.to_str().unwrap()]).arg("-n"));
+    let (status, said) = door.wait();
+    assert_eq!((status.code(), said.lines().last()), (Some(255), Some("The visit ended: no session was opened within 30 s")));
+    assert_eq!(idle.finish().0.code(), Some(255));
+    home.assert_sealed(&door);
+}
+
+fn an_announce_command_that_does_not_end() {
+    let home = Home::new();
+    let gate = home.path("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let script = home.write("announce", format!("#!/bin/sh\ntrap '' TERM HUP\necho $$ >{}\nsleep 1000\n", gate.display()));
+    assert!(Command::new("chmod").arg("755").arg(&script).status().unwrap().success());
+    let mut door = home.open(&["--announce", script.to_str().unwrap()]);
+    let pid: u32 = std::fs::read_to_string(gate).unwrap().trim().parse().unwrap();
+    let (status, said) = door.wait();
+    assert!(status.code() == Some(75) && said.contains("\nAnnounce failed: 124 it took longer than 30 s"), "{said}");
+    assert!(!lives(pid));
+}

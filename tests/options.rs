@@ -1,0 +1,216 @@
+//! What stands before a key is obeyed: never wider than the file says.
+
+use std::process::{Command, Stdio};
+
+use crate::support::*;
+
+/// A door for the visitor's key with these options before it.
+fn open(home: &Home, options: &str) -> Door {
+    open_for(home, &format!("{options} {}", home.read("id.pub")), &[])
+}
+
+fn open_for(home: &Home, keys: &str, more: &[&str]) -> Door {
+    let file = home.write("keys", keys);
+    let mut command = home.once_for(&file);
+    command.arg("--log").arg(home.path("visit.cast")).args(more);
+    Door::open(command)
+}
+
+fn denied(home: &Home, door: &Door) {
+    let visit = run(home.ssh(door).arg("echo in"));
+    assert_eq!((visit.status.code(), text(&visit.stdout)), (Some(255), String::new()));
+    assert!(text(&visit.stderr).contains("Permission denied (publickey)"), "{}", text(&visit.stderr));
+}
+
+#[test]
+fn a_forced_command_replaces_the_command_and_knows_it() {
+    let home = Home::new();
+    let mut door = open(&home, "command=\"echo \\\"forced: $SSH_ORIGINAL_COMMAND\\\"; exit 4\"");
+    let visit = run(home.ssh(&door).arg("echo asked; exit 5"));
+    assert_eq!((text(&visit.stdout), visit.status.code()), ("forced: echo asked; exit 5\n".into(), Some(4)));
+    assert_eq!(door.wait().0.code(), Some(4));
+    let exec = &home.audits("exec")[0];
+    assert_eq!(
+        (&exec["command"], &exec["forced"]),
+        (&"echo asked; exit 5".into(), &"echo \"forced: $SSH_ORIGINAL_COMMAND\"; exit 4".into())
+    );
+}
+
+#[test]
+fn a_forced_command_replaces_the_shell_and_the_subsystem() {
+    for arguments in [&["-T"][..], &["-s", "sftp"], &["-s", "whatever"]] {
+        let home = Home::new();
+        let door = open(&home, "command=\"echo forced\"");
+        let visit = run(home.ssh(&door).args(arguments).stdin(Stdio::null()));
+        assert_eq!((text(&visit.stdout), visit.status.code()), ("forced\n".into(), Some(0)), "{arguments:?}: {}", text(&visit.stderr));
+    }
+}
+
+#[test]
+fn a_forced_command_may_have_a_terminal_and_restrict_takes_it() {
+    let refused = "PTY allocation request failed";
+    for (options, said) in
+        [("command=\"tty\"", "/dev/pts/"), ("restrict,command=\"tty\"", refused), ("no-pty", refused), ("pty,restrict", refused)]
+    {
+        let home = Home::new();
+        let door = open(&home, options);
+        let (_, shown) = Terminal::start(home.ssh(&door).args(["-tt", "tty"])).finish();
+        assert!(shown.contains(said) && (said != refused || !shown.contains("/dev/pts/")), "{options}: {shown}");
+    }
+}
+
+#[test]
+fn restrict_with_pty_has_a_terminal_again() {
+    let home = Home::new();
+    let door = open(&home, "restrict,pty");
+    let (status, shown) = Terminal::start(home.ssh(&door).args(["-tt", "tty"])).finish();
+    assert!(status.success() && shown.contains("/dev/pts/"), "{shown}");
+}
+
+#[test]
+fn from_admits_its_addresses_alone() {
+    let home = Home::new();
+    for nowhere in ["192.0.2.0/24", "127.0.0.1/33", "!127.0.0.1,127.0.0.0/8", "::1"] {
+        let keys = format!("from=\"{nowhere}\" {}", home.read("id.pub"));
+        let file = home.write("keys", keys);
+        let door = Door::open(home.once_for(&file));
+        denied(&home, &door);
+    }
+    let door = open(&home, "from=\"192.0.2.0/24,127.0.0.0/8\"");
+    assert!(run(home.ssh(&door).arg("true")).status.success());
+}
+
+#[test]
+fn an_expired_key_is_refused() {
+    let home = Home::new();
+    let file = home.write("keys", format!("expiry-time=\"20200101Z\" {}", home.read("id.pub")));
+    denied(&home, &Door::open(home.once_for(&file)));
+    let door = open(&home, "expiry-time=\"21000101Z\"");
+    assert!(run(home.ssh(&door).arg("true")).status.success());
+}
+
+#[test]
+fn variables_of_the_key_reach_the_session_and_the_first_of_a_name_counts() {
+    let home = Home::new();
+    let door = open(&home, "environment=\"ROLE=first\",environment=\"ROLE=second\",environment=\"SPACED=a b\"");
+    let visit = run(home.ssh(&door).arg("echo \"$ROLE/$SPACED\""));
+    assert_eq!(text(&visit.stdout), "first/a b\n");
+}
+
+/// A certificate over the visitor's key, signed by `ca`.
+fn certify(home: &Home, arguments: &[&str]) {
+    if !home.path("ca").exists() {
+        home.key("ca", "ed25519");
+    }
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-s"]).arg(home.path("ca")).args(["-I", "visitor-7", "-z", "42"]).args(arguments).arg(home.path("id.pub"));
+    let signed = run(&mut keygen);
+    assert!(signed.status.success(), "{}", text(&signed.stderr));
+}
+
+fn authority(home: &Home, options: &str) -> String {
+    format!("cert-authority{options} {}", home.read("ca.pub"))
+}
+
+#[test]
+fn a_certificate_comes_in_under_the_accounts_name() {
+    let home = Home::new();
+    let me = text(&run(Command::new("id").arg("-un")).stdout).trim().to_owned();
+    certify(&home, &["-n", &me]);
+    let mut door = open_for(&home, &authority(&home, ""), &[]);
+    assert!(run(home.ssh(&door).arg("true")).status.success());
+    door.wait();
+    let auth = &home.audits("auth")[0];
+    assert_eq!((&auth["certificate"]["id"], &auth["certificate"]["serial"]), (&"visitor-7".into(), &42.into()), "{auth}");
+}
+
+#[test]
+fn the_name_that_is_asked_for_makes_no_principal() {
+    let home = Home::new();
+    // The visitor asks for `anyone`: that is nobody's word but the visitor's.
+    certify(&home, &["-n", "anyone"]);
+    denied(&home, &open_for(&home, &authority(&home, ""), &[]));
+    std::fs::remove_file(home.path("visit.cast")).unwrap();
+    let door = open_for(&home, &authority(&home, ""), &["--user", "anyone"]);
+    assert!(run(home.ssh(&door).arg("true")).status.success(), "the door's own word is");
+}
+
+#[test]
+fn principals_name_who_may_come_in() {
+    let home = Home::new();
+    certify(&home, &["-n", "ops,dev"]);
+    denied(&home, &open_for(&home, &authority(&home, ",principals=\"admins\""), &[]));
+    std::fs::remove_file(home.path("visit.cast")).unwrap();
+    let door = open_for(&home, &authority(&home, ",principals=\"admins,dev\""), &[]);
+    assert!(run(home.ssh(&door).arg("true")).status.success());
+}
+
+#[test]
+fn a_certificate_for_nobody_in_particular_is_for_nobody() {
+    let home = Home::new();
+    home.key("ca", "ed25519");
+    certify(&home, &[]);
+    denied(&home, &open_for(&home, &authority(&home, ""), &[]));
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_refused() {
+    let home = Home::new();
+    certify(&home, &["-n", "dev", "-V", "20200101:20200102"]);
+    denied(&home, &open_for(&home, &authority(&home, ",principals=\"dev\""), &[]));
+}
+
+#[test]
+fn a_certificate_of_another_authority_is_refused() {
+    let home = Home::new();
+    certify(&home, &["-n", "dev"]);
+    home.key("other", "ed25519");
+    let keys = format!("cert-authority,principals=\"dev\" {}", home.read("other.pub"));
+    denied(&home, &open_for(&home, &keys, &[]));
+}
+
+#[test]
+fn what_a_certificate_restricts_is_restricted() {
+    let home = Home::new();
+    certify(&home, &["-n", "dev", "-O", "clear", "-O", "force-command=echo forced; tty", "-O", "source-address=127.0.0.0/8"]);
+    let door = open_for(&home, &authority(&home, ",principals=\"dev\""), &[]);
+    assert_eq!(text(&run(home.ssh(&door).arg("echo asked")).stdout), "forced\nnot a tty\n");
+
+    let home = Home::new();
+    certify(&home, &["-n", "dev", "-O", "source-address=192.0.2.0/24"]);
+    denied(&home, &open_for(&home, &authority(&home, ",principals=\"dev\""), &[]));
+}
+
+#[test]
+fn the_authoritys_own_key_is_no_key_to_the_door() {
+    let home = Home::new();
+    certify(&home, &["-n", "dev"]);
+    let door = open_for(&home, &authority(&home, ",principals=\"dev\""), &[]);
+    let ca = home.path("ca");
+    let visit = run(home.ssh_with(door.port, &["-i", ca.to_str().unwrap()]).arg("true"));
+    assert!(text(&visit.stderr).contains("Permission denied"), "{}", text(&visit.stderr));
+}
+
+#[test]
+fn every_type_of_key_comes_in() {
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let home = Home::new();
+        home.key("mine", kind);
+        let door = open_for(&home, &home.read("mine.pub"), &[]);
+        let mine = home.path("mine");
+        let visit = run(home.ssh_with(door.port, &["-i", mine.to_str().unwrap()]).arg("true"));
+        assert!(visit.status.success(), "{kind}: {}", text(&visit.stderr));
+    }
+}
+
+#[test]
+fn rsa_with_sha1_is_refused_and_with_sha2_taken() {
+    let home = Home::new();
+    home.key("mine", "rsa");
+    let door = open_for(&home, &home.read("mine.pub"), &[]);
+    let mine = home.path("mine");
+    let mine = mine.to_str().unwrap();
+    let weak = run(home.ssh_with(door.port, &["-oPubkeyAcceptedAlgorithms=ssh-rsa", "-i", mine]).arg("true"));
+    assert_eq!(weak.status.code(), Some(255));
+    assert!(run(home.ssh_with(door.port, &["-oPubkeyAcceptedAlgorithms=rsa-sha2-256", "-i", mine]).arg("true")).status.success());
+}
