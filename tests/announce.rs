@@ -8,8 +8,11 @@ use crate::support::*;
 
 /// An executable script.
 fn script(home: &Home, text: &str) -> PathBuf {
-    let file = home.write("announce", format!("#!/bin/sh\n{text}\n"));
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let file = home.path("announce");
+    // By another process: a child that another test forks while WE have it open for writing would make it "text file busy".
+    let installed =
+        run_with(Command::new("install").args(["-m", "755", "/dev/stdin"]).arg(&file), format!("#!/bin/sh\n{text}\n").as_bytes());
+    assert!(installed.status.success());
     file
 }
 
@@ -49,7 +52,7 @@ fn whoever_is_told_can_already_connect() {
     let home = Home::new();
     let result = fifo(&home, "result");
     let ssh = format!("ssh {} -i {} -p $SALLY_PORT 127.0.0.1", home.options().join(" "), home.path("id").display());
-    let mut door = open(&home, &format!("{ssh} 'echo in; exit 3' >{0} 2>&1 </dev/null", result.display()));
+    let mut door = open(&home, &format!("{ssh} 'echo in; exit 3' >{0} 2>&1 </dev/null; exit 0", result.display()));
     assert_eq!(std::fs::read_to_string(result).unwrap(), "in\n");
     assert_eq!(door.wait().0.code(), Some(3));
 }

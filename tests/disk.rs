@@ -90,8 +90,8 @@ fn a_write_that_fails_ends_the_session_whichever_it_is() {
         if call == "fdatasync" {
             inner.arg("--record-sync");
         }
-        // strace counts by thread: each of ours fails from its Nth write on.
-        let mut command = tool("strace", "strace");
+        // strace counts by thread: each of ours fails from its Nth write on. Only root sees which file a process like ours writes to.
+        let mut command = rooted("strace", "strace");
         command.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(&log).args(["-e", &format!("inject={call}:error={error}:when={when}+")]);
         command.arg(inner.get_program()).args(inner.get_args()).env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
         visit_fails(&home, command, &name);

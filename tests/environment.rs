@@ -27,8 +27,10 @@ fn the_whole_environment_is_copied_less_our_own_secrets() {
     let id = |flag: &str| text(&run(std::process::Command::new("id").arg(flag)).stdout).trim().to_owned();
     let passwd = text(&run(std::process::Command::new("getent").args(["passwd", &id("-u")])).stdout);
     let folder = passwd.split(':').nth(5).unwrap();
+    // A home that is not there is no place to be.
+    let place = if std::path::Path::new(folder).is_dir() { folder } else { "/" };
     for (name, value) in
-        [("USER", id("-un")), ("LOGNAME", id("-un")), ("HOME", folder.into()), ("PWD", folder.into()), ("SHELL", "/bin/sh".into())]
+        [("USER", id("-un")), ("LOGNAME", id("-un")), ("HOME", folder.into()), ("PWD", place.into()), ("SHELL", "/bin/sh".into())]
     {
         assert_eq!(found[name], value, "{name}");
     }
@@ -112,6 +114,31 @@ fn a_command_runs_through_the_shell() {
     let visit = run(home.ssh(&door).arg("echo $0 ${BASH_VERSION%%.*}; [[ a == a ]] && echo {1..3} | tr ' ' -"));
     let version = text(&run(std::process::Command::new("bash").args(["-c", "echo ${BASH_VERSION%%.*}"])).stdout);
     assert_eq!(text(&visit.stdout), format!("bash {version}1-2-3\n"), "{}", text(&visit.stderr));
+}
+
+/// As where a container runs under a number that its image does not know.
+#[test]
+fn a_home_that_can_not_be_entered_is_no_obstacle() {
+    let home = Home::new();
+    let mut command = if as_root() {
+        let mut other = tool("bash", "bash");
+        // Only the file itself need be executable for others, not the way to it.
+        other.args(["-c", "exec 9<\"$1\"; shift; exec setpriv --reuid 4711 --regid 4711 --clear-groups /proc/self/fd/9 \"$@\"", "bash"]);
+        let closed = home.path("closed");
+        assert!(std::process::Command::new("mkdir").args(["-m", "700"]).arg(&closed).status().unwrap().success());
+        other.arg(sally()).env("HOME", closed);
+        other
+    } else {
+        // The root of a user namespace has a home that is closed to us.
+        rooted("env", "coreutils")
+    };
+    if !as_root() {
+        command.arg(sally());
+    }
+    command.args(["once", "--port", "0", "--listen", "127.0.0.1"]).env("AUTHORIZED_KEYS", home.read("id.pub")).env("SHELL", "/bin/sh");
+    let door = Door::open(command);
+    let visit = run(home.ssh(&door).arg("pwd"));
+    assert_eq!(text(&visit.stdout), "/\n", "{}", text(&visit.stderr));
 }
 
 #[test]

@@ -204,11 +204,15 @@ fn a_record_that_can_not_be_made_refuses_to_start() {
 fn a_record_on_a_read_only_file_system_refuses_to_start() {
     let home = Home::new();
     // In a mount namespace of our own. A container that allows none has a /sys that is read-only.
-    let mut aside = tool("unshare", "util-linux");
-    aside.args(if as_root() { &["-m"][..] } else { &["-r", "-m"] });
-    let (log, mut command) = if run(Command::new("unshare").args(aside.get_args()).arg("true")).status.success() {
+    let aside = || {
+        let mut aside = rooted("unshare", "util-linux");
+        aside.arg("-m");
+        aside
+    };
+    let (log, mut command) = if run(aside().arg("true")).status.success() {
         let mount = format!("mount -t tmpfs -o ro none '{0}' && exec \"$@\"", home.path("mount").display());
         std::fs::create_dir(home.path("mount")).unwrap();
+        let mut aside = aside();
         aside.args(["sh", "-c", &mount, "sh"]);
         (home.path("mount/visit.cast"), aside)
     } else {

@@ -16,7 +16,7 @@ mod terminal;
 
 pub use client::Client;
 pub use evidence::{events, stream, verify};
-pub use process::{as_root, cpu, lives, marked, python, quiet, status_field, tool, without};
+pub use process::{as_root, cpu, lives, marked, python, quiet, rooted, status_field, tool, without};
 pub use terminal::{Terminal, await_echo_off};
 
 /// Nothing that a test waits for takes so long on the slowest machine; a wait that reaches it has failed.

@@ -368,4 +368,7 @@ def rekey_for_ever(port, key, count):
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])
+    try:
+        globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])
+    except Closed:
+        print("closed", flush=True)

@@ -58,6 +58,17 @@ pub fn without(capabilities: &str, command: &Command) -> Command {
     lesser
 }
 
+/// A command as root: as root of a user namespace of its own, where we are not.
+pub fn rooted(name: &str, package: &str) -> Command {
+    let there = tool(name, package);
+    if as_root() {
+        return there;
+    }
+    let mut command = tool("unshare", "util-linux");
+    command.arg("-r").arg(there.get_program());
+    command
+}
+
 /// Waits until a number no longer changes: whatever drives it is stuck, or done.
 pub fn quiet(what: &str, mut number: impl FnMut() -> u64) -> u64 {
     let mut last = number();

@@ -117,9 +117,11 @@ mod tests {
     #[test]
     fn what_cannot_run_is_named() {
         let path = OsString::new();
-        for (command, reason) in
-            [("no-such", "not found"), ("/no/such", "not found"), ("/etc/hostname", "not executable"), ("/", "not executable")]
-        {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = dir.path().join("plain");
+        std::fs::write(&plain, "").unwrap();
+        let plain = plain.to_str().unwrap();
+        for (command, reason) in [("no-such", "not found"), ("/no/such", "not found"), (plain, "not executable"), ("/", "not executable")] {
             let fault = Announce::find(Path::new(command), &path).unwrap_err();
             assert_eq!(fault.to_string(), format!("Invalid announce command: {command} ({reason})"));
         }

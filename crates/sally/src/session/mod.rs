@@ -41,7 +41,7 @@ pub trait Inbound: Send + 'static {
 pub trait Outbound: Send + Sync + 'static {
     /// Delivers what the program wrote.
     fn deliver(&self, stream: Stream, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
-    /// Says how the program ended, and closes the channel: EOF, exit-status or exit-signal, CLOSE (RFC 4254 sections 5.3 and 6.10).
+    /// Says how the program ended, and closes the channel: exit-status or exit-signal, EOF, CLOSE, in sshd's order (RFC 4254 sections 5.3 and 6.10).
     fn finish(&self, ending: Ending) -> impl Future<Output = Result<(), Gone>> + Send;
 }
 

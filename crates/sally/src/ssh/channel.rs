@@ -42,7 +42,6 @@ impl Outbound for SessionOutbound {
     }
 
     async fn finish(&self, ending: Ending) -> Result<(), Gone> {
-        self.channel.eof().await.map_err(|_| Gone)?;
         let id = self.channel.id();
         match ending {
             Ending::Exited(status) => self.connection.exit_status_request(id, u32::from(status)).await,
@@ -52,6 +51,7 @@ impl Outbound for SessionOutbound {
             }
         }
         .map_err(|()| Gone)?;
+        self.channel.eof().await.map_err(|_| Gone)?;
         self.channel.close().await.map_err(|_| Gone)
     }
 }

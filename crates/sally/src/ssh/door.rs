@@ -56,6 +56,8 @@ pub enum Event {
 /// A door, open or shut.
 pub struct Door {
     pub(super) keys: KeyRing,
+    /// Whether any of the keys is a certificate authority's.
+    pub(super) authorities: bool,
     pub(super) rules: Rules,
     pub(super) recorder: Recorder,
     pub(super) reaper: Reaper,
@@ -81,8 +83,10 @@ impl Door {
     ) -> (Arc<Self>, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(16);
         let config = Arc::new(server::config(host_key, rules.post_quantum_only));
+        let authorities = keys.entries().any(|(_, entry)| entry.options().cert_authority);
         let door = Self {
             keys,
+            authorities,
             rules,
             recorder,
             reaper,
