@@ -39,7 +39,7 @@ pub struct VerifyArgs {
     /// A known_hosts file that lists the key that should have signed
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Option<PathBuf>,
-    /// Only what known_hosts has for this host, written as there: name or [name]:port
+    /// Only what known_hosts has for this host, written as there: `name` or `[name]:port`
     #[arg(long, value_name = "NAME", requires = "known_hosts")]
     pub host: Option<String>,
     /// Answer with a JSON object
