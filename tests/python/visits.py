@@ -71,6 +71,8 @@ async def break_(port, key):
         process = await connection.create_process("echo ready; read line; echo $line; exit 3", term_type="xterm")
         await process.stdout.readuntil("ready")
         process.send_break(500)
+        print("sent", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
         process.stdin.write("still here\n")
         await process.stdout.readuntil("still here")
         await process.wait()

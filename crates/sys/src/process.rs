@@ -70,7 +70,8 @@ impl Spawner {
 
 fn start(launch: Launch) -> io::Result<Pid> {
     let [stdin, stdout, stderr] = launch.stdio;
-    let directory = if launch.directory.is_dir() { launch.directory } else { PathBuf::from("/") };
+    let enterable = launch.directory.is_dir() && rustix::fs::access(&launch.directory, rustix::fs::Access::EXEC_OK).is_ok();
+    let directory = if enterable { launch.directory } else { PathBuf::from("/") };
     let mut command = Command::new(launch.program);
     command
         .arg0(launch.arg0)
