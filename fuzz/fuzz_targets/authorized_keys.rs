@@ -6,7 +6,7 @@ use sally_proto::authorized_keys::{Enforced, KeyRing, parse};
 
 fuzz_target!(|bytes: &[u8]| {
     let good = parse(bytes).filter(Result::is_ok).count();
-    if let Ok(ring) = KeyRing::read("fuzz", bytes, Enforced::ALL) {
+    if let Ok(ring) = KeyRing::read("fuzz", bytes, Enforced::all()) {
         assert_eq!(ring.len(), good);
     }
 });
