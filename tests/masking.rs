@@ -154,7 +154,7 @@ fn the_prompt_of_dash_is_plain() {
 
 #[test]
 fn python_is_plain() {
-    is_plain("exec python3 -i -q", ">>> ", "print('typed', 6*7)\r", "typed 42", "\x04");
+    is_plain("exec python3 -i -q", ">>> ", "print('typed', 6*7)\r", "typed 42", "exit()\r");
 }
 
 #[test]

@@ -205,6 +205,11 @@ impl<W: Write> Text<W> {
         self.lines(&lines)
     }
 
+    fn finish(&mut self, (terminal, transcript): (Terminal, Transcript)) -> io::Result<()> {
+        let lines = transcript.finish(&terminal);
+        self.lines(&lines)
+    }
+
     fn lines(&mut self, lines: &[String]) -> io::Result<()> {
         for line in lines {
             if !self.at_line_start {
@@ -236,14 +241,15 @@ impl<W: Write> Exporter for Text<W> {
                 self.ptys.follow(json);
                 Ok(())
             }
-            Event::Input(_) | Event::Marker(_) | Event::Exit(_) | Event::Hash(_) | Event::Other(_) => Ok(()),
+            // What a terminal ends with stands before what comes after it.
+            Event::Exit(_) => self.screens.remove(&moment.channel).map_or(Ok(()), |screen| self.finish(screen)),
+            Event::Input(_) | Event::Marker(_) | Event::Hash(_) | Event::Other(_) => Ok(()),
         }
     }
 
     fn end(&mut self) -> io::Result<()> {
-        for (terminal, transcript) in std::mem::take(&mut self.screens).into_values() {
-            let lines = transcript.finish(&terminal);
-            self.lines(&lines)?;
+        for screen in std::mem::take(&mut self.screens).into_values() {
+            self.finish(screen)?;
         }
         let mut text = String::new();
         for stream in self.streams.values_mut() {

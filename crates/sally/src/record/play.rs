@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use avt::Terminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use sally_proto::record::{Event, Stream};
 
 use super::cat::{Failure, stdout_failed};
@@ -18,6 +18,9 @@ use super::source::{self, Tape};
 const STEP: f64 = 5.0;
 /// Colours, cursor, mouse and paste modes as they were, whatever the record left them at.
 const RESET: &str = "\x1b[0m\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l";
+
+/// An empty screen in its usual modes, without the hard reset that would take the user's scrollback along.
+const CLEAR: &str = "\x1b[?1049l\x1b[!p\x1b[0m\x1b[H\x1b[2J";
 
 pub(super) fn run(args: &PlayArgs) -> u8 {
     let played = Player::new(args).and_then(|mut player| {
@@ -231,7 +234,7 @@ impl<'a> Player<'a> {
 
     fn redraw(&mut self) -> io::Result<()> {
         let Some(screen) = &self.screen else { return Ok(()) };
-        write!(self.out, "\x1bc{}", screen.dump())?;
+        write!(self.out, "{CLEAR}{}", screen.dump())?;
         if self.args.status || self.paused {
             self.draw_status()?;
         }
@@ -270,6 +273,8 @@ impl Keyboard {
         let mut keys = before.clone();
         // Ctrl-C is a key: whoever presses it gets their terminal back first.
         keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
+        // What the record holds has been through a terminal already.
+        keys.output_modes -= OutputModes::OPOST;
         keys.special_codes[SpecialCodeIndex::VMIN] = 1;
         keys.special_codes[SpecialCodeIndex::VTIME] = 0;
         tcsetattr(&tty, OptionalActions::Now, &keys).ok()?;

@@ -8,14 +8,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat, fcntl_getfl, fdatasync, fstat, open, seek, stat};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat, fcntl_getfl, fcntl_setfl, fdatasync, fstat, open, seek, stat};
 use rustix::io::Errno;
 use sally_proto::record::{MAX_LINE, MAX_LINE_STDOUT};
 
-use super::error::RecordError;
+use super::error::{RecordError, plain};
 
 /// A file that is written to is looked at no more often than this.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long whoever reads a FIFO may take to come.
+const READER_WAIT: Duration = Duration::from_secs(5);
+/// How often we see whether they have.
+const READER_POLL: Duration = Duration::from_millis(20);
 
 /// Where the record goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,11 +70,8 @@ impl Sink {
         let name = path.map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
         let failed = |reason: String| RecordError { file: name.clone(), reason };
         let (fd, max_line) = match path {
-            Some(path) => {
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
-                (open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(reason(error)))?, MAX_LINE)
-            }
-            None => (io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(error.to_string()))?, MAX_LINE_STDOUT),
+            Some(path) => (open_file(path).map_err(failed)?, MAX_LINE),
+            None => (io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(plain(&error)))?, MAX_LINE_STDOUT),
         };
         let output = FdOutput::new(fd, path.map(Path::to_owned)).map_err(|error| failed(reason(error)))?;
         if path.is_some() && output.regular && output.base > 0 {
@@ -122,7 +124,7 @@ impl Sink {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.output.wait().map_err(|error| self.error(error.to_string()))?;
+                    self.output.wait().map_err(|error| self.error(plain(&error)))?;
                 }
                 Err(error) => return Err(self.error(plain(&error))),
             }
@@ -218,6 +220,26 @@ impl Output for FdOutput {
     }
 }
 
+/// Opens for appending. A FIFO's reader may come a little later than we do; one that doesn't come must not keep us for ever.
+fn open_file(path: &Path) -> Result<OwnedFd, String> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let started = Instant::now();
+    let fd = loop {
+        match open(path, flags, Mode::RUSR | Mode::WUSR) {
+            Err(Errno::NXIO) if is_fifo(path) && started.elapsed() < READER_WAIT => std::thread::sleep(READER_POLL),
+            Err(Errno::NXIO) if is_fifo(path) => return Err("nobody reads from it".into()),
+            opened => break opened.map_err(reason)?,
+        }
+    };
+    let flags = fcntl_getfl(&fd).map_err(reason)?;
+    fcntl_setfl(&fd, flags - OFlags::NONBLOCK).map_err(reason)?;
+    Ok(fd)
+}
+
+fn is_fifo(path: &Path) -> bool {
+    stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+}
+
 /// Names of the descriptor that we have already: opening them anew would fail for a socket and lose our place in a file.
 fn is_our_stdout(path: &Path) -> bool {
     ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path.as_os_str() == OsStr::new(name))
@@ -225,10 +247,4 @@ fn is_our_stdout(path: &Path) -> bool {
 
 fn reason(error: Errno) -> String {
     plain(&error.into())
-}
-
-/// The system's words without the number behind them.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey};
 
 use super::cmd::VerifyArgs;
+use super::error::plain;
 use super::known_hosts;
 use super::source::{self, SourceError};
 use crate::term;
@@ -60,7 +61,7 @@ pub(super) fn run(args: &VerifyArgs) -> u8 {
         Ok(()) => exit_status,
         // A verdict that nobody could read is no success.
         Err(error) => {
-            term::say(&format!("stdout can't be written: {error}"));
+            term::say(&format!("stdout can't be written: {}", plain(&error)));
             status::RECORD
         }
     }
@@ -187,7 +188,7 @@ fn key_of(header: &Header) -> Option<PublicKey> {
 }
 
 fn expected(args: &VerifyArgs) -> Result<Expected, String> {
-    let read = |file: &Path| std::fs::read(file).map_err(|error| format!("{} can't be read: {error}", file.display()));
+    let read = |file: &Path| std::fs::read(file).map_err(|error| format!("{} can't be read: {}", file.display(), plain(&error)));
     if let Some(file) = &args.known_hosts {
         return Ok(Expected::KnownHosts(String::from_utf8_lossy(&read(file)?).into_owned(), args.host.clone()));
     }

@@ -152,6 +152,14 @@ async fn a_slow_reader_of_a_pipe_keeps_the_writer_waiting_and_nobody_else() {
 }
 
 #[test]
+fn a_fifo_that_nobody_reads_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    assert_eq!(open(&fifo).unwrap_err().reason, "nobody reads from it");
+}
+
+#[test]
 fn a_pipe_nobody_reads_any_more_ends_the_record() {
     let (read, write) = rustix::pipe::pipe().unwrap();
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&write));
