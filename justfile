@@ -41,7 +41,7 @@ docs: prepare
 
 # one static binary that runs anywhere: target/x86_64-unknown-linux-gnu/release/sally
 release: prepare
-    RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target x86_64-unknown-linux-gnu -p sally
+    tools/release
 
 # the main job, end to end: a door, a visit with stock ssh, its record verified and played
 demo: prepare

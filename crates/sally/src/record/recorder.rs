@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use sally_proto::record::{AuditEvent, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind, Timestamp, hex};
@@ -44,6 +44,8 @@ struct Shared {
     book: Mutex<Book>,
     failure: watch::Sender<Option<RecordError>>,
     policy: Policy,
+    /// Streams of which only the head is recorded. Never held while something is written.
+    tallies: Mutex<Tallies>,
     may_block: bool,
     start: Instant,
 }
@@ -57,7 +59,6 @@ struct Book {
     signed_at: Timestamp,
     signed_to: u64,
     sealed: bool,
-    tallies: BTreeMap<(u32, Stream), Arc<Mutex<Tally>>>,
 }
 
 impl std::fmt::Debug for Book {
@@ -65,6 +66,8 @@ impl std::fmt::Debug for Book {
         f.debug_struct("Book").field("sink", &self.sink).field("sealed", &self.sealed).finish_non_exhaustive()
     }
 }
+
+type Tallies = BTreeMap<(u32, Stream), Arc<Mutex<Tally>>>;
 
 /// A stream of which only the head is recorded.
 #[derive(Debug, Default)]
@@ -99,9 +102,15 @@ impl Recorder {
         let may_block = sink.may_block();
         let mut encoder = Encoder::new(sink.max_line());
         encoder.header(&header).map_err(|error| sink.error(error.to_string()))?;
-        let book = Book { encoder, sink, signer, signed_at: Timestamp::default(), signed_to: 0, sealed: false, tallies: BTreeMap::new() };
-        let recorder =
-            Self(Arc::new(Shared { book: Mutex::new(book), failure: watch::Sender::new(None), policy: settings.policy, may_block, start }));
+        let book = Book { encoder, sink, signer, signed_at: Timestamp::default(), signed_to: 0, sealed: false };
+        let recorder = Self(Arc::new(Shared {
+            book: Mutex::new(book),
+            failure: watch::Sender::new(None),
+            policy: settings.policy,
+            tallies: Mutex::default(),
+            may_block,
+            start,
+        }));
         recorder.0.with(|book, now| book.flush(now, Some(Seal::Checkpoint)))?;
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(look_after(Arc::downgrade(&recorder.0), recorder.0.failure.subscribe()));
@@ -112,7 +121,9 @@ impl Recorder {
     /// One stream of a channel. Asked for twice, both write to the same one.
     pub fn stream(&self, channel: u32, kind: StreamKind) -> StreamRecorder {
         let head = match self.0.policy {
-            Policy::Head(size) if !kind.is_pty() => Some((size, self.0.lock().tally(channel, kind.stream()))),
+            Policy::Head(size) if !kind.is_pty() => {
+                Some((size, Arc::clone(lock(&self.0.tallies).entry((channel, kind.stream())).or_default())))
+            }
             Policy::Head(_) | Policy::All => None,
         };
         StreamRecorder { shared: Arc::clone(&self.0), channel, kind, head }
@@ -161,11 +172,12 @@ impl Recorder {
     }
 
     /// Signs what is new if that is due, and sees whether the file is still there. Called each second by the task of its own.
+    /// While something is being written it does nothing: whoever writes does the same.
     ///
     /// # Errors
     /// The record can't be written, or is gone.
     pub fn tick(&self) -> Result<(), RecordError> {
-        self.0.tick()
+        self.0.aside(|| self.0.tick())
     }
 
     /// Writes the ends of streams that have none yet, and the seal: nothing can be recorded after it. A second call does nothing.
@@ -173,15 +185,12 @@ impl Recorder {
     /// # Errors
     /// The record can't be written, or could not be at any time before.
     pub fn seal(&self) -> Result<(), RecordError> {
-        let tallies: Vec<_> = {
-            let book = self.0.lock();
-            if book.sealed {
-                return Ok(());
-            }
-            book.tallies.iter().map(|(key, tally)| (*key, Arc::clone(tally))).collect()
-        };
+        if self.0.aside(|| lock(&self.0.book).sealed) {
+            return Ok(());
+        }
+        let tallies: Vec<_> = lock(&self.0.tallies).iter().map(|(key, tally)| (*key, Arc::clone(tally))).collect();
         for ((channel, stream), tally) in tallies {
-            self.0.finish(channel, stream, &tally)?;
+            self.0.aside(|| self.0.finish(channel, stream, &tally))?;
         }
         self.0.with(|book, now| {
             book.flush(now, Some(Seal::Seal))?;
@@ -192,7 +201,7 @@ impl Recorder {
 
     #[cfg(test)]
     pub(super) fn pretend_unsigned_for(&self, time: Duration) {
-        let mut book = self.0.lock();
+        let mut book = lock(&self.0.book);
         book.signed_at = Timestamp::from_micros(book.signed_at.micros() - Timestamp::from(time).micros());
     }
 
@@ -228,7 +237,7 @@ impl StreamRecorder {
     pub fn record(&mut self, chunk: &[u8]) -> Result<(), RecordError> {
         match &self.head {
             None => self.shared.chunk(self.channel, self.kind, chunk),
-            Some((size, tally)) => {
+            Some((size, tally)) => self.shared.aside(|| {
                 let mut tally = lock(tally);
                 let before = tally.bytes;
                 tally.hash.update(chunk);
@@ -240,7 +249,7 @@ impl StreamRecorder {
                     self.shared.audit(&AuditEvent::StreamCut { channel: self.channel, stream: self.kind.stream(), recorded: *size })?;
                 }
                 Ok(())
-            }
+            }),
         }
     }
 
@@ -251,7 +260,7 @@ impl StreamRecorder {
     pub fn finish(&mut self) -> Result<(), RecordError> {
         match &self.head {
             None => Ok(()),
-            Some((_, tally)) => self.shared.finish(self.channel, self.kind.stream(), tally),
+            Some((_, tally)) => self.shared.aside(|| self.shared.finish(self.channel, self.kind.stream(), tally)),
         }
     }
 }
@@ -264,23 +273,24 @@ struct Now {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Book> {
-        lock(&self.book)
+    /// Runs `work` where waiting for a pipe, or for somebody who waits for one, keeps no other task of this thread from going on.
+    fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        if self.may_block && Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread) {
+            return tokio::task::block_in_place(work);
+        }
+        work()
     }
 
     /// Runs `write` with the book, on an empty batch; its failure is everyone's from then on.
     fn with(&self, write: impl FnOnce(&mut Book, Now) -> Result<(), RecordError>) -> Result<(), RecordError> {
-        if self.may_block && Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread) {
-            // A pipe may keep us waiting: the other tasks of this thread go on elsewhere.
-            return tokio::task::block_in_place(|| self.with_now(write));
-        }
-        self.with_now(write)
+        self.aside(|| self.with_book(lock(&self.book), write))
     }
 
-    fn with_now(&self, write: impl FnOnce(&mut Book, Now) -> Result<(), RecordError>) -> Result<(), RecordError> {
-        // Poisoned: another thread panicked in the middle of a batch, and what is in the file nobody knows.
-        let poisoned = self.book.is_poisoned();
-        let mut book = self.lock();
+    fn with_book(
+        &self,
+        mut book: MutexGuard<'_, Book>,
+        write: impl FnOnce(&mut Book, Now) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
         if let Some(error) = self.failure.borrow().clone() {
             return Err(error);
         }
@@ -289,7 +299,8 @@ impl Shared {
         }
         let instant = Instant::now();
         let now = Now { at: instant.duration_since(self.start).into(), instant };
-        let done = if poisoned { Err(book.sink.error("a write was interrupted".into())) } else { write(&mut book, now) };
+        // Poisoned: another thread panicked in the middle of a batch, and what is in the file nobody knows.
+        let done = if self.book.is_poisoned() { Err(book.sink.error("a write was interrupted".into())) } else { write(&mut book, now) };
         if let Err(error) = &done {
             self.failure.send_replace(Some(error.clone()));
         }
@@ -331,7 +342,12 @@ impl Shared {
     }
 
     fn tick(&self) -> Result<(), RecordError> {
-        self.with(|book, now| {
+        let book = match self.book.try_lock() {
+            Ok(book) => book,
+            Err(TryLockError::Poisoned(book)) => book.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
+        self.with_book(book, |book, now| {
             book.sink.check(now.instant)?;
             if book.encoder.written() > book.signed_to && book.is_due(now.at) { book.flush(now, Some(Seal::Checkpoint)) } else { Ok(()) }
         })
@@ -359,10 +375,6 @@ impl Book {
         }
         Ok(())
     }
-
-    fn tally(&mut self, channel: u32, stream: Stream) -> Arc<Mutex<Tally>> {
-        Arc::clone(self.tallies.entry((channel, stream)).or_default())
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -378,7 +390,8 @@ async fn look_after(shared: Weak<Shared>, mut failure: watch::Receiver<Option<Re
             _ = failure.changed() => return,
             _ = clock.tick() => {
                 let Some(shared) = shared.upgrade() else { return };
-                if shared.lock().sealed || shared.tick().is_err() {
+                // Sealed or failed: there is nothing left to look after.
+                if shared.aside(|| shared.tick()).is_err() {
                     return;
                 }
             }

@@ -138,8 +138,9 @@ async fn a_slow_reader_of_a_pipe_keeps_the_writer_waiting_and_nobody_else() {
     });
     // The one worker thread is free for this all the same.
     tokio::spawn(async {
+        // Long enough for the task that looks after the record to come by, which must not wait for the writer either.
         for _ in 0..5 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     })
     .await
