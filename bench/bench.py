@@ -14,6 +14,8 @@ import tempfile
 import time
 
 SHM = pathlib.Path("/dev/shm")
+# A bash that believes to be a login's first sources ~/.bashrc for a command over SSH: what is in there is nobody's business here.
+SHLVL = "3"
 CLIENT = ["ssh", "-F", "/dev/null", "-oBatchMode=yes", "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR",
           "-oIdentitiesOnly=yes", "-oIdentityAgent=none"]
 
@@ -80,7 +82,7 @@ class Sshd:
         os.makedirs("/run/sshd", exist_ok=True)
         (work / "sshd_config").write_text(
             f"HostKey {key}\nAuthorizedKeysFile {work / 'id.pub'}\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\n"
-            "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nPrintLastLog no\n")
+            f"SetEnv SHLVL={SHLVL}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nPrintLastLog no\n")
 
     def open(self):
         self.port = free_port()
