@@ -11,11 +11,11 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::handler::Visitor;
 use super::host_key::HostKey;
 use super::listen::Connection;
+use super::server;
 use super::stream::Guarded;
-use super::{handler, server};
+use super::visitor::{self, Visitor};
 use crate::record::Recorder;
 use crate::session::Ending;
 use crate::session::account::Account;
@@ -144,14 +144,14 @@ impl Door {
     }
 
     /// Serves one connection to its end.
-    pub(super) async fn connect(self: &Arc<Self>, tcp: TcpStream, connection: Arc<Connection>) -> Result<(), handler::Error> {
+    pub(super) async fn connect(self: &Arc<Self>, tcp: TcpStream, connection: Arc<Connection>) -> Result<(), visitor::Error> {
         let settled = connection.settled.clone();
         let served = self.serve(tcp, connection).await;
         settled.cancel();
         served
     }
 
-    async fn serve(self: &Arc<Self>, tcp: TcpStream, connection: Arc<Connection>) -> Result<(), handler::Error> {
+    async fn serve(self: &Arc<Self>, tcp: TcpStream, connection: Arc<Connection>) -> Result<(), visitor::Error> {
         let local = tcp.local_addr()?;
         let stream = Guarded::new(tcp, connection.cut.clone())?;
         let visitor = Visitor::new(Arc::clone(self), connection, local);

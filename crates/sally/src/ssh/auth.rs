@@ -1,0 +1,90 @@
+//! From a key that is offered to the one claim.
+
+use std::net::SocketAddr;
+
+use russh::keys::Algorithm;
+use russh::server::Auth;
+use sally_proto::authorized_keys::{Context, Grant, Offer};
+use sally_proto::record::{AuditEvent, Certificate as CertificateOnRecord, Said};
+
+use super::door::{Door, Event};
+use super::visitor::{Error, Visitor};
+
+impl Visitor {
+    fn context(&self) -> Context<'_> {
+        Context {
+            peer: Some(self.connection.peer.ip()),
+            now: Door::now(),
+            account: Some(self.door.rules.user.as_deref().unwrap_or(&self.door.rules.account.name)),
+        }
+    }
+
+    fn user_is_welcome(&self, user: &str) -> bool {
+        self.door.rules.user.as_deref().is_none_or(|only| only == user)
+    }
+
+    /// Whether a key might get in, before its owner has proved to hold it.
+    pub(super) fn probe(&self, user: &str, offer: Offer<'_>) -> Auth {
+        // The library shows a certificate's key and not the certificate: where there are authorities, only the signed request tells.
+        let may = self.door.authorities || self.door.keys.may_accept(offer, &self.context());
+        let known = self.grant.is_none() && self.user_is_welcome(user) && may;
+        if !known {
+            tracing::info!(peer = %self.connection.peer, user, "a key that is not let in was offered");
+            return Auth::reject();
+        }
+        Auth::Accept
+    }
+
+    /// A signature was good: the checker decides, the record is written, the claim is made; in that order.
+    pub(super) async fn authenticate(&mut self, user: &str, offer: Offer<'_>) -> Result<Auth, Error> {
+        let peer = self.connection.peer;
+        if self.grant.is_some() || !self.user_is_welcome(user) {
+            return Ok(Auth::reject());
+        }
+        let grant = match self.door.keys.authorize(offer, &self.context()) {
+            Ok(grant) => grant,
+            Err(denial) => {
+                tracing::info!(%peer, user, %denial, "refused");
+                return Ok(Auth::reject());
+            }
+        };
+        self.audit(&connect_event(peer, self.local))?;
+        self.audit(&auth_event(user, &grant))?;
+        if !self.door.claim(&self.connection).await {
+            self.refuse("visit", "another visitor was first")?;
+            self.connection.cut.cancel();
+            return Ok(Auth::reject());
+        }
+        self.grant = Some(grant);
+        self.tell(Event::Claimed).await;
+        Ok(Auth::Accept)
+    }
+}
+
+fn connect_event(peer: SocketAddr, local: SocketAddr) -> AuditEvent {
+    // An IPv4 visitor of an IPv6 socket is an IPv4 visitor.
+    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port()).to_string();
+    AuditEvent::Connect { peer: canonical(peer), local: canonical(local), claimed: None, client: None }
+}
+
+fn auth_event(user: &str, grant: &Grant) -> AuditEvent {
+    AuditEvent::Auth {
+        user: user.into(),
+        method: "publickey".into(),
+        key_type: Some(grant.algorithm().into()),
+        fingerprint: grant.fingerprint().into(),
+        comment: Some(grant.comment()).filter(|comment| !comment.is_empty()).map(Said::from),
+        source: Some(format!("{}:{}", grant.source(), grant.line())),
+        certificate: grant.certificate().map(|facts| CertificateOnRecord {
+            id: facts.key_id.as_str().into(),
+            serial: facts.serial,
+            ca: facts.authority.clone(),
+            principal: None,
+        }),
+    }
+}
+
+/// RSA with SHA-1 is broken; the same key signs with SHA-2.
+pub(super) fn is_sha1(algorithm: &Algorithm) -> bool {
+    matches!(algorithm, Algorithm::Rsa { hash: None })
+}
