@@ -6,5 +6,6 @@
 
 pub mod authorized_keys;
 pub mod error;
+pub mod id;
 pub mod mask;
 pub mod record;
