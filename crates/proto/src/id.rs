@@ -2,26 +2,57 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name, in bytes: that of a host name's label, and one more.
-pub const ID_MAX: usize = 64;
+/// The longest name, in bytes.
+pub const DEVICE_ID_MAX: usize = 64;
+/// The length of a name that a relay makes: 128 bits at 5 bits a character.
+const GENERATED: usize = 26;
+/// RFC 4648's base 32 in small letters, which survive a client that lower-cases host names.
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// A device's name: 1 to 64 of `a-z`, `0-9`, `_` and `-`, the first no `-`.
-///
-/// Capitals are taken and made small, as OpenSSH does with the name given to `-J`. So a name holds nothing that means something to a path, a
-/// topic, a pattern or a shell, and can't be taken for an option.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The name of a device on a relay: 1 to 64 of `a-z`, `0-9`, `_` and `-`, in small letters whatever was typed, since OpenSSH lower-cases
+/// what `-J` names. A leading `-` would be an option on somebody's command line and is refused; `localhost` is an address.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct DeviceId(String);
+pub struct DeviceId(Arc<str>);
 
-/// The text is no device's name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a device's name is 1 to 64 letters, digits, _ and -, and doesn't begin with -")]
-pub struct NotAnId;
+/// Not the name of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a name is 1 to {DEVICE_ID_MAX} of a-z, 0-9, _ and -, and doesn't begin with -")]
+pub struct NotADeviceId;
 
 impl DeviceId {
+    /// Takes a name as typed.
+    ///
+    /// # Errors
+    /// [`NotADeviceId`].
+    pub fn parse(text: &str) -> Result<Self, NotADeviceId> {
+        let fits = (1..=DEVICE_ID_MAX).contains(&text.len()) && !text.starts_with('-');
+        let letters = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        if !fits || !letters || text.eq_ignore_ascii_case("localhost") {
+            return Err(NotADeviceId);
+        }
+        Ok(Self(text.to_ascii_lowercase().into()))
+    }
+
+    /// The name that a relay makes of 128 random bits: 26 characters that nobody guesses.
+    pub fn generated(random: [u8; 16]) -> Self {
+        let number = u128::from_be_bytes(random);
+        let digit = |at: usize| {
+            let bits = number.checked_shr(u32::try_from(at.saturating_mul(5)).unwrap_or(u32::MAX)).unwrap_or(0);
+            char::from(BASE32.get(usize::try_from(bits & 0x1f).unwrap_or(0)).copied().unwrap_or(b'a'))
+        };
+        Self((0..GENERATED).rev().map(digit).collect::<String>().into())
+    }
+
+    /// Whether it has the shape of a name that a relay made.
+    pub fn looks_generated(&self) -> bool {
+        self.0.len() == GENERATED && self.0.bytes().all(|byte| BASE32.contains(&byte))
+    }
+
     /// The name, in small letters.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -29,34 +60,24 @@ impl DeviceId {
 }
 
 impl FromStr for DeviceId {
-    type Err = NotAnId;
+    type Err = NotADeviceId;
 
-    fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let fits = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        if !fits || text.starts_with('-') || text.is_empty() || text.len() > ID_MAX {
-            return Err(NotAnId);
-        }
-        Ok(Self(text.to_ascii_lowercase()))
+    fn from_str(text: &str) -> Result<Self, NotADeviceId> {
+        Self::parse(text)
     }
 }
 
 impl TryFrom<String> for DeviceId {
-    type Error = NotAnId;
+    type Error = NotADeviceId;
 
-    fn try_from(text: String) -> Result<Self, NotAnId> {
-        text.parse()
+    fn try_from(text: String) -> Result<Self, NotADeviceId> {
+        Self::parse(&text)
     }
 }
 
 impl From<DeviceId> for String {
     fn from(id: DeviceId) -> Self {
-        id.0
-    }
-}
-
-impl AsRef<str> for DeviceId {
-    fn as_ref(&self) -> &str {
-        &self.0
+        id.as_str().to_owned()
     }
 }
 
@@ -74,27 +95,51 @@ impl fmt::Debug for DeviceId {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn names_are_matched_without_case() {
-        let typed: DeviceId = "Cam-17_B".parse().unwrap();
-        assert_eq!(typed.as_str(), "cam-17_b");
-        assert_eq!(typed, "cam-17_b".parse().unwrap());
+        assert_eq!(DeviceId::parse("CAM-17"), DeviceId::parse("cam-17"));
+        assert_eq!(DeviceId::parse("cam_17").unwrap().as_str(), "cam_17");
     }
 
     #[test]
-    fn nothing_that_means_something_elsewhere_is_a_name() {
-        let long = "a".repeat(ID_MAX + 1);
-        for text in ["", "-v", "a/b", "a+b", "#", "a b", "a.b", "cam*", "a\0", "größe", "..", "$x", "a\n", &long] {
-            assert_eq!(text.parse::<DeviceId>(), Err(NotAnId), "{text:?}");
+    fn what_is_no_name_is_refused() {
+        let long = "a".repeat(65);
+        for text in ["", "-o", "cam.17", "cam 17", "c/m", "köln", "*", "127.0.0.1", "::1", "localhost", "LocalHost", "a\n", &long] {
+            assert_eq!(DeviceId::parse(text), Err(NotADeviceId), "{text:?}");
         }
-        assert!("a".repeat(ID_MAX).parse::<DeviceId>().is_ok());
+        assert!(DeviceId::parse(&"a".repeat(64)).is_ok());
     }
 
     #[test]
     fn a_bad_name_in_json_is_an_error() {
         assert_eq!(serde_json::from_str::<DeviceId>("\"CAM-1\"").unwrap().to_string(), "cam-1");
         assert!(serde_json::from_str::<DeviceId>("\"cam/1\"").is_err());
+    }
+
+    #[test]
+    fn a_generated_name_spells_its_bits() {
+        assert_eq!(DeviceId::generated([0; 16]).as_str(), "a".repeat(26));
+        assert_eq!(DeviceId::generated([0xff; 16]).as_str(), format!("h{}", "7".repeat(25)));
+    }
+
+    proptest! {
+        #[test]
+        fn generated_names_are_names_and_differ(one: [u8; 16], other: [u8; 16]) {
+            let name = DeviceId::generated(one);
+            prop_assert!(name.looks_generated());
+            prop_assert_eq!(DeviceId::parse(name.as_str()), Ok(name.clone()));
+            prop_assert_eq!(one == other, name == DeviceId::generated(other));
+        }
+
+        #[test]
+        fn any_text_is_a_name_or_refused(text in ".{0,80}") {
+            if let Ok(name) = DeviceId::parse(&text) {
+                prop_assert_eq!(name.as_str(), text.to_lowercase());
+            }
+        }
     }
 }
