@@ -7,8 +7,10 @@
 //! - `keys`: where authorized keys come from; no source fails open
 //! - `announce`: telling somebody that a door is open
 //! - `ssh`: listen, handshake, authenticate; the only place that names the SSH library's types
+//! - `tunnel`: connections that are carried through another
 //! - `session`: the room behind the door: one loop owns a session
 //! - `record`: the book: record first, then deliver
+//! - `dial`: a TCP connection to a host by its name
 //! - `shutdown`, `term`: being told to stop, and everything a person reads
 #![forbid(unsafe_code)]
 
@@ -16,9 +18,11 @@ pub mod announce;
 pub mod cli;
 pub mod cmd;
 pub mod config;
+pub mod dial;
 pub mod keys;
 pub mod record;
 pub mod session;
 pub mod shutdown;
 pub mod ssh;
 pub mod term;
+pub mod tunnel;

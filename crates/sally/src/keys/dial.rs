@@ -1,16 +1,8 @@
-//! A TLS connection to a host: its name resolved, through a proxy where one is set.
-//!
-//! A static binary can't use the C library's resolver (it loads modules), so names go through hickory: /etc/hosts, then the servers of
-//! /etc/resolv.conf. `localhost` needs neither.
+//! A TLS connection to a host, through a proxy where one is set.
 
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::{Request, Uri, header};
@@ -27,13 +19,12 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::network::Network;
+use crate::dial;
 
 /// The port of https.
 const HTTPS_PORT: u16 = 443;
 /// The port of a proxy that names none.
 const PROXY_PORT: u16 = 80;
-/// How long one of a host's addresses has to take a connection, so that a dead one leaves time for the next.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Whatever TLS runs on.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -43,7 +34,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub(super) struct Dialer {
     tls: TlsConnector,
     proxies: Matcher,
-    resolver: TokioResolver,
+    tcp: dial::Dialer,
 }
 
 impl Dialer {
@@ -58,7 +49,7 @@ impl Dialer {
         if network.https_proxy.is_some() && unproxied {
             return Err("https_proxy is not the address of a proxy".into());
         }
-        Ok(Self { tls: TlsConnector::from(Arc::new(client_config(network)?)), proxies, resolver: resolver()? })
+        Ok(Self { tls: TlsConnector::from(Arc::new(client_config(network)?)), proxies, tcp: dial::Dialer::new() })
     }
 
     /// Connects to the host and port of an https address, its certificate checked.
@@ -74,23 +65,7 @@ impl Dialer {
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, String> {
-        let mut failure = format!("{host} has no address");
-        for address in self.resolve(bare(host)).await? {
-            match tokio::time::timeout(CONNECT_DEADLINE, TcpStream::connect(SocketAddr::new(address, port))).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => failure = format!("{host} port {port}: {error}"),
-                Err(_) => failure = format!("{host} port {port}: no answer"),
-            }
-        }
-        Err(failure)
-    }
-
-    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String> {
-        if let Ok(address) = host.parse() {
-            return Ok(vec![address]);
-        }
-        let found = self.resolver.lookup_ip(host).await.map_err(|error| format!("{host} can't be resolved: {error}"))?;
-        Ok(found.iter().collect())
+        self.tcp.connect(bare(host), port).await.map_err(|reason| format!("{host} port {port}: {reason}"))
     }
 
     /// RFC 9110 §9.3.6: asks a proxy for a tunnel.
@@ -136,15 +111,6 @@ fn client_config(network: &Network) -> Result<ClientConfig, String> {
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     Ok(builder.with_safe_default_protocol_versions().map_err(say)?.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// By /etc/resolv.conf; without one, a server on this machine, as resolv.conf(5) says.
-fn resolver() -> Result<TokioResolver, String> {
-    let local = || {
-        let servers = vec![NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into())];
-        TokioResolver::builder_with_config(ResolverConfig::from_parts(None, Vec::new(), servers), TokioRuntimeProvider::default())
-    };
-    TokioResolver::builder_tokio().unwrap_or_else(|_| local()).build().map_err(say)
 }
 
 /// A host without the brackets of an IPv6 address.

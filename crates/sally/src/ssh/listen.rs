@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
+use crate::term;
 
 /// From the first byte to an authenticated visitor: one total deadline, whatever trickles in meanwhile (sshd's LoginGraceTime is 120 s,
 /// for passwords typed by hand; keys need no such time).
@@ -28,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`Fault::Bind`].
 pub fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, Fault> {
-    let fault = |error: io::Error| Fault::Bind { port, reason: reason(&error) };
+    let fault = |error: io::Error| Fault::Bind { port, reason: term::reason(&error) };
     let bound = match address {
         Some(address) => bind_to(SocketAddr::new(address, port)),
         // `::` takes IPv4 as well; where the kernel has no IPv6, IPv4 alone.
@@ -53,12 +54,6 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// The system's words, without Rust's "(os error N)".
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Accepts until the door is claimed or shut; then the socket is closed, and everyone who isn't the visitor is dropped.

@@ -1,0 +1,91 @@
+//! A TCP connection to a host by its name.
+//!
+//! A static binary can't use the C library's resolver (it loads modules), so names go through hickory: /etc/hosts, then the servers of
+//! /etc/resolv.conf. `localhost` needs neither.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::term;
+
+/// How long a host has to be found and to take a connection, all its addresses together: who waits for more has given up.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Finds hosts by their names, and connects to them.
+#[derive(Debug)]
+pub struct Dialer {
+    /// Where it can't be made, addresses still need no resolver.
+    resolver: Result<TokioResolver, String>,
+}
+
+impl Dialer {
+    /// By /etc/resolv.conf; without one, a server on this machine, as resolv.conf(5) says.
+    #[expect(clippy::new_without_default, reason = "it reads files")]
+    pub fn new() -> Self {
+        let local = || {
+            let servers = vec![NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into())];
+            TokioResolver::builder_with_config(ResolverConfig::from_parts(None, Vec::new(), servers), TokioRuntimeProvider::default())
+        };
+        let resolver = TokioResolver::builder_tokio().unwrap_or_else(|_| local()).build();
+        Self { resolver: resolver.map_err(|error| error.to_string()) }
+    }
+
+    /// Connects to a host (a name, or an address without brackets): its addresses in turn, each with its share of the time that is left,
+    /// so that a dead one leaves some for the next. Nagle's algorithm is off.
+    ///
+    /// # Errors
+    /// Why not, in the system's words where it has some; those of the last address that was tried.
+    pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, String> {
+        let deadline = Instant::now() + CONNECT_DEADLINE;
+        let found = timeout_at(deadline, self.resolve(host)).await;
+        let addresses = found.unwrap_or_else(|_| Err("the name could not be resolved in time".into()))?;
+        let mut failure = String::from("the name has no address");
+        for (index, address) in addresses.iter().enumerate() {
+            let rest = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+            let share = deadline.saturating_duration_since(Instant::now()) / rest;
+            match timeout(share, TcpStream::connect(SocketAddr::new(*address, port))).await {
+                Ok(Ok(stream)) => return undelayed(stream).map_err(|error| term::reason(&error)),
+                Ok(Err(error)) => failure = term::reason(&error),
+                Err(_) => failure = "no answer".into(),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String> {
+        if let Ok(address) = host.parse() {
+            return Ok(vec![address]);
+        }
+        let resolver = self.resolver.as_ref().map_err(|error| format!("no names can be resolved: {error}"))?;
+        let found = resolver.lookup_ip(host).await.map_err(|error| format!("the name can't be resolved: {error}"))?;
+        Ok(found.iter().collect())
+    }
+}
+
+fn undelayed(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_and_an_address_are_dialled_and_a_refusal_has_the_systems_words() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["localhost", "127.0.0.1"] {
+            assert!(Dialer::new().connect(host, port).await.unwrap().nodelay().unwrap(), "{host}");
+        }
+        drop(listener);
+        assert_eq!(Dialer::new().connect("127.0.0.1", port).await.unwrap_err(), "Connection refused");
+    }
+}

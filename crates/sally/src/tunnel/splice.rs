@@ -1,0 +1,321 @@
+//! Two connections joined: bytes both ways, until both ways have ended.
+//!
+//! Each way is carried by itself: a reader that is slow holds up its own writer and nobody else, and a half that is closed closes the
+//! same half at the other end while bytes go on the other way. Pieces are handed through as they come, without a copy.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use sally_proto::record::hex;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// What is read from a socket at once: two packets of the size that OpenSSH takes.
+const PIECE: usize = 64 << 10;
+/// A piece smaller than this is copied, so that its buffer serves again.
+const SMALL: usize = 4 << 10;
+
+/// What a source gives.
+#[derive(Debug)]
+pub enum Next {
+    /// Bytes: one at least.
+    Data(Bytes),
+    /// No more bytes will come; whoever is there still listens.
+    End,
+    /// Nothing comes and nothing can be delivered any more.
+    Over(Over),
+}
+
+/// Why a connection is over in both directions at once.
+#[derive(Debug)]
+pub enum Over {
+    /// The other end closed it.
+    Closed,
+    /// It broke.
+    Broken(io::Error),
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::Broken(error) => f.write_str(&crate::term::reason(error)),
+        }
+    }
+}
+
+/// Nobody takes bytes here any more; the other direction may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deaf;
+
+/// The half of a connection that bytes come from.
+pub trait Source: Send {
+    /// The next piece. Cancel-safe. Not called again after [`Next::End`].
+    fn next(&mut self) -> impl Future<Output = Next> + Send;
+    /// After [`Next::End`]: waits until the connection is over in the other direction too. Where that can't be seen, for ever.
+    fn over(&mut self) -> impl Future<Output = Over> + Send;
+}
+
+/// The half of a connection that bytes go to.
+pub trait Sink: Send {
+    /// Delivers a piece, and waits while the other end takes none: that is the backpressure.
+    fn deliver(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), Deaf>> + Send;
+    /// Says that no more bytes will come.
+    fn end(&mut self) -> impl Future<Output = Result<(), Deaf>> + Send;
+}
+
+/// Counts one direction, and hashes it where asked to, before delivery.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    bytes: u64,
+    hash: Option<Sha256>,
+}
+
+impl Meter {
+    /// Counts and hashes.
+    pub fn hashing() -> Self {
+        Self { bytes: 0, hash: Some(Sha256::new()) }
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        self.bytes += piece.len() as u64;
+        if let Some(hash) = &mut self.hash {
+            hash.update(piece);
+        }
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// SHA-256 (hex) of the bytes so far, where they are hashed.
+    pub fn sha256(&self) -> Option<String> {
+        Some(hex(&self.hash.clone()?.finalize()))
+    }
+}
+
+/// Joins two connections, each a source and a sink. Returns when both directions have ended, each by its own source's end.
+/// `there` meters what goes from `left` to `right`, `back` the other way; both hold what was moved however this ends, dropped included.
+///
+/// # Errors
+/// Why one of the connections is over before that.
+pub async fn splice(
+    left: (impl Source, impl Sink),
+    right: (impl Source, impl Sink),
+    there: &mut Meter,
+    back: &mut Meter,
+) -> Result<(), Over> {
+    let going = carry(left.0, right.1, there);
+    let coming = carry(right.0, left.1, back);
+    tokio::pin!(going, coming);
+    tokio::select! {
+        went = &mut going => {
+            let mut ended = went?;
+            tokio::select! {
+                came = coming => came.map(drop),
+                over = ended.over() => Err(over),
+            }
+        }
+        came = &mut coming => {
+            let mut ended = came?;
+            tokio::select! {
+                went = going => went.map(drop),
+                over = ended.over() => Err(over),
+            }
+        }
+    }
+}
+
+/// Carries one direction to its end; gives its source back.
+async fn carry<S: Source>(mut source: S, mut sink: impl Sink, meter: &mut Meter) -> Result<S, Over> {
+    let mut deaf = false;
+    loop {
+        match source.next().await {
+            Next::Data(bytes) => {
+                meter.take(&bytes);
+                // What nobody takes is dropped, so that the source's end is still seen.
+                deaf = deaf || sink.deliver(bytes).await.is_err();
+            }
+            Next::End => {
+                if !deaf {
+                    // Who has left already needs no word.
+                    let _ = sink.end().await;
+                }
+                return Ok(source);
+            }
+            Next::Over(over) => return Err(over),
+        }
+    }
+}
+
+/// The reading half of a socket.
+#[derive(Debug)]
+pub struct SocketSource<R> {
+    reader: R,
+    buffer: BytesMut,
+}
+
+impl<R> SocketSource<R> {
+    /// Reads from `reader`.
+    pub fn new(reader: R) -> Self {
+        Self { reader, buffer: BytesMut::new() }
+    }
+}
+
+impl<R: AsyncRead + Unpin + Send> Source for SocketSource<R> {
+    async fn next(&mut self) -> Next {
+        // Room that a delivered piece has left is used again; nothing is allocated otherwise.
+        if self.buffer.capacity() < PIECE / 2 {
+            self.buffer.reserve(PIECE);
+        }
+        match self.reader.read_buf(&mut self.buffer).await {
+            Ok(0) => Next::End,
+            Ok(read) if read < SMALL => {
+                let piece = Bytes::copy_from_slice(&self.buffer);
+                self.buffer.clear();
+                Next::Data(piece)
+            }
+            Ok(_) => Next::Data(self.buffer.split().freeze()),
+            Err(error) => Next::Over(Over::Broken(error)),
+        }
+    }
+
+    async fn over(&mut self) -> Over {
+        // A socket that breaks after its end is seen by whoever writes to it.
+        let never: Infallible = std::future::pending().await;
+        match never {}
+    }
+}
+
+/// The writing half of a socket.
+#[derive(Debug)]
+pub struct SocketSink<W>(
+    /// What is written to.
+    pub W,
+);
+
+impl<W: AsyncWrite + Unpin + Send> Sink for SocketSink<W> {
+    async fn deliver(&mut self, bytes: Bytes) -> Result<(), Deaf> {
+        self.0.write_all(&bytes).await.map_err(|_| Deaf)
+    }
+
+    async fn end(&mut self) -> Result<(), Deaf> {
+        self.0.shutdown().await.map_err(|_| Deaf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    type Spliced = JoinHandle<(Result<(), Over>, Meter, Meter)>;
+
+    fn half(stream: DuplexStream) -> (impl Source, impl Sink) {
+        let (reader, writer) = tokio::io::split(stream);
+        (SocketSource::new(reader), SocketSink(writer))
+    }
+
+    /// Two ends, joined through pipes of this size.
+    fn joined(size: usize) -> (DuplexStream, DuplexStream, Spliced) {
+        let ((ours, left), (right, theirs)) = (duplex(size), duplex(size));
+        let spliced = tokio::spawn(async move {
+            let (mut there, mut back) = (Meter::hashing(), Meter::default());
+            let ended = splice(half(left), half(right), &mut there, &mut back).await;
+            (ended, there, back)
+        });
+        (ours, theirs, spliced)
+    }
+
+    #[tokio::test]
+    async fn a_half_that_is_closed_leaves_the_other_open() {
+        let (mut ours, mut theirs, spliced) = joined(64);
+        ours.write_all(b"question").await.unwrap();
+        ours.shutdown().await.unwrap();
+        let mut heard = String::new();
+        theirs.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "question");
+        // Only now, after the end of the question, the answer begins, longer than what is on its way.
+        let answer = vec![7; 100_000];
+        let writing = tokio::spawn({
+            let answer = answer.clone();
+            async move {
+                theirs.write_all(&answer).await.unwrap();
+                theirs.shutdown().await.unwrap();
+            }
+        });
+        let mut got = Vec::new();
+        ours.read_to_end(&mut got).await.unwrap();
+        writing.await.unwrap();
+        assert!(got == answer);
+        let (ended, there, back) = spliced.await.unwrap();
+        ended.unwrap();
+        assert_eq!((there.bytes(), back.bytes()), (8, 100_000));
+        assert_eq!(there.sha256().unwrap(), hex(&Sha256::digest(b"question")));
+        assert_eq!(back.sha256(), None);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stops_stops_its_own_writer_alone() {
+        let (ours, mut theirs, _spliced) = joined(64);
+        let (mut reader, mut writer) = tokio::io::split(ours);
+        // Nobody reads what they say, and it fills what lies between.
+        let stuck = tokio::time::timeout(std::time::Duration::from_millis(50), theirs.write_all(&[0; 1 << 20])).await;
+        assert!(stuck.is_err());
+        let (mut their_reader, _their_writer) = tokio::io::split(theirs);
+        let mut heard = vec![0; 10_000];
+        let (written, read) = tokio::join!(writer.write_all(&[1; 10_000]), their_reader.read_exact(&mut heard));
+        written.unwrap();
+        read.unwrap();
+        reader.read_exact(&mut [0; 64]).await.unwrap();
+    }
+
+    /// A connection that closes as a whole while the other way is idle.
+    struct Vanishing(Option<Next>);
+
+    impl Source for Vanishing {
+        async fn next(&mut self) -> Next {
+            self.0.take().unwrap_or(Next::End)
+        }
+
+        async fn over(&mut self) -> Over {
+            Over::Closed
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_closes_as_a_whole_ends_both_ways() {
+        for said in [None, Some(Next::Over(Over::Closed)), Some(Next::Data(Bytes::from_static(b"x")))] {
+            let (_theirs, right) = duplex(64);
+            let (_unread, left_sink) = duplex(64);
+            let (mut there, mut back) = (Meter::default(), Meter::default());
+            let ended = splice((Vanishing(said), SocketSink(left_sink)), half(right), &mut there, &mut back).await;
+            assert!(matches!(ended, Err(Over::Closed)));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_takes_is_dropped_and_the_end_is_still_seen() {
+        let (mut ours, left) = duplex(64);
+        let (right_reader, mut theirs) = duplex(64);
+        let (gone, right_writer) = duplex(64);
+        drop(gone);
+        let spliced = tokio::spawn(async move {
+            let right = (SocketSource::new(right_reader), SocketSink(right_writer));
+            splice(half(left), right, &mut Meter::default(), &mut Meter::default()).await
+        });
+        ours.write_all(&[0; 10_000]).await.unwrap();
+        theirs.write_all(b"still here").await.unwrap();
+        let mut heard = [0; 10];
+        ours.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"still here");
+        drop((ours, theirs));
+        spliced.await.unwrap().unwrap();
+    }
+}
