@@ -4,8 +4,13 @@
 //! That is what makes it testable, fuzzable and the same on every machine.
 #![forbid(unsafe_code)]
 
+pub mod authority;
 pub mod authorized_keys;
 pub mod error;
+pub mod host_port;
 pub mod id;
+pub mod krl;
 pub mod mask;
+pub mod rate;
 pub mod record;
+pub mod wake;

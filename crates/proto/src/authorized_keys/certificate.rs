@@ -16,21 +16,21 @@ use super::pattern::{Verdict, match_source_address};
 
 /// What a valid certificate permits; nothing by default, as its extensions say what.
 #[derive(Debug, Default)]
-pub(super) struct Limits {
-    pub(super) command: Option<String>,
-    pub(super) port_forwarding: bool,
-    pub(super) agent_forwarding: bool,
-    pub(super) x11_forwarding: bool,
-    pub(super) pty: bool,
-    pub(super) user_rc: bool,
-    pub(super) no_touch_required: bool,
-    pub(super) verify_required: bool,
+pub(crate) struct Limits {
+    pub(crate) command: Option<String>,
+    pub(crate) port_forwarding: bool,
+    pub(crate) agent_forwarding: bool,
+    pub(crate) x11_forwarding: bool,
+    pub(crate) pty: bool,
+    pub(crate) user_rc: bool,
+    pub(crate) no_touch_required: bool,
+    pub(crate) verify_required: bool,
 }
 
 /// Checks everything of a certificate but its principals.
 ///
 /// The caller has found the signing key among the authorities; that the signature is that key's is checked here.
-pub(super) fn check(certificate: &Certificate, enforced: Enforced, context: &Context<'_>) -> Result<Limits, Denial> {
+pub(crate) fn check(certificate: &Certificate, enforced: Enforced, context: &Context<'_>) -> Result<Limits, Denial> {
     if certificate.cert_type() != CertType::User {
         return Err(Denial::NotUserCertificate);
     }
@@ -69,7 +69,8 @@ pub(super) fn check_principals(certificate: &Certificate, wanted: Option<&str>, 
     if found { Ok(()) } else { Err(Denial::WrongPrincipals) }
 }
 
-fn check_signature(certificate: &Certificate, now: u64) -> Result<(), Denial> {
+/// That the signature is its authority's, by an algorithm that counts, and the dates.
+pub(crate) fn check_signature(certificate: &Certificate, now: u64) -> Result<(), Denial> {
     let authority = certificate.signature_key();
     let algorithm = certificate.signature().algorithm();
     let fits = match authority {

@@ -82,6 +82,18 @@ pub enum Denial {
     /// A host's certificate.
     #[error("not a user's certificate")]
     NotUserCertificate,
+    /// A user's certificate where a host shows itself.
+    #[error("not a host's certificate")]
+    NotHostCertificate,
+    /// On the key revocation list.
+    #[error("the certificate is revoked")]
+    Revoked,
+    /// A fleet's certificate that doesn't permit forwarding is of no use to anybody.
+    #[error("the certificate doesn't permit forwarding")]
+    NoForwarding,
+    /// A device's certificate names more than its device, or something that is no device's name.
+    #[error("the certificate doesn't name exactly one device")]
+    NotOneDevice,
     /// The certified key is of a type or size that isn't accepted; the reason follows.
     #[error("the key is not accepted: {0}")]
     KeyNotAccepted(String),

@@ -35,6 +35,7 @@ mod permit;
 mod ring;
 mod time;
 
+pub(crate) use certificate::{Limits, check as check_certificate, check_signature};
 pub use checker::{Context, Denial, Offer};
 pub use grant::{CertificateFacts, Grant};
 pub use key::{RSA_BITS_MAX, RSA_BITS_MIN, signature_algorithm_allowed};

@@ -1,0 +1,343 @@
+//! Key revocation lists in OpenSSH's own format (PROTOCOL.krl), so that sshd, ssh-keygen and Sally read the same file.
+//!
+//! Written: serial numbers and key IDs, each under the authority that gave them. Read: those, ranges, bitmaps, keys and SHA-256 fingerprints.
+//! Whatever else stands in a list makes it unreadable, and an unreadable list lets no certificate in: that is for the caller to hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ssh_key::certificate::Certificate;
+use ssh_key::encoding::{Decode, Encode, Reader};
+use ssh_key::public::KeyData;
+use ssh_key::{HashAlg, PublicKey};
+
+/// `SSHKRL\n\0`.
+const MAGIC: u64 = 0x5353_484b_524c_0a00;
+const FORMAT: u32 = 1;
+
+const SECTION_CERTIFICATES: u8 = 1;
+const SECTION_KEYS: u8 = 2;
+const SECTION_SHA256: u8 = 5;
+
+const SERIAL_LIST: u8 = 0x20;
+const SERIAL_RANGE: u8 = 0x21;
+const SERIAL_BITMAP: u8 = 0x22;
+const KEY_ID: u8 = 0x23;
+
+/// The largest list that is read: room for half a million serial numbers.
+pub const KRL_MAX: usize = 4 << 20;
+
+/// The file is no list that can be relied on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KrlError {
+    /// It ends too early, or lengths in it make no sense.
+    #[error("it is damaged")]
+    Damaged,
+    /// Something else altogether.
+    #[error("it is no key revocation list of OpenSSH's")]
+    NotKrl,
+    /// Longer than [`KRL_MAX`].
+    #[error("it is longer than {KRL_MAX} bytes")]
+    TooLong,
+    /// A kind of section that isn't known: what it revokes would be let in.
+    #[error("it has a section of a kind that isn't known ({0:#x})")]
+    UnknownSection(u8),
+}
+
+impl From<ssh_key::encoding::Error> for KrlError {
+    fn from(_: ssh_key::encoding::Error) -> Self {
+        Self::Damaged
+    }
+}
+
+/// What one authority has revoked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Revoked {
+    serials: BTreeSet<u64>,
+    ranges: Vec<(u64, u64)>,
+    key_ids: BTreeSet<String>,
+}
+
+/// A key revocation list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Krl {
+    /// Rises with each writing.
+    pub version: u64,
+    /// When it was written, in Unix seconds.
+    pub generated: u64,
+    /// By the authority's key, in its encoding. An empty one stands for all authorities.
+    authorities: BTreeMap<Vec<u8>, Revoked>,
+    keys: BTreeSet<Vec<u8>>,
+    fingerprints: BTreeSet<Vec<u8>>,
+}
+
+impl Krl {
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// [`KrlError`]: nothing of it may be used then.
+    pub fn parse(bytes: &[u8]) -> Result<Self, KrlError> {
+        if bytes.len() > KRL_MAX {
+            return Err(KrlError::TooLong);
+        }
+        let reader = &mut &*bytes;
+        if u64::decode(reader).ok() != Some(MAGIC) || u32::decode(reader)? != FORMAT {
+            return Err(KrlError::NotKrl);
+        }
+        let mut krl = Self { version: u64::decode(reader)?, generated: u64::decode(reader)?, ..Self::default() };
+        let _flags = u64::decode(reader)?;
+        let _reserved = Vec::<u8>::decode(reader)?;
+        let _comment = Vec::<u8>::decode(reader)?;
+        while !reader.is_finished() {
+            let (kind, section) = (u8::decode(reader)?, Vec::<u8>::decode(reader)?);
+            let section = &mut section.as_slice();
+            match kind {
+                SECTION_CERTIFICATES => krl.read_certificates(section)?,
+                SECTION_KEYS => read_all(section, &mut krl.keys)?,
+                SECTION_SHA256 => read_all(section, &mut krl.fingerprints)?,
+                other => return Err(KrlError::UnknownSection(other)),
+            }
+        }
+        Ok(krl)
+    }
+
+    fn read_certificates(&mut self, section: &mut &[u8]) -> Result<(), KrlError> {
+        let authority = Vec::<u8>::decode(section)?;
+        let _reserved = Vec::<u8>::decode(section)?;
+        let revoked = self.authorities.entry(authority).or_default();
+        while !section.is_finished() {
+            let (kind, data) = (u8::decode(section)?, Vec::<u8>::decode(section)?);
+            let data = &mut data.as_slice();
+            match kind {
+                SERIAL_LIST => {
+                    while !data.is_finished() {
+                        revoked.serials.insert(u64::decode(data)?);
+                    }
+                }
+                SERIAL_RANGE => revoked.ranges.push((u64::decode(data)?, u64::decode(data)?)),
+                SERIAL_BITMAP => {
+                    let (offset, bitmap) = (u64::decode(data)?, Vec::<u8>::decode(data)?);
+                    revoked.serials.extend(bits(&bitmap).map(|bit| offset.saturating_add(bit)));
+                }
+                KEY_ID => {
+                    while !data.is_finished() {
+                        revoked.key_ids.insert(String::decode(data)?);
+                    }
+                }
+                other => return Err(KrlError::UnknownSection(other)),
+            }
+            if !data.is_finished() {
+                return Err(KrlError::Damaged);
+            }
+        }
+        Ok(())
+    }
+
+    /// Revokes the certificate that an authority gave this serial number. 0 is none, to sshd as well.
+    pub fn revoke_serial(&mut self, authority: &KeyData, serial: u64) {
+        if let Some(revoked) = self.of(authority).filter(|_| serial > 0) {
+            revoked.serials.insert(serial);
+        }
+    }
+
+    /// Revokes every certificate that an authority gave this key ID.
+    pub fn revoke_key_id(&mut self, authority: &KeyData, key_id: &str) {
+        if let Some(revoked) = self.of(authority) {
+            revoked.key_ids.insert(key_id.to_owned());
+        }
+    }
+
+    fn of(&mut self, authority: &KeyData) -> Option<&mut Revoked> {
+        Some(self.authorities.entry(blob(authority)?).or_default())
+    }
+
+    /// Whether a certificate is revoked, by whatever the list has: its serial number, its key ID, its key, or its authority's key.
+    pub fn revokes(&self, certificate: &Certificate) -> bool {
+        let of_authority = |authority: &[u8]| {
+            self.authorities.get(authority).is_some_and(|revoked| {
+                let serial = certificate.serial();
+                let numbered =
+                    revoked.serials.contains(&serial) || revoked.ranges.iter().any(|(low, high)| (*low..=*high).contains(&serial));
+                (serial > 0 && numbered) || revoked.key_ids.contains(certificate.key_id())
+            })
+        };
+        // A key that can't be encoded can't be looked up either.
+        let Some(authority) = blob(certificate.signature_key()) else { return true };
+        self.revokes_key(certificate.public_key())
+            || self.revokes_key(certificate.signature_key())
+            || of_authority(&authority)
+            || of_authority(&[])
+    }
+
+    /// Whether a plain key is revoked.
+    pub fn revokes_key(&self, key: &KeyData) -> bool {
+        let fingerprint = key.fingerprint(HashAlg::Sha256);
+        let listed = blob(key).is_none_or(|blob| self.keys.contains(&blob));
+        listed || self.fingerprints.contains(fingerprint.as_bytes())
+    }
+
+    /// The list as sshd and ssh-keygen read it.
+    ///
+    /// # Errors
+    /// [`KrlError::Damaged`] where a part is too long for the format.
+    pub fn encode(&self) -> Result<Vec<u8>, KrlError> {
+        let mut out = Vec::new();
+        MAGIC.encode(&mut out)?;
+        FORMAT.encode(&mut out)?;
+        for number in [self.version, self.generated, 0] {
+            number.encode(&mut out)?;
+        }
+        // Reserved; no comment.
+        "".encode(&mut out)?;
+        "".encode(&mut out)?;
+        for (authority, revoked) in &self.authorities {
+            let mut section = Vec::new();
+            authority.encode(&mut section)?;
+            "".encode(&mut section)?;
+            revoked.encode(&mut section)?;
+            SECTION_CERTIFICATES.encode(&mut out)?;
+            section.encode(&mut out)?;
+        }
+        for (kind, set) in [(SECTION_KEYS, &self.keys), (SECTION_SHA256, &self.fingerprints)] {
+            if set.is_empty() {
+                continue;
+            }
+            let mut section = Vec::new();
+            for entry in set {
+                entry.encode(&mut section)?;
+            }
+            kind.encode(&mut out)?;
+            section.encode(&mut out)?;
+        }
+        Ok(out)
+    }
+}
+
+impl Revoked {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), KrlError> {
+        if !self.serials.is_empty() {
+            let mut list = Vec::new();
+            for serial in &self.serials {
+                serial.encode(&mut list)?;
+            }
+            SERIAL_LIST.encode(out)?;
+            list.encode(out)?;
+        }
+        for (low, high) in &self.ranges {
+            let mut range = Vec::new();
+            low.encode(&mut range)?;
+            high.encode(&mut range)?;
+            SERIAL_RANGE.encode(out)?;
+            range.encode(out)?;
+        }
+        if !self.key_ids.is_empty() {
+            let mut ids = Vec::new();
+            for id in &self.key_ids {
+                id.encode(&mut ids)?;
+            }
+            KEY_ID.encode(out)?;
+            ids.encode(out)?;
+        }
+        Ok(())
+    }
+}
+
+fn read_all(section: &mut &[u8], into: &mut BTreeSet<Vec<u8>>) -> Result<(), KrlError> {
+    while !section.is_finished() {
+        into.insert(Vec::<u8>::decode(section)?);
+    }
+    Ok(())
+}
+
+/// The numbers of the bits that are set in a big-endian number.
+fn bits(number: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    number.iter().rev().zip(0_u64..).flat_map(|(byte, place)| {
+        (0..8_u64).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| place.saturating_mul(8).saturating_add(bit))
+    })
+}
+
+fn blob(key: &KeyData) -> Option<Vec<u8>> {
+    PublicKey::from(key.clone()).to_bytes().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ssh_key::certificate::Builder;
+    use ssh_key::private::Ed25519Keypair;
+    use ssh_key::{PrivateKey, PublicKey};
+
+    use super::*;
+
+    fn key(seed: u8) -> PrivateKey {
+        PrivateKey::from(Ed25519Keypair::from_seed(&[seed; 32]))
+    }
+
+    fn certificate(authority: &PrivateKey, serial: u64, key_id: &str) -> Certificate {
+        let mut builder = Builder::new([7; 16], PublicKey::from(key(99)), 1, u64::MAX).unwrap();
+        builder.serial(serial).unwrap().key_id(key_id).unwrap().valid_principal("cam-17").unwrap();
+        builder.sign(authority).unwrap()
+    }
+
+    #[test]
+    fn serials_and_ids_are_revoked_for_their_authority_alone() {
+        let (one, other) = (key(1), key(2));
+        let mut krl = Krl { version: 3, generated: 5, ..Krl::default() };
+        krl.revoke_serial(one.public_key().key_data(), 7);
+        krl.revoke_key_id(other.public_key().key_data(), "alice");
+        let krl = Krl::parse(&krl.encode().unwrap()).unwrap();
+        assert_eq!((krl.version, krl.generated), (3, 5));
+        assert!(krl.revokes(&certificate(&one, 7, "cam-17")));
+        assert!(krl.revokes(&certificate(&other, 1, "alice")));
+        assert!(!krl.revokes(&certificate(&one, 8, "alice")));
+        assert!(!krl.revokes(&certificate(&other, 7, "bob")));
+    }
+
+    /// Written by `ssh-keygen -k` of OpenSSH 9.2: serials 1, 3 and 1000-2000 of `key(5)`, ID `bad`, and a key.
+    #[test]
+    fn what_ssh_keygen_writes_is_read() {
+        let krl = Krl::parse(include_bytes!("../tests/golden/openssh.krl")).unwrap();
+        let authority = key(5);
+        for (serial, revoked) in [(1, true), (2, false), (3, true), (999, false), (1000, true), (1555, true), (2000, true), (2001, false)] {
+            assert_eq!(krl.revokes(&certificate(&authority, serial, "x")), revoked, "{serial}");
+        }
+        assert!(krl.revokes(&certificate(&authority, 50, "bad")));
+        assert!(!krl.revokes(&certificate(&key(1), 1, "bad")));
+        let listed = PublicKey::from_openssh(include_str!("../tests/golden/krl_key.pub")).unwrap();
+        assert!(krl.revokes_key(listed.key_data()));
+    }
+
+    #[test]
+    fn what_is_not_known_makes_a_list_unreadable() {
+        let mut bytes = Krl::default().encode().unwrap();
+        assert_eq!(Krl::parse(&bytes), Ok(Krl::default()));
+        bytes.extend([3, 0, 0, 0, 0]);
+        assert_eq!(Krl::parse(&bytes), Err(KrlError::UnknownSection(3)));
+        for bad in [&b""[..], b"SSHKRL\n", b"ssh-ed25519 AAAA", &[0; 64]] {
+            assert!(Krl::parse(bad).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_list_is_read_back(serials in proptest::collection::btree_set(1_u64.., 0..50), ids in proptest::collection::vec("[a-z]{1,8}", 0..5)) {
+            let authority = key(1);
+            let mut krl = Krl::default();
+            for serial in serials {
+                krl.revoke_serial(authority.public_key().key_data(), serial);
+            }
+            for id in ids {
+                krl.revoke_key_id(authority.public_key().key_data(), &id);
+            }
+            prop_assert_eq!(Krl::parse(&krl.encode().unwrap()), Ok(krl));
+        }
+
+        #[test]
+        fn nothing_makes_the_reader_fall_over(bytes: Vec<u8>, cut in 0_usize..200) {
+            let _ = Krl::parse(&bytes);
+            let whole = include_bytes!("../tests/golden/openssh.krl");
+            let cut = cut.min(whole.len() - 1);
+            // Every cut is noticed, but one between sections.
+            let _ = Krl::parse(&whole[..cut]);
+        }
+    }
+}

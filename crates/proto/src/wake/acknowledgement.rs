@@ -1,0 +1,122 @@
+//! What a device answers to a wake, signed with the key that its certificate is for.
+
+use ed25519_dalek::{Signer as _, SigningKey};
+use serde::{Deserialize, Serialize};
+use ssh_key::PrivateKey;
+use ssh_key::certificate::Certificate;
+
+use super::envelope::{self, ACKNOWLEDGEMENT_DOMAIN};
+use super::key::{verifies, verifying};
+use super::message::{Jti, RelayId, VERSION};
+use crate::authority::Authorities;
+use crate::authorized_keys::Denial;
+use crate::id::DeviceId;
+use crate::krl::Krl;
+
+/// The longest text that comes with an answer, in printable ASCII characters.
+pub const DETAIL_MAX: usize = 120;
+/// The longest acknowledgement, in bytes: the certificate makes the most of it.
+pub const ACKNOWLEDGEMENT_MAX: usize = 4096;
+
+/// What a device does about a wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It dials.
+    Ok,
+    /// A limit of its own is reached.
+    Busy,
+    /// By its clock the wake is not valid now.
+    Clock,
+    /// Its settings forbid it.
+    Denied,
+    /// It dialled and got nowhere.
+    DialFailed,
+}
+
+/// An acknowledgement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The relay that it is for.
+    pub aud: RelayId,
+    /// The wake that it answers.
+    pub jti: Jti,
+    /// The device's clock, in Unix seconds.
+    pub t: u64,
+    /// What the device does.
+    pub ans: Answer,
+    /// Why, in words: at most [`DETAIL_MAX`] printable ASCII characters. A relay shows it to people.
+    pub detail: String,
+}
+
+/// Why an acknowledgement counts for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnswered {
+    /// Too long, or not three parts of base64url, or not the fields that have to be there.
+    #[error("it is no acknowledgement")]
+    Malformed,
+    /// Of another major version.
+    #[error("version {0} is not known here")]
+    Version(u64),
+    /// The certificate is not one of this fleet's devices.
+    #[error("its certificate is refused: {0}")]
+    Certificate(Denial),
+    /// The signature is not that of the certified key over these bytes.
+    #[error("the signature is wrong")]
+    BadSignature,
+    /// For another relay.
+    #[error("it is for another relay")]
+    WrongRelay,
+    /// More, or other, than printable ASCII.
+    #[error("its detail can't be shown")]
+    Detail,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    v: u64,
+}
+
+impl Acknowledgement {
+    /// Says so, the detail made to fit.
+    pub fn new(relay: RelayId, jti: Jti, now: u64, answer: Answer, detail: &str) -> Self {
+        let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
+        Self { v: VERSION, aud: relay, jti, t: now, ans: answer, detail: detail.chars().take(DETAIL_MAX).map(printable).collect() }
+    }
+
+    /// The signed envelope. `None` where the key is not ed25519, or the certificate too long.
+    pub fn seal(&self, key: &PrivateKey, certificate: &Certificate) -> Option<String> {
+        let key = SigningKey::from_bytes(&key.key_data().ed25519()?.private.to_bytes());
+        let payload = serde_json::to_vec(self).ok()?;
+        let signature = key.sign(&envelope::signed(ACKNOWLEDGEMENT_DOMAIN, &payload)).to_bytes();
+        let text = envelope::join(&[&payload, &signature, &certificate.to_bytes().ok()?]);
+        (text.len() <= ACKNOWLEDGEMENT_MAX).then_some(text)
+    }
+
+    /// Reads and checks one: certificate, signature, version, relay, detail. Whether it answers a wake of ours is for the caller to know.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn open(text: &[u8], relay: &RelayId, devices: &Authorities, krl: &Krl, now: u64) -> Result<(DeviceId, Self), NotAnswered> {
+        let [payload, signature, certificate] = envelope::split(text, ACKNOWLEDGEMENT_MAX).ok_or(NotAnswered::Malformed)?;
+        let certificate = Certificate::from_bytes(&certificate).map_err(|_| NotAnswered::Malformed)?;
+        // The broker tells no source address, so a certificate bound to one is refused.
+        let device = devices.device(&certificate, krl, None, now).map_err(NotAnswered::Certificate)?;
+        let key = verifying(certificate.public_key()).ok_or(NotAnswered::BadSignature)?;
+        if !verifies(&key, &envelope::signed(ACKNOWLEDGEMENT_DOMAIN, &payload), &signature) {
+            return Err(NotAnswered::BadSignature);
+        }
+        let Versioned { v } = serde_json::from_slice(&payload).map_err(|_| NotAnswered::Malformed)?;
+        if v != u64::from(VERSION) {
+            return Err(NotAnswered::Version(v));
+        }
+        let answer: Self = serde_json::from_slice(&payload).map_err(|_| NotAnswered::Malformed)?;
+        if answer.aud != *relay {
+            return Err(NotAnswered::WrongRelay);
+        }
+        let showable = answer.detail.len() <= DETAIL_MAX && answer.detail.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if showable { Ok((device, answer)) } else { Err(NotAnswered::Detail) }
+    }
+}

@@ -1,0 +1,227 @@
+//! Every check that a device makes before it dials, in order.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::acknowledgement::{Acknowledgement, Answer};
+use super::envelope::{self, WAKE_DOMAIN};
+use super::key::{WakeKeys, verifies};
+use super::message::{ADDRESSES_MAX, Jti, RelayId, VERSION, WAKE_MAX, Wake};
+use super::replay::{NotNew, Seen};
+use crate::host_port::HostPort;
+use crate::id::DeviceId;
+use crate::rate::{Bucket, Rate};
+
+/// How long a wake is good for, in seconds.
+pub const LIFETIME: u64 = 30;
+/// How far a device's clock may be behind the relay's, in seconds.
+pub const SKEW: u64 = 60;
+/// How often a device dials, whoever asks: enough for people and scripts, too little to be of use against the relay.
+pub const DIALS: Rate = Rate { burst: 10, every: Duration::from_secs(6) };
+
+/// Whether the device knows what time it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Times are checked.
+    Checked,
+    /// There is no clock worth asking: a replay then costs one dial to a genuine relay, which refuses it.
+    Absent,
+}
+
+/// What a device holds wakes against.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    /// Its own name.
+    pub id: DeviceId,
+    /// The keys that may wake it.
+    pub keys: WakeKeys,
+    /// Where it will dial, and nowhere else.
+    pub relays: Vec<HostPort>,
+    /// Whether times are checked.
+    pub clock: Clock,
+    /// How many tunnels it holds at once.
+    pub tunnels_max: usize,
+}
+
+/// Now, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Unix seconds: what wakes are dated by.
+    pub unix: u64,
+    /// Since any start, never running back: what rates are counted by.
+    pub monotonic: Duration,
+}
+
+/// Why a wake is not followed; for the device's log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Longer than [`WAKE_MAX`], or not two parts of base64url, or no JSON object with a kid.
+    #[error("it is no wake")]
+    NotAWake,
+    /// Signed by a key that isn't pinned.
+    #[error("the wake key is not one of those pinned here")]
+    UnknownKey,
+    /// The signature is not that key's over these bytes.
+    #[error("the signature is wrong")]
+    BadSignature,
+    /// Of another major version.
+    #[error("version {0} is not known here")]
+    Version(u64),
+    /// Signed, and yet not of the format.
+    #[error("a field is missing or damaged")]
+    Malformed,
+    /// For another device.
+    #[error("it is for another device")]
+    WrongDevice,
+    /// Made later than now: our clock is behind by more than [`SKEW`] seconds.
+    #[error("it was made {0} s later than now: the clock is behind")]
+    Early(u64),
+    /// It has ended: it was delayed, or our clock is ahead.
+    #[error("it ended {0} s ago: it was delayed, or the clock is ahead")]
+    Late(u64),
+    /// It would be good for longer than [`LIFETIME`].
+    #[error("it would be valid for too long")]
+    TooLong,
+    /// Seen already.
+    #[error("it was seen before")]
+    Replayed,
+    /// It names no relay that is permitted here.
+    #[error("it names no relay that is permitted here")]
+    RelayNotAllowed,
+    /// The rate limit, or the memory of what was seen, is used up.
+    #[error("too many wakes")]
+    TooMany,
+    /// As many tunnels are open as may be.
+    #[error("too many tunnels are open")]
+    TunnelCap,
+}
+
+/// A wake that is not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Why.
+    pub reason: Reason,
+    /// What to tell the relay, and which one. `None` for whatever isn't proven to be meant for us, and for replays: no answer is given to
+    /// those.
+    pub answer: Option<(RelayId, Jti, Answer)>,
+}
+
+impl From<Reason> for Rejected {
+    fn from(reason: Reason) -> Self {
+        Self { reason, answer: None }
+    }
+}
+
+impl Rejected {
+    fn answering(wake: &Wake, reason: Reason, answer: Answer) -> Self {
+        Self { reason, answer: Some((wake.rid.clone(), wake.jti, answer)) }
+    }
+
+    /// The acknowledgement, where there is one to give.
+    pub fn acknowledgement(&self, now: u64) -> Option<Acknowledgement> {
+        let (relay, jti, answer) = self.answer.clone()?;
+        Some(Acknowledgement::new(relay, jti, now, answer, &self.reason.to_string()))
+    }
+}
+
+/// What is read before the signature is checked: which key, and nothing else.
+#[derive(Deserialize)]
+struct Head {
+    kid: String,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    v: u64,
+}
+
+/// A device's checks, with what they remember.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    pins: Pins,
+    seen: Seen,
+    dials: Bucket,
+    refusals: Bucket,
+}
+
+impl Gate {
+    /// Nothing seen yet.
+    pub fn new(pins: Pins) -> Self {
+        Self { pins, seen: Seen::default(), dials: Bucket::new(DIALS), refusals: Bucket::new(DIALS) }
+    }
+
+    /// Takes pins that were read anew (rotated keys); what was seen stays seen.
+    pub fn set_pins(&mut self, pins: Pins) {
+        self.pins = pins;
+    }
+
+    /// Decides about a message from the broker. The wake that comes back names permitted relays only.
+    ///
+    /// # Errors
+    /// The first check that fails, in the order of docs/wire.md.
+    pub fn admit(&mut self, text: &[u8], now: Moment, open_tunnels: usize) -> Result<Wake, Rejected> {
+        self.check(text, now, open_tunnels).map_err(|rejected| {
+            // Who owns the broker can send old wakes for ever, and is not to get a signature for each.
+            let may_answer = rejected.answer.is_none() || self.refusals.take(now.monotonic).is_ok();
+            if may_answer { rejected } else { rejected.reason.into() }
+        })
+    }
+
+    fn check(&mut self, text: &[u8], now: Moment, open_tunnels: usize) -> Result<Wake, Rejected> {
+        let mut wake = self.authentic(text)?;
+        if wake.aud != self.pins.id {
+            return Err(Reason::WrongDevice.into());
+        }
+        if wake.exp < wake.iat || wake.exp - wake.iat > LIFETIME {
+            return Err(Reason::TooLong.into());
+        }
+        self.check_time(&wake, now.unix)?;
+        let clock = (self.pins.clock == Clock::Checked).then_some(now.unix);
+        match self.seen.remember(wake.jti, wake.exp, clock) {
+            Ok(()) => {}
+            Err(NotNew::Replayed) => return Err(Reason::Replayed.into()),
+            Err(NotNew::Full) => return Err(Rejected::answering(&wake, Reason::TooMany, Answer::Busy)),
+        }
+        wake.relay.retain(|address| self.pins.relays.contains(address));
+        if wake.relay.is_empty() {
+            return Err(Rejected::answering(&wake, Reason::RelayNotAllowed, Answer::Denied));
+        }
+        if self.dials.take(now.monotonic).is_err() {
+            return Err(Rejected::answering(&wake, Reason::TooMany, Answer::Busy));
+        }
+        if open_tunnels >= self.pins.tunnels_max {
+            return Err(Rejected::answering(&wake, Reason::TunnelCap, Answer::Busy));
+        }
+        Ok(wake)
+    }
+
+    /// Key, signature, version: after this it is the relay that speaks.
+    fn authentic(&self, text: &[u8]) -> Result<Wake, Reason> {
+        let [payload, signature] = envelope::split(text, WAKE_MAX).ok_or(Reason::NotAWake)?;
+        let head: Head = serde_json::from_slice(&payload).map_err(|_| Reason::NotAWake)?;
+        let key = self.pins.keys.find(&head.kid).ok_or(Reason::UnknownKey)?;
+        if !verifies(key, &envelope::signed(WAKE_DOMAIN, &payload), &signature) {
+            return Err(Reason::BadSignature);
+        }
+        let Versioned { v } = serde_json::from_slice(&payload).map_err(|_| Reason::Malformed)?;
+        if v != u64::from(VERSION) {
+            return Err(Reason::Version(v));
+        }
+        let wake: Wake = serde_json::from_slice(&payload).map_err(|_| Reason::Malformed)?;
+        let sound = wake.hk.is_sha256() && wake.svc > 0 && wake.relay.len() <= ADDRESSES_MAX;
+        if sound { Ok(wake) } else { Err(Reason::Malformed) }
+    }
+
+    fn check_time(&self, wake: &Wake, now: u64) -> Result<(), Rejected> {
+        if self.pins.clock == Clock::Absent {
+            return Ok(());
+        }
+        let reason = match (wake.iat.saturating_sub(SKEW).checked_sub(now), now.checked_sub(wake.exp)) {
+            (Some(early @ 1..), _) => Reason::Early(early.saturating_add(SKEW)),
+            (_, Some(late @ 1..)) => Reason::Late(late),
+            _ => return Ok(()),
+        };
+        Err(Rejected::answering(wake, reason, Answer::Clock))
+    }
+}

@@ -1,0 +1,40 @@
+//! What was seen already.
+
+use std::collections::VecDeque;
+
+use super::message::Jti;
+
+/// How many wakes a device remembers. Its own limit ([`super::DIALS`]) lets far fewer in while one is valid, so a full memory is an attack
+/// with the relay's own key.
+pub const REMEMBERED: usize = 256;
+
+/// The wakes that were seen and could still be replayed, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen(VecDeque<(Jti, u64)>);
+
+/// Why a wake can't be taken as new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotNew {
+    Replayed,
+    Full,
+}
+
+impl Seen {
+    /// Remembers one until `end`. With a clock (`now`) what has ended is forgotten, and nothing else ever is; without one the oldest is.
+    pub(super) fn remember(&mut self, jti: Jti, end: u64, now: Option<u64>) -> Result<(), NotNew> {
+        if let Some(now) = now {
+            self.0.retain(|(_, end)| *end >= now);
+        }
+        if self.0.iter().any(|(seen, _)| *seen == jti) {
+            return Err(NotNew::Replayed);
+        }
+        if self.0.len() >= REMEMBERED {
+            if now.is_some() {
+                return Err(NotNew::Full);
+            }
+            self.0.pop_front();
+        }
+        self.0.push_back((jti, end));
+        Ok(())
+    }
+}
