@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod authorized_keys;
+pub mod calendar;
 pub mod error;
 pub mod host_port;
 pub mod id;
@@ -13,4 +14,5 @@ pub mod krl;
 pub mod mask;
 pub mod rate;
 pub mod record;
+pub mod rendezvous;
 pub mod wake;

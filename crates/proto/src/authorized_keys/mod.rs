@@ -33,7 +33,6 @@ mod options;
 mod pattern;
 mod permit;
 mod ring;
-mod time;
 
 pub(crate) use certificate::{Limits, check as check_certificate, check_signature};
 pub use checker::{Context, Denial, Offer};

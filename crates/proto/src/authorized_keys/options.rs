@@ -5,7 +5,7 @@ use std::fmt;
 use super::kinds::{Enforced, OptionKind};
 use super::line::quote;
 use super::permit::PermitRule;
-use super::time::{format_expiry, parse_expiry};
+use crate::calendar::{format_expiry, parse_expiry};
 
 /// The most `environment=` options of one line (sshd's `SSH_AUTHOPT_ENV_MAX`).
 pub const ENVIRONMENT_MAX: usize = 1024;

@@ -10,8 +10,8 @@ use ssh_key::{Mpint, PrivateKey};
 
 use super::certificate::check_principals;
 use super::pattern::{Verdict, match_from, match_source_address};
-use super::time::{format_expiry, parse_expiry};
 use super::*;
+use crate::calendar::{format_expiry, parse_expiry};
 use crate::error::KeyDefect;
 
 const NOW: u64 = 1_800_000_000;

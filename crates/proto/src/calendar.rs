@@ -1,9 +1,9 @@
-//! `expiry-time=`: calendar to Unix seconds and back, in UTC.
+//! Unix seconds and the calendar, in UTC.
 
 /// Reads `YYYYMMDD[Z]`, `YYYYMMDDHHMM[Z]` or `YYYYMMDDHHMMSS[Z]` (`UTC` for `Z` too) as UTC; gives Unix seconds.
 ///
 /// `None` for anything else, for a date that doesn't exist, and for the epoch itself or earlier.
-pub(super) fn parse_expiry(text: &str) -> Option<u64> {
+pub(crate) fn parse_expiry(text: &str) -> Option<u64> {
     let digits = strip_zone(text);
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) || !matches!(digits.len(), 8 | 12 | 14) {
         return None;
@@ -19,8 +19,21 @@ pub(super) fn parse_expiry(text: &str) -> Option<u64> {
 }
 
 /// Writes Unix seconds as `YYYYMMDDHHMMSSZ`.
-pub(super) fn format_expiry(seconds: u64) -> String {
-    let (mut days, rest) = (seconds / 86_400, seconds % 86_400);
+pub(crate) fn format_expiry(seconds: u64) -> String {
+    let (year, month, day) = date(seconds);
+    let rest = seconds % 86_400;
+    format!("{year:04}{month:02}{day:02}{:02}{:02}{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
+}
+
+/// Writes Unix seconds as people read them: `2026-11-21 10:02`.
+pub fn utc_minute(seconds: u64) -> String {
+    let (year, month, day) = date(seconds);
+    let rest = seconds % 86_400;
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", rest / 3_600, rest / 60 % 60)
+}
+
+fn date(seconds: u64) -> (u64, u64, u64) {
+    let mut days = seconds / 86_400;
     let mut year = 1970;
     while year < 9_999 && days >= days_in_year(year) {
         days -= days_in_year(year);
@@ -31,7 +44,7 @@ pub(super) fn format_expiry(seconds: u64) -> String {
         days -= days_in_month(year, month);
         month += 1;
     }
-    format!("{year:04}{month:02}{:02}{:02}{:02}{:02}Z", days + 1, rest / 3_600, rest / 60 % 60, rest % 60)
+    (year, month, days + 1)
 }
 
 fn strip_zone(text: &str) -> &str {

@@ -1,0 +1,332 @@
+//! The facts, and what each event changes of them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::settle::Settling;
+use super::{
+    Action, COUNTED_MAX, Event, SETTLING, Settings, TunnelId, Unreachable, Visit, VisitorId, WAIT_MAX, WAITING_MAX, WAITING_PER_DEVICE,
+    WAKE_GAP, WAKES_PER_KEY, WAKES_PER_SOURCE,
+};
+use crate::id::DeviceId;
+use crate::rate::Buckets;
+use crate::wake::{Acknowledgement, Answer, Jti, Moment, Presence, Ticket};
+
+/// Where a visitor stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// For an answer now, no longer than until then.
+    Waiting(Duration),
+    /// For the device to come, since then; it is woken again at that time.
+    Parked { since: Duration, retry: Duration },
+    /// Before a door that is being opened through this connection.
+    Opening(TunnelId),
+    /// Inside.
+    Inside(TunnelId),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    pub(super) device: DeviceId,
+    pub(super) port: u16,
+    pub(super) stands: Stands,
+    /// Until when they wait for a device that doesn't come at once.
+    pub(super) patience: Option<Duration>,
+    /// How many doors broke away before them.
+    pub(super) breaks: u8,
+}
+
+/// One wake, or several in a row for those who keep coming.
+#[derive(Clone, Debug)]
+pub(super) struct Round {
+    /// Not shown yet.
+    pub(super) ticket: Option<Ticket>,
+    /// The wakes that may still be answered: the last and the one before.
+    pub(super) wakes: VecDeque<Jti>,
+    pub(super) next_wake: Duration,
+    /// The connection that showed the ticket.
+    pub(super) dialled: Option<TunnelId>,
+    /// The device has said that it dials.
+    pub(super) dials: bool,
+    /// What the device, or the broker, said instead.
+    pub(super) failed: Option<Unreachable>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Device {
+    pub(super) round: Option<Round>,
+    /// The connection that is used: the newest that offers a port.
+    pub(super) current: Option<TunnelId>,
+    /// No wake before this.
+    pub(super) rests_until: Duration,
+    pub(super) status: Option<(Presence, u64)>,
+    pub(super) watched: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Tunnel {
+    /// The device whose ticket it showed: nothing else is taken from it, and it is closed when nobody needs it.
+    pub(super) woken: Option<DeviceId>,
+    pub(super) offers: BTreeSet<(DeviceId, u16)>,
+    /// When all ports should be there.
+    pub(super) settled: Duration,
+    /// Nobody uses it: when it is closed.
+    pub(super) closes: Option<Duration>,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Rendezvous {
+    pub(super) settings: Settings,
+    pub(super) visitors: BTreeMap<VisitorId, Visitor>,
+    pub(super) devices: BTreeMap<DeviceId, Device>,
+    pub(super) tunnels: BTreeMap<TunnelId, Tunnel>,
+    by_key: Buckets<String>,
+    by_source: Buckets<IpAddr>,
+}
+
+impl Rendezvous {
+    /// Nobody there yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            visitors: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            tunnels: BTreeMap::new(),
+            by_key: Buckets::new(WAKES_PER_KEY, COUNTED_MAX),
+            by_source: Buckets::new(WAKES_PER_SOURCE, COUNTED_MAX),
+        }
+    }
+
+    /// Takes an event; gives what is to be done, in order. `dice` fills a buffer with random bytes that nobody can guess.
+    pub fn handle(&mut self, event: Event, now: Moment, dice: &mut dyn FnMut(&mut [u8])) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let concerned = self.take(event, now, &mut actions);
+        Settling { state: self, now, dice, actions: &mut actions }.run(&concerned);
+        actions
+    }
+
+    /// When [`Event::Tick`] is due next, on the monotonic clock.
+    pub fn deadline(&self) -> Option<Duration> {
+        let visitors = self.visitors.values().filter_map(|visitor| match visitor.stands {
+            Stands::Waiting(until) => Some(self.settled(&visitor.device).map_or(until, |settled| until.min(settled))),
+            Stands::Parked { retry, .. } => Some(visitor.patience.map_or(retry, |until| until.min(retry))),
+            Stands::Opening(_) | Stands::Inside(_) => None,
+        });
+        let wakes = self.devices.values().filter_map(|device| device.round.as_ref().map(|round| round.next_wake));
+        let tunnels = self.tunnels.values().filter_map(|tunnel| tunnel.closes);
+        visitors.chain(wakes).chain(tunnels).min()
+    }
+
+    /// Whether nobody waits, no wake is out and no connection is kept.
+    pub fn is_idle(&self) -> bool {
+        self.visitors.is_empty() && self.devices.is_empty() && self.tunnels.is_empty()
+    }
+
+    /// How many wait, and how many are inside or before a door.
+    pub fn counts(&self) -> (usize, usize) {
+        let waiting = self.visitors.values().filter(|visitor| visitor.waits()).count();
+        (waiting, self.visitors.len().saturating_sub(waiting))
+    }
+
+    /// When the connection that a device has now should offer all its ports.
+    fn settled(&self, device: &DeviceId) -> Option<Duration> {
+        self.tunnels.get(&self.devices.get(device)?.current?).map(|tunnel| tunnel.settled)
+    }
+
+    /// Changes the facts; gives the devices that this concerns.
+    fn take(&mut self, event: Event, now: Moment, actions: &mut Vec<Action>) -> Vec<DeviceId> {
+        match event {
+            Event::Visit(visit) => self.visit(visit, now, actions).into_iter().collect(),
+            Event::Opened(visitor) => {
+                if let Some(visitor) = self.visitors.get_mut(&visitor)
+                    && let Stands::Opening(tunnel) = visitor.stands
+                {
+                    visitor.stands = Stands::Inside(tunnel);
+                }
+                Vec::new()
+            }
+            Event::Left(visitor) => self.visitors.remove(&visitor).map(|visitor| visitor.device).into_iter().collect(),
+            Event::NotPublished(device, jti) => {
+                self.fail(&device, jti, Unreachable::Broker);
+                vec![device]
+            }
+            Event::Answered(device, answer) => {
+                self.answer(&device, answer, now);
+                vec![device]
+            }
+            Event::DialledBack { tunnel, device, ticket } => {
+                let good = self.dial_back(tunnel, &device, ticket, now);
+                actions.push(if good { Action::Accept(tunnel) } else { Action::Reject(tunnel) });
+                vec![device]
+            }
+            Event::Listening { tunnel, device, port } => {
+                self.listen(tunnel, &device, port, now);
+                vec![device]
+            }
+            Event::NotListening { tunnel, device, port } => {
+                self.stop_listening(tunnel, &device, port);
+                vec![device]
+            }
+            Event::Gone(tunnel) => self.gone(tunnel, now),
+            Event::Seen { device, presence, since } => {
+                self.seen(&device, presence, since);
+                vec![device]
+            }
+            Event::Tick => {
+                let waited_for = self.visitors.values().filter(|visitor| visitor.waits()).map(|visitor| &visitor.device);
+                let all: BTreeSet<_> = self.devices.keys().chain(waited_for).cloned().collect();
+                all.into_iter().collect()
+            }
+        }
+    }
+
+    fn visit(&mut self, visit: Visit, now: Moment, actions: &mut Vec<Action>) -> Option<DeviceId> {
+        let Visit { visitor, device, port, key, source, wait } = visit;
+        if self.visitors.contains_key(&visitor) {
+            return None;
+        }
+        if let Err(why) = self.admit(&device, key, source, now) {
+            actions.push(Action::Refuse(visitor, why));
+            return None;
+        }
+        let stands = Stands::Waiting(now.monotonic.saturating_add(self.settings.wake_deadline));
+        let patience = wait.map(|wait| now.monotonic.saturating_add(wait.min(WAIT_MAX)));
+        self.visitors.insert(visitor, Visitor { device: device.clone(), port, stands, patience, breaks: 0 });
+        self.devices.entry(device.clone()).or_default();
+        Some(device)
+    }
+
+    /// Whether one more may wait, and may cause a wake where one is needed.
+    fn admit(&mut self, device: &DeviceId, key: String, source: IpAddr, now: Moment) -> Result<(), Unreachable> {
+        let known = self.devices.get(device);
+        if known.is_some_and(|known| known.current.is_some()) {
+            return Ok(());
+        }
+        let waiting = self.visitors.values().filter(|visitor| visitor.waits());
+        if waiting.clone().count() >= WAITING_MAX {
+            return Err(Unreachable::Crowded(WAITING_MAX));
+        }
+        if waiting.filter(|visitor| visitor.device == *device).count() >= WAITING_PER_DEVICE {
+            return Err(Unreachable::Crowded(WAITING_PER_DEVICE));
+        }
+        if self.settings.woken_to.is_none() || known.is_some_and(|known| known.round.is_some()) {
+            return Ok(());
+        }
+        let by_key = self.by_key.take(key, now.monotonic);
+        by_key.and_then(|()| self.by_source.take(source, now.monotonic)).map_err(|after| Unreachable::TooManyWakes { after })
+    }
+
+    fn round_of(&mut self, device: &DeviceId, jti: Jti) -> Option<&mut Round> {
+        let round = self.devices.get_mut(device)?.round.as_mut()?;
+        (round.wakes.contains(&jti) && round.dialled.is_none()).then_some(round)
+    }
+
+    fn fail(&mut self, device: &DeviceId, jti: Jti, why: Unreachable) {
+        if let Some(round) = self.round_of(device, jti) {
+            round.failed = Some(why);
+        }
+    }
+
+    fn answer(&mut self, device: &DeviceId, answer: Acknowledgement, now: Moment) {
+        let (jti, detail, named) = (answer.jti, answer.detail, device.clone());
+        let why = match (answer.ans, self.settings.woken_to.clone()) {
+            (Answer::Ok, _) | (_, None) => {
+                if let Some(round) = self.round_of(device, jti) {
+                    round.dials = true;
+                }
+                return;
+            }
+            (Answer::Busy, _) => Unreachable::Busy { device: named, detail },
+            (Answer::Denied, _) => Unreachable::Denied { device: named, detail },
+            (Answer::Clock, _) => Unreachable::Clock { device: named, seconds: answer.t.abs_diff(now.unix) },
+            (Answer::DialFailed, Some(relay)) => Unreachable::DialFailed { device: named, relay, detail },
+        };
+        self.fail(device, jti, why);
+    }
+
+    fn dial_back(&mut self, tunnel: TunnelId, device: &DeviceId, ticket: Ticket, now: Moment) -> bool {
+        let Some(round) = self.devices.get_mut(device).and_then(|known| known.round.as_mut()) else { return false };
+        if round.ticket != Some(ticket) || self.tunnels.contains_key(&tunnel) {
+            return false;
+        }
+        round.ticket = None;
+        round.dialled = Some(tunnel);
+        let settled = now.monotonic.saturating_add(self.settings.wake_deadline);
+        self.tunnels.insert(tunnel, Tunnel { woken: Some(device.clone()), offers: BTreeSet::new(), settled, closes: None });
+        true
+    }
+
+    fn listen(&mut self, tunnel: TunnelId, device: &DeviceId, port: u16, now: Moment) {
+        let settled = now.monotonic.saturating_add(SETTLING);
+        let standing = || Tunnel { woken: None, offers: BTreeSet::new(), settled, closes: None };
+        let entry = self.tunnels.entry(tunnel).or_insert_with(standing);
+        // Whoever was woken as one device is no other.
+        if entry.woken.as_ref().is_some_and(|woken| woken != device) {
+            return;
+        }
+        if entry.offers.is_empty() {
+            entry.settled = settled;
+        }
+        entry.offers.insert((device.clone(), port));
+        self.devices.entry(device.clone()).or_default().current = Some(tunnel);
+    }
+
+    fn stop_listening(&mut self, tunnel: TunnelId, device: &DeviceId, port: u16) {
+        let Some(entry) = self.tunnels.get_mut(&tunnel) else { return };
+        entry.offers.remove(&(device.clone(), port));
+        let offered = entry.offers.iter().any(|(offered, _)| offered == device);
+        if entry.offers.is_empty() && entry.woken.is_none() {
+            self.tunnels.remove(&tunnel);
+        }
+        if !offered
+            && let Some(known) = self.devices.get_mut(device)
+            && known.current == Some(tunnel)
+        {
+            known.current = None;
+        }
+    }
+
+    fn gone(&mut self, tunnel: TunnelId, now: Moment) -> Vec<DeviceId> {
+        self.tunnels.remove(&tunnel);
+        let mut concerned = Vec::new();
+        for (id, device) in &mut self.devices {
+            let used = device.current.take_if(|current| *current == tunnel).is_some();
+            let dialled = device.round.as_mut().and_then(|round| round.dialled.take_if(|dialled| *dialled == tunnel)).is_some();
+            if used || dialled {
+                // A device that dials and breaks off is not woken in a circle.
+                device.rests_until = now.monotonic.saturating_add(WAKE_GAP);
+                concerned.push(id.clone());
+            }
+        }
+        let again = Stands::Waiting(now.monotonic.saturating_add(self.settings.wake_deadline));
+        self.visitors.retain(|_, visitor| visitor.stands != Stands::Inside(tunnel));
+        for visitor in self.visitors.values_mut().filter(|visitor| visitor.stands == Stands::Opening(tunnel)) {
+            visitor.stands = again;
+            visitor.breaks = visitor.breaks.saturating_add(1);
+            concerned.push(visitor.device.clone());
+        }
+        concerned
+    }
+
+    fn seen(&mut self, device: &DeviceId, presence: Presence, since: u64) {
+        let Some(known) = self.devices.get_mut(device) else { return };
+        let came = presence == Presence::Online && known.status != Some((presence, since));
+        known.status = Some((presence, since));
+        if !came {
+            return;
+        }
+        for visitor in self.visitors.values_mut().filter(|visitor| visitor.device == *device) {
+            if let Stands::Parked { since, retry } = &mut visitor.stands {
+                *retry = (*retry).min(since.saturating_add(WAKE_GAP));
+            }
+        }
+    }
+}
+
+impl Visitor {
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.stands, Stands::Waiting(_) | Stands::Parked { .. })
+    }
+}

@@ -1,0 +1,208 @@
+//! The conclusions that are drawn from the facts after each event, for each device that it concerns.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::machine::{Rendezvous, Round, Stands, Visitor};
+use super::{Action, RETRY, Unreachable, VisitorId};
+use crate::id::DeviceId;
+use crate::wake::{Jti, Moment, Presence, Ticket};
+
+/// How many doors may break away before a visitor is told so.
+const BREAKS_MAX: u8 = 1;
+/// How many wakes of a round may still be answered.
+const ANSWERABLE: usize = 2;
+
+pub(super) struct Settling<'a> {
+    pub(super) state: &'a mut Rendezvous,
+    pub(super) now: Moment,
+    pub(super) dice: &'a mut dyn FnMut(&mut [u8]),
+    pub(super) actions: &'a mut Vec<Action>,
+}
+
+impl Settling<'_> {
+    pub(super) fn run(&mut self, concerned: &[DeviceId]) {
+        for device in concerned {
+            if !self.waiting(device).is_empty() {
+                self.state.devices.entry(device.clone()).or_default();
+            }
+            self.open_doors(device);
+            self.answer_those_in_vain(device);
+            self.keep_round(device);
+            self.keep_watch(device);
+        }
+        self.keep_tunnels();
+        self.state.devices.retain(|_, device| device.round.is_some() || device.current.is_some() || device.watched);
+    }
+
+    fn waiting(&self, device: &DeviceId) -> Vec<VisitorId> {
+        let waiting = self.state.visitors.iter().filter(|(_, visitor)| visitor.device == *device && visitor.waits());
+        waiting.map(|(id, _)| *id).collect()
+    }
+
+    /// Whoever waits for a port that is offered now gets it.
+    fn open_doors(&mut self, device: &DeviceId) {
+        let Some(tunnel) = self.state.devices.get(device).and_then(|known| known.current) else { return };
+        for id in self.waiting(device) {
+            let (Some(visitor), Some(through)) = (self.state.visitors.get_mut(&id), self.state.tunnels.get(&tunnel)) else { continue };
+            let port = visitor.port;
+            if visitor.breaks > BREAKS_MAX || !through.offers.contains(&(device.clone(), port)) {
+                continue;
+            }
+            visitor.stands = Stands::Opening(tunnel);
+            self.actions.push(Action::Open { visitor: id, tunnel, device: device.clone(), port });
+        }
+    }
+
+    /// Whoever waits in vain is told so, or keeps waiting for the device to come, where they said that they would.
+    fn answer_those_in_vain(&mut self, device: &DeviceId) {
+        let now = self.now.monotonic;
+        let again = now.saturating_add(self.state.settings.wake_deadline);
+        for id in self.waiting(device) {
+            let Some(visitor) = self.state.visitors.get(&id) else { continue };
+            let patient = visitor.patience.is_some_and(|patience| now < patience);
+            let until = match visitor.stands {
+                Stands::Waiting(until) => until,
+                Stands::Parked { .. } if !patient => now,
+                Stands::Parked { retry, .. } if now >= retry => visitor.patience.map_or(again, |patience| again.min(patience)),
+                _ => continue,
+            };
+            let why = self.in_vain(device, visitor, until);
+            match (why, self.state.visitors.get_mut(&id)) {
+                (Some(_), Some(visitor)) if patient => {
+                    visitor.stands = Stands::Parked { since: now, retry: now.saturating_add(RETRY) };
+                    visitor.breaks = 0;
+                }
+                (Some(why), _) => {
+                    self.state.visitors.remove(&id);
+                    self.actions.push(Action::Refuse(id, why));
+                }
+                (None, Some(visitor)) => visitor.stands = Stands::Waiting(until),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Why it is in vain for this visitor to wait until then, if it is.
+    fn in_vain(&self, device: &DeviceId, visitor: &Visitor, until: Duration) -> Option<Unreachable> {
+        let now = self.now.monotonic;
+        let known = self.state.devices.get(device)?;
+        if visitor.breaks > BREAKS_MAX {
+            return Some(Unreachable::Lost(device.clone()));
+        }
+        if let Some(tunnel) = known.current.and_then(|tunnel| self.state.tunnels.get(&tunnel)) {
+            return (now >= tunnel.settled.min(until)).then(|| Unreachable::NoSuchPort { device: device.clone(), port: visitor.port });
+        }
+        if self.state.settings.woken_to.is_none() {
+            return Some(Unreachable::NotConnected(device.clone()));
+        }
+        if let Some(failed) = known.round.as_ref().and_then(|round| round.failed.clone()) {
+            return Some(failed);
+        }
+        (now >= until).then(|| self.no_answer(device))
+    }
+
+    /// The sentence for a device that was woken and didn't come: its status is good for the wording.
+    fn no_answer(&self, device: &DeviceId) -> Unreachable {
+        let (named, within) = (device.clone(), self.state.settings.wake_deadline);
+        let known = self.state.devices.get(device);
+        let dials = known.and_then(|known| known.round.as_ref()).is_some_and(|round| round.dials && round.dialled.is_none());
+        match (known.and_then(|known| known.status), &self.state.settings.woken_to) {
+            (_, None) => Unreachable::NotConnected(named),
+            (_, Some(relay)) if dials => {
+                let detail = format!("no connection within {} s", within.as_secs());
+                Unreachable::DialFailed { device: named, relay: relay.clone(), detail }
+            }
+            (Some((Presence::Offline, since)), _) => Unreachable::Offline { device: named, since, now: self.now.unix },
+            _ => Unreachable::NoAnswer { device: named, within },
+        }
+    }
+
+    /// While somebody waits for a device that isn't there, a wake is out; otherwise its ticket is gone.
+    fn keep_round(&mut self, device: &DeviceId) {
+        let now = self.now.monotonic;
+        let first = self.state.visitors.values().find(|visitor| visitor.device == *device && matches!(visitor.stands, Stands::Waiting(_)));
+        let port = first.map(|visitor| visitor.port);
+        let broker = self.state.settings.woken_to.is_some();
+        let Some(known) = self.state.devices.get_mut(device) else { return };
+        let Some(port) = port.filter(|_| known.current.is_none() && broker) else {
+            known.round = None;
+            return;
+        };
+        let rests_until = known.rests_until;
+        let round = known.round.get_or_insert_with(|| Round::starting(rests_until.max(now)));
+        // Those who waited for what failed have been told; whoever waits now came back from being parked.
+        let failed = round.failed.take().is_some();
+        if round.dialled.is_some() {
+            // It is connected and has to offer its port now: waking it again would bring another connection.
+            round.next_wake = now.saturating_add(self.state.settings.wake_deadline);
+            return;
+        }
+        if round.ticket.is_none() && !round.wakes.is_empty() {
+            // The connection that showed the ticket is gone.
+            round.wakes.clear();
+            round.dials = false;
+            round.next_wake = rests_until.max(now);
+        }
+        if now < round.next_wake && !failed {
+            return;
+        }
+        let action = wake(round, device, port, self.dice);
+        round.next_wake = now.saturating_add(self.state.settings.wake_deadline);
+        self.actions.push(action);
+    }
+
+    fn keep_watch(&mut self, device: &DeviceId) {
+        let waited_for = !self.waiting(device).is_empty() && self.state.settings.woken_to.is_some();
+        let Some(known) = self.state.devices.get_mut(device) else { return };
+        if waited_for != known.watched {
+            self.actions.push(if waited_for { Action::Watch(device.clone()) } else { Action::Unwatch(device.clone()) });
+            known.watched = waited_for;
+            known.status.take_if(|_| !waited_for);
+        }
+    }
+
+    /// A connection that a wake brought is closed when nobody has used it for a while.
+    fn keep_tunnels(&mut self) {
+        let now = self.now.monotonic;
+        let closes = now.saturating_add(self.state.settings.linger);
+        let mut closed = Vec::new();
+        for (id, tunnel) in &mut self.state.tunnels {
+            let Some(device) = &tunnel.woken else { continue };
+            let inside = |stands: Stands| stands == Stands::Opening(*id) || stands == Stands::Inside(*id);
+            let used = self.state.visitors.values().any(|visitor| inside(visitor.stands) || (visitor.device == *device && visitor.waits()));
+            match tunnel.closes {
+                _ if used => tunnel.closes = None,
+                None => tunnel.closes = Some(closes),
+                Some(at) if at <= now => closed.push((*id, device.clone())),
+                Some(_) => {}
+            }
+        }
+        for (id, device) in closed {
+            self.state.tunnels.remove(&id);
+            if let Some(known) = self.state.devices.get_mut(&device) {
+                known.current.take_if(|current| *current == id);
+            }
+            self.actions.push(Action::Close(id));
+        }
+    }
+}
+
+impl Round {
+    fn starting(at: Duration) -> Self {
+        Self { ticket: None, wakes: VecDeque::new(), next_wake: at, dialled: None, dials: false, failed: None }
+    }
+}
+
+/// One more wake of a round: another wake, and the same ticket while nobody has shown it, so that a slow device comes in by whichever.
+fn wake(round: &mut Round, device: &DeviceId, port: u16, dice: &mut dyn FnMut(&mut [u8])) -> Action {
+    let (mut of_wake, mut of_ticket) = ([0; 16], [0; 32]);
+    dice(&mut of_wake);
+    dice(&mut of_ticket);
+    let jti = Jti::new(of_wake);
+    let ticket = round.ticket.unwrap_or(Ticket::new(of_ticket));
+    round.ticket = Some(ticket);
+    round.wakes.push_back(jti);
+    round.wakes.drain(..round.wakes.len().saturating_sub(ANSWERABLE));
+    Action::Publish { device: device.clone(), jti, ticket, port }
+}

@@ -1,0 +1,101 @@
+//! The machine, by stories and by random histories.
+
+mod histories;
+mod sentences;
+mod stories;
+
+use std::time::Duration;
+
+use super::*;
+use crate::wake::{Answer, Moment};
+
+const START: u64 = 1_800_000_000;
+
+/// A relay with a clock that a test moves.
+struct Relay {
+    state: Rendezvous,
+    seconds: u64,
+    random: u64,
+}
+
+impl Relay {
+    fn new() -> Self {
+        Self::with(Some("relay.example.com:2222"))
+    }
+
+    fn with(broker: Option<&str>) -> Self {
+        let woken_to = broker.map(|address| address.parse().unwrap());
+        let settings = Settings { wake_deadline: WAKE_DEADLINE, linger: LINGER, woken_to };
+        Self { state: Rendezvous::new(settings), seconds: 0, random: 0 }
+    }
+
+    fn on(&mut self, event: Event) -> Vec<Action> {
+        let now = Moment { unix: START + self.seconds, monotonic: Duration::from_secs(self.seconds) };
+        let random = &mut self.random;
+        self.state.handle(event, now, &mut |bytes| {
+            *random += 1;
+            bytes[..8].copy_from_slice(&random.to_be_bytes());
+        })
+    }
+
+    /// Lets time pass, and says so.
+    fn after(&mut self, seconds: u64) -> Vec<Action> {
+        self.seconds += seconds;
+        self.on(Event::Tick)
+    }
+
+    fn visit(&mut self, visitor: u64, device: &str) -> Vec<Action> {
+        self.on(visit(visitor, device, 22, None))
+    }
+
+    /// A visitor's first ask: the wake and its ticket.
+    fn wake(&mut self, visitor: u64, device: &str) -> (Jti, Ticket) {
+        published(&self.visit(visitor, device)).unwrap()
+    }
+
+    fn dial_back(&mut self, tunnel: u64, device: &str, ticket: Ticket) -> Vec<Action> {
+        self.on(Event::DialledBack { tunnel: TunnelId(tunnel), device: id(device), ticket })
+    }
+
+    fn listening(&mut self, tunnel: u64, device: &str, port: u16) -> Vec<Action> {
+        self.on(Event::Listening { tunnel: TunnelId(tunnel), device: id(device), port })
+    }
+
+    fn answered(&mut self, device: &str, jti: Jti, answer: Answer, detail: &str, clock: u64) -> Vec<Action> {
+        let answer = Acknowledgement::new("relay-1".parse().unwrap(), jti, clock, answer, detail);
+        self.on(Event::Answered(id(device), answer))
+    }
+}
+
+fn id(text: &str) -> DeviceId {
+    text.parse().unwrap()
+}
+
+fn visit(visitor: u64, device: &str, port: u16, wait: Option<u64>) -> Event {
+    Event::Visit(Visit {
+        visitor: VisitorId(visitor),
+        device: id(device),
+        port,
+        key: "SHA256:alice".into(),
+        source: "192.0.2.7".parse().unwrap(),
+        wait: wait.map(Duration::from_secs),
+    })
+}
+
+fn published(actions: &[Action]) -> Option<(Jti, Ticket)> {
+    actions.iter().find_map(|action| match action {
+        Action::Publish { jti, ticket, .. } => Some((*jti, *ticket)),
+        _ => None,
+    })
+}
+
+fn opened(actions: &[Action]) -> Vec<u64> {
+    let visitor = |action: &Action| if let Action::Open { visitor, .. } = action { Some(visitor.0) } else { None };
+    actions.iter().filter_map(visitor).collect()
+}
+
+/// Visitor and sentence of each refusal.
+fn refused(actions: &[Action]) -> Vec<(u64, String)> {
+    let refusal = |action: &Action| if let Action::Refuse(visitor, why) = action { Some((visitor.0, why.to_string())) } else { None };
+    actions.iter().filter_map(refusal).collect()
+}

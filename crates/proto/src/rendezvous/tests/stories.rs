@@ -1,0 +1,240 @@
+use super::*;
+
+#[test]
+fn a_visitor_wakes_a_device_and_comes_in() {
+    let mut relay = Relay::new();
+    let actions = relay.visit(1, "cam-17");
+    let (_, ticket) = published(&actions).unwrap();
+    assert!(actions.contains(&Action::Watch(id("cam-17"))));
+    assert_eq!(relay.dial_back(5, "cam-17", ticket), [Action::Accept(TunnelId(5))]);
+    let actions = relay.listening(5, "cam-17", 22);
+    let door = Action::Open { visitor: VisitorId(1), tunnel: TunnelId(5), device: id("cam-17"), port: 22 };
+    assert_eq!(actions, [door, Action::Unwatch(id("cam-17"))]);
+    assert_eq!(relay.on(Event::Opened(VisitorId(1))), []);
+    // A second one finds the tunnel there.
+    assert_eq!(opened(&relay.visit(2, "cam-17")), [2]);
+    relay.on(Event::Left(VisitorId(1)));
+    assert_eq!(relay.after(100), []);
+    relay.on(Event::Left(VisitorId(2)));
+    assert_eq!(relay.after(LINGER.as_secs() - 1), []);
+    assert_eq!(relay.after(1), [Action::Close(TunnelId(5))]);
+    assert!(relay.state.is_idle());
+}
+
+#[test]
+fn later_visitors_join_the_wake_that_is_out() {
+    let mut relay = Relay::new();
+    let (_, ticket) = relay.wake(1, "cam-17");
+    relay.after(3);
+    assert_eq!(relay.visit(2, "cam-17"), []);
+    relay.dial_back(5, "cam-17", ticket);
+    assert_eq!(opened(&relay.listening(5, "cam-17", 22)), [1, 2]);
+}
+
+#[test]
+fn whoever_joined_late_still_has_the_whole_deadline() {
+    let mut relay = Relay::new();
+    let (first, ticket) = relay.wake(1, "cam-17");
+    relay.after(7);
+    relay.visit(2, "cam-17");
+    let actions = relay.after(1);
+    assert_eq!(refused(&actions), [(1, "cam-17 did not answer within 8 s".into())]);
+    // Another wake, and the ticket that a slow device may have already.
+    let (second, same) = published(&actions).unwrap();
+    assert!(second != first && same == ticket);
+    relay.dial_back(5, "cam-17", ticket);
+    assert_eq!(opened(&relay.listening(5, "cam-17", 22)), [2]);
+}
+
+#[test]
+fn a_ticket_opens_once_and_for_its_device_alone() {
+    let mut relay = Relay::new();
+    let (_, ticket) = relay.wake(1, "cam-17");
+    let (_, other) = relay.wake(2, "cam-18");
+    assert_eq!(relay.dial_back(5, "cam-18", ticket), [Action::Reject(TunnelId(5))]);
+    assert_eq!(relay.dial_back(6, "cam-17", other), [Action::Reject(TunnelId(6))]);
+    assert_eq!(relay.dial_back(7, "cam-17", ticket), [Action::Accept(TunnelId(7))]);
+    assert_eq!(relay.dial_back(8, "cam-17", ticket), [Action::Reject(TunnelId(8))]);
+    // Woken as one device, it offers no other.
+    assert!(opened(&relay.listening(7, "cam-18", 22)).is_empty());
+    assert_eq!(opened(&relay.listening(7, "cam-17", 22)), [1]);
+}
+
+#[test]
+fn the_ticket_of_a_visitor_who_left_is_gone() {
+    let mut relay = Relay::new();
+    let (_, ticket) = relay.wake(1, "cam-17");
+    assert_eq!(relay.on(Event::Left(VisitorId(1))), [Action::Unwatch(id("cam-17"))]);
+    assert!(relay.state.is_idle());
+    assert_eq!(relay.dial_back(5, "cam-17", ticket), [Action::Reject(TunnelId(5))]);
+}
+
+#[test]
+fn a_device_that_comes_too_late_is_sent_away() {
+    let mut relay = Relay::new();
+    let (_, ticket) = relay.wake(1, "cam-17");
+    relay.on(Event::Seen { device: id("cam-17"), presence: Presence::Offline, since: START - 3 * 3600 });
+    assert_eq!(refused(&relay.after(8)), [(1, "cam-17 is offline: last seen 2027-01-15 05:00 UTC (3 h ago)".into())]);
+    assert_eq!(relay.dial_back(5, "cam-17", ticket), [Action::Reject(TunnelId(5))]);
+    assert!(relay.state.is_idle());
+}
+
+#[test]
+fn what_the_device_says_is_told_at_once() {
+    for (answer, clock, sentence) in [
+        (Answer::DialFailed, START, "cam-17 is awake but could not reach relay.example.com:2222 (because)"),
+        (Answer::Busy, START, "cam-17 is awake but busy (because)"),
+        (Answer::Denied, START, "cam-17 is awake but refuses (because)"),
+        (Answer::Clock, START - 2 * 86_400, "cam-17's clock is 2 days off"),
+    ] {
+        let mut relay = Relay::new();
+        let (jti, _) = relay.wake(1, "cam-17");
+        relay.visit(2, "cam-17");
+        // Of another device's wake, or by another device, it says nothing.
+        assert_eq!(relay.answered("cam-18", jti, answer, "because", clock), []);
+        assert_eq!(relay.answered("cam-17", Jti::new([99; 16]), answer, "because", clock), []);
+        assert_eq!(refused(&relay.answered("cam-17", jti, answer, "because", clock)), [(1, sentence.into()), (2, sentence.into())]);
+        assert!(relay.state.is_idle());
+    }
+}
+
+#[test]
+fn a_device_that_dials_and_never_arrives() {
+    let mut relay = Relay::new();
+    let (jti, _) = relay.wake(1, "cam-17");
+    assert_eq!(relay.answered("cam-17", jti, Answer::Ok, "", START), []);
+    let sentence = "cam-17 is awake but could not reach relay.example.com:2222 (no connection within 8 s)";
+    assert_eq!(refused(&relay.after(8)), [(1, sentence.into())]);
+}
+
+#[test]
+fn without_a_broker_nobody_is_woken() {
+    let mut relay = Relay::with(None);
+    assert_eq!(refused(&relay.visit(1, "cam-17")), [(1, "cam-17 is not connected".into())]);
+    relay.on(visit(2, "cam-17", 22, Some(3600)));
+    relay.after(600);
+    // `ssh -R` of the device itself: no ticket, and it stays.
+    assert_eq!(opened(&relay.listening(5, "cam-17", 22)), [2]);
+    relay.on(Event::Left(VisitorId(2)));
+    assert_eq!(relay.after(1000), []);
+    assert_eq!(opened(&relay.visit(3, "cam-17")), [3]);
+}
+
+#[test]
+fn the_broker_is_gone() {
+    let mut relay = Relay::new();
+    let (jti, _) = relay.wake(1, "cam-17");
+    assert_eq!(refused(&relay.on(Event::NotPublished(id("cam-17"), jti))), [(1, "the broker is unreachable".into())]);
+    assert!(relay.state.is_idle());
+}
+
+#[test]
+fn whoever_waits_for_an_offline_device_gets_it_when_it_comes() {
+    let mut relay = Relay::new();
+    let actions = relay.on(visit(1, "cam-17", 22, Some(3600)));
+    let (first, _) = published(&actions).unwrap();
+    relay.on(Event::Seen { device: id("cam-17"), presence: Presence::Offline, since: START - 60 });
+    assert_eq!(relay.after(8), []);
+    assert_eq!(relay.after(20), []);
+    let (second, ticket) =
+        published(&relay.on(Event::Seen { device: id("cam-17"), presence: Presence::Online, since: START + 28 })).unwrap();
+    assert!(second != first);
+    relay.dial_back(5, "cam-17", ticket);
+    assert_eq!(opened(&relay.listening(5, "cam-17", 22)), [1]);
+}
+
+#[test]
+fn whoever_waits_does_not_depend_on_the_status() {
+    let mut relay = Relay::new();
+    relay.on(visit(1, "cam-17", 22, Some(100)));
+    relay.after(8);
+    assert!(published(&relay.after(60)).is_some());
+    assert_eq!(refused(&relay.after(32)), [(1, "cam-17 did not answer within 8 s".into())]);
+    assert!(relay.state.is_idle());
+}
+
+#[test]
+fn a_port_that_the_device_does_not_offer() {
+    let mut relay = Relay::new();
+    let (_, ticket) = relay.wake(1, "cam-17");
+    relay.on(visit(2, "cam-17", 80, None));
+    relay.dial_back(5, "cam-17", ticket);
+    assert_eq!(opened(&relay.listening(5, "cam-17", 22)), [1]);
+    // It may still come.
+    relay.on(visit(3, "cam-17", 443, None));
+    assert_eq!(opened(&relay.listening(5, "cam-17", 443)), [3]);
+    assert_eq!(refused(&relay.after(2)), [(2, "cam-17 is connected and offers no port 80".into())]);
+    assert_eq!(refused(&relay.on(visit(4, "cam-17", 80, None))), [(4, "cam-17 is connected and offers no port 80".into())]);
+}
+
+#[test]
+fn a_tunnel_that_breaks_before_the_door_is_open_is_replaced_once() {
+    let mut relay = Relay::new();
+    let (_, ticket) = relay.wake(1, "cam-17");
+    relay.dial_back(5, "cam-17", ticket);
+    relay.listening(5, "cam-17", 22);
+    assert_eq!(published(&relay.on(Event::Gone(TunnelId(5)))), None);
+    let (_, ticket) = published(&relay.after(1)).unwrap();
+    relay.dial_back(6, "cam-17", ticket);
+    assert_eq!(opened(&relay.listening(6, "cam-17", 22)), [1]);
+    let sentence = "the connection to cam-17 broke while the door was being opened";
+    assert_eq!(refused(&relay.on(Event::Gone(TunnelId(6)))), [(1, sentence.into())]);
+    assert!(relay.state.is_idle());
+}
+
+#[test]
+fn a_device_that_dials_and_breaks_off_is_woken_again_but_not_in_a_circle() {
+    let mut relay = Relay::new();
+    let (_, mut ticket) = relay.wake(1, "cam-17");
+    let mut wakes = 1;
+    for tunnel in 0..100 {
+        relay.dial_back(tunnel, "cam-17", ticket);
+        relay.on(Event::Gone(TunnelId(tunnel)));
+        let Some((_, next)) = published(&relay.after(1)) else { break };
+        assert!(next != ticket, "a ticket that was shown is used up");
+        ticket = next;
+        wakes += 1;
+    }
+    assert_eq!(wakes, 8);
+    assert!(relay.state.is_idle());
+}
+
+#[test]
+fn the_newest_connection_of_a_device_is_used() {
+    let mut relay = Relay::new();
+    relay.listening(5, "cam-17", 22);
+    relay.listening(6, "cam-17", 22);
+    let door = Action::Open { visitor: VisitorId(1), tunnel: TunnelId(6), device: id("cam-17"), port: 22 };
+    assert_eq!(relay.visit(1, "cam-17"), [door]);
+    // The old one's end concerns nobody.
+    assert_eq!(relay.on(Event::Gone(TunnelId(5))), []);
+    assert_eq!(opened(&relay.visit(2, "cam-17")), [2]);
+}
+
+#[test]
+fn a_forward_that_is_taken_back_is_offered_no_longer() {
+    let mut relay = Relay::with(None);
+    relay.listening(5, "cam-17", 22);
+    relay.on(Event::NotListening { tunnel: TunnelId(5), device: id("cam-17"), port: 22 });
+    assert_eq!(refused(&relay.visit(1, "cam-17")), [(1, "cam-17 is not connected".into())]);
+    assert!(relay.state.is_idle());
+}
+
+#[test]
+fn one_key_wakes_so_many_devices_and_joining_costs_nothing() {
+    let mut relay = Relay::new();
+    for number in 0..u64::from(WAKES_PER_KEY.burst) {
+        assert!(published(&relay.visit(number, &format!("cam-{number}"))).is_some());
+    }
+    assert_eq!(refused(&relay.visit(1000, "cam-1000")), [(1000, "too many devices were woken from here: try again in 1 s".into())]);
+    assert_eq!(relay.visit(1001, "cam-1"), []);
+}
+
+#[test]
+fn so_many_wait_for_one_device() {
+    let mut relay = Relay::new();
+    for number in 0..WAITING_PER_DEVICE {
+        assert!(refused(&relay.visit(number.try_into().unwrap(), "cam-17")).is_empty());
+    }
+    assert_eq!(refused(&relay.visit(1000, "cam-17")), [(1000, "too many are waiting: the limit is 32".into())]);
+}

@@ -1,0 +1,121 @@
+//! Why a device can't be reached, as sentences: a visitor reads them behind `channel 0: open failed: connect failed:`.
+
+use std::time::Duration;
+
+use crate::calendar::utc_minute;
+use crate::host_port::HostPort;
+use crate::id::DeviceId;
+
+/// Why a device can't be reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreachable {
+    /// Its status says so, and it did not answer either.
+    #[error("{device} is offline: last seen {} UTC ({} ago)", utc_minute(*since), span(now.saturating_sub(*since)))]
+    Offline {
+        /// The device.
+        device: DeviceId,
+        /// Since when, in Unix seconds.
+        since: u64,
+        /// When this was said, in Unix seconds.
+        now: u64,
+    },
+    /// There is no broker to wake it by.
+    #[error("{0} is not connected")]
+    NotConnected(DeviceId),
+    /// It answered, and got nowhere.
+    #[error("{device} is awake but could not reach {relay} ({detail})")]
+    DialFailed {
+        /// The device.
+        device: DeviceId,
+        /// Where it should have dialled.
+        relay: HostPort,
+        /// What it says of it.
+        detail: String,
+    },
+    /// No sign of it.
+    #[error("{device} did not answer within {} s", within.as_secs())]
+    NoAnswer {
+        /// The device.
+        device: DeviceId,
+        /// How long it had.
+        within: Duration,
+    },
+    /// By its clock the wake was not valid.
+    #[error("{device}'s clock is {} off", span(*seconds))]
+    Clock {
+        /// The device.
+        device: DeviceId,
+        /// By how much.
+        seconds: u64,
+    },
+    /// A limit of its own.
+    #[error("{device} is awake but busy ({detail})")]
+    Busy {
+        /// The device.
+        device: DeviceId,
+        /// What it says of it.
+        detail: String,
+    },
+    /// Its settings.
+    #[error("{device} is awake but refuses ({detail})")]
+    Denied {
+        /// The device.
+        device: DeviceId,
+        /// What it says of it.
+        detail: String,
+    },
+    /// It is connected, and doesn't offer the port.
+    #[error("{device} is connected and offers no port {port}")]
+    NoSuchPort {
+        /// The device.
+        device: DeviceId,
+        /// The port.
+        port: u16,
+    },
+    /// Its connection broke away while the door was being opened, twice.
+    #[error("the connection to {0} broke while the door was being opened")]
+    Lost(DeviceId),
+    /// Nothing can be published.
+    #[error("the broker is unreachable")]
+    Broker,
+    /// The visitor's key, or their address, has woken too often.
+    #[error("too many devices were woken from here: try again in {} s", after.as_secs().max(1))]
+    TooManyWakes {
+        /// When there is one more.
+        after: Duration,
+    },
+    /// Too many wait already.
+    #[error("too many are waiting: the limit is {0}")]
+    Crowded(usize),
+}
+
+impl Unreachable {
+    /// A word for counters and logs: stable.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Offline { .. } => "offline",
+            Self::NotConnected(_) => "not_connected",
+            Self::DialFailed { .. } => "dial_failed",
+            Self::NoAnswer { .. } => "no_answer",
+            Self::Clock { .. } => "clock",
+            Self::Busy { .. } => "busy",
+            Self::Denied { .. } => "denied",
+            Self::NoSuchPort { .. } => "no_such_port",
+            Self::Lost(_) => "lost",
+            Self::Broker => "broker",
+            Self::TooManyWakes { .. } => "too_many_wakes",
+            Self::Crowded(_) => "too_many",
+        }
+    }
+}
+
+/// A span of time by its largest unit, as people say it.
+fn span(seconds: u64) -> String {
+    let (number, unit) = match seconds {
+        0..120 => (seconds, "s"),
+        120..7_200 => (seconds / 60, "min"),
+        7_200..172_800 => (seconds / 3_600, "h"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{number} {unit}")
+}
