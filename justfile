@@ -52,12 +52,14 @@ demo: prepare
 bench *ARGS: release
     bench/run target/x86_64-unknown-linux-gnu/release/sally {{ARGS}}
 
-# man page and completions into target/share
+# man pages and completions into target/share
 share: build
-    mkdir -p target/share
-    target/debug/sally man > target/share/sally.1
-    for shell in bash zsh fish; do target/debug/sally completions $shell > target/share/sally.$shell; done
+    tools/share target/debug/sally
 
-# feed a parser whatever the fuzzer finds, for SECONDS
-fuzz TARGET SECONDS="60": prepare
-    cd fuzz && cargo fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}
+# a release into target/dist: static binary, Debian package, SBOM, checksums
+dist:
+    tools/dist
+
+# feed a target (authorized_keys, record, preauth, connection) whatever the fuzzer finds, for SECONDS
+fuzz TARGET SECONDS="60":
+    fuzz/run {{TARGET}} {{SECONDS}}

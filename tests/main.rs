@@ -13,6 +13,7 @@ mod support;
 
 mod announce;
 mod clients;
+mod containers;
 mod deadlines;
 mod disk;
 mod ends;
@@ -22,6 +23,7 @@ mod flow;
 mod hostile;
 mod interactive;
 mod lifecycle;
+mod manual;
 mod masking;
 mod options;
 mod record;

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 
 mod client;
 mod evidence;
+mod podman;
 mod process;
 mod terminal;
 
 pub use client::Client;
 pub use evidence::{events, stream, verify};
+pub use podman::Podman;
 pub use process::{as_root, cpu, lives, marked, python, quiet, rooted, status_field, tool, without};
 pub use terminal::{Terminal, await_echo_off};
 

@@ -51,9 +51,12 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
+    /// Print the manual page, or write one for each command
     #[command(hide = true)]
-    Man,
+    Man {
+        /// Into this folder
+        folder: Option<PathBuf>,
+    },
 }
 
 /// Where authorized keys come from. Several may be named; one that fails stops the start.

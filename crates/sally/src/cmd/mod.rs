@@ -3,6 +3,7 @@
 mod once;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -32,13 +33,17 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "sally", &mut std::io::stdout());
             0
         }
-        Command::Man => manual(),
+        Command::Man { folder } => manual(folder.as_deref()),
     };
     ExitCode::from(status)
 }
 
-fn manual() -> u8 {
-    match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
+fn manual(folder: Option<&Path>) -> u8 {
+    let written = match folder {
+        Some(folder) => clap_mangen::generate_to(Cli::command(), folder),
+        None => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()),
+    };
+    match written {
         Ok(()) => 0,
         Err(error) => {
             term::say(&error.to_string());

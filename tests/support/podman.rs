@@ -1,0 +1,91 @@
+//! Containers by podman, in a store of their own: nothing of the machine's is used, nothing stays.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{as_root, run, sally, text, tool};
+
+/// The folder of what is deployed.
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/docker/once");
+
+/// podman with a store in a temporary folder, and images made of what this machine has: none can be pulled.
+pub struct Podman {
+    dir: tempfile::TempDir,
+}
+
+impl Podman {
+    /// None where this machine can't run containers: said on stderr, past the test runner's capture.
+    pub fn new() -> Option<Self> {
+        let may = as_root() && run(tool("unshare", "util-linux").args(["--mount", "--pid", "--fork", "true"])).status.success();
+        if !may {
+            let _ = writeln!(std::io::stderr(), "SKIPPED, containers: they need root here, and namespaces");
+            return None;
+        }
+        let podman = Self { dir: tempfile::tempdir().unwrap() };
+        // The limits and the manager of control groups that containers have by default need more privileges than a CI machine gives.
+        let settings = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
+                        [engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\n[network]\nnetwork_backend = \"netavark\"\n";
+        fs::write(podman.path("containers.conf"), settings).unwrap();
+        Some(podman)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = tool("podman", "podman");
+        command.env("CONTAINERS_CONF", self.path("containers.conf"));
+        command.arg("--root").arg(self.path("store")).arg("--runroot").arg(self.path("run"));
+        command.args(["--storage-driver=vfs", "--events-backend=none", "--log-level=error"]).args(arguments);
+        command
+    }
+
+    /// Runs it; what it said on stdout.
+    pub fn say(&self, arguments: &[&str]) -> String {
+        let output = run(&mut self.command(arguments));
+        assert!(output.status.success(), "podman {arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout).trim_end().to_owned()
+    }
+
+    /// The two images of deploy/docker/once: one with the binary alone, and `visited`, an image with busybox and the libraries that a
+    /// binary under test needs, into which the binary is copied from the first.
+    pub fn build(&self) {
+        let root = self.path("root");
+        copy(Path::new("/bin/busybox"), &root.join("bin/busybox"));
+        for applet in text(&run(tool("/bin/busybox", "busybox-static").arg("--list")).stdout).lines().filter(|name| *name != "busybox") {
+            symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        let context = self.path("context");
+        copy(sally(), &context.join("sally"));
+        assert!(run(tool("strip", "binutils").arg(context.join("sally"))).status.success());
+        // Nothing for a static binary.
+        for library in text(&run(Command::new("ldd").arg(sally())).stdout).split_whitespace().filter(|word| word.starts_with('/')) {
+            copy(Path::new(library), &root.join(&library[1..]));
+        }
+        let archive = self.path("root.tar");
+        assert!(run(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&root).arg(".")).status.success());
+        self.say(&["import", "--quiet", archive.to_str().unwrap(), "localhost/base"]);
+        let build = |name: &str, file: &str, more: &[&str]| {
+            let file = format!("{DEPLOY}/{file}");
+            let context = context.to_str().unwrap();
+            self.say(&[&["build", "--quiet", "--isolation=chroot", "-t", name, "-f", &file], more, &[context]].concat());
+        };
+        build("localhost/sally", "Dockerfile", &[]);
+        build("localhost/visited", "into.Dockerfile", &["--build-arg=SALLY=localhost/sally", "--build-arg=BASE=localhost/base"]);
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let _ = self.command(&["rm", "--all", "--force", "--time=0"]).output();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::copy(from, to).unwrap_or_else(|error| panic!("{} (install busybox-static: tests/run does): {error}", from.display()));
+}
