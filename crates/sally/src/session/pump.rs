@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,6 +69,8 @@ pub(super) struct Output<O> {
     pub(super) visitor: Arc<O>,
     /// Cancelled when the program has ended: from then on silence means the end.
     pub(super) ended: CancellationToken,
+    /// Bytes that the terminal has shown, for the mask.
+    pub(super) shown: Arc<AtomicU64>,
 }
 
 impl<O: Outbound> Output<O> {
@@ -102,6 +105,8 @@ impl<O: Outbound> Output<O> {
             return Ok(());
         }
         self.book.record(buffer)?;
+        // Before the visitor sees it: what they type after a prompt comes after it here too.
+        self.shown.fetch_add(u64::try_from(buffer.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let piece = if buffer.len() < SMALL {
             let piece = Bytes::copy_from_slice(buffer);
             buffer.clear();
@@ -128,6 +133,7 @@ pub(super) struct InputPump<I> {
     pub(super) book: StreamRecorder,
     pub(super) recorder: Recorder,
     pub(super) mask: Mask,
+    pub(super) shown: Arc<AtomicU64>,
 }
 
 impl<I: Inbound> InputPump<I> {
@@ -166,7 +172,7 @@ impl<I: Inbound> InputPump<I> {
 
     fn record(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
         let reads_secret = self.reads_secret();
-        let recordable = self.mask.input(bytes, reads_secret);
+        let recordable = self.mask.input(bytes, reads_secret, self.shown.load(Ordering::Relaxed));
         if recordable.masked {
             let reader = self.sink.as_ref().and_then(|terminal| pty::foreground(&**terminal));
             let foreground = reader.map(|reader| process::command_line(reader).into());

@@ -1,6 +1,7 @@
 //! The loop that owns a session: it starts the pumps, hears of the program's end, of the visitor's, and of ours, and leaves nothing behind.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -124,9 +125,11 @@ impl Pumps {
                 (stdin, sources, StreamKind::Stdin)
             }
         };
+        let shown = Arc::new(AtomicU64::new(0));
         for (source, stream, kind) in sources {
             let book = recorder.stream(channel, kind);
-            outputs.spawn(Output { source, stream, terminal, book, visitor: Arc::clone(visitor), ended: ended.clone() }.run());
+            let (visitor, ended, shown) = (Arc::clone(visitor), ended.clone(), Arc::clone(&shown));
+            outputs.spawn(Output { source, stream, terminal, book, visitor, ended, shown }.run());
         }
         let input = InputPump {
             visitor: inbound,
@@ -136,6 +139,7 @@ impl Pumps {
             book: recorder.stream(channel, input_kind),
             recorder: recorder.clone(),
             mask: Mask::new(mask && terminal),
+            shown,
         };
         let input = outputs.spawn(input.run());
         Self { outputs, input }
@@ -255,11 +259,10 @@ impl Room {
 
     /// A line to the visitor, recorded like any other; where the record is what failed, nothing.
     async fn say_goodbye<O: Outbound>(&mut self, visitor: &O, fault: &Fault) {
-        let (stream, kind) = match self.terminal {
-            Some(_) => (Stream::Stdout, StreamKind::PtyOutput),
-            None => (Stream::Stderr, StreamKind::Stderr),
+        let (stream, kind, line) = match self.terminal {
+            Some(_) => (Stream::Stdout, StreamKind::PtyOutput, format!("\r\nsally: {fault}\r\n")),
+            None => (Stream::Stderr, StreamKind::Stderr, format!("sally: {fault}\n")),
         };
-        let line = format!("\r\nsally: {fault}\r\n");
         self.note(&AuditEvent::Close { reason: fault.to_string() });
         if !matches!(fault, Fault::Record { .. }) && self.recorder.stream(self.channel, kind).record(line.as_bytes()).is_ok() {
             let said = visitor.deliver(stream, Bytes::from(line));
