@@ -253,8 +253,10 @@ def window_beyond_all_bounds(port, key):
     client.enter(key)
     channel = client.open_session(window=0xFFFFFFFF)
     client.run("echo in; read line", channel)
-    for _ in range(3):
-        client.send(bytes([WINDOW_ADJUST]) + uint(channel) + uint(0xFFFFFFFF))
+    try:
+        client.send(*[bytes([WINDOW_ADJUST]) + uint(channel) + uint(0xFFFFFFFF)] * 3)
+    except Closed:
+        pass  # Before the last of them was sent: outcome() says so.
     print(outcome(client))
 
 

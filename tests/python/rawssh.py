@@ -172,12 +172,14 @@ class Client:
         self.send(bytes([SERVICE_REQUEST]) + string("ssh-userauth"))
         self.expect(SERVICE_ACCEPT)
 
-    def publickey(self, key, user="anyone", signer=None, blob=None, tamper=False, probe=False):
-        """USERAUTH_REQUEST with `key`, signed by `signer`; the answer's kind."""
+    def publickey(self, key, user="anyone", signer=None, blob=None, tamper=False, probe=False, kind="ssh-ed25519", sign=None):
+        """USERAUTH_REQUEST with `key`, signed by `signer` or, where that is not ed25519's own way, by `sign`; the answer's kind."""
         head = (bytes([USERAUTH_REQUEST]) + string(user) + string("ssh-connection") + string("publickey")
-                + (b"\0" if probe else b"\1") + string("ssh-ed25519") + string(blob or key_blob(key)))
+                + (b"\0" if probe else b"\1") + string(kind) + string(blob or key_blob(key)))
         if probe:
             self.send(head)
+        elif sign:
+            self.send(head + string(sign(string(self.session) + head)))
         else:
             signature = bytearray((signer or key).sign(string(self.session) + head))
             signature[0] ^= tamper

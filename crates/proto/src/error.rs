@@ -8,7 +8,7 @@ use std::fmt;
 pub mod exit {
     /// The arguments were refused.
     pub const USAGE: u8 = 2;
-    /// `EX_UNAVAILABLE`: a port could not be bound.
+    /// `EX_UNAVAILABLE`: a port could not be bound, or there is no connection to serve.
     pub const BIND: u8 = 69;
     /// `EX_SOFTWARE`: a defect of ours, or of the machine.
     pub const INTERNAL: u8 = 70;
@@ -106,6 +106,9 @@ pub enum Fault {
         /// The system's reason.
         reason: String,
     },
+    /// Standard input and output are no connection.
+    #[error("Could not serve stdin and stdout: {0}")]
+    Inetd(String),
     /// The visitor's side vanished.
     #[error("Connection closed unexpectedly")]
     ConnectionLost,
@@ -143,7 +146,7 @@ impl Fault {
         match self {
             Self::KeysInvalid { .. } | Self::KeysUnnamed | Self::HostKeyInvalid { .. } | Self::AnnounceInvalid { .. } => exit::CONFIG,
             Self::AnnounceFailed { .. } => exit::ANNOUNCE,
-            Self::Bind { .. } => exit::BIND,
+            Self::Bind { .. } | Self::Inetd(_) => exit::BIND,
             Self::ConnectionLost | Self::NoSession(_) => exit::CONNECTION,
             Self::Record { .. } => exit::RECORD,
             Self::Usage(_) => exit::USAGE,
@@ -169,6 +172,7 @@ impl Fault {
             Self::AnnounceInvalid { .. } => Some("name one executable file; it is run without a shell"),
             Self::AnnounceFailed { .. } => Some("it gets the host key as its one argument and 30 s to exit with 0"),
             Self::Bind { .. } => Some("choose another with --port, or 0 for any that is free"),
+            Self::Inetd(_) => Some("--inetd serves a socket or two pipes that somebody else has put there"),
             Self::Record { .. } => Some("nothing runs unrecorded: free some space, or name another --log"),
             Self::Internal(_) => Some("run again with -v, and report it with what it prints"),
             Self::ConnectionLost | Self::Usage(_) | Self::Idle(_) | Self::MaxDuration(_) | Self::Signalled(_) | Self::NoSession(_) => None,
@@ -194,6 +198,7 @@ mod tests {
             Fault::AnnounceInvalid { command: "CMD".into(), reason: "r".into() },
             Fault::AnnounceFailed { status: 1, stderr: "x".into() },
             Fault::Bind { port: 22, reason: "r".into() },
+            Fault::Inetd("r".into()),
             Fault::ConnectionLost,
             Fault::Record { file: "FILE".into(), reason: "r".into() },
             Fault::Idle(1),

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod admission;
 pub mod authorized_keys;
 pub mod calendar;
 pub mod error;

@@ -48,11 +48,11 @@ impl Announce {
         Ok(Self { command: found })
     }
 
-    /// Runs it to its end.
+    /// Runs it to its end; `port` is where the door listens, if it does.
     ///
     /// # Errors
     /// [`Fault::AnnounceFailed`] unless it exits with 0 in time.
-    pub async fn run(self, host_key: HostKey, port: u16, environment: Environment, reaper: Reaper) -> Result<(), Fault> {
+    pub async fn run(self, host_key: HostKey, port: Option<u16>, environment: Environment, reaper: Reaper) -> Result<(), Fault> {
         let failed = |status, stderr: String| Fault::AnnounceFailed { status, stderr };
         let (launch, stderr) = self.launch(&host_key, port, environment).map_err(|error| failed(126, error.to_string()))?;
         let mut child = reaper.spawn(launch).map_err(|error| failed(126, error.to_string()))?;
@@ -68,11 +68,13 @@ impl Announce {
         Err(failed(ending.status(), said.await.unwrap_or_default()))
     }
 
-    fn launch(self, host_key: &HostKey, port: u16, mut environment: Environment) -> io::Result<(Launch, OwnedFd)> {
+    fn launch(self, host_key: &HostKey, port: Option<u16>, mut environment: Environment) -> io::Result<(Launch, OwnedFd)> {
         let public = host_key.public_line();
-        for (name, value) in
-            [("SALLY_PORT", port.to_string()), ("SALLY_HOST_KEY", public.clone()), ("SALLY_FINGERPRINT", host_key.fingerprint())]
-        {
+        for (name, value) in [
+            ("SALLY_PORT", port.map(|port| port.to_string()).unwrap_or_default()),
+            ("SALLY_HOST_KEY", public.clone()),
+            ("SALLY_FINGERPRINT", host_key.fingerprint()),
+        ] {
             environment.insert(name.into(), value.into());
         }
         let (stderr, their_stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;

@@ -70,7 +70,7 @@ pub struct KeyArgs {
     #[arg(long, value_name = "USER")]
     pub github: Vec<String>,
     /// Where the keys of --github are fetched
-    #[arg(long, value_name = "TEMPLATE", default_value = crate::keys::GITHUB)]
+    #[arg(long, value_name = "TEMPLATE", default_value = crate::keys::GITHUB, value_parser = crate::keys::parse_template)]
     pub keys_url: String,
     /// Insist on this user name; without it any name is accepted: keys decide
     #[arg(long, value_name = "NAME")]
@@ -92,10 +92,19 @@ pub struct OnceArgs {
     /// Give up when nobody has been let in after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub timeout: u64,
+    /// Serve the one connection on stdin and stdout, as sshd -i does (inetd, systemd sockets, ProxyCommand); the host key goes to stderr
+    #[arg(long, requires = "log", conflicts_with_all = ["port", "listen"])]
+    pub inetd: bool,
+    /// End the visit when no byte has gone either way for so many seconds (exit status 124)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub idle_timeout: Option<u64>,
+    /// End the visit so many seconds after the visitor was let in (exit status 125)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub max_duration: Option<u64>,
     /// A host key of your own instead of a fresh one (an unencrypted OpenSSH private key)
     #[arg(long, value_name = "FILE")]
     pub host_key: Option<PathBuf>,
-    /// Post-quantum key exchange alone (OpenSSH 9.9 and later)
+    /// Post-quantum key exchange alone: ML-KEM (OpenSSH 9.9 and later)
     #[arg(long)]
     pub pq_only: bool,
     /// Variables that the visitor may set beside LANG and LC_* (repeatable; a final * is a wildcard)
@@ -182,6 +191,23 @@ mod tests {
         assert_eq!((args.port, args.timeout), (2023, 5));
         assert_eq!(args.keys.authorized_keys, [PathBuf::from("-")]);
         assert_eq!(args.record.log, Some("/tmp/x".into()));
+    }
+
+    #[test]
+    fn inetd_needs_a_log_and_has_no_port() {
+        let parse = |line: &str| Cli::parse_line(line.split(' ').map(Into::into)).is_ok();
+        assert!(parse("sally once --authorized-keys k --inetd --log l"));
+        assert!(!parse("sally once --authorized-keys k --inetd"));
+        assert!(!parse("sally once --authorized-keys k --inetd --log l --port 22"));
+    }
+
+    #[test]
+    fn a_template_without_a_user_is_refused_at_once() {
+        let parse = |url: &str| Cli::parse_line(["sally", "once", "--github", "u", "--keys-url", url].map(Into::into).into_iter());
+        assert!(parse("https://localhost:8443/{user}.keys").is_ok());
+        for nonsense in ["https://localhost/keys", "http://localhost/{user}", "https://{user}.example/keys"] {
+            assert!(parse(nonsense).is_err(), "{nonsense}");
+        }
     }
 
     #[test]

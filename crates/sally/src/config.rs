@@ -31,8 +31,10 @@ pub struct Once {
     pub announce: Option<PathBuf>,
     /// Directories in which a command without a slash is looked for.
     pub path: OsString,
-    /// How long the door stays open for nobody.
-    pub timeout: Duration,
+    /// Whether the connection is on stdin and stdout.
+    pub inetd: bool,
+    /// How long everything may take.
+    pub limits: Limits,
     /// A key of the user's own.
     pub host_key: Option<PathBuf>,
     /// Post-quantum key exchange alone.
@@ -51,6 +53,17 @@ pub struct Once {
     pub account: Account,
     /// What sessions inherit.
     pub environment: Environment,
+}
+
+/// The limits of time that a user sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long the door stays open for nobody.
+    pub timeout: Duration,
+    /// How long a visit may carry no byte.
+    pub idle: Option<Duration>,
+    /// How long a visit may last.
+    pub longest: Option<Duration>,
 }
 
 /// The process environment, read once.
@@ -84,7 +97,12 @@ impl Once {
             port: args.port,
             announce: args.announce,
             path: variables.get("PATH").unwrap_or_default(),
-            timeout: Duration::from_secs(args.timeout),
+            inetd: args.inetd,
+            limits: Limits {
+                timeout: Duration::from_secs(args.timeout),
+                idle: args.idle_timeout.map(Duration::from_secs),
+                longest: args.max_duration.map(Duration::from_secs),
+            },
             host_key: args.host_key,
             post_quantum_only: args.pq_only,
             accept_env: args.accept_env,

@@ -10,16 +10,19 @@ use sally_proto::error::{Fault, exit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::announce::Announce;
-use crate::config::Once;
+use crate::config::{Limits, Once};
 use crate::record::{Recorder, Settings, Sink};
 use crate::session::Ending;
+use crate::session::activity::Activity;
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
 use crate::ssh::door::{Door, Event, Rules};
 use crate::ssh::host_key::HostKey;
-use crate::ssh::listen;
+use crate::ssh::inetd;
+use crate::ssh::listen::{self, Entrance};
 use crate::{keys, term};
 
 /// How long a visitor may take, once let in, to open a session.
@@ -47,6 +50,8 @@ const ENFORCED: &[OptionKind] = &[
     OptionKind::UserRc,
     OptionKind::PermitOpen,
     OptionKind::PermitListen,
+    OptionKind::TouchRequired,
+    OptionKind::VerifyRequired,
 ];
 
 /// Runs it to the exit status.
@@ -72,8 +77,14 @@ pub(super) fn run(config: Once) -> u8 {
 
 async fn visit(config: Once) -> Result<u8, Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
-    let signals = Signals::listen().map_err(internal)?;
-    let keys = keys::load(&config.sources, &config.network, Enforced::new(ENFORCED)).await?;
+    let mut signals = Signals::listen().map_err(internal)?;
+    // Before anything is said: stderr may be the visitor's connection too.
+    let here = if config.inetd { Some(take_over(&config.sources)?) } else { None };
+    let keys = tokio::select! {
+        biased;
+        number = signals.next() => return Err(Fault::Signalled(number)),
+        loaded = keys::load(&config.sources, &config.network, Enforced::new(ENFORCED)) => loaded?,
+    };
     let announce = config.announce.as_deref().map(|command| Announce::find(command, &config.path)).transpose()?;
     sally_sys::process::guard_ourselves().map_err(internal)?;
     let host_key = match &config.host_key {
@@ -82,13 +93,13 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     };
     // Opened before the port is, written to after: a port that can't be had leaves no record behind.
     let sink = Sink::open(&config.target, config.sync)?;
-    let to_stdout = |error: std::io::Error| Fault::Record { file: "stdout".into(), reason: error.to_string() };
-    term::data(&host_key.public_line()).map_err(to_stdout)?;
-    let listener = listen::bind(config.listen, config.port)?;
+    let entrance = open(here, &config, &host_key)?;
     let settings = Settings { policy: config.policy, shell: config.account.shell.clone() };
     let recorder = Recorder::start(sink, settings, host_key.private().clone())?;
-    let address = listener.local_addr().map_err(internal)?;
-    term::say(&format!("Listening on port {}; {}", address.port(), host_key.fingerprint()));
+    let port = entrance.port();
+    if let Some(port) = port {
+        term::say(&format!("Listening on port {port}; {}", host_key.fingerprint()));
+    }
     let reaper = Reaper::start().map_err(internal)?;
     let shutdown = Shutdown::default();
     let rules = Rules {
@@ -101,16 +112,36 @@ async fn visit(config: Once) -> Result<u8, Fault> {
         post_quantum_only: config.post_quantum_only,
     };
     let (door, events) = Door::new(keys, rules, &host_key, recorder.clone(), reaper.clone(), shutdown.clone());
-    let announced = announce.map(|announce| tokio::spawn(announce.run(host_key, address.port(), config.environment, reaper.clone())));
-    tokio::spawn(listen::accept(listener, Arc::clone(&door)));
-    let attendant =
-        Attendant { door, events, recorder: recorder.clone(), shutdown, announced, signals, last: None, claimed: false, running: 0 };
-    let outcome = attendant.attend(config.timeout).await;
+    let announced = announce.map(|announce| tokio::spawn(announce.run(host_key, port, config.environment, reaper.clone())));
+    tokio::spawn(entrance.serve(Arc::clone(&door)));
+    let recording = recorder.clone();
+    let attendant = Attendant { door, events, recorder: recording, shutdown, announced, signals, last: None, claimed: None, running: 0 };
+    let outcome = attendant.attend(config.limits).await;
     reaper.sweep(None).await;
     let sealed = recorder.seal();
     let status = outcome?;
     sealed?;
     Ok(status)
+}
+
+/// The connection of `--inetd`.
+fn take_over(sources: &[keys::Source]) -> Result<Entrance, Fault> {
+    if sources.contains(&keys::Source::Stdin) {
+        return Err(Fault::Usage("error: with --inetd stdin is the visitor's: --authorized-keys - can't be read".into()));
+    }
+    let (wire, peer, local) = inetd::take_over().map_err(|error| Fault::Inetd(error.to_string()))?;
+    Ok(Entrance::Here(wire, peer, local))
+}
+
+/// Says the host key, and opens the port where there is to be one.
+fn open(here: Option<Entrance>, config: &Once, host_key: &HostKey) -> Result<Entrance, Fault> {
+    if let Some(here) = here {
+        term::say(&host_key.public_line());
+        return Ok(here);
+    }
+    let to_stdout = |error: std::io::Error| Fault::Record { file: "stdout".into(), reason: error.to_string() };
+    term::data(&host_key.public_line()).map_err(to_stdout)?;
+    listen::bind(config.listen, config.port).map(Entrance::Port)
 }
 
 /// Sees a visit through.
@@ -122,14 +153,15 @@ struct Attendant {
     announced: Option<JoinHandle<Result<(), Fault>>>,
     signals: Signals,
     last: Option<Result<Ending, Fault>>,
-    claimed: bool,
+    /// When the visitor was let in.
+    claimed: Option<Instant>,
     running: u32,
 }
 
 impl Attendant {
-    async fn attend(mut self, timeout: Duration) -> Result<u8, Fault> {
+    async fn attend(mut self, limits: Limits) -> Result<u8, Fault> {
         // Until the visitor comes: the time they have to; then until a session is open; then until they leave.
-        let mut limit: Pin<Box<tokio::time::Sleep>> = Box::pin(tokio::time::sleep(timeout));
+        let mut limit: Pin<Box<tokio::time::Sleep>> = Box::pin(tokio::time::sleep(limits.timeout));
         let mut limited = true;
         let door = Arc::clone(&self.door);
         loop {
@@ -138,8 +170,9 @@ impl Attendant {
                 fault = self.shutdown.requested() => return self.wind_up(fault).await,
                 event = self.events.recv() => match event {
                     Some(Event::Claimed) => {
-                        self.claimed = true;
-                        limit.as_mut().reset(tokio::time::Instant::now() + OPEN_LIMIT);
+                        let now = Instant::now();
+                        self.claimed = Some(now);
+                        limit.as_mut().reset(now + OPEN_LIMIT);
                     }
                     Some(Event::SessionStarted) => {
                         self.running += 1;
@@ -149,12 +182,13 @@ impl Attendant {
                         self.running -= 1;
                         self.last = Some(ended);
                         limited = self.running == 0;
-                        limit.as_mut().reset(tokio::time::Instant::now() + LEAVE_LIMIT);
+                        limit.as_mut().reset(Instant::now() + LEAVE_LIMIT);
                     }
                     None => return Err(Fault::Internal("the door is gone".into())),
                 },
                 () = door.visitor_left(), if self.running == 0 => return self.finished(),
-                () = &mut limit, if limited => return self.too_late(timeout),
+                () = &mut limit, if limited => return self.too_late(limits.timeout),
+                fault = worn_out(&door.activity, self.claimed, limits), if self.in_visit() => self.shutdown.request(fault),
                 announced = outcome(&mut self.announced), if self.announced.is_some() => {
                     self.announced = None;
                     if let Err(fault) = announced {
@@ -167,12 +201,17 @@ impl Attendant {
         }
     }
 
+    /// Whether the visitor is in, and the last session is not over yet.
+    fn in_visit(&self) -> bool {
+        self.claimed.is_some() && (self.running > 0 || self.last.is_none())
+    }
+
     fn finished(&mut self) -> Result<u8, Fault> {
         self.last.take().unwrap_or(Err(Fault::ConnectionLost)).map(Ending::status)
     }
 
     fn too_late(&mut self, timeout: Duration) -> Result<u8, Fault> {
-        if !self.claimed {
+        if self.claimed.is_none() {
             term::say(&format!("Nobody came in within {} s: the door is shut", timeout.as_secs()));
             return Ok(0);
         }
@@ -189,14 +228,41 @@ impl Attendant {
             while self.running > 0 {
                 match self.events.recv().await {
                     Some(Event::SessionStarted) => self.running += 1,
-                    Some(Event::SessionEnded(_)) => self.running -= 1,
+                    Some(Event::SessionEnded(ended)) => {
+                        self.running -= 1;
+                        self.last = Some(ended);
+                    }
                     Some(Event::Claimed) => {}
                     None => break,
                 }
             }
         };
         let _ = tokio::time::timeout(SHUTDOWN_LIMIT, ended).await; // What is left is swept.
-        Err(fault)
+        match (&self.last, &fault) {
+            // The session was over by itself: ssh ends its ProxyCommand with SIGHUP when it has what it wanted.
+            (Some(Ok(ending)), Fault::Signalled(_)) if self.running == 0 => Ok(ending.status()),
+            _ => Err(fault),
+        }
+    }
+}
+
+/// Waits until a visit has been idle for too long, or has lasted for too long.
+async fn worn_out(activity: &Activity, claimed: Option<Instant>, limits: Limits) -> Fault {
+    let idle = async {
+        match limits.idle {
+            Some(limit) => activity.idle(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let over = async {
+        match (claimed, limits.longest) {
+            (Some(claimed), Some(longest)) => tokio::time::sleep_until(claimed + longest).await,
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = idle => Fault::Idle(limits.idle.unwrap_or_default().as_secs()),
+        () = over => Fault::MaxDuration(limits.longest.unwrap_or_default().as_secs()),
     }
 }
 

@@ -5,25 +5,29 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sally_proto::error::KeyDefect;
 
 use super::FILE_MAX;
 
-pub(super) async fn read_file(file: PathBuf) -> Result<Vec<u8>, KeyDefect> {
-    aside(move || File::open(file).and_then(read_whole)).await
+pub(super) async fn read_file(file: PathBuf, deadline: Duration) -> Result<Vec<u8>, KeyDefect> {
+    aside(move || File::open(file).and_then(read_whole), deadline).await
 }
 
-pub(super) async fn read_stdin() -> Result<Vec<u8>, KeyDefect> {
-    aside(|| read_whole(io::stdin().lock())).await
+pub(super) async fn read_stdin(deadline: Duration) -> Result<Vec<u8>, KeyDefect> {
+    aside(|| read_whole(io::stdin().lock()), deadline).await
 }
 
 /// In a thread of its own: a FIFO that nobody writes to holds its reader for good, and the runtime waits for its own threads at the end.
-async fn aside(read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Result<Vec<u8>, KeyDefect> {
+async fn aside(read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static, deadline: Duration) -> Result<Vec<u8>, KeyDefect> {
     let (done, result) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name("keys".into()).spawn(move || drop(done.send(read())));
     let read = match thread {
-        Ok(_) => result.await.unwrap_or_else(|_| Err(io::Error::other("the reading thread ended"))),
+        Ok(_) => match tokio::time::timeout(deadline, result).await {
+            Ok(read) => read.unwrap_or_else(|_| Err(io::Error::other("the reading thread ended"))),
+            Err(_) => Err(io::Error::other(format!("no end of it within {} s", deadline.as_secs_f32()))),
+        },
         Err(error) => Err(error),
     };
     read.map_err(|error| match error.kind() {

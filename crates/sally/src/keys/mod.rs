@@ -27,6 +27,9 @@ pub const FILE_MAX: u64 = 16 * 1024 * 1024;
 /// The largest answer of a server, in bytes: a user's keys, not a page.
 pub const ANSWER_MAX: usize = 64 * 1024;
 
+/// How long whoever writes to stdin or a FIFO has to come to its end.
+pub const READ_DEADLINE: Duration = Duration::from_secs(60);
+
 /// How long a server has for everything: name, connection, redirects, the last byte.
 pub const FETCH_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -59,14 +62,14 @@ impl Source {
         }
     }
 
-    async fn read(&self, network: &Network, deadline: Duration) -> Result<Vec<u8>, KeyDefect> {
+    async fn read(&self, network: &Network, deadlines: Deadlines) -> Result<Vec<u8>, KeyDefect> {
         match self {
-            Self::File(file) => local::read_file(file.clone()).await,
-            Self::Stdin => local::read_stdin().await,
+            Self::File(file) => local::read_file(file.clone(), deadlines.read).await,
+            Self::Stdin => local::read_stdin(deadlines.read).await,
             Self::Env(value) => Ok(local::lines_of_variable(value)),
             Self::Url { user, template } => {
                 let fetched = match url_of(template, user) {
-                    Ok(url) => fetch::fetch(&url, network, deadline).await,
+                    Ok(url) => fetch::fetch(&url, network, deadlines.fetch).await,
                     Err(reason) => Err(reason),
                 };
                 fetched.map_err(KeyDefect::Unfetched)
@@ -80,14 +83,21 @@ impl Source {
 /// # Errors
 /// [`Fault::KeysUnnamed`] for no source at all, else [`Fault::KeysInvalid`] of the first source that fails.
 pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> Result<KeyRing, Fault> {
-    load_within(sources, network, enforced, FETCH_DEADLINE).await
+    load_within(sources, network, enforced, Deadlines { read: READ_DEADLINE, fetch: FETCH_DEADLINE }).await
 }
 
-async fn load_within(sources: &[Source], network: &Network, enforced: Enforced, deadline: Duration) -> Result<KeyRing, Fault> {
+/// How long sources may take.
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    read: Duration,
+    fetch: Duration,
+}
+
+async fn load_within(sources: &[Source], network: &Network, enforced: Enforced, deadlines: Deadlines) -> Result<KeyRing, Fault> {
     let mut ring = KeyRing::builder(enforced);
     for source in sources {
         let source_name = source.name();
-        let taken = match source.read(network, deadline).await {
+        let taken = match source.read(network, deadlines).await {
             Ok(bytes) if matches!(source, Source::Url { .. }) => ring.add_bare(&source_name, &bytes),
             Ok(bytes) => ring.add(&source_name, &bytes),
             Err(defect) => Err(defect),

@@ -21,7 +21,7 @@ const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIE5dw6ofRdfVqNUZsNMfsz
 const SOON: Duration = Duration::from_secs(15);
 
 async fn load_all(sources: &[Source], network: &Network) -> Result<KeyRing, Fault> {
-    load_within(sources, network, Enforced::all(), SOON).await
+    load_within(sources, network, Enforced::all(), Deadlines { read: SOON, fetch: SOON }).await
 }
 
 async fn load_one(source: Source) -> Result<KeyRing, String> {
@@ -201,7 +201,13 @@ async fn a_server_that_takes_too_long_fails() {
     for head in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nssh-"] {
         let server = Server::start(move |_, _| Reply::Stall(head.into())).await;
         let began = Instant::now();
-        let result = load_within(&[server.source("u")], &server.network(), Enforced::all(), Duration::from_millis(500)).await;
+        let result = load_within(
+            &[server.source("u")],
+            &server.network(),
+            Enforced::all(),
+            Deadlines { read: SOON, fetch: Duration::from_millis(500) },
+        )
+        .await;
         assert!(result.unwrap_err().to_string().ends_with("could not be fetched. (no whole answer within 0.5 s)"));
         assert!(began.elapsed() < SOON);
     }
@@ -308,4 +314,15 @@ fn the_environment_is_taken_in_small_letters_first_and_empty_is_unset() {
     assert_eq!(network.ssl_cert_file.as_deref(), Some(Path::new("/roots")));
     let secret = Network { https_proxy: Some("http://me:secret@proxy".into()), ..network };
     assert!(!format!("{secret:?}").contains("secret"));
+}
+
+#[tokio::test]
+async fn a_fifo_that_nobody_writes_to_is_not_waited_for_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("keys");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let deadlines = Deadlines { read: Duration::from_millis(50), fetch: SOON };
+    let fault = load_within(&[Source::File(fifo.clone())], &Network::default(), Enforced::all(), deadlines).await.unwrap_err();
+    let said = format!("authorized keys invalid: {} is not readable. (no end of it within 0.05 s)", fifo.display());
+    assert_eq!(fault.to_string(), said);
 }

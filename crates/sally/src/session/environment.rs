@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use super::account::Account;
 
@@ -34,13 +35,47 @@ pub fn accepts(name: &str, extra: &[String]) -> bool {
     !is_own(OsStr::new(name)) && (ACCEPTED.into_iter().any(matches) || extra.iter().map(String::as_str).any(matches))
 }
 
+/// One end of the visitor's connection, as the kernel says; nothing where that is no network's (a pipe), or only somebody's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint(Option<SocketAddr>);
+
+impl Endpoint {
+    /// Not known.
+    pub const UNKNOWN: Self = Self(None);
+
+    /// Its address. An IPv4 visitor of an IPv6 socket is an IPv4 visitor.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.0.map(|address| address.ip().to_canonical())
+    }
+
+    /// Address and port as sshd says them in `SSH_CONNECTION`, which has four words whatever is known.
+    fn words(&self) -> (String, u16) {
+        self.0.map_or_else(|| ("UNKNOWN".into(), u16::MAX), |address| (address.ip().to_canonical().to_string(), address.port()))
+    }
+}
+
+impl From<Option<SocketAddr>> for Endpoint {
+    fn from(address: Option<SocketAddr>) -> Self {
+        Self(address)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => SocketAddr::new(address.ip().to_canonical(), address.port()).fmt(f),
+            None => f.write_str("unknown"),
+        }
+    }
+}
+
 /// What is known of a visit when its session starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Visit<'a> {
     /// Where the visitor comes from.
-    pub peer: SocketAddr,
+    pub peer: Endpoint,
     /// Where the visitor arrived.
-    pub local: SocketAddr,
+    pub local: Endpoint,
     /// The terminal's path and the visitor's `$TERM`, where there is a terminal.
     pub terminal: Option<(&'a str, &'a str)>,
     /// The command that the visitor asked for, where another one runs instead.
@@ -58,15 +93,14 @@ pub fn build(base: &Environment, account: &Account, visit: &Visit<'_>) -> Vec<(O
     for (name, value) in visit.sent.iter().chain(visit.of_key) {
         set(name, value.as_ref());
     }
-    let (peer, local) = (visit.peer, visit.local);
-    let (from, to) = (peer.ip().to_canonical(), local.ip().to_canonical());
+    let ((from, from_port), (to, to_port)) = (visit.peer.words(), visit.local.words());
     set("USER", account.name.as_ref());
     set("LOGNAME", account.name.as_ref());
     set("HOME", account.home.as_os_str());
     set("SHELL", account.shell.as_os_str());
     set("PWD", account.home.as_os_str());
-    set("SSH_CONNECTION", format!("{from} {} {to} {}", peer.port(), local.port()).as_ref());
-    set("SSH_CLIENT", format!("{from} {} {}", peer.port(), local.port()).as_ref());
+    set("SSH_CONNECTION", format!("{from} {from_port} {to} {to_port}").as_ref());
+    set("SSH_CLIENT", format!("{from} {from_port} {to_port}").as_ref());
     if let Some(command) = visit.original_command {
         set("SSH_ORIGINAL_COMMAND", command.as_ref());
     }
@@ -107,10 +141,18 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_is_not_known_is_said_as_sshd_does() {
+        assert_eq!((Endpoint::UNKNOWN.words(), Endpoint::UNKNOWN.ip()), (("UNKNOWN".into(), 65535), None));
+        assert_eq!(Endpoint::UNKNOWN.to_string(), "unknown");
+        let mapped = Endpoint::from(Some("[::ffff:192.0.2.7]:50000".parse().unwrap()));
+        assert_eq!(mapped.to_string(), "192.0.2.7:50000");
+    }
+
+    #[test]
     fn a_login_wins_over_what_was_sent() {
         let visit = Visit {
-            peer: "[::ffff:192.0.2.7]:50000".parse().unwrap(),
-            local: "[::ffff:192.0.2.1]:2022".parse().unwrap(),
+            peer: Some("[::ffff:192.0.2.7]:50000".parse().unwrap()).into(),
+            local: Some("[::ffff:192.0.2.1]:2022".parse().unwrap()).into(),
             terminal: Some(("/dev/pts/3", "xterm")),
             original_command: None,
             sent: &[("USER".into(), "mallory".into()), ("LANG".into(), "C".into())],

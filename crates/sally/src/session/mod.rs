@@ -1,12 +1,14 @@
 //! The room behind the door: a program, and a visitor at the other end of it. One loop owns a session; nothing here knows the transport.
 //!
 //! - `account`, `environment`: who the session runs as, and with what
+//! - `activity`: the clock of the last byte
 //! - `start`: a program on a terminal or on pipes
 //! - `pump`: bytes between the program and the visitor, each on the record first
 //! - `run`: the loop that owns it all and ends it
 //! - `reaper`: no process stays behind
 
 pub mod account;
+pub mod activity;
 pub mod environment;
 mod fd;
 pub mod pump;

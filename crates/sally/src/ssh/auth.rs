@@ -1,19 +1,18 @@
 //! From a key that is offered to the one claim.
 
-use std::net::SocketAddr;
-
 use russh::keys::Algorithm;
-use russh::server::Auth;
+use russh::server::{Auth, SecurityKeyPresence};
 use sally_proto::authorized_keys::{Context, Grant, Offer};
 use sally_proto::record::{AuditEvent, Certificate as CertificateOnRecord, Said};
 
 use super::door::{Door, Event};
 use super::visitor::{Error, Visitor};
+use crate::session::environment::Endpoint;
 
 impl Visitor {
     fn context(&self) -> Context<'_> {
         Context {
-            peer: Some(self.connection.peer.ip()),
+            peer: self.connection.peer.ip(),
             now: Door::now(),
             account: Some(self.door.rules.user.as_deref().unwrap_or(&self.door.rules.account.name)),
         }
@@ -30,21 +29,31 @@ impl Visitor {
         let known = self.grant.is_none() && self.user_is_welcome(user) && may;
         if !known {
             tracing::info!(peer = %self.connection.peer, user, "a key that is not let in was offered");
+            self.connection.deny();
             return Auth::reject();
         }
         Auth::Accept
     }
 
     /// A signature was good: the checker decides, the record is written, the claim is made; in that order.
-    pub(super) async fn authenticate(&mut self, user: &str, offer: Offer<'_>) -> Result<Auth, Error> {
+    pub(super) async fn authenticate(
+        &mut self,
+        user: &str,
+        offer: Offer<'_>,
+        presence: Option<SecurityKeyPresence>,
+    ) -> Result<Auth, Error> {
         let peer = self.connection.peer;
         if self.grant.is_some() || !self.user_is_welcome(user) {
             return Ok(Auth::reject());
         }
-        let grant = match self.door.keys.authorize(offer, &self.context()) {
+        // A security key that says nothing was not touched.
+        let flags = presence.map_or(0, |presence| presence.flags);
+        let granted = self.door.keys.authorize(offer, &self.context());
+        let grant = match granted.and_then(|grant| grant.check_presence(flags).map(|()| grant)) {
             Ok(grant) => grant,
             Err(denial) => {
                 tracing::info!(%peer, user, %denial, "refused");
+                self.connection.deny();
                 return Ok(Auth::reject());
             }
         };
@@ -61,10 +70,8 @@ impl Visitor {
     }
 }
 
-fn connect_event(peer: SocketAddr, local: SocketAddr) -> AuditEvent {
-    // An IPv4 visitor of an IPv6 socket is an IPv4 visitor.
-    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port()).to_string();
-    AuditEvent::Connect { peer: canonical(peer), local: canonical(local), claimed: None, client: None }
+fn connect_event(peer: Endpoint, local: Endpoint) -> AuditEvent {
+    AuditEvent::Connect { peer: peer.to_string(), local: local.to_string(), claimed: None, client: None }
 }
 
 fn auth_event(user: &str, grant: &Grant) -> AuditEvent {

@@ -4,19 +4,26 @@ use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 
+use crate::session::activity::Activity;
 use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream, signal_name};
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
 const STDERR: u32 = 1;
 
 /// From the visitor.
-pub(super) struct SessionInbound(pub(super) ChannelReadHalf);
+pub(super) struct SessionInbound {
+    pub(super) channel: ChannelReadHalf,
+    pub(super) activity: Activity,
+}
 
 impl Inbound for SessionInbound {
     async fn next(&mut self) -> Option<Input> {
         loop {
-            match self.0.wait().await? {
-                ChannelMsg::Data { data } => return Some(Input::Data(data)),
+            match self.channel.wait().await? {
+                ChannelMsg::Data { data } => {
+                    self.activity.touch();
+                    return Some(Input::Data(data));
+                }
                 ChannelMsg::Eof => return Some(Input::Eof),
                 ChannelMsg::Close => return None,
                 // Requests are answered by the handler, in their order; extended data towards a server means nothing.
@@ -30,6 +37,7 @@ impl Inbound for SessionInbound {
 pub(super) struct SessionOutbound {
     pub(super) channel: ChannelWriteHalf<Msg>,
     pub(super) connection: Handle,
+    pub(super) activity: Activity,
 }
 
 impl Outbound for SessionOutbound {
@@ -38,6 +46,8 @@ impl Outbound for SessionOutbound {
             Stream::Stdout => self.channel.data_bytes(bytes).await,
             Stream::Stderr => self.channel.extended_data_bytes(STDERR, bytes).await,
         };
+        // Only now: what waits for a visitor who doesn't read is nobody's activity.
+        self.activity.touch();
         sent.map_err(|_| Gone)
     }
 

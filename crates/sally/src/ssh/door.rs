@@ -5,21 +5,22 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use russh::server::Config;
+use sally_proto::admission::Settings;
 use sally_proto::authorized_keys::KeyRing;
 use sally_proto::error::Fault;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::admission::{Connection, Gate};
 use super::host_key::HostKey;
-use super::listen::Connection;
 use super::server;
-use super::stream::Guarded;
+use super::stream::{Guarded, Wire};
 use super::visitor::{self, Visitor};
 use crate::record::Recorder;
 use crate::session::Ending;
 use crate::session::account::Account;
-use crate::session::environment::Environment;
+use crate::session::activity::Activity;
+use crate::session::environment::{Endpoint, Environment};
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
 
@@ -63,6 +64,9 @@ pub struct Door {
     pub(super) reaper: Reaper,
     pub(super) shutdown: Shutdown,
     pub(super) events: mpsc::Sender<Event>,
+    /// When a byte was last carried.
+    pub activity: Activity,
+    pub(super) gate: Arc<Gate>,
     config: Arc<Config>,
     claimed: AtomicBool,
     sessions: AtomicU32,
@@ -92,6 +96,8 @@ impl Door {
             reaper,
             shutdown,
             events,
+            activity: Activity::start(),
+            gate: Gate::new(Settings::ONE_VISIT),
             config,
             claimed: AtomicBool::new(false),
             sessions: AtomicU32::new(0),
@@ -132,7 +138,8 @@ impl Door {
             return false;
         }
         // Before the door shuts: who isn't settled then is dropped.
-        connection.settled.cancel();
+        connection.authenticated();
+        self.activity.touch();
         self.shut.cancel();
         self.listener_closed.cancelled().await;
         true
@@ -144,16 +151,8 @@ impl Door {
     }
 
     /// Serves one connection to its end.
-    pub(super) async fn connect(self: &Arc<Self>, tcp: TcpStream, connection: Arc<Connection>) -> Result<(), visitor::Error> {
-        let settled = connection.settled.clone();
-        let served = self.serve(tcp, connection).await;
-        settled.cancel();
-        served
-    }
-
-    async fn serve(self: &Arc<Self>, tcp: TcpStream, connection: Arc<Connection>) -> Result<(), visitor::Error> {
-        let local = tcp.local_addr()?;
-        let stream = Guarded::new(tcp, connection.cut.clone())?;
+    pub(super) async fn connect(self: &Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>) -> Result<(), visitor::Error> {
+        let stream = Guarded::new(wire, connection.cut.clone());
         let visitor = Visitor::new(Arc::clone(self), connection, local);
         russh::server::run_stream(Arc::clone(&self.config), stream, visitor).await?.await
     }

@@ -4,8 +4,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use russh::keys::Certificate;
-use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedCertificate, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty as Mode, Sig};
 use sally_proto::authorized_keys::{Grant, Offer};
 use sally_proto::record::AuditEvent;
@@ -39,11 +38,14 @@ impl Handler for Visitor {
         if is_sha1(key.algorithm) {
             return Ok(Auth::reject());
         }
-        self.authenticate(user, Offer::Key(key.public_key.key_data())).await
+        self.authenticate(user, Offer::Key(key.public_key.key_data()), key.presence).await
     }
 
-    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Error> {
-        self.authenticate(user, Offer::Certificate(certificate)).await
+    async fn auth_verified_certificate(&mut self, user: &str, verified: VerifiedCertificate<'_>) -> Result<Auth, Error> {
+        if is_sha1(verified.algorithm) {
+            return Ok(Auth::reject());
+        }
+        self.authenticate(user, Offer::Certificate(verified.certificate), verified.presence).await
     }
 
     async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Error> {

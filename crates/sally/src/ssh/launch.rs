@@ -74,8 +74,8 @@ impl Visitor {
         let room = Room {
             channel: number,
             program,
-            inbound: SessionInbound(read),
-            outbound: SessionOutbound { channel: write, connection: session.handle() },
+            inbound: SessionInbound { channel: read, activity: self.door.activity.clone() },
+            outbound: SessionOutbound { channel: write, connection: session.handle(), activity: self.door.activity.clone() },
             control: controls,
             gone: gone.clone(),
             shutdown: self.door.shutdown.clone(),

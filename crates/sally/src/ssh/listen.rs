@@ -1,6 +1,5 @@
-//! The socket of a door: who may knock, and how many at once.
+//! The socket of a door, and whatever comes in through it or in its place.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,21 +7,43 @@ use std::time::Duration;
 
 use sally_proto::error::Fault;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio_util::sync::CancellationToken;
 
+use super::admission::Connection;
 use super::door::Door;
+use super::stream::Wire;
+use crate::session::environment::Endpoint;
 use crate::term;
 
-/// From the first byte to an authenticated visitor: one total deadline, whatever trickles in meanwhile (sshd's LoginGraceTime is 120 s,
-/// for passwords typed by hand; keys need no such time).
-const LOGIN_GRACE: Duration = Duration::from_secs(30);
-/// Connections that may be mid-authentication at once. When one more comes, the OLDEST goes: whoever stalls is whom it hits, while the
-/// right visitor is through in a fraction of a second.
-const WAITING: usize = 100;
 /// Connections the kernel may hold before we accept them.
 const BACKLOG: u32 = 128;
 /// A pause after accept(2) fails for want of descriptors, so that the loop doesn't spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How visitors come to a door.
+pub enum Entrance {
+    /// Through a socket.
+    Port(TcpListener),
+    /// One of them is here already: a connection, where it comes from, and where it arrived.
+    Here(Wire, Endpoint, Endpoint),
+}
+
+impl Entrance {
+    /// The port, where there is one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Port(listener) => listener.local_addr().ok().map(|address| address.port()),
+            Self::Here(..) => None,
+        }
+    }
+
+    /// Lets visitors come, until one is in or none can come any more.
+    pub async fn serve(self, door: Arc<Door>) {
+        match self {
+            Self::Port(listener) => accept(listener, door).await,
+            Self::Here(wire, peer, local) => serve_one(wire, peer, local, door).await,
+        }
+    }
+}
 
 /// Binds the door's socket: all addresses of both families, unless one is named.
 ///
@@ -57,9 +78,8 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until the door is claimed or shut; then the socket is closed, and everyone who isn't the visitor is dropped.
-pub async fn accept(listener: TcpListener, door: Arc<Door>) {
+async fn accept(listener: TcpListener, door: Arc<Door>) {
     let shut = door.shut().clone();
-    let mut waiting = Waiting::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -67,78 +87,53 @@ pub async fn accept(listener: TcpListener, door: Arc<Door>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, peer)) => waiting.admit(tcp, peer, &door),
+            Ok((tcp, peer)) => admit(tcp, peer, &door),
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
+                if is_exhaustion(&error) {
+                    door.gate.make_room();
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
     drop(listener);
-    waiting.dismiss();
+    door.gate.dismiss();
     door.listener_closed();
 }
 
-/// Connections that may still be mid-authentication, oldest first.
-#[derive(Default)]
-struct Waiting {
-    connections: VecDeque<Arc<Connection>>,
+/// Whether descriptors are used up, which whoever waits may have done.
+fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-impl Waiting {
-    fn admit(&mut self, tcp: TcpStream, peer: SocketAddr, door: &Arc<Door>) {
-        self.connections.retain(|connection| !connection.is_settled());
-        if self.connections.len() >= WAITING
-            && let Some(oldest) = self.connections.pop_front()
-        {
-            tracing::info!(peer = %oldest.peer, "too many are authenticating: the oldest is dropped");
-            oldest.cut.cancel();
-        }
-        let connection = Arc::new(Connection { peer, cut: CancellationToken::new(), settled: CancellationToken::new() });
-        self.connections.push_back(Arc::clone(&connection));
-        tokio::spawn(serve(tcp, connection, Arc::clone(door)));
-    }
-
-    /// Drops everyone but the visitor.
-    fn dismiss(&mut self) {
-        for connection in self.connections.drain(..).filter(|connection| !connection.is_settled()) {
-            connection.cut.cancel();
-        }
+fn admit(tcp: TcpStream, peer: SocketAddr, door: &Arc<Door>) {
+    let Some(connection) = door.gate.admit(Some(peer).into()) else { return };
+    let local = tcp.local_addr().ok().into();
+    match Wire::tcp(tcp) {
+        Ok(wire) => drop(tokio::spawn(serve(wire, local, connection, Arc::clone(door)))),
+        Err(error) => tracing::info!(peer = %connection.peer, %error, "connection ended"),
     }
 }
 
-/// One connection, from its first byte.
-pub(super) struct Connection {
-    /// Where it comes from.
-    pub(super) peer: SocketAddr,
-    /// Cancelled to end it at once.
-    pub(super) cut: CancellationToken,
-    /// Cancelled when its authentication is over, well or badly: its deadline is lifted.
-    pub(super) settled: CancellationToken,
-}
-
-impl Connection {
-    fn is_settled(&self) -> bool {
-        self.settled.is_cancelled() || self.cut.is_cancelled()
+/// Serves the one connection that there will be, in place of a socket's. When it ends, the visit is over.
+async fn serve_one(wire: Wire, peer: Endpoint, local: Endpoint, door: Arc<Door>) {
+    door.listener_closed();
+    if let Some(connection) = door.gate.admit(peer) {
+        serve(wire, local, connection, Arc::clone(&door)).await;
     }
+    door.visitor_leaves();
 }
 
-async fn serve(tcp: TcpStream, connection: Arc<Connection>, door: Arc<Door>) {
-    let peer = connection.peer;
-    let deadline = {
-        let connection = Arc::clone(&connection);
-        async move {
-            tokio::select! {
-                () = connection.settled.cancelled() => {}
-                () = tokio::time::sleep(LOGIN_GRACE) => {
-                    tracing::info!(%peer, "not authenticated in time");
-                    connection.cut.cancel();
-                }
-            }
+async fn serve(wire: Wire, local: Endpoint, connection: Connection, door: Arc<Door>) {
+    let connection = Arc::new(connection);
+    let served = async {
+        let ended = door.connect(wire, local, Arc::clone(&connection)).await;
+        connection.ended(ended.as_ref().is_err_and(|error| error.is_garbage()));
+        if let Err(error) = ended {
+            tracing::info!(peer = %connection.peer, %error, "connection ended");
         }
     };
-    let (ended, ()) = tokio::join!(door.connect(tcp, Arc::clone(&connection)), deadline);
-    if let Err(error) = ended {
-        tracing::info!(%peer, %error, "connection ended");
-    }
+    tokio::join!(served, connection.grace());
 }

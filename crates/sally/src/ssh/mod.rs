@@ -1,7 +1,8 @@
 //! A visitor's bytes enter: listen → handshake → authenticate → handler. The only place that names the SSH library's types.
 //!
-//! - `listen`: the socket, the accept loop, who may be mid-authentication
-//! - `stream`: the TCP stream with our own deadlines around the library
+//! - `listen`, `inetd`: the socket and its accept loop, or the one connection in its place
+//! - `admission`: who may be mid-authentication, and for how long
+//! - `stream`: a connection's stream, which can be cut whatever the library does
 //! - `server`: what the library is told
 //! - `door`: the one claim, and what every connection shares
 //! - `visitor`: what is known of one connection
@@ -11,13 +12,15 @@
 //! - `channel`: a session channel as the room sees it
 //! - `host_key`: the key that the door shows
 
+pub mod admission;
 mod auth;
 mod channel;
 pub mod door;
 mod handler;
 pub mod host_key;
+pub mod inetd;
 mod launch;
 pub mod listen;
 mod server;
-mod stream;
+pub mod stream;
 mod visitor;

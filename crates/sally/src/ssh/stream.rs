@@ -1,5 +1,5 @@
-//! The TCP stream of one connection, with what the SSH library does not offer: it can be cut at any moment, and it acknowledges quickly
-//! while the handshake goes back and forth.
+//! The stream of one connection, with what the SSH library does not offer: it can be cut at any moment, and over TCP it acknowledges
+//! quickly while the handshake goes back and forth.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,18 +15,71 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// so many. Without it, each way back of a small packet may wait 40 ms.
 const QUICK_READS: u32 = 40;
 
+/// Whatever bytes can be read from and written to.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// What a visitor's bytes come over.
+pub enum Wire {
+    /// A TCP connection, and how many of its reads are still to be acknowledged at once.
+    Tcp(TcpStream, u32),
+    /// Anything else: two pipes, a Unix socket, a channel of another connection.
+    Other(Box<dyn Duplex>),
+}
+
+impl Wire {
+    /// Over TCP, without delays.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub fn tcp(tcp: TcpStream) -> io::Result<Self> {
+        tcp.set_nodelay(true)?;
+        Ok(Self::Tcp(tcp, QUICK_READS))
+    }
+
+    fn stream(&mut self) -> Pin<&mut dyn Duplex> {
+        match self {
+            Self::Tcp(tcp, _) => Pin::new(tcp),
+            Self::Other(stream) => Pin::new(&mut **stream),
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Self::Tcp(tcp, quick_reads @ 1..) = &mut *self {
+            *quick_reads -= 1;
+            // An old kernel without it is only slower.
+            let _ = set_tcp_quickack(tcp.as_fd(), true);
+        }
+        self.stream().poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(cx)
+    }
+}
+
 /// A connection that [`CancellationToken::cancel`] ends at once, whatever state the library is in.
 pub(super) struct Guarded {
-    tcp: TcpStream,
-    quick_reads: u32,
+    wire: Wire,
     cut: CancellationToken,
     cutting: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Guarded {
-    pub(super) fn new(tcp: TcpStream, cut: CancellationToken) -> io::Result<Self> {
-        tcp.set_nodelay(true)?;
-        Ok(Self { tcp, quick_reads: QUICK_READS, cutting: Box::pin(cut.clone().cancelled_owned()), cut })
+    pub(super) fn new(wire: Wire, cut: CancellationToken) -> Self {
+        Self { wire, cutting: Box::pin(cut.clone().cancelled_owned()), cut }
     }
 
     /// Ready with an error once the connection is cut; registers for the cut otherwise.
@@ -40,12 +93,7 @@ impl AsyncRead for Guarded {
         if let Poll::Ready(error) = self.poll_cut(cx) {
             return Poll::Ready(Err(error));
         }
-        if self.quick_reads > 0 {
-            self.quick_reads -= 1;
-            // An old kernel without it is only slower.
-            let _ = set_tcp_quickack(self.tcp.as_fd(), true);
-        }
-        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+        Pin::new(&mut self.wire).poll_read(cx, buffer)
     }
 }
 
@@ -55,14 +103,14 @@ impl AsyncWrite for Guarded {
         if self.cut.is_cancelled() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+        Pin::new(&mut self.wire).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.wire).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 }

@@ -1,7 +1,6 @@
 //! What is known of one connection.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use russh::server::Msg;
@@ -12,10 +11,11 @@ use sally_sys::pty::Pty;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::admission::Connection;
 use super::door::{Door, Event};
-use super::listen::Connection;
 use crate::record::RecordError;
 use crate::session::Control;
+use crate::session::environment::Endpoint;
 
 /// What ends a connection from our side.
 #[derive(Debug)]
@@ -23,6 +23,28 @@ pub(super) enum Error {
     Ssh(russh::Error),
     Io(std::io::Error),
     Record(RecordError),
+}
+
+impl Error {
+    /// Whether the other side sent what no client sends.
+    pub(super) fn is_garbage(&self) -> bool {
+        use russh::Error as Ssh;
+        matches!(
+            self,
+            Self::Ssh(
+                Ssh::KexInit
+                    | Ssh::Version
+                    | Ssh::Kex
+                    | Ssh::PacketAuth
+                    | Ssh::Inconsistent
+                    | Ssh::ProtocolViolation(_)
+                    | Ssh::IndexOutOfBounds
+                    | Ssh::PacketSize(_)
+                    | Ssh::DecryptionError
+                    | Ssh::Utf8(_)
+            )
+        )
+    }
 }
 
 impl std::fmt::Display for Error {
@@ -71,7 +93,7 @@ pub(super) struct Running {
 pub(super) struct Visitor {
     pub(super) door: Arc<Door>,
     pub(super) connection: Arc<Connection>,
-    pub(super) local: SocketAddr,
+    pub(super) local: Endpoint,
     /// Only the checker makes one, and only the claim puts it here.
     pub(super) grant: Option<Grant>,
     pub(super) setups: HashMap<ChannelId, Setup>,
@@ -90,7 +112,7 @@ impl Drop for Visitor {
 }
 
 impl Visitor {
-    pub(super) fn new(door: Arc<Door>, connection: Arc<Connection>, local: SocketAddr) -> Self {
+    pub(super) fn new(door: Arc<Door>, connection: Arc<Connection>, local: Endpoint) -> Self {
         Self { door, connection, local, grant: None, setups: HashMap::new(), running: HashMap::new() }
     }
 

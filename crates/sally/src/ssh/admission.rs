@@ -1,0 +1,194 @@
+//! Who may be mid-authentication: `sally_proto::admission` with a clock, dice, and a way to end a connection. Relay and jail have one too.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sally_proto::admission::{Admission, Arrival, Outcome, Settings, Ticket};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::session::environment::Endpoint;
+
+/// From the first byte to an authenticated visitor: one total deadline, whatever trickles in meanwhile (sshd's LoginGraceTime is 120 s,
+/// for passwords typed by hand; keys need no such time).
+const LOGIN_GRACE: Duration = Duration::from_secs(30);
+
+/// A door's admission.
+#[derive(Debug)]
+pub struct Gate {
+    origin: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    admission: Admission,
+    waiting: HashMap<Ticket, CancellationToken>,
+}
+
+impl Gate {
+    /// A gate that nobody has come to yet.
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let state = State { admission: Admission::new(settings), waiting: HashMap::new() };
+        Arc::new(Self { origin: Instant::now(), state: Mutex::new(state) })
+    }
+
+    /// Lets a connection in, or nothing where its source is refused. To be called for each that is accepted, before its first byte.
+    pub fn admit(self: &Arc<Self>, peer: Endpoint) -> Option<Connection> {
+        // Who comes over a pipe comes alone: any address will do.
+        let source = peer.ip().unwrap_or(IpAddr::V6(Ipv6Addr::LOCALHOST));
+        let now = self.origin.elapsed();
+        let mut state = self.state();
+        match state.admission.arrive(source, now, roll()) {
+            Arrival::Refused { remaining } => {
+                tracing::info!(%peer, ?remaining, "refused: its address has a penalty");
+                None
+            }
+            Arrival::Admitted { ticket, makes_room } => {
+                if let Some(gone) = makes_room {
+                    tracing::info!("too many are authenticating: an older one is dropped");
+                    state.cut(gone);
+                }
+                let cut = CancellationToken::new();
+                state.waiting.insert(ticket, cut.clone());
+                let (settled, denied) = (CancellationToken::new(), AtomicBool::new(false));
+                Some(Connection { peer, cut, settled, denied, gate: Arc::clone(self), ticket })
+            }
+        }
+    }
+
+    /// Drops somebody who waits, where there is anybody: descriptors are used up, perhaps by them.
+    pub fn make_room(&self) {
+        let mut state = self.state();
+        if let Some(gone) = state.admission.make_room(self.origin.elapsed()) {
+            state.cut(gone);
+        }
+    }
+
+    /// Drops everyone who is still mid-authentication.
+    pub fn dismiss(&self) {
+        for (_, cut) in self.state().waiting.drain() {
+            cut.cancel();
+        }
+    }
+
+    fn settle(&self, ticket: Ticket, outcome: Outcome) {
+        let mut state = self.state();
+        state.waiting.remove(&ticket);
+        state.admission.settle(ticket, outcome, self.origin.elapsed());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn cut(&mut self, ticket: Ticket) {
+        if let Some(cut) = self.waiting.remove(&ticket) {
+            cut.cancel();
+        }
+    }
+}
+
+/// Below 100. Without randomness everybody is at the mercy of the numbers alone.
+fn roll() -> u32 {
+    getrandom::u32().map_or(0, |number| number % 100)
+}
+
+/// One connection, from its first byte.
+#[derive(Debug)]
+pub struct Connection {
+    /// Where it comes from.
+    pub peer: Endpoint,
+    /// Cancelled to end it at once.
+    pub cut: CancellationToken,
+    settled: CancellationToken,
+    denied: AtomicBool,
+    gate: Arc<Gate>,
+    ticket: Ticket,
+}
+
+impl Connection {
+    /// Somebody is authenticated: the deadline is lifted, and nobody takes the place any more.
+    pub fn authenticated(&self) {
+        self.settle(Outcome::Authenticated);
+    }
+
+    /// A key was refused: that counts when the connection ends without another one's success.
+    pub fn deny(&self) {
+        self.denied.store(true, Ordering::Relaxed);
+    }
+
+    /// It ended. `garbage`: what it sent was no SSH.
+    pub fn ended(&self, garbage: bool) {
+        self.settle(match (garbage, self.denied.load(Ordering::Relaxed)) {
+            (true, _) => Outcome::Garbage,
+            (false, true) => Outcome::Denied,
+            (false, false) => Outcome::Left,
+        });
+    }
+
+    fn settle(&self, outcome: Outcome) {
+        if !self.settled.is_cancelled() {
+            self.gate.settle(self.ticket, outcome);
+            self.settled.cancel();
+        }
+    }
+
+    /// Waits until it is settled, and ends it where that takes too long.
+    pub async fn grace(&self) {
+        if tokio::time::timeout(LOGIN_GRACE, self.settled.cancelled()).await.is_err() {
+            tracing::info!(peer = %self.peer, "not authenticated in time");
+            self.settle(Outcome::TooLate);
+            self.cut.cancel();
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.ended(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(text: &str) -> Endpoint {
+        Some(text.parse().unwrap()).into()
+    }
+
+    #[test]
+    fn whoever_makes_room_is_cut_and_whoever_is_in_is_not() {
+        let gate = Gate::new(Settings::ONE_VISIT);
+        let mut crowd: Vec<_> = (0..200).map(|_| gate.admit(peer("192.0.2.1:5")).unwrap()).collect();
+        let cut = crowd.iter().filter(|connection| connection.cut.is_cancelled()).count();
+        assert!((100..=150).contains(&cut), "{cut}");
+        let visitor = crowd.pop().unwrap();
+        visitor.authenticated();
+        gate.dismiss();
+        assert!(crowd.iter().all(|connection| connection.cut.is_cancelled()) && !visitor.cut.is_cancelled());
+    }
+
+    #[test]
+    fn an_end_gives_the_place_back() {
+        let gate = Gate::new(Settings::ONE_VISIT);
+        for _ in 0..1000 {
+            assert!(!gate.admit(peer("192.0.2.1:5")).unwrap().cut.is_cancelled());
+        }
+        assert_eq!(gate.state().admission.waiting() + gate.state().waiting.len(), 0);
+    }
+
+    #[test]
+    fn descriptors_that_run_out_are_somebodys() {
+        let gate = Gate::new(Settings::ONE_VISIT);
+        let (first, second) = (gate.admit(peer("192.0.2.1:5")).unwrap(), gate.admit(peer("192.0.2.1:6")).unwrap());
+        gate.make_room();
+        assert!(first.cut.is_cancelled() && !second.cut.is_cancelled());
+    }
+}
