@@ -4,8 +4,8 @@
 //! That is what makes it testable, fuzzable and the same on every machine.
 #![forbid(unsafe_code)]
 
-pub mod authority;
 pub mod admission;
+pub mod authority;
 pub mod authorized_keys;
 pub mod calendar;
 pub mod error;
