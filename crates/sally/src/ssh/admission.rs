@@ -181,7 +181,8 @@ mod tests {
         for _ in 0..1000 {
             assert!(!gate.admit(peer("192.0.2.1:5")).unwrap().cut.is_cancelled());
         }
-        assert_eq!(gate.state().admission.waiting() + gate.state().waiting.len(), 0);
+        let state = gate.state();
+        assert_eq!((state.admission.waiting(), state.waiting.len()), (0, 0));
     }
 
     #[test]
