@@ -23,6 +23,7 @@ mod flow;
 mod hostile;
 mod inetd;
 mod interactive;
+mod libraries;
 mod lifecycle;
 mod limits;
 mod manual;

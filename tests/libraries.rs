@@ -1,0 +1,54 @@
+//! The libraries that other programs come in with.
+
+use std::path::Path;
+
+use crate::support::*;
+
+/// A visit of tests/python/libraries.py.
+fn library(name: &str) {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let visit = run(python("libraries.py").arg(name).arg(door.port.to_string()).arg(home.path("id")));
+    assert_eq!(text(&visit.stdout), "b'through\\n' b'oops\\n' 7\n", "{}", text(&visit.stderr));
+    assert_eq!(door.wait().0.code(), Some(7));
+    home.assert_sealed(&door);
+}
+
+#[test]
+fn libssh2_runs_a_command() {
+    library("libssh2");
+}
+
+#[test]
+fn libssh_runs_a_command() {
+    library("libssh");
+}
+
+/// A visit of tests/node/visit.js.
+fn node(home: &Home, door: &Door, more: &[&str]) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let modules = root.join("target/test-node/node_modules");
+    assert!(modules.exists(), "{} is missing: tests/run makes it", modules.display());
+    let mut visit = tool("node", "nodejs");
+    visit.arg(root.join("tests/node/visit.js")).arg(door.port.to_string()).arg(home.path("id")).args(more).env("NODE_PATH", modules);
+    let visit = run(&mut visit);
+    assert!(visit.status.success(), "{}", text(&visit.stderr));
+    text(&visit.stdout)
+}
+
+#[test]
+fn a_program_for_node_runs_a_command() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    assert_eq!(node(&home, &door, &[]), "[\"through\\n\",\"oops\\n\",7]\n");
+    assert_eq!(door.wait().0.code(), Some(7));
+    home.assert_sealed(&door);
+}
+
+#[test]
+fn a_program_for_node_has_a_terminal_and_hears_of_a_signal() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    assert_eq!(node(&home, &door, &["pty"]), "[\"30 100\\r\\n\",\"\",\"SIGTERM\"]\n");
+    assert_eq!(door.wait().0.code(), Some(128 + 15));
+}
