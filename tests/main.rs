@@ -11,10 +11,13 @@
 
 mod support;
 
+mod algorithms;
 mod announce;
 mod clients;
+mod clock;
 mod containers;
 mod deadlines;
+mod diagnostics;
 mod disk;
 mod ends;
 mod environment;
@@ -29,8 +32,10 @@ mod limits;
 mod manual;
 mod masking;
 mod options;
+mod places;
 mod record;
 mod security_keys;
+mod sources;
 mod status;
 mod strangers;
 mod streams;

@@ -184,6 +184,21 @@ impl Door {
         }
     }
 
+    /// Waits for a line on stderr that has this in it.
+    pub fn await_stderr_with(&mut self, words: &str) -> String {
+        loop {
+            match self.stderr.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(words) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("no {words:?} on stderr ({error}), only {:#?}", self.said),
+            }
+        }
+    }
+
     /// Waits for its end; what it said on stderr.
     pub fn wait(&mut self) -> (ExitStatus, String) {
         let status = wait(&mut self.child);

@@ -40,6 +40,15 @@ def ask_slowly(port):
         print("closed")
 
 
+def compression_alone(port):
+    """CVE-2026-46702 and all bombs: nobody is given compression, before a login or after."""
+    client = Client(port)
+    client.banner()
+    client.send(client.kexinit(compression=b"zlib,zlib@openssh.com"))
+    client.drain()
+    print("closed")
+
+
 def ignore_before_kexinit(port, strict):
     client = Client(port)
     client.banner()

@@ -133,9 +133,9 @@ class Client:
             line += self.read(1)
         self.versions = text.strip(), line.strip()
 
-    def kexinit(self, strict=True, kex=b"curve25519-sha256"):
+    def kexinit(self, strict=True, kex=b"curve25519-sha256", compression=b"none"):
         names = [kex + (b"," + STRICT if strict else b""), b"ssh-ed25519", CIPHER, CIPHER, b"hmac-sha2-256", b"hmac-sha2-256",
-                 b"none", b"none", b"", b""]
+                 compression, compression, b"", b""]
         return bytes([KEXINIT]) + os.urandom(16) + b"".join(map(string, names)) + b"\0" + uint(0)
 
     def handshake(self, strict=True, between=()):

@@ -1,0 +1,68 @@
+//! What is spoken: by the word of ssh-audit, and of clients that insist.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::*;
+
+/// What ssh-audit finds wrong: its exit status, and the lines that are a warning or a failure.
+fn audit(options: &[&str]) -> (Option<i32>, Vec<String>) {
+    let home = Home::new();
+    let door = home.open(options);
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-venv/bin/ssh-audit");
+    let output = run(tool(program.to_str().unwrap(), "see tests/requirements.txt").args([
+        "--no-colors",
+        "--port",
+        &door.port.to_string(),
+        "127.0.0.1",
+    ]));
+    let said = text(&output.stdout);
+    assert!(said.contains("SSH-2.0-Sally_"), "{said}{}", text(&output.stderr));
+    (output.status.code(), said.lines().filter(|line| line.contains("[warn]") || line.contains("[fail]")).map(String::from).collect())
+}
+
+#[test]
+fn an_audit_warns_of_one_thing_only() {
+    let (status, findings) = audit(&[]);
+    assert_eq!((status, findings.len()), (Some(2), 2), "{findings:#?}");
+    let known = |line: &String| {
+        line.contains("(kex) curve25519-sha256") && line.contains("[warn] does not provide protection against post-quantum")
+    };
+    assert!(findings.iter().all(known), "{findings:#?}");
+}
+
+#[test]
+fn an_audit_of_post_quantum_exchanges_alone_is_clean() {
+    assert_eq!(audit(&["--pq-only"]), (Some(0), vec![]));
+}
+
+#[test]
+fn clients_with_mlkem_come_in_and_others_are_told() {
+    let home = Home::new();
+    let mut door = home.open(&["--pq-only"]);
+    let id = home.path("id");
+    for kex in ["curve25519-sha256", "sntrup761x25519-sha512@openssh.com"] {
+        let option = format!("-oKexAlgorithms={kex}");
+        let old = run(home.ssh_with(door.port, &["-oLogLevel=INFO", &option, "-i", id.to_str().unwrap()]).arg("true"));
+        assert_eq!(old.status.code(), Some(255));
+        assert!(text(&old.stderr).contains("no matching key exchange method found"), "{}", text(&old.stderr));
+    }
+    let script = "import paramiko, sys; t = paramiko.Transport(('127.0.0.1', int(sys.argv[1]))); \
+                  t.connect(username='anyone', pkey=paramiko.Ed25519Key.from_private_key_file(sys.argv[2])); \
+                  c = t.open_session(); c.exec_command('echo in'); print(c.makefile().read().decode().strip())";
+    let python = python("visits.py");
+    let visit = run(Command::new(python.get_program()).args(["-c", script, &door.port.to_string()]).arg(id));
+    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
+    assert_eq!(door.wait().0.code(), Some(0));
+}
+
+/// CVE-2026-46702: whoever insists on compression gets none.
+#[test]
+fn compression_is_refused() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    assert_eq!(text(&run(python("hostile.py").arg("compression-alone").arg(door.port.to_string())).stdout), "closed\n");
+    let visit = run(home.ssh_with(door.port, &["-C", "-oLogLevel=DEBUG1", "-i", home.path("id").to_str().unwrap()]).arg("echo in"));
+    assert!(text(&visit.stdout) == "in\n" && text(&visit.stderr).contains("compression: none"), "{}", text(&visit.stderr));
+    assert_eq!(door.wait().0.code(), Some(0));
+}

@@ -1,0 +1,56 @@
+//! Row 25: a clock that is a day off, or jumps. What expires fails closed; what is waited for is not affected.
+
+use std::process::Command;
+
+use crate::support::*;
+
+/// The door's command under another clock.
+fn at(offset: &str, inner: &Command) -> Command {
+    let mut command = tool("faketime", "faketime");
+    command.args(["-f", offset]).arg(inner.get_program()).args(inner.get_args()).env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
+    command
+}
+
+/// A door for a key that expires at this moment, under this clock: whether its owner comes in.
+fn comes_in(expiry: &str, offset: &str) -> bool {
+    let home = Home::new();
+    let keys = home.write("keys", format!("expiry-time=\"{expiry}\" {}", home.read("id.pub")));
+    let door = Door::open(at(offset, &home.once_for(&keys)));
+    let visit = run(home.ssh(&door).arg("true"));
+    visit.status.success()
+}
+
+#[test]
+fn a_key_expires_by_the_clock_of_the_door() {
+    let in_an_hour = text(&run(Command::new("date").args(["-u", "-d", "1 hour", "+%Y%m%d%H%MZ"])).stdout).trim().to_owned();
+    let an_hour_ago = text(&run(Command::new("date").args(["-u", "-d", "1 hour ago", "+%Y%m%d%H%MZ"])).stdout).trim().to_owned();
+    assert!(comes_in(&in_an_hour, "+0"));
+    assert!(!comes_in(&in_an_hour, "+1d"), "by a clock a day ahead it has expired");
+    assert!(!comes_in(&an_hour_ago, "+0"));
+    assert!(comes_in(&an_hour_ago, "-1d"), "by a clock a day behind it has not: nothing else can be known");
+}
+
+#[test]
+fn a_clock_that_is_off_shortens_no_deadline() {
+    for offset in ["+1d", "-1d"] {
+        let home = Home::new();
+        let mut door = Door::open(at(offset, home.once().args(["--idle-timeout", "3600", "--max-duration", "3600"])));
+        let mut client = home.visit(&door, "echo in; read line; echo $line; exit 4", "in");
+        client.write("still here\n");
+        client.await_line("still here");
+        assert_eq!((client.finish().0.code(), door.wait().0.code()), (Some(4), Some(4)), "{offset}");
+        home.assert_sealed(&door);
+    }
+}
+
+/// A clock that runs a thousand times too fast, as one that is set while somebody is in.
+#[test]
+fn timers_run_by_a_clock_that_nobody_can_set() {
+    let home = Home::new();
+    let mut command = at("+0 x1000", home.once().args(["--idle-timeout", "600", "--max-duration", "600", "--timeout", "600"]));
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+    let mut door = Door::open(command);
+    let mut client = home.visit(&door, "echo in; sleep 2; echo out; exit 4", "in");
+    client.await_line("out");
+    assert_eq!((client.finish().0.code(), door.wait().0.code()), (Some(4), Some(4)));
+}
