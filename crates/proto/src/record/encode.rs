@@ -54,6 +54,11 @@ impl Encoder {
         self.batch.clear();
     }
 
+    /// Gives the closed batch away and begins the next one, in a buffer that is empty.
+    pub fn take(&mut self, empty: Vec<u8>) -> Vec<u8> {
+        std::mem::replace(&mut self.batch, empty)
+    }
+
     /// Bytes in the batch.
     pub const fn pending(&self) -> usize {
         self.batch.len()

@@ -1,7 +1,9 @@
 //! The book: record first, then deliver; a recorder that fails ends the session.
 //!
 //! - `sink`: where the record goes, and whether it is still there
+//! - `queue`: batches of lines between the chain and the sink
 //! - `recorder`: what sessions write to; returns once write(2) has
+//! - `stream`: one stream of a channel, whole or its head
 //! - `signer`: the host key, as the record's seal
 //! - `cmd`: `sally record verify|play|cat|export`, each in its own file
 //!
@@ -13,10 +15,12 @@ mod error;
 mod export;
 mod known_hosts;
 mod play;
+mod queue;
 mod recorder;
 mod signer;
 mod sink;
 mod source;
+mod stream;
 mod verify;
 mod visible;
 
@@ -24,6 +28,7 @@ mod visible;
 mod tests;
 
 pub use error::RecordError;
-pub use recorder::{Recorder, Settings, StreamRecorder};
+pub use recorder::{Recorder, Settings};
 pub use sally_proto::record::{AuditEvent, Policy, Said, StreamKind};
 pub use sink::{Sink, Target};
+pub use stream::{Entry, StreamRecorder};

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use sally_proto::record::{AuditEvent, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind, Timestamp, hex};
-use sha2::{Digest, Sha256};
+use sally_proto::record::{AuditEvent, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind, Timestamp};
 use ssh_key::PrivateKey;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 
 use super::error::RecordError;
+use super::queue::Queue;
 use super::signer::HostKeySigner;
 use super::sink::Sink;
+use super::stream::{StreamRecorder, Tally, finish};
 
 /// The chain is signed at least so often while there is anything new.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
@@ -35,48 +36,43 @@ pub struct Settings {
 
 /// A record being written; clones write to the same one.
 ///
+/// A piece is first entered, then written: what is entered has its place in the chain, and batches are written in the chain's order.
 /// After the first failure every further call fails, and [`Recorder::failed`] wakes whoever waits.
 #[derive(Clone, Debug)]
 pub struct Recorder(Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     book: Mutex<Book>,
+    queue: Queue,
     failure: watch::Sender<Option<RecordError>>,
     policy: Policy,
-    /// Streams of which only the head is recorded. Never held while something is written.
+    /// Streams of which only the head is recorded.
     tallies: Mutex<Tallies>,
+    name: String,
     may_block: bool,
     start: Instant,
 }
 
-/// What the lock protects: one writer at a time, so that lines, chain and file agree.
+/// What the lock protects: one chain, and batches in its order. Never held while something is written.
 struct Book {
     encoder: Encoder,
-    sink: Sink,
     signer: Box<dyn Signer>,
     /// When and how far the chain was signed last.
     signed_at: Timestamp,
     signed_to: u64,
+    /// The number of the last batch.
+    entered: u64,
     sealed: bool,
 }
 
 impl std::fmt::Debug for Book {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Book").field("sink", &self.sink).field("sealed", &self.sealed).finish_non_exhaustive()
+        f.debug_struct("Book").field("entered", &self.entered).field("sealed", &self.sealed).finish_non_exhaustive()
     }
 }
 
-type Tallies = BTreeMap<(u32, Stream), Arc<Mutex<Tally>>>;
-
-/// A stream of which only the head is recorded.
-#[derive(Debug, Default)]
-struct Tally {
-    hash: Sha256,
-    bytes: u64,
-    /// So many bytes were on the last `stream-end`; `None`: there was none.
-    reported: Option<u64>,
-}
+type Tallies = BTreeMap<(u32, Stream), (StreamKind, Arc<Mutex<Tally>>)>;
 
 impl Recorder {
     /// Writes the header and its first checkpoint. Within a runtime, a task looks after the record until it is sealed.
@@ -99,19 +95,20 @@ impl Recorder {
             policy: settings.policy,
             host_key: signer.public_key(),
         };
-        let may_block = sink.may_block();
         let mut encoder = Encoder::new(sink.max_line());
         encoder.header(&header).map_err(|error| sink.error(error.to_string()))?;
-        let book = Book { encoder, sink, signer, signed_at: Timestamp::default(), signed_to: 0, sealed: false };
+        let book = Book { encoder, signer, signed_at: Timestamp::default(), signed_to: 0, entered: 0, sealed: false };
         let recorder = Self(Arc::new(Shared {
             book: Mutex::new(book),
             failure: watch::Sender::new(None),
             policy: settings.policy,
             tallies: Mutex::default(),
-            may_block,
+            name: sink.name().to_owned(),
+            may_block: sink.may_block(),
+            queue: Queue::new(sink),
             start,
         }));
-        recorder.0.with(|book, now| book.flush(now, Some(Seal::Checkpoint)))?;
+        recorder.0.with(|page| page.close(Some(Seal::Checkpoint)))?;
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(look_after(Arc::downgrade(&recorder.0), recorder.0.failure.subscribe()));
         }
@@ -122,7 +119,9 @@ impl Recorder {
     pub fn stream(&self, channel: u32, kind: StreamKind) -> StreamRecorder {
         let head = match self.0.policy {
             Policy::Head(size) if !kind.is_pty() => {
-                Some((size, Arc::clone(lock(&self.0.tallies).entry((channel, kind.stream())).or_default())))
+                let mut tallies = lock(&self.0.tallies);
+                let (_, tally) = tallies.entry((channel, kind.stream())).or_insert_with(|| (kind, Arc::default()));
+                Some((size, Arc::clone(tally)))
             }
             Policy::Head(_) | Policy::All => None,
         };
@@ -142,9 +141,9 @@ impl Recorder {
     /// # Errors
     /// The record can't be written.
     pub fn marker(&self, text: &str) -> Result<(), RecordError> {
-        self.0.with(|book, now| {
-            book.encoder.marker(now.at, text);
-            book.flush(now, None)
+        self.0.with(|page| {
+            page.book.encoder.marker(page.at, text);
+            page.close(None)
         })
     }
 
@@ -153,9 +152,9 @@ impl Recorder {
     /// # Errors
     /// The record can't be written.
     pub fn resize(&self, channel: u32, cols: u16, rows: u16) -> Result<(), RecordError> {
-        self.0.with(|book, now| {
-            book.encoder.resize(now.at, channel, cols, rows);
-            book.flush(now, None)
+        self.0.with(|page| {
+            page.book.encoder.resize(page.at, channel, cols, rows);
+            page.close(None)
         })
     }
 
@@ -165,9 +164,9 @@ impl Recorder {
     /// The record can't be written.
     pub fn exit(&self, channel: u32, status: impl Into<u32>) -> Result<(), RecordError> {
         let status = status.into();
-        self.0.with(|book, now| {
-            book.encoder.exit(now.at, channel, status);
-            book.flush(now, None)
+        self.0.with(|page| {
+            page.book.encoder.exit(page.at, channel, status);
+            page.close(None)
         })
     }
 
@@ -177,7 +176,7 @@ impl Recorder {
     /// # Errors
     /// The record can't be written, or is gone.
     pub fn tick(&self) -> Result<(), RecordError> {
-        self.0.aside(|| self.0.tick())
+        self.0.tick()
     }
 
     /// Writes the ends of streams that have none yet, and the seal: nothing can be recorded after it. A second call does nothing.
@@ -185,18 +184,19 @@ impl Recorder {
     /// # Errors
     /// The record can't be written, or could not be at any time before.
     pub fn seal(&self) -> Result<(), RecordError> {
-        if self.0.aside(|| lock(&self.0.book).sealed) {
-            return Ok(());
+        if lock(&self.0.book).sealed {
+            return self.0.unless_failed(|| Ok(()));
         }
-        let tallies: Vec<_> = lock(&self.0.tallies).iter().map(|(key, tally)| (*key, Arc::clone(tally))).collect();
-        for ((channel, stream), tally) in tallies {
-            self.0.aside(|| self.0.finish(channel, stream, &tally))?;
+        let tallies: Vec<_> =
+            lock(&self.0.tallies).iter().map(|((channel, _), (kind, tally))| (*channel, *kind, Arc::clone(tally))).collect();
+        for (channel, kind, tally) in tallies {
+            finish(&self.0, channel, kind, &tally)?;
         }
-        self.0.with(|book, now| {
-            book.flush(now, Some(Seal::Seal))?;
-            book.sealed = true;
-            book.sink.check(now.instant)
-        })
+        self.0.with(|page| {
+            page.book.sealed = true;
+            page.close(Some(Seal::Seal))
+        })?;
+        self.0.unless_failed(|| self.0.aside(|| self.0.queue.check()))
     }
 
     #[cfg(test)]
@@ -220,56 +220,36 @@ impl Recorder {
     }
 }
 
-/// Records one stream of a channel.
-#[derive(Clone, Debug)]
-pub struct StreamRecorder {
-    shared: Arc<Shared>,
-    channel: u32,
-    kind: StreamKind,
-    head: Option<(u64, Arc<Mutex<Tally>>)>,
-}
-
-impl StreamRecorder {
-    /// Records a chunk, or counts and hashes what the settings leave out. It may be delivered when, and only when, this is `Ok`.
-    ///
-    /// # Errors
-    /// The record can't be written: the chunk must not be delivered.
-    pub fn record(&mut self, chunk: &[u8]) -> Result<(), RecordError> {
-        match &self.head {
-            None => self.shared.chunk(self.channel, self.kind, chunk),
-            Some((size, tally)) => self.shared.aside(|| {
-                let mut tally = lock(tally);
-                let before = tally.bytes;
-                tally.hash.update(chunk);
-                tally.bytes += chunk.len() as u64;
-                let room = usize::try_from(size.saturating_sub(before)).unwrap_or(usize::MAX);
-                let recorded = chunk.get(..room).unwrap_or(chunk);
-                self.shared.chunk(self.channel, self.kind, recorded)?;
-                if before <= *size && tally.bytes > *size {
-                    self.shared.audit(&AuditEvent::StreamCut { channel: self.channel, stream: self.kind.stream(), recorded: *size })?;
-                }
-                Ok(())
-            }),
-        }
-    }
-
-    /// The stream came to its end: where only its head is recorded, its length and SHA-256 are too.
-    ///
-    /// # Errors
-    /// The record can't be written.
-    pub fn finish(&mut self) -> Result<(), RecordError> {
-        match &self.head {
-            None => Ok(()),
-            Some((_, tally)) => self.shared.aside(|| self.shared.finish(self.channel, self.kind.stream(), tally)),
-        }
-    }
-}
-
-/// One moment, as the record and as the system know it.
-#[derive(Clone, Copy)]
-struct Now {
+/// A batch being made, at one moment.
+pub(super) struct Page<'a> {
+    book: &'a mut Book,
+    queue: &'a Queue,
+    name: &'a str,
     at: Timestamp,
-    instant: Instant,
+}
+
+impl Page<'_> {
+    /// Closes the batch, signed if asked for or due, and hands it to the queue.
+    fn close(&mut self, seal: Option<Seal>) -> Result<(), RecordError> {
+        let Book { encoder, signer, signed_at, signed_to, entered, .. } = &mut *self.book;
+        let unsigned = encoder.written() + encoder.pending() as u64 - *signed_to;
+        let due = unsigned >= CHECKPOINT_BYTES || is_due(*signed_at, self.at);
+        let seal = seal.or(due.then_some(Seal::Checkpoint));
+        let closed = encoder.close(self.at, seal.map(|seal| (seal, &**signer)));
+        closed.map_err(|error| RecordError { file: self.name.into(), reason: error.to_string() })?;
+        self.queue.push(encoder.take(self.queue.buffer()));
+        *entered += 1;
+        if seal.is_some() {
+            *signed_at = self.at;
+            *signed_to = encoder.written();
+        }
+        Ok(())
+    }
+}
+
+/// Whether so much time has passed that the next hash is signed.
+fn is_due(signed_at: Timestamp, at: Timestamp) -> bool {
+    at.micros().saturating_sub(signed_at.micros()) >= Timestamp::from(CHECKPOINT_INTERVAL).micros()
 }
 
 impl Shared {
@@ -281,103 +261,95 @@ impl Shared {
         work()
     }
 
-    /// Runs `write` with the book, on an empty batch; its failure is everyone's from then on.
-    fn with(&self, write: impl FnOnce(&mut Book, Now) -> Result<(), RecordError>) -> Result<(), RecordError> {
-        self.aside(|| self.with_book(lock(&self.book), write))
-    }
-
-    fn with_book(
-        &self,
-        mut book: MutexGuard<'_, Book>,
-        write: impl FnOnce(&mut Book, Now) -> Result<(), RecordError>,
-    ) -> Result<(), RecordError> {
+    /// Runs `work`, whose failure is everyone's from then on.
+    fn unless_failed<T>(&self, work: impl FnOnce() -> Result<T, RecordError>) -> Result<T, RecordError> {
         if let Some(error) = self.failure.borrow().clone() {
             return Err(error);
         }
-        if book.sealed {
-            return Err(book.sink.error("the record is sealed".into()));
-        }
-        let instant = Instant::now();
-        let now = Now { at: instant.duration_since(self.start).into(), instant };
-        // Poisoned: another thread panicked in the middle of a batch, and what is in the file nobody knows.
-        let done = if self.book.is_poisoned() { Err(book.sink.error("a write was interrupted".into())) } else { write(&mut book, now) };
-        if let Err(error) = &done {
+        work().inspect_err(|error| {
             self.failure.send_replace(Some(error.clone()));
+        })
+    }
+
+    fn error(&self, reason: &str) -> RecordError {
+        RecordError { file: self.name.clone(), reason: reason.into() }
+    }
+
+    /// Makes batches with the book, and gives the number of the last: 0 where none was made.
+    fn enter(&self, make: impl FnOnce(&mut Page<'_>) -> Result<(), RecordError>) -> Result<u64, RecordError> {
+        // Poisoned: another thread panicked in the middle of a batch.
+        let mut book = self.unless_failed(|| self.book.lock().map_err(|_| self.error("a write was interrupted")))?;
+        if book.sealed {
+            return Err(self.error("the record is sealed"));
         }
-        done
+        let before = book.entered;
+        let at = self.start.elapsed().into();
+        self.unless_failed(|| make(&mut Page { book: &mut book, queue: &self.queue, name: &self.name, at }))?;
+        Ok(if book.entered == before { 0 } else { book.entered })
     }
 
-    fn chunk(&self, channel: u32, kind: StreamKind, chunk: &[u8]) -> Result<(), RecordError> {
-        self.with(|book, now| {
-            let mut rest = chunk;
-            while !rest.is_empty() {
-                let taken = book.encoder.chunk(now.at, channel, kind, rest);
-                rest = rest.get(taken..).unwrap_or_default();
-                book.flush(now, None)?;
-            }
-            Ok(())
-        })
+    pub(super) fn has_written(&self, number: u64) -> bool {
+        self.queue.has_written(number)
     }
 
-    fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
-        self.with(|book, now| {
-            let mut done = 0;
-            while let Some(parts) = book.encoder.audit(now.at, event, done) {
-                done = parts;
-                book.flush(now, None)?;
-            }
-            book.flush(now, None)
-        })
-    }
-
-    fn finish(&self, channel: u32, stream: Stream, tally: &Mutex<Tally>) -> Result<(), RecordError> {
-        let mut tally = lock(tally);
-        if tally.reported == Some(tally.bytes) {
+    pub(super) fn write_up_to(&self, number: u64) -> Result<(), RecordError> {
+        if self.has_written(number) {
             return Ok(());
         }
-        let sha256 = hex(&tally.hash.clone().finalize());
-        self.audit(&AuditEvent::StreamEnd { channel, stream, bytes: tally.bytes, sha256 })?;
-        tally.reported = Some(tally.bytes);
-        Ok(())
+        self.unless_failed(|| self.aside(|| self.queue.write_up_to(number)))
+    }
+
+    fn with(&self, make: impl FnOnce(&mut Page<'_>) -> Result<(), RecordError>) -> Result<(), RecordError> {
+        self.write_up_to(self.enter(make)?)
+    }
+
+    pub(super) fn enter_chunks<'a>(
+        &self,
+        channel: u32,
+        kind: StreamKind,
+        chunks: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<u64, RecordError> {
+        self.enter(|page| {
+            for mut rest in chunks {
+                while !rest.is_empty() {
+                    let taken = page.book.encoder.chunk(page.at, channel, kind, rest);
+                    rest = rest.get(taken..).unwrap_or_default();
+                    if !rest.is_empty() {
+                        page.close(None)?;
+                    }
+                }
+            }
+            if page.book.encoder.pending() > 0 { page.close(None) } else { Ok(()) }
+        })
+    }
+
+    pub(super) fn enter_audit(&self, event: &AuditEvent) -> Result<u64, RecordError> {
+        self.enter(|page| {
+            let mut done = 0;
+            while let Some(parts) = page.book.encoder.audit(page.at, event, done) {
+                done = parts;
+                page.close(None)?;
+            }
+            page.close(None)
+        })
+    }
+
+    pub(super) fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
+        self.write_up_to(self.enter_audit(event)?)
     }
 
     fn tick(&self) -> Result<(), RecordError> {
-        let book = match self.book.try_lock() {
-            Ok(book) => book,
-            Err(TryLockError::Poisoned(book)) => book.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(()),
-        };
-        self.with_book(book, |book, now| {
-            book.sink.check(now.instant)?;
-            if book.encoder.written() > book.signed_to && book.is_due(now.at) { book.flush(now, Some(Seal::Checkpoint)) } else { Ok(()) }
+        if !self.unless_failed(|| self.queue.check_unless_busy())? {
+            return Ok(());
+        }
+        self.with(|page| {
+            let new = page.book.encoder.written() > page.book.signed_to;
+            if new && is_due(page.book.signed_at, page.at) { page.close(Some(Seal::Checkpoint)) } else { Ok(()) }
         })
     }
 }
 
-impl Book {
-    /// Whether so much time has passed that the next hash is signed.
-    fn is_due(&self, at: Timestamp) -> bool {
-        at.micros().saturating_sub(self.signed_at.micros()) >= Timestamp::from(CHECKPOINT_INTERVAL).micros()
-    }
-
-    /// Closes the batch, signed if asked for or due, and writes it.
-    fn flush(&mut self, now: Now, seal: Option<Seal>) -> Result<(), RecordError> {
-        let unsigned = self.encoder.written() + self.encoder.pending() as u64 - self.signed_to;
-        let due = unsigned >= CHECKPOINT_BYTES || self.is_due(now.at);
-        let seal = seal.or(due.then_some(Seal::Checkpoint));
-        let batch = self.encoder.close(now.at, seal.map(|seal| (seal, &*self.signer)));
-        let batch = batch.map_err(|error| self.sink.error(error.to_string()))?;
-        self.sink.write(batch, now.instant)?;
-        self.encoder.clear();
-        if seal.is_some() {
-            self.signed_at = now.at;
-            self.signed_to = self.encoder.written();
-        }
-        Ok(())
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -391,7 +363,7 @@ async fn look_after(shared: Weak<Shared>, mut failure: watch::Receiver<Option<Re
             _ = clock.tick() => {
                 let Some(shared) = shared.upgrade() else { return };
                 // Sealed or failed: there is nothing left to look after.
-                if shared.aside(|| shared.tick()).is_err() {
+                if shared.tick().is_err() {
                     return;
                 }
             }

@@ -17,6 +17,8 @@ pub mod run;
 pub mod start;
 
 use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
@@ -35,8 +37,13 @@ pub struct Gone;
 
 /// The visitor's side of one session channel, towards the program.
 pub trait Inbound: Send + 'static {
-    /// The next piece; `None` once the channel or its connection is gone.
+    /// The next piece; `None` once the channel or its connection is gone. Cancel-safe.
     fn next(&mut self) -> impl Future<Output = Option<Input>> + Send;
+
+    /// The next piece, if it has come already.
+    fn ready(&mut self) -> Poll<Option<Input>> {
+        pin!(self.next()).poll(&mut Context::from_waker(Waker::noop()))
+    }
 }
 
 /// The visitor's side of one session channel, from the program. A call waits while the visitor's window is full: that is the backpressure.

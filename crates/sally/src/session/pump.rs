@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::fd::Fd;
 use super::{Gone, Inbound, Input, Outbound, Stream};
-use crate::record::{RecordError, Recorder, StreamRecorder};
+use crate::record::{Entry, RecordError, Recorder, StreamRecorder};
 
-/// One piece of output: what a pipe holds by default, and two packets of the size that OpenSSH takes.
-const PIECE: usize = 64 << 10;
-/// A piece smaller than this is copied, so that its buffer serves again.
-const SMALL: usize = 4 << 10;
+/// One piece: large enough that locks, wake-ups and hashes don't count, small enough for the caches, and one write of the record as base64.
+const PIECE: usize = 128 << 10;
+/// A piece smaller than this is copied, so that its buffer serves again, and its record is written at once.
+const SMALL: usize = 32 << 10;
 /// How long the rest of a character may take to come, before its beginning is recorded and shown as it is.
 const CHARACTER_WAIT: Duration = Duration::from_millis(10);
 /// How long a stream must be silent after its program's end to count as drained, where a process in the background still holds it:
@@ -74,49 +75,68 @@ pub(super) struct Output<O> {
 }
 
 impl<O: Outbound> Output<O> {
-    /// Runs to the stream's end.
+    /// Runs to the stream's end: a piece is read and entered into the record while the one before it is written and delivered.
     pub(super) async fn run(mut self) -> Result<(), Halt> {
         let mut buffer = Vec::new();
+        let mut entered = None;
         loop {
-            let carried = buffer.len();
-            tokio::select! {
-                read = self.source.read(&mut buffer, carried + PIECE) => read?,
-                () = tokio::time::sleep(CHARACTER_WAIT), if carried > 0 => {
-                    self.pass(&mut buffer, 0).await?;
-                    continue;
-                }
-                () = silence(&self.ended, self.terminal) => break,
+            let deliver = deliver(&*self.visitor, self.stream, &self.shown, entered.take());
+            let read = read_piece(&self.source, &self.ended, self.terminal, &mut self.book, &mut buffer);
+            let ((), read) = tokio::try_join!(deliver, async { Ok::<_, Halt>(read.await) })?;
+            match read? {
+                Some(piece) => entered = Some(piece),
+                None => return Ok(self.book.finish()?),
             }
-            if buffer.len() == carried {
-                break;
-            }
-            let unfinished = if self.terminal { incomplete_tail(&buffer) } else { 0 };
-            self.pass(&mut buffer, unfinished).await?;
         }
-        self.pass(&mut buffer, 0).await?;
-        Ok(self.book.finish()?)
     }
+}
 
-    /// Records and delivers the buffer but for its last bytes, which stay in it.
-    async fn pass(&mut self, buffer: &mut Vec<u8>, keep: usize) -> Result<(), Halt> {
-        let rest = buffer.split_off(buffer.len() - keep);
-        if buffer.is_empty() {
-            *buffer = rest;
-            return Ok(());
-        }
-        self.book.record(buffer)?;
-        // Before the visitor sees it: what they type after a prompt comes after it here too.
-        self.shown.fetch_add(u64::try_from(buffer.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let piece = if buffer.len() < SMALL {
-            let piece = Bytes::copy_from_slice(buffer);
-            buffer.clear();
-            buffer.extend_from_slice(&rest);
-            piece
-        } else {
-            Bytes::from(std::mem::replace(buffer, rest))
-        };
-        Ok(self.visitor.deliver(self.stream, piece).await?)
+/// Waits for what the program writes, and enters it into the record. `None` at the end of the stream. An unfinished character at the end of
+/// a terminal's piece stays in the buffer for a moment.
+async fn read_piece(
+    source: &Fd,
+    ended: &CancellationToken,
+    terminal: bool,
+    book: &mut StreamRecorder,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<(Entry, Bytes)>, Halt> {
+    let carried = buffer.len();
+    let more = tokio::select! {
+        read = source.read(buffer, carried + PIECE) => { read?; buffer.len() > carried }
+        () = tokio::time::sleep(CHARACTER_WAIT), if carried > 0 => false,
+        () = silence(ended, terminal) => false,
+    };
+    if buffer.is_empty() {
+        return Ok(None);
     }
+    let keep = if terminal && more { incomplete_tail(buffer) } else { 0 };
+    let rest = buffer.split_off(buffer.len() - keep);
+    let entry = book.enter([buffer.as_slice()])?;
+    let piece = if buffer.len() < SMALL {
+        let piece = Bytes::copy_from_slice(buffer);
+        buffer.clear();
+        buffer.extend_from_slice(&rest);
+        piece
+    } else {
+        Bytes::from(std::mem::replace(buffer, rest))
+    };
+    Ok(Some((entry, piece)))
+}
+
+async fn deliver<O: Outbound>(visitor: &O, stream: Stream, shown: &AtomicU64, entered: Option<(Entry, Bytes)>) -> Result<(), Halt> {
+    let Some((entry, piece)) = entered else { return Ok(()) };
+    write_record(entry, piece.len()).await?;
+    // Before the visitor sees it: what they type after a prompt comes after it here too.
+    shown.fetch_add(u64::try_from(piece.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    Ok(visitor.deliver(stream, piece).await?)
+}
+
+/// Returns once a piece's record is written: a large one by another thread, so that this one can go on with the next.
+async fn write_record(entry: Entry, size: usize) -> Result<(), Halt> {
+    if size < SMALL || entry.is_written() {
+        return Ok(entry.write()?);
+    }
+    tokio::task::spawn_blocking(|| entry.write()).await.map_err(io::Error::other)?.map_err(Halt::Record)
 }
 
 async fn silence(ended: &CancellationToken, terminal: bool) {
@@ -136,25 +156,79 @@ pub(super) struct InputPump<I> {
     pub(super) shown: Arc<AtomicU64>,
 }
 
+/// What has come from the visitor.
+struct Arrived {
+    pieces: Vec<Bytes>,
+    size: usize,
+    /// What came after them: the end of the stream, or (the inner `None`) of the visitor.
+    then: Option<Option<Input>>,
+}
+
 impl<I: Inbound> InputPump<I> {
-    /// Runs until the visitor is gone.
+    /// Runs until the visitor is gone: what comes is entered into the record while what came before it is written and handed to the program.
     pub(super) async fn run(mut self) -> Result<(), Halt> {
+        let mut entered = None;
         loop {
-            match self.next().await {
-                Some(Input::Data(bytes)) => {
-                    self.record(&bytes)?;
-                    self.write(&bytes).await;
+            let sink = self.sink.clone();
+            let hand_on = hand_on(sink.as_deref(), entered.take());
+            let (reads_on, arrived) = if self.terminal {
+                // What was typed before may change whether what comes next is a password.
+                (hand_on.await?, self.arrive().await)
+            } else {
+                tokio::try_join!(hand_on, async { Ok::<_, Halt>(self.arrive().await) })?
+            };
+            // A program that does not read any more (EPIPE) is its own affair, as with sshd: what the visitor sends is recorded and dropped.
+            if !reads_on {
+                self.sink = None;
+            }
+            let (entry, mut arrived) = arrived?;
+            match arrived.then.take() {
+                None => entered = Some((entry, arrived)),
+                Some(then) => {
+                    self::hand_on(self.sink.as_deref(), Some((entry, arrived))).await?;
+                    self.turn(then)?;
                 }
-                Some(Input::Eof) => {
-                    self.book.finish()?;
-                    // A terminal has no half: as with sshd, the program reads on.
-                    if !self.terminal {
-                        self.sink = None;
-                    }
-                }
-                None => return Err(Halt::Gone),
             }
         }
+    }
+
+    /// Waits for what comes next and enters it into the record, with what has come already behind it.
+    async fn arrive(&mut self) -> Result<(Entry, Arrived), Halt> {
+        let mut arrived = Arrived { pieces: Vec::new(), size: 0, then: None };
+        let mut next = self.next().await;
+        loop {
+            match next {
+                Some(Input::Data(bytes)) => {
+                    arrived.size += bytes.len();
+                    arrived.pieces.push(bytes);
+                }
+                other => {
+                    arrived.then = Some(other);
+                    break;
+                }
+            }
+            // Whether echo is off is asked for each piece that is typed.
+            if self.terminal || arrived.size >= PIECE {
+                break;
+            }
+            match self.visitor.ready() {
+                Poll::Ready(ready) => next = ready,
+                Poll::Pending => break,
+            }
+        }
+        Ok((self.enter(&arrived.pieces)?, arrived))
+    }
+
+    fn turn(&mut self, then: Option<Input>) -> Result<(), Halt> {
+        if then.is_none() {
+            return Err(Halt::Gone);
+        }
+        self.book.finish()?;
+        // A terminal has no half: as with sshd, the program reads on.
+        if !self.terminal {
+            self.sink = None;
+        }
+        Ok(())
     }
 
     async fn next(&mut self) -> Option<Input> {
@@ -170,9 +244,12 @@ impl<I: Inbound> InputPump<I> {
         self.terminal && self.sink.as_ref().is_some_and(|terminal| pty::reads_secret(&**terminal))
     }
 
-    fn record(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+    fn enter(&mut self, pieces: &[Bytes]) -> Result<Entry, RecordError> {
+        let Some(typed) = pieces.first().filter(|_| self.terminal) else {
+            return self.book.enter(pieces.iter().map(|piece| &**piece));
+        };
         let reads_secret = self.reads_secret();
-        let recordable = self.mask.input(bytes, reads_secret, self.shown.load(Ordering::Relaxed));
+        let recordable = self.mask.input(typed, reads_secret, self.shown.load(Ordering::Relaxed));
         if recordable.masked {
             let reader = self.sink.as_ref().and_then(|terminal| pty::foreground(&**terminal));
             let foreground = reader.map(|reader| process::command_line(reader).into());
@@ -181,15 +258,19 @@ impl<I: Inbound> InputPump<I> {
         if recordable.exhausted {
             self.recorder.marker("echo is still off: input is recorded again")?;
         }
-        self.book.record(recordable.plain)
+        self.book.enter([recordable.plain])
     }
+}
 
-    /// A program that does not read any more (EPIPE) is its own affair, as with sshd: what the visitor sends is recorded and dropped.
-    async fn write(&mut self, bytes: &[u8]) {
-        if let Some(sink) = &self.sink
-            && sink.write_all(bytes).await.is_err()
-        {
-            self.sink = None;
+/// Hands to the program what its record, once written, allows. False: it reads no more.
+async fn hand_on(program: Option<&Fd>, entered: Option<(Entry, Arrived)>) -> Result<bool, Halt> {
+    let Some((entry, arrived)) = entered else { return Ok(true) };
+    write_record(entry, arrived.size).await?;
+    let Some(program) = program else { return Ok(true) };
+    for piece in &arrived.pieces {
+        if program.write_all(piece).await.is_err() {
+            return Ok(false);
         }
     }
+    Ok(true)
 }

@@ -6,13 +6,16 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use sally_sys::process::Launch;
 use sally_sys::pty::Pty;
 
 use super::account::Account;
 use super::fd::Fd;
 use super::reaper::{Child, Reaper};
+
+/// What a pipe holds, where the system allows so much: program and pump need not wait for each other at every piece.
+const PIPE: usize = 256 << 10;
 
 /// What the visitor wants, or what the key allows instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +72,9 @@ pub fn start(
 
 /// A pipe: its reading end, its writing end.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(pipe_with(PipeFlags::CLOEXEC)?)
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    let _ = fcntl_setpipe_size(&write, PIPE); // Beyond an account's share of memory for pipes it stays at 64 KiB.
+    Ok((read, write))
 }
 
 /// A shell is a login shell when its name begins with `-` (sh(1), "Invocation").

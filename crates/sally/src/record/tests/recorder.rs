@@ -82,6 +82,35 @@ async fn after_a_failure_every_call_fails_and_whoever_waits_is_woken() {
 }
 
 #[test]
+fn what_is_entered_is_written_in_its_order_by_whoever_comes_first() {
+    let memory = Memory::default();
+    let recorder = Recorder::start(memory.sink(false), settings(Policy::All), key()).unwrap();
+    let first = recorder.stream(0, StreamKind::Stdout).enter([&b"first "[..], b"of two "]).unwrap();
+    let second = recorder.stream(1, StreamKind::Stdout).enter([&b"second"[..]]).unwrap();
+    assert!(!first.is_written() && recorded(&memory.contents()).is_empty());
+    second.write().unwrap();
+    assert!(first.is_written());
+    first.write().unwrap();
+    assert_eq!(recorded(&memory.contents()), b"first of two second");
+    let never_written = recorder.stream(0, StreamKind::Stdout).enter([&b" and third"[..]]).unwrap();
+    drop(never_written);
+    recorder.seal().unwrap();
+    assert_eq!(recorded(&memory.contents()), b"first of two second and third");
+    assert_eq!(verdict(&memory.contents()).unwrap().verdict, Verdict::Sealed);
+}
+
+#[test]
+fn what_is_entered_when_the_disk_is_full_is_never_written() {
+    let memory = Memory { full_at: Some(2000), ..Memory::default() };
+    let recorder = Recorder::start(memory.sink(false), settings(Policy::All), key()).unwrap();
+    let long = recorder.stream(0, StreamKind::Stdout).enter([&[b'x'; 4000][..]]).unwrap();
+    let short = recorder.stream(0, StreamKind::Stdout).enter([&b"short"[..]]).unwrap();
+    let error = short.write().unwrap_err();
+    assert_eq!(long.write().unwrap_err(), error);
+    assert_eq!(memory.contents().len(), 2000);
+}
+
+#[test]
 fn short_and_interrupted_writes_are_carried_on() {
     for at_once in [1, 7, 1000] {
         let memory = Memory { at_once: Some(at_once), ..Memory::default() };

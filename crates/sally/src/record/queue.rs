@@ -1,0 +1,106 @@
+//! Batches of lines between the chain and the file: numbered as they enter, written in that order by whoever comes first.
+//!
+//! So one piece of a stream can be encoded while the piece before it is being written, and no stream waits for what another does with its own.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
+use std::time::Instant;
+
+use sally_proto::record::MAX_BATCH;
+
+use super::error::RecordError;
+use super::sink::Sink;
+
+/// Buffers that are kept for the next batch: one that is filled, one that is written.
+const SPARE: usize = 2;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    out: Mutex<Out>,
+    /// Batches up to this number are in the file.
+    written: AtomicU64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    batches: VecDeque<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting").field("batches", &self.batches.len()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Out {
+    sink: Sink,
+    /// The last line may be torn: nothing is written after it.
+    failed: Option<RecordError>,
+}
+
+impl Queue {
+    pub(super) fn new(sink: Sink) -> Self {
+        Self { waiting: Mutex::default(), out: Mutex::new(Out { sink, failed: None }), written: AtomicU64::new(0) }
+    }
+
+    /// An empty buffer for a batch.
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        let spare = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).spare.pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(MAX_BATCH))
+    }
+
+    /// Appends the next batch. The caller numbers them, from 1, and holds the lock of the chain.
+    pub(super) fn push(&self, batch: Vec<u8>) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).batches.push_back(batch);
+    }
+
+    pub(super) fn has_written(&self, number: u64) -> bool {
+        self.written.load(Ordering::Acquire) >= number
+    }
+
+    /// Writes what is waiting up to batch `number`; returns once it is in the file, whoever wrote it.
+    pub(super) fn write_up_to(&self, number: u64) -> Result<(), RecordError> {
+        let mut out = match self.out.lock() {
+            Ok(out) => out,
+            // Another thread panicked in the middle of a write, and what is in the file nobody knows.
+            Err(poisoned) => return Err(poisoned.into_inner().sink.error("a write was interrupted".into())),
+        };
+        while !self.has_written(number) {
+            if let Some(error) = &out.failed {
+                return Err(error.clone());
+            }
+            let Some(mut batch) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).batches.pop_front() else {
+                return Err(out.sink.error("a batch was lost".into()));
+            };
+            if let Err(error) = out.sink.write(&batch, Instant::now()) {
+                out.failed = Some(error.clone());
+                return Err(error);
+            }
+            self.written.fetch_add(1, Ordering::Release);
+            batch.clear();
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.spare.len() < SPARE {
+                waiting.spare.push(batch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees whether the record is still where it was put; says false where somebody is writing, who does the same.
+    pub(super) fn check_unless_busy(&self) -> Result<bool, RecordError> {
+        match self.out.try_lock() {
+            Ok(mut out) => out.sink.check(Instant::now()).map(|()| true),
+            Err(TryLockError::Poisoned(out)) => Err(out.into_inner().sink.error("a write was interrupted".into())),
+            Err(TryLockError::WouldBlock) => Ok(false),
+        }
+    }
+
+    /// Sees whether the record is still where it was put, after whoever is writing.
+    pub(super) fn check(&self) -> Result<(), RecordError> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner).sink.check(Instant::now())
+    }
+}
