@@ -30,6 +30,13 @@ pub struct Launch {
     pub terminal: bool,
 }
 
+/// Blocks of this size have pages of their own: larger than any buffer that is used for one piece.
+#[cfg(target_env = "gnu")]
+const MMAP_THRESHOLD: libc::c_int = 1 << 20;
+/// So much free memory at the end of a heap is kept: what is in flight within a session.
+#[cfg(target_env = "gnu")]
+const TRIM_THRESHOLD: libc::c_int = 2 << 20;
+
 type Job = (Launch, mpsc::SyncSender<io::Result<Pid>>);
 
 /// Starts children from one thread that lives as long as the process.
@@ -129,6 +136,16 @@ pub fn guard_ourselves() -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
+}
+
+/// Tells the C library's allocator that buffers come and go: by default it hands the memory of a few packets back to the system and asks for
+/// it again thousands of times a second. To be called before there are other threads.
+pub fn tune_allocator() {
+    #[cfg(target_env = "gnu")]
+    for (what, value) in [(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD), (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD)] {
+        // SAFETY: mallopt(3) takes two integers, and refuses those that it doesn't know.
+        unsafe { libc::mallopt(what, value) };
+    }
 }
 
 /// One row of /proc.

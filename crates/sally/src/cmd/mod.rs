@@ -16,6 +16,7 @@ use crate::term;
 
 /// Parses, runs, and gives the exit status.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    sally_sys::process::tune_allocator();
     let cli = match Cli::parse_line(arguments) {
         Ok(cli) => cli,
         Err(error) => {
