@@ -199,6 +199,40 @@ fn dbclient_runs_a_command() {
     assert_eq!(door.wait().0.code(), Some(7));
 }
 
+/// OpenSSH prefers ChaCha20, everywhere.
+#[test]
+fn ssh_is_given_aes_where_the_processor_has_it_and_what_it_insists_on_elsewhere() {
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let has_aes = processor.split_whitespace().any(|flag| flag == "aes")
+        && processor.split_whitespace().any(|flag| ["pclmulqdq", "pmull"].contains(&flag));
+    let fastest = if has_aes { "aes128-gcm@openssh.com" } else { "chacha20-poly1305@openssh.com" };
+    let home = Home::new();
+    for (name, options, expected) in [
+        ("default", &[][..], fastest),
+        ("chacha", &["-c", "chacha20-poly1305@openssh.com"], "chacha20-poly1305@openssh.com"),
+        ("ctr", &["-c", "aes256-ctr"], "aes256-ctr"),
+        (
+            "order",
+            &["-c", "chacha20-poly1305@openssh.com,aes256-gcm@openssh.com"],
+            if has_aes { "aes256-gcm@openssh.com" } else { "chacha20-poly1305@openssh.com" },
+        ),
+        // The choice holds for every key exchange of the connection.
+        ("rekey", &["-o", "RekeyLimit=64K"], fastest),
+    ] {
+        let door = Door::open(home.once_to(&home.path(format!("{name}.cast"))));
+        let visit = run(home.ssh(&door).args(["-v", "-o", "LogLevel=DEBUG1"]).args(options).arg("head -c 300000 /dev/zero"));
+        assert_eq!(visit.stdout.len(), 300_000, "{name}: {}", text(&visit.stderr));
+        let said = text(&visit.stderr);
+        let ciphers: Vec<&str> = said
+            .lines()
+            .filter_map(|line| line.split_once("kex: server->client cipher: "))
+            .filter_map(|(_, rest)| rest.split(' ').next())
+            .collect();
+        assert!(!ciphers.is_empty() && ciphers.iter().all(|cipher| *cipher == expected), "{name}: {ciphers:?}");
+        assert_eq!(ciphers.len() > 1, name == "rekey", "{name}: {ciphers:?}");
+    }
+}
+
 /// dbclient leaves as soon as it has heard the status: the visit is over then, not broken off.
 #[test]
 fn a_visitor_who_leaves_at_the_last_word_has_had_their_visit() {

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
 
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedCertificate, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty as Mode, Sig};
@@ -27,18 +28,29 @@ const PROHIBITED: u32 = 1;
 impl Handler for Visitor {
     type Error = Error;
 
+    async fn auth_none(&mut self, _: &str) -> Result<Auth, Error> {
+        self.window.answered(Instant::now());
+        Ok(Auth::reject())
+    }
+
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
+        self.window.asked(Instant::now());
         if is_sha1(offer.algorithm) {
             return Ok(Auth::reject());
         }
-        Ok(self.probe(user, Offer::Key(offer.public_key.key_data())))
+        let answer = self.probe(user, Offer::Key(offer.public_key.key_data()));
+        self.window.answered(Instant::now());
+        Ok(answer)
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
+        self.window.asked(Instant::now());
         if is_sha1(key.algorithm) {
             return Ok(Auth::reject());
         }
-        self.authenticate(user, Offer::Key(key.public_key.key_data()), key.presence).await
+        let answer = self.authenticate(user, Offer::Key(key.public_key.key_data()), key.presence).await;
+        self.window.answered(Instant::now());
+        answer
     }
 
     async fn auth_verified_certificate(&mut self, user: &str, verified: VerifiedCertificate<'_>) -> Result<Auth, Error> {
@@ -49,6 +61,7 @@ impl Handler for Visitor {
     }
 
     async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Error> {
+        self.window.asked(Instant::now());
         if self.grant.is_none() {
             return Ok(());
         }
@@ -80,6 +93,15 @@ impl Handler for Visitor {
         let reason = "forwarding is not allowed here".into();
         reply.reject(ChannelOpenFailure::Other { code: PROHIBITED, reason }).await;
         Ok(())
+    }
+
+    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Error> {
+        self.window.received(data.len());
+        Ok(())
+    }
+
+    fn adjust_window(&mut self, _: ChannelId, current: u32) -> u32 {
+        self.window.target(Instant::now(), current)
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Error> {

@@ -5,6 +5,7 @@
 //! - `stream`: a connection's stream, which can be cut whatever the library does
 //! - `server`: what the library is told
 //! - `door`: the one claim, and what every connection shares
+//! - `window`: how much a visitor may send ahead
 //! - `visitor`: what is known of one connection
 //! - `handler`: what a visitor asks, and the answers
 //! - `auth`: from a key that is offered to the one claim
@@ -24,3 +25,4 @@ pub mod listen;
 mod server;
 pub mod stream;
 mod visitor;
+mod window;

@@ -8,9 +8,8 @@ use russh::server::Config;
 use russh::{Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 
 use super::host_key::HostKey;
+use super::window;
 
-/// A long link (100 ms) at 1 Gbit/s holds 12 MB: the window must not be what limits it. Consumed data alone reopens it.
-const WINDOW: u32 = 16 << 20;
 /// What OpenSSH sends and takes at most.
 const PACKET: u32 = 32 << 10;
 /// A peer that answers nothing for 15 s × 3 is gone.
@@ -35,6 +34,8 @@ const KEX_POST_QUANTUM: &[kex::Name] =
 /// AES-GCM is the fastest; CTR only with an encrypt-then-MAC.
 const CIPHERS: &[cipher::Name] =
     &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_128_CTR, cipher::AES_192_CTR, cipher::AES_256_CTR];
+/// OpenSSH's clients prefer ChaCha20, and the client's order counts: these are insisted on where the processor has instructions for AES.
+const AES_GCM: &[cipher::Name] = &[cipher::AES_128_GCM, cipher::AES_256_GCM];
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
 /// No DSA, no RSA with SHA-1.
 const KEYS: &[Algorithm] = &[
@@ -59,7 +60,8 @@ pub(super) fn config(host_key: &HostKey, post_quantum_only: bool) -> Config {
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![host_key.private().clone()],
         limits: Limits::default(),
-        window_size: WINDOW,
+        // Consumed data alone reopens it; it grows where the way is long.
+        window_size: window::FIRST,
         maximum_packet_size: PACKET,
         event_buffer_size: EVENTS,
         preferred: Preferred {
@@ -71,6 +73,7 @@ pub(super) fn config(host_key: &HostKey, post_quantum_only: bool) -> Config {
             // Compression before or after authentication is a bomb in a stranger's hand.
             compression: Cow::Borrowed(&[compression::NONE]),
         },
+        insisted_ciphers: Cow::Borrowed(if has_aes() { AES_GCM } else { &[] }),
         max_auth_attempts: AUTH_ATTEMPTS,
         max_publickey_offers: AUTH_ATTEMPTS,
         // An idle shell is nobody's fault; deadlines are ours, around the stream.
@@ -80,4 +83,14 @@ pub(super) fn config(host_key: &HostKey, post_quantum_only: bool) -> Config {
         nodelay: true,
         ..Config::default()
     }
+}
+
+/// Whether the processor has instructions for AES and for GCM's multiplication.
+fn has_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes") && std::arch::is_aarch64_feature_detected!("pmull");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
 }

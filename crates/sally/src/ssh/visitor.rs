@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use russh::server::Msg;
 use russh::{Channel, ChannelId};
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::Connection;
 use super::door::{Door, Event};
+use super::window::Window;
 use crate::record::RecordError;
 use crate::session::Control;
 use crate::session::environment::Endpoint;
@@ -98,6 +100,7 @@ pub(super) struct Visitor {
     pub(super) grant: Option<Grant>,
     pub(super) setups: HashMap<ChannelId, Setup>,
     pub(super) running: HashMap<ChannelId, Running>,
+    pub(super) window: Window,
 }
 
 impl Drop for Visitor {
@@ -113,7 +116,7 @@ impl Drop for Visitor {
 
 impl Visitor {
     pub(super) fn new(door: Arc<Door>, connection: Arc<Connection>, local: Endpoint) -> Self {
-        Self { door, connection, local, grant: None, setups: HashMap::new(), running: HashMap::new() }
+        Self { door, connection, local, grant: None, setups: HashMap::new(), running: HashMap::new(), window: Window::new(Instant::now()) }
     }
 
     /// A record that can't be written ends everything.

@@ -1,0 +1,111 @@
+//! How much a visitor may send ahead of what is consumed: little on a short way, much on a long one.
+//!
+//! A window that is larger than what the way holds fills the client's memory: OpenSSH's client reads as much input as the window allows, and
+//! moves it about with each packet (at 16 MiB an upload over loopback takes three times as long as at 2). One that is smaller makes it wait.
+//! So the window grows when it is what limits: twice the round trip times the rate is what keeps a way full.
+
+use std::time::{Duration, Instant};
+
+/// As OpenSSH's.
+pub(super) const FIRST: u32 = 2 << 20;
+/// A long way (100 ms) at 1 Gbit/s holds 12 MB.
+const LARGEST: u32 = 16 << 20;
+/// The rate is measured over no less than this: shorter is noise.
+const SHORTEST: Duration = Duration::from_millis(20);
+
+/// What one connection needs.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// When our last answer went out that the client had to wait for.
+    answered: Option<Instant>,
+    /// The least that a client took for its next message after such an answer.
+    round_trip: Option<Duration>,
+    since: Instant,
+    received: u64,
+}
+
+impl Window {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { answered: None, round_trip: None, since: now, received: 0 }
+    }
+
+    /// A message has come that the client could not send before our last answer.
+    pub(super) fn asked(&mut self, now: Instant) {
+        if let Some(answered) = self.answered.take() {
+            let took = now.duration_since(answered);
+            self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
+        }
+    }
+
+    /// The answer to it goes out.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.answered = Some(now);
+    }
+
+    /// Data have come.
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+    }
+
+    /// What the window should be, which is `current` now. Asked for each time it is refilled.
+    pub(super) fn target(&mut self, now: Instant, current: u32) -> u32 {
+        let Some(round_trip) = self.round_trip else { return current };
+        let elapsed = now.duration_since(self.since);
+        if elapsed < SHORTEST.max(2 * round_trip) {
+            return current;
+        }
+        let in_a_round_trip = u128::from(self.received) * round_trip.as_micros() / elapsed.as_micros().max(1);
+        (self.since, self.received) = (now, 0);
+        if 2 * in_a_round_trip > u128::from(current) { current.saturating_mul(2).min(LARGEST) } else { current }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends as fast as `rate` (bytes a second) and the window allow, for ten seconds; gives the window at the end.
+    fn after_sending(round_trip: Duration, rate: u64) -> u32 {
+        let start = Instant::now();
+        let mut window = Window::new(start);
+        window.answered(start);
+        window.asked(start + round_trip);
+        window.answered(start + round_trip);
+        window.asked(start + round_trip + Duration::from_secs(1));
+        let (mut now, mut size) = (start, FIRST);
+        while now < start + Duration::from_secs(10) {
+            let piece = size / 4;
+            let a_window_takes = Duration::from_secs_f64(f64::from(size) / rate as f64).max(round_trip);
+            now += a_window_takes / 4;
+            window.received(piece as usize);
+            size = window.target(now, size);
+        }
+        size
+    }
+
+    #[test]
+    fn it_stays_small_where_the_way_is_short_however_fast() {
+        assert_eq!(after_sending(Duration::from_micros(300), 2_000_000_000), FIRST);
+    }
+
+    #[test]
+    fn it_stays_small_where_the_way_is_long_and_slow() {
+        assert_eq!(after_sending(Duration::from_millis(100), 5_000_000), FIRST);
+    }
+
+    #[test]
+    fn it_grows_where_the_way_is_long_and_fast() {
+        assert_eq!(after_sending(Duration::from_millis(100), 1_000_000_000), LARGEST);
+        assert_eq!(after_sending(Duration::from_millis(20), 150_000_000), 8 << 20);
+    }
+
+    #[test]
+    fn a_visitor_who_types_is_no_long_way() {
+        let start = Instant::now();
+        let mut window = Window::new(start);
+        window.answered(start);
+        window.asked(start + Duration::from_millis(100));
+        window.received(1000);
+        assert_eq!(window.target(start + Duration::from_secs(60), FIRST), FIRST);
+    }
+}
