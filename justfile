@@ -48,7 +48,7 @@ demo: prepare
     cargo build --locked -p sally
     demo/run target/debug/sally
 
-# side by side with OpenSSH's sshd, in one run
+# side by side with OpenSSH's sshd, dropbear and tinysshd, in one run (--write docs/benchmarks.md keeps the table)
 bench *ARGS: release
     bench/run target/x86_64-unknown-linux-gnu/release/sally {{ARGS}}
 
