@@ -125,8 +125,12 @@ fn a_user_name_that_changes_is_the_end() {
 
 /// Runs a scenario after a login: what it says, and what the door ends with.
 fn visit(name: &str, more: &[&str]) -> (String, Option<i32>) {
+    visit_allowing(&[], name, more)
+}
+
+fn visit_allowing(options: &[&str], name: &str, more: &[&str]) -> (String, Option<i32>) {
     let home = Home::new();
-    let mut door = home.open(&[]);
+    let mut door = home.open(options);
     let before = door.rss();
     let id = home.path("id");
     let arguments: Vec<_> = [id.to_str().unwrap()].into_iter().chain(more.iter().copied()).collect();
@@ -180,16 +184,27 @@ fn a_second_command_on_a_channel_is_refused() {
     assert_eq!(visit("exec-twice", &[]).0, "True False");
 }
 
+/// Row 19 of the faults: refused, and cut off when it doesn't end.
 #[test]
-fn twenty_thousand_global_requests_take_no_memory() {
-    let (said, _) = visit("global-requests", &["20000"]);
-    assert!(["open", "closed"].contains(&&*said), "{said}");
+fn twenty_thousand_global_requests_are_cut_off() {
+    for name in ["tcpip-forward", "no-such-request@test"] {
+        assert_eq!(visit("global-requests", &["20000", name]).0, "closed");
+    }
 }
 
 #[test]
-fn five_thousand_channels_are_one() {
-    let (said, _) = visit("channels", &["5000"]);
-    assert!(["open 1", "closed 1"].contains(&&*said), "{said}");
+fn five_thousand_channels_are_one_and_cut_off() {
+    assert_eq!(visit("channels", &["5000"]).0, "closed 1");
+}
+
+#[test]
+fn five_thousand_forwards_are_bounded_and_cut_off() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let holding = std::thread::spawn(move || listener.incoming().map_while(Result::ok).take(128).collect::<Vec<_>>().len());
+    let (said, status) = visit_allowing(&["--allow", "local-forward"], "forwards", &["5000", &port]);
+    assert_eq!((&*said, status), ("closed 128", Some(0)));
+    assert_eq!(holding.join().unwrap(), 128);
 }
 
 #[test]

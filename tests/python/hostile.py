@@ -281,12 +281,12 @@ def packets_beyond_the_maximum(port, key):
         print("closed")
 
 
-def global_requests(port, key, count):
+def global_requests(port, key, count, name):
     client = Client(port)
     client.enter(key)
     channel = client.open_session()
     client.run("echo in; read line", channel)
-    request = bytes([GLOBAL_REQUEST]) + string("tcpip-forward") + b"\0" + string("127.0.0.1") + uint(1)
+    request = bytes([GLOBAL_REQUEST]) + string(name) + b"\0" + string("127.0.0.1") + uint(1)
     try:
         for _ in range(int(count) // 1000):
             client.send(*[request] * 1000)
@@ -303,6 +303,21 @@ def channels(port, key, count):
     try:
         for number in range(int(count)):
             confirmed += client.open_session(number) is not None
+        print(f"open {confirmed}", flush=True)
+    except Closed:
+        print(f"closed {confirmed}", flush=True)
+    sys.stdin.read()
+
+
+def forwards(port, key, count, target):
+    client = Client(port)
+    client.enter(key)
+    confirmed = 0
+    try:
+        for number in range(int(count)):
+            client.send(bytes([CHANNEL_OPEN]) + string("direct-tcpip") + uint(number) + uint(1 << 21) + uint(32768)
+                        + string("127.0.0.1") + uint(int(target)) + string("127.0.0.1") + uint(1))
+            confirmed += client.expect(CHANNEL_CONFIRM, CHANNEL_OPEN_FAILURE)[0] == CHANNEL_CONFIRM
         print(f"open {confirmed}", flush=True)
     except Closed:
         print(f"closed {confirmed}", flush=True)

@@ -90,12 +90,17 @@ pub fn tool(name: &str, package: &str) -> Command {
     Command::new(name)
 }
 
+/// A program of tests/requirements.txt.
+pub fn from_requirements(name: &str) -> Command {
+    let program: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-venv/bin").join(name);
+    assert!(program.exists(), "{} is missing: tests/run makes it", program.display());
+    Command::new(program)
+}
+
 /// The Python that has tests/requirements.txt, about to run a script of tests/python.
 pub fn python(script: &str) -> Command {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python");
-    let python: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-venv/bin/python");
-    assert!(python.exists(), "{} is missing: tests/run makes it", python.display());
-    let mut command = Command::new(python);
+    let mut command = from_requirements("python");
     command.arg("-u").arg(tests.join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }

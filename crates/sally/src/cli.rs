@@ -107,6 +107,13 @@ pub struct OnceArgs {
     /// Post-quantum key exchange alone: ML-KEM (OpenSSH 9.9 and later)
     #[arg(long)]
     pub pq_only: bool,
+    /// What the visitor may forward (repeatable, or with commas between them); nothing unless it is named here
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub allow: Vec<Forwarding>,
+    /// 1: the visit has one session in all. N: so many at once, one after the other for as long as the visitor stays, for clients that
+    /// send all their sessions through one connection (ControlMaster, Ansible)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub max_sessions: u32,
     /// Variables that the visitor may set beside LANG and LC_* (repeatable; a final * is a wildcard)
     #[arg(long, value_name = "PATTERN")]
     pub accept_env: Vec<String>,
@@ -116,6 +123,17 @@ pub struct OnceArgs {
     /// What is recorded.
     #[command(flatten)]
     pub record: RecordArgs,
+}
+
+/// What `--allow` opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Forwarding {
+    /// Connections from here, to hosts and Unix sockets (ssh -L, -D, -W)
+    LocalForward,
+    /// Ports of loopback and Unix sockets here, that lead to the visitor (ssh -R)
+    RemoteForward,
+    /// The visitor's agent, in a session (ssh -A)
+    AgentForward,
 }
 
 /// The record of a visit.

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{KeyArgs, OnceArgs};
+use crate::cli::{Forwarding, KeyArgs, OnceArgs};
 use crate::keys::{Network, Source};
 use crate::record::{Policy, Target};
 use crate::session::account::Account;
 use crate::session::environment::{self, Environment};
+use crate::ssh::forward::Allowed;
 
 /// The variable that holds keys.
 const AUTHORIZED_KEYS: &str = "AUTHORIZED_KEYS";
@@ -39,6 +40,10 @@ pub struct Once {
     pub host_key: Option<PathBuf>,
     /// Post-quantum key exchange alone.
     pub post_quantum_only: bool,
+    /// What may be forwarded.
+    pub allowed: Allowed,
+    /// 1: one session in all. More: so many at once.
+    pub max_sessions: usize,
     /// Patterns of variables that a client may set.
     pub accept_env: Vec<String>,
     /// Where the record goes.
@@ -105,6 +110,8 @@ impl Once {
             },
             host_key: args.host_key,
             post_quantum_only: args.pq_only,
+            allowed: allowed(&args.allow),
+            max_sessions: usize::try_from(args.max_sessions).unwrap_or(1),
             accept_env: args.accept_env,
             target,
             policy: args.record.record,
@@ -113,6 +120,14 @@ impl Once {
             account: Account::current(variables.get("HOME"), variables.get("SHELL")),
             environment: environment::copy(variables.0.iter().cloned()),
         }
+    }
+}
+
+fn allowed(named: &[Forwarding]) -> Allowed {
+    Allowed {
+        local: named.contains(&Forwarding::LocalForward),
+        remote: named.contains(&Forwarding::RemoteForward),
+        agent: named.contains(&Forwarding::AgentForward),
     }
 }
 

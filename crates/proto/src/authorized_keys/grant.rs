@@ -136,6 +136,17 @@ impl Grant {
         self.allows_port_forwarding() && (rules.is_empty() || rules.iter().any(|rule| rule.matches_pattern(host, port)))
     }
 
+    /// Whether a Unix socket may be connected to (`direct-streamlocal@openssh.com`). Rules that name hosts and ports name no sockets: where
+    /// there are any, none may. sshd passes over the rules here.
+    pub fn allows_open_socket(&self) -> bool {
+        self.allows_port_forwarding() && self.permit_open().is_empty()
+    }
+
+    /// Whether a Unix socket may be listened on (`streamlocal-forward@openssh.com`), as [`Self::allows_open_socket`] has it.
+    pub fn allows_listen_socket(&self) -> bool {
+        self.allows_port_forwarding() && self.permit_listen().is_empty()
+    }
+
     /// The `permitopen=` rules; none means no limit of their own. A relay matches its names with [`PermitRule::matches_pattern`].
     pub fn permit_open(&self) -> &[PermitRule] {
         &self.options.permit_open

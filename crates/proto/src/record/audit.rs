@@ -256,19 +256,24 @@ pub enum AuditEvent {
     },
     /// An SFTP operation.
     Sftp(SftpOperation),
-    /// A forwarding was opened.
+    /// A forwarding was asked for and permitted: what it needs is about to be opened, or listened on.
     Forward {
-        /// Our number for it, for `forward-end`.
+        /// Our number for it, for `forward-open` and `forward-end`.
         id: u64,
         /// Which way.
         direction: Direction,
         /// Where it goes or listens: `host:port` or a socket's path.
         target: Said,
-        /// Who came through it, as the other end says.
+        /// Who comes through it: for a local one as the visitor says, else as the kernel does. Nothing for what is listened on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<Said>,
     },
-    /// A forwarding ended.
+    /// Both ends of a forwarded connection are there: bytes may flow.
+    ForwardOpen {
+        /// The number of its `forward`.
+        id: u64,
+    },
+    /// A forwarding ended, or could not be opened.
     ForwardEnd {
         /// The number of its `forward`.
         id: u64,
@@ -276,6 +281,15 @@ pub enum AuditEvent {
         sent: u64,
         /// Bytes from the visitor.
         received: u64,
+        /// SHA-256 (hex) of what was sent; for a connection that was opened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sent_sha256: Option<String>,
+        /// SHA-256 (hex) of what was received; for a connection that was opened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        received_sha256: Option<String>,
+        /// Milliseconds since its `forward`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lasted: Option<u64>,
         /// Why it ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,

@@ -1,5 +1,7 @@
 //! `sally once`: the order of its steps is part of the contract (docs/guide-once.md).
 
+mod progress;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,10 +14,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::progress::{OPEN_LIMIT, Progress};
 use crate::announce::Announce;
 use crate::config::{Limits, Once};
 use crate::record::{Recorder, Settings, Sink};
-use crate::session::Ending;
 use crate::session::activity::Activity;
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
@@ -25,10 +27,6 @@ use crate::ssh::inetd;
 use crate::ssh::listen::{self, Entrance};
 use crate::{keys, term};
 
-/// How long a visitor may take, once let in, to open a session.
-const OPEN_LIMIT: Duration = Duration::from_secs(30);
-/// How long the visitor's client may take to fetch the last bytes and leave, once the session is over.
-const LEAVE_LIMIT: Duration = Duration::from_secs(60);
 /// How long sessions may take to end when we are told to.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 /// A handful of tasks, on a machine that has other things to do.
@@ -107,15 +105,16 @@ async fn visit(config: Once) -> Result<u8, Fault> {
         account: config.account,
         environment: config.environment.clone(),
         accept_env: config.accept_env,
-        max_sessions: 1,
+        max_sessions: config.max_sessions,
+        allowed: config.allowed,
         mask: config.mask,
         post_quantum_only: config.post_quantum_only,
     };
     let (door, events) = Door::new(keys, rules, &host_key, recorder.clone(), reaper.clone(), shutdown.clone());
     let announced = announce.map(|announce| tokio::spawn(announce.run(host_key, port, config.environment, reaper.clone())));
     tokio::spawn(entrance.serve(Arc::clone(&door)));
-    let recording = recorder.clone();
-    let attendant = Attendant { door, events, recorder: recording, shutdown, announced, signals, last: None, claimed: None, running: 0 };
+    let visit = Progress::new(config.max_sessions);
+    let attendant = Attendant { door, events, recorder: recorder.clone(), shutdown, announced, signals, visit };
     let outcome = attendant.attend(config.limits).await;
     reaper.sweep(None).await;
     let sealed = recorder.seal();
@@ -152,43 +151,28 @@ struct Attendant {
     shutdown: Shutdown,
     announced: Option<JoinHandle<Result<(), Fault>>>,
     signals: Signals,
-    last: Option<Result<Ending, Fault>>,
-    /// When the visitor was let in.
-    claimed: Option<Instant>,
-    running: u32,
+    visit: Progress,
 }
 
 impl Attendant {
     async fn attend(mut self, limits: Limits) -> Result<u8, Fault> {
         // Until the visitor comes: the time they have to; then until a session is open; then until they leave.
         let mut limit: Pin<Box<tokio::time::Sleep>> = Box::pin(tokio::time::sleep(limits.timeout));
-        let mut limited = true;
         let door = Arc::clone(&self.door);
         loop {
             tokio::select! {
                 biased;
                 fault = self.shutdown.requested() => return self.wind_up(fault).await,
-                event = self.events.recv() => match event {
-                    Some(Event::Claimed) => {
-                        let now = Instant::now();
-                        self.claimed = Some(now);
-                        limit.as_mut().reset(now + OPEN_LIMIT);
+                event = self.events.recv() => {
+                    let event = event.ok_or_else(|| Fault::Internal("the door is gone".into()))?;
+                    let now = Instant::now();
+                    if let Some(time) = self.visit.note(event, now) {
+                        limit.as_mut().reset(now + time);
                     }
-                    Some(Event::SessionStarted) => {
-                        self.running += 1;
-                        limited = false;
-                    }
-                    Some(Event::SessionEnded(ended)) => {
-                        self.running -= 1;
-                        self.last = Some(ended);
-                        limited = self.running == 0;
-                        limit.as_mut().reset(Instant::now() + LEAVE_LIMIT);
-                    }
-                    None => return Err(Fault::Internal("the door is gone".into())),
-                },
-                () = door.visitor_left(), if self.running == 0 => return self.finished(),
-                () = &mut limit, if limited => return self.too_late(limits.timeout),
-                fault = worn_out(&door.activity, self.claimed, limits), if self.in_visit() => self.shutdown.request(fault),
+                }
+                () = door.visitor_left(), if !self.visit.is_open() => return self.visit.outcome(Fault::ConnectionLost),
+                () = &mut limit, if self.visit.is_limited() => return self.too_late(limits.timeout),
+                fault = worn_out(&door.activity, self.visit.claimed(), limits), if self.visit.goes_on() => self.shutdown.request(fault),
                 announced = outcome(&mut self.announced), if self.announced.is_some() => {
                     self.announced = None;
                     if let Err(fault) = announced {
@@ -201,46 +185,29 @@ impl Attendant {
         }
     }
 
-    /// Whether the visitor is in, and the last session is not over yet.
-    fn in_visit(&self) -> bool {
-        self.claimed.is_some() && (self.running > 0 || self.last.is_none())
-    }
-
-    fn finished(&mut self) -> Result<u8, Fault> {
-        self.last.take().unwrap_or(Err(Fault::ConnectionLost)).map(Ending::status)
-    }
-
     fn too_late(&mut self, timeout: Duration) -> Result<u8, Fault> {
-        if self.claimed.is_none() {
+        if self.visit.claimed().is_none() {
             term::say(&format!("Nobody came in within {} s: the door is shut", timeout.as_secs()));
             return Ok(0);
         }
-        match self.last.take() {
-            Some(ended) => ended.map(Ending::status),
-            None => Err(Fault::NoSession(OPEN_LIMIT.as_secs())),
-        }
+        self.visit.outcome(Fault::NoSession(OPEN_LIMIT.as_secs()))
     }
 
-    /// We are to stop: the sessions know, and end.
+    /// We are to stop: the sessions and forwards know, and end.
     async fn wind_up(&mut self, fault: Fault) -> Result<u8, Fault> {
         self.door.shut().cancel();
         let ended = async {
-            while self.running > 0 {
+            while self.visit.is_open() {
                 match self.events.recv().await {
-                    Some(Event::SessionStarted) => self.running += 1,
-                    Some(Event::SessionEnded(ended)) => {
-                        self.running -= 1;
-                        self.last = Some(ended);
-                    }
-                    Some(Event::Claimed) => {}
+                    Some(event) => drop(self.visit.note(event, Instant::now())),
                     None => break,
                 }
             }
         };
         let _ = tokio::time::timeout(SHUTDOWN_LIMIT, ended).await; // What is left is swept.
-        match (&self.last, &fault) {
+        match (&fault, self.visit.ended_well()) {
             // The session was over by itself: ssh ends its ProxyCommand with SIGHUP when it has what it wanted.
-            (Some(Ok(ending)), Fault::Signalled(_)) if self.running == 0 => Ok(ending.status()),
+            (Fault::Signalled(_), Some(status)) => Ok(status),
             _ => Err(fault),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use super::account::Account;
 
@@ -84,6 +85,8 @@ pub struct Visit<'a> {
     pub sent: &'a [(String, String)],
     /// `environment=` of the visitor's key.
     pub of_key: &'a [(String, String)],
+    /// The socket that leads to the visitor's agent.
+    pub agent: Option<&'a Path>,
 }
 
 /// The whole environment of a session.
@@ -103,6 +106,9 @@ pub fn build(base: &Environment, account: &Account, visit: &Visit<'_>) -> Vec<(O
     set("SSH_CLIENT", format!("{from} {from_port} {to_port}").as_ref());
     if let Some(command) = visit.original_command {
         set("SSH_ORIGINAL_COMMAND", command.as_ref());
+    }
+    if let Some(agent) = visit.agent {
+        set("SSH_AUTH_SOCK", agent.as_os_str());
     }
     match visit.terminal {
         Some((path, term)) => {
@@ -157,6 +163,7 @@ mod tests {
             original_command: None,
             sent: &[("USER".into(), "mallory".into()), ("LANG".into(), "C".into())],
             of_key: &[],
+            agent: Some(Path::new("/tmp/sally-x/agent")),
         };
         let account = Account { name: "app".into(), home: "/app".into(), shell: "/bin/sh".into() };
         let all: Environment =
@@ -167,6 +174,7 @@ mod tests {
             ("TERM", "xterm"),
             ("SSH_TTY", "/dev/pts/3"),
             ("PWD", "/app"),
+            ("SSH_AUTH_SOCK", "/tmp/sally-x/agent"),
             ("SSH_CONNECTION", "192.0.2.7 50000 192.0.2.1 2022"),
             ("SSH_CLIENT", "192.0.2.7 50000 2022"),
         ] {

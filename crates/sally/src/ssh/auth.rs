@@ -64,8 +64,9 @@ impl Visitor {
             self.connection.cut.cancel();
             return Ok(Auth::reject());
         }
+        let may_forward = self.door.rules.allowed.local && grant.allows_port_forwarding();
         self.grant = Some(grant);
-        self.tell(Event::Claimed).await;
+        self.tell(Event::Claimed { may_forward }).await;
         Ok(Auth::Accept)
     }
 }

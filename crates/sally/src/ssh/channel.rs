@@ -1,11 +1,16 @@
-//! A session channel as the room sees it.
+//! A channel as the room sees it, and as a splice does.
+
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::session::activity::Activity;
 use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream, signal_name};
+use crate::tunnel::splice::{Deaf, Next, Over, Sink, Source};
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
 const STDERR: u32 = 1;
@@ -35,6 +40,8 @@ impl Inbound for SessionInbound {
 
 /// To the visitor.
 pub(super) struct SessionOutbound {
+    /// Its place among the sessions: free before the visitor hears of the end, so that the next one finds it.
+    pub(super) seat: Mutex<Option<OwnedSemaphorePermit>>,
     pub(super) channel: ChannelWriteHalf<Msg>,
     pub(super) connection: Handle,
     pub(super) activity: Activity,
@@ -61,7 +68,42 @@ impl Outbound for SessionOutbound {
             }
         }
         .map_err(|()| Gone)?;
+        drop(self.seat.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.channel.eof().await.map_err(|_| Gone)?;
         self.channel.close().await.map_err(|_| Gone)
+    }
+}
+
+/// From the other end of a channel that is spliced.
+pub(crate) struct ChannelSource(pub(crate) ChannelReadHalf);
+
+impl Source for ChannelSource {
+    async fn next(&mut self) -> Next {
+        loop {
+            match self.0.wait().await {
+                Some(ChannelMsg::Data { data }) => return Next::Data(data),
+                Some(ChannelMsg::Eof) => return Next::End,
+                Some(ChannelMsg::Close) | None => return Next::Over(Over::Closed),
+                _ => {}
+            }
+        }
+    }
+
+    async fn over(&mut self) -> Over {
+        while !matches!(self.0.wait().await, Some(ChannelMsg::Close) | None) {}
+        Over::Closed
+    }
+}
+
+/// To the other end of a channel that is spliced. Whoever spliced it closes the channel.
+pub(crate) struct ChannelSink<M: From<(ChannelId, ChannelMsg)>>(pub(crate) ChannelWriteHalf<M>);
+
+impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Sink for ChannelSink<M> {
+    async fn deliver(&mut self, bytes: Bytes) -> Result<(), Deaf> {
+        self.0.data_bytes(bytes).await.map_err(|_| Deaf)
+    }
+
+    async fn end(&mut self) -> Result<(), Deaf> {
+        self.0.eof().await.map_err(|_| Deaf)
     }
 }

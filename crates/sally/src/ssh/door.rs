@@ -1,7 +1,7 @@
 //! One door: what its connections share, and the one claim to it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use russh::server::Config;
@@ -12,11 +12,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{Connection, Gate};
+use super::forward::Allowed;
 use super::host_key::HostKey;
 use super::server;
 use super::stream::{Guarded, Wire};
 use super::visitor::{self, Visitor};
-use crate::record::Recorder;
+use crate::dial::Dialer;
+use crate::record::{AuditEvent, RecordError, Recorder};
 use crate::session::Ending;
 use crate::session::account::Account;
 use crate::session::activity::Activity;
@@ -35,8 +37,10 @@ pub struct Rules {
     pub environment: Environment,
     /// Variables that a client may set beside LANG and LC_*.
     pub accept_env: Vec<String>,
-    /// Session channels in one visit.
-    pub max_sessions: u32,
+    /// 1: a visit has one session in all. More: so many at once.
+    pub max_sessions: usize,
+    /// What may be forwarded.
+    pub allowed: Allowed,
     /// Whether passwords typed at prompts are kept off the record.
     pub mask: bool,
     /// Post-quantum key exchange alone.
@@ -47,11 +51,18 @@ pub struct Rules {
 #[derive(Debug)]
 pub enum Event {
     /// The visitor is authenticated; the door is shut behind them.
-    Claimed,
+    Claimed {
+        /// Whether they may have connections opened from here, and so be here though nothing is open.
+        may_forward: bool,
+    },
     /// A session begins.
     SessionStarted,
     /// A session is over.
     SessionEnded(Result<Ending, Fault>),
+    /// A forward is on the record.
+    ForwardStarted,
+    /// A forward is over, and its end on the record.
+    ForwardEnded,
 }
 
 /// A door, open or shut.
@@ -63,10 +74,12 @@ pub struct Door {
     pub(super) recorder: Recorder,
     pub(super) reaper: Reaper,
     pub(super) shutdown: Shutdown,
-    pub(super) events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Event>,
     /// When a byte was last carried.
     pub activity: Activity,
     pub(super) gate: Arc<Gate>,
+    dialer: OnceLock<Dialer>,
+    forwards: AtomicU64,
     config: Arc<Config>,
     claimed: AtomicBool,
     sessions: AtomicU32,
@@ -98,6 +111,8 @@ impl Door {
             events,
             activity: Activity::start(),
             gate: Gate::new(Settings::ONE_VISIT),
+            dialer: OnceLock::new(),
+            forwards: AtomicU64::new(0),
             config,
             claimed: AtomicBool::new(false),
             sessions: AtomicU32::new(0),
@@ -126,10 +141,29 @@ impl Door {
         self.listener_closed.cancel();
     }
 
-    /// The next session's number on the record, or nothing where the visit has had all it may.
-    pub(super) fn next_session(&self) -> Option<u32> {
-        let number = self.sessions.fetch_add(1, Ordering::Relaxed);
-        (number < self.rules.max_sessions).then_some(number)
+    /// A record that can't be written ends everything.
+    pub(super) fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
+        self.recorder.audit(event).inspect_err(|error| self.shutdown.request(error.clone().into()))
+    }
+
+    pub(super) async fn tell(&self, event: Event) {
+        // Nobody listens any more once the visit is over.
+        let _ = self.events.send(event).await;
+    }
+
+    /// The next session's number on the record.
+    pub(super) fn next_session(&self) -> u32 {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The next forward's number on the record.
+    pub(super) fn next_forward(&self) -> u64 {
+        self.forwards.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What connects to hosts for the visitor.
+    pub(super) fn dialer(&self) -> &Dialer {
+        self.dialer.get_or_init(Dialer::new)
     }
 
     /// Claims the door for one visitor: true for the first, false for everyone after. When it returns true, nobody listens any more.

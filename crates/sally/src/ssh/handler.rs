@@ -6,13 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedCertificate, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty as Mode, Sig};
+use russh::{Channel, ChannelId, Pty as Mode, Sig};
 use sally_proto::authorized_keys::{Grant, Offer};
 use sally_proto::record::AuditEvent;
 use sally_sys::pty::{self, Pty};
 
 use super::auth::is_sha1;
-use super::visitor::{Error, Setup, Visitor};
+use super::forward::{PROHIBITED, Place, Target, host_and_port, refusal};
+use super::visitor::{Error, Visitor};
 use crate::session::environment;
 use crate::session::start::What;
 use crate::session::{Control, signal_number};
@@ -22,8 +23,6 @@ const MAX_ENV: usize = 64;
 const MAX_ENV_BYTES: usize = 4 << 10;
 /// `$TERM` beyond this is no terminal's name.
 const MAX_TERM: usize = 64;
-/// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` (RFC 4254 section 5.1), which the library sends without a text.
-const PROHIBITED: u32 = 1;
 
 impl Handler for Visitor {
     type Error = Error;
@@ -65,15 +64,11 @@ impl Handler for Visitor {
         if self.grant.is_none() {
             return Ok(());
         }
-        match self.door.next_session() {
-            Some(number) => {
-                self.setups.insert(channel.id(), Setup { number, channel, terminal: None, sent: Vec::new() });
-                reply.accept().await;
-            }
-            None => {
-                let reason = format!("this visit has had its {} session(s)", self.door.rules.max_sessions);
+        match self.set_up(channel) {
+            Ok(()) => reply.accept().await,
+            Err(reason) => {
                 self.refuse("session", &reason)?;
-                reply.reject(ChannelOpenFailure::Other { code: PROHIBITED, reason }).await;
+                reply.reject(refusal(PROHIBITED, reason)).await;
             }
         }
         Ok(())
@@ -81,18 +76,26 @@ impl Handler for Visitor {
 
     async fn channel_open_direct_tcpip(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         host: &str,
         port: u32,
-        _: &str,
-        _: u32,
+        origin: &str,
+        origin_port: u32,
         reply: ChannelOpenHandle,
-        _: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Error> {
-        self.refuse("direct-tcpip", &format!("{host}:{port}: forwarding is not allowed"))?;
-        let reason = "forwarding is not allowed here".into();
-        reply.reject(ChannelOpenFailure::Other { code: PROHIBITED, reason }).await;
-        Ok(())
+        let target = Target::Port(host.into(), port);
+        self.open_local(target, Some(host_and_port(origin, origin_port)), channel, reply, session.handle()).await
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        self.open_local(Target::Path(path.into()), None, channel, reply, session.handle()).await
     }
 
     async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Error> {
@@ -202,14 +205,32 @@ impl Handler for Visitor {
         Ok(self.running.contains_key(&id))
     }
 
-    async fn agent_request(&mut self, _: ChannelId, _: &mut Session) -> Result<bool, Error> {
-        self.refuse("agent", "agent forwarding is not allowed here")?;
-        Ok(false)
+    async fn agent_request(&mut self, id: ChannelId, _: &mut Session) -> Result<bool, Error> {
+        self.offer_agent(id)
     }
 
-    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, _: &mut Session) -> Result<bool, Error> {
-        self.refuse("tcpip-forward", &format!("{address}:{port}: forwarding is not allowed"))?;
-        Ok(false)
+    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, Error> {
+        let bound = self.listen(Place::Port(address.into(), *port), session.handle()).await?;
+        *port = bound.unwrap_or(*port);
+        Ok(bound.is_some())
+    }
+
+    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, Error> {
+        Ok(self.unlisten(&Place::Port(address.into(), port)).await)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, Error> {
+        Ok(self.listen(Place::Path(path.into()), session.handle()).await?.is_some())
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, Error> {
+        Ok(self.unlisten(&Place::Path(path.into())).await)
+    }
+
+    /// Keepalives and the like: refused, which is an answer too.
+    async fn global_request(&mut self, _: &str, _: &[u8], _: &mut Session) -> Result<Option<Vec<u8>>, Error> {
+        self.bear()?;
+        Ok(None)
     }
 }
 

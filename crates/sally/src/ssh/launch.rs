@@ -1,9 +1,10 @@
 //! Starting what a session channel asks for.
 
 use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, Mutex};
 
-use russh::server::{Msg, Session};
-use russh::{Channel, ChannelId};
+use russh::ChannelId;
+use russh::server::Session;
 use sally_proto::authorized_keys::Grant;
 use sally_proto::record::{AuditEvent, Said};
 use tokio::sync::mpsc;
@@ -11,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::channel::{SessionInbound, SessionOutbound};
 use super::door::Event;
-use super::visitor::{Error, Running, Visitor};
+use super::forward::{AgentSocket, Listening};
+use super::visitor::{Error, Running, Setup, Visitor};
 use crate::session::environment::{self, Visit};
 use crate::session::run::Session as Room;
 use crate::session::start::{self, What};
@@ -33,23 +35,33 @@ impl Visitor {
             Some(forced) => (What::Command(forced.into()), original),
             None => (asked.clone(), None),
         };
-        let terminal = setup.terminal.as_ref().map(|(pty, term)| (pty.name.as_str(), term.as_str()));
+        let Setup { number, channel, terminal: pty, sent, agent, seat } = setup;
+        let terminal = pty.as_ref().map(|(pty, term)| (pty.name.as_str(), term.as_str()));
         let visit = Visit {
             peer: self.connection.peer,
             local: self.local,
             terminal,
             original_command,
-            sent: &setup.sent,
+            sent: &sent,
             of_key: grant.environment(),
+            agent: agent.as_ref().map(AgentSocket::path),
         };
         let environment = environment::build(&self.door.rules.environment, &self.door.rules.account, &visit);
-        self.audit(&self.start_event(setup.number, &asked, grant))?;
-        let pty = setup.terminal.map(|(pty, _)| pty);
+        self.audit(&self.start_event(number, &asked, grant))?;
+        let pty = pty.map(|(pty, _)| pty);
         match start::start(&self.door.reaper, &self.door.rules.account, &what, environment, pty) {
             Ok(program) => {
                 session.channel_success(id)?;
                 self.tell(Event::SessionStarted).await;
-                self.open_room(id, setup.number, setup.channel, program, session);
+                let agent = match agent {
+                    Some(socket) => Some(self.serve_agent(socket, session.handle()).await?),
+                    None => None,
+                };
+                let (read, write) = channel.split();
+                let activity = self.door.activity.clone();
+                let inbound = SessionInbound { channel: read, activity: activity.clone() };
+                let outbound = SessionOutbound { channel: write, connection: session.handle(), activity, seat: Mutex::new(seat) };
+                self.open_room(id, number, (inbound, outbound), program, agent);
                 Ok(())
             }
             Err(error) => {
@@ -67,15 +79,21 @@ impl Visitor {
         }
     }
 
-    fn open_room(&mut self, id: ChannelId, number: u32, channel: Channel<Msg>, program: start::Program, session: &Session) {
+    fn open_room(
+        &mut self,
+        id: ChannelId,
+        number: u32,
+        (inbound, outbound): (SessionInbound, SessionOutbound),
+        program: start::Program,
+        agent: Option<Listening>,
+    ) {
         let (control, controls) = mpsc::channel(CONTROLS);
         let gone = CancellationToken::new();
-        let (read, write) = channel.split();
         let room = Room {
             channel: number,
             program,
-            inbound: SessionInbound { channel: read, activity: self.door.activity.clone() },
-            outbound: SessionOutbound { channel: write, connection: session.handle(), activity: self.door.activity.clone() },
+            inbound,
+            outbound,
             control: controls,
             gone: gone.clone(),
             shutdown: self.door.shutdown.clone(),
@@ -84,10 +102,13 @@ impl Visitor {
             mask: self.door.rules.mask,
         };
         self.running.insert(id, Running { control, gone });
-        let events = self.door.events.clone();
+        let door = Arc::clone(&self.door);
         tokio::spawn(async move {
             let ended = room.run().await;
-            let _ = events.send(Event::SessionEnded(ended)).await; // The visit is over already.
+            if let Some(agent) = agent {
+                agent.stop().await;
+            }
+            door.tell(Event::SessionEnded(ended)).await;
         });
     }
 }

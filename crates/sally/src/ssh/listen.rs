@@ -15,9 +15,9 @@ use crate::session::environment::Endpoint;
 use crate::term;
 
 /// Connections the kernel may hold before we accept them.
-const BACKLOG: u32 = 128;
+pub(super) const BACKLOG: u32 = 128;
 /// A pause after accept(2) fails for want of descriptors, so that the loop doesn't spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How visitors come to a door.
 pub enum Entrance {
@@ -67,7 +67,7 @@ fn no_ipv6(code: i32) -> bool {
     [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT].iter().any(|errno| errno.raw_os_error() == code)
 }
 
-fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;

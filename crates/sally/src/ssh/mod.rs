@@ -10,13 +10,15 @@
 //! - `handler`: what a visitor asks, and the answers
 //! - `auth`: from a key that is offered to the one claim
 //! - `launch`: starting what a session channel asks for
-//! - `channel`: a session channel as the room sees it
+//! - `forward`: what `--allow` opens: ports, sockets, the visitor's agent
+//! - `channel`: a channel as the room sees it, and as a splice does
 //! - `host_key`: the key that the door shows
 
 pub mod admission;
 mod auth;
 mod channel;
 pub mod door;
+pub mod forward;
 mod handler;
 pub mod host_key;
 pub mod inetd;

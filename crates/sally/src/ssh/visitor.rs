@@ -1,23 +1,29 @@
 //! What is known of one connection.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use russh::server::Msg;
 use russh::{Channel, ChannelId};
 use sally_proto::authorized_keys::Grant;
 use sally_proto::record::AuditEvent;
 use sally_sys::pty::Pty;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Connection;
 use super::door::{Door, Event};
+use super::forward::{AgentSocket, Forwards};
 use super::window::Window;
 use crate::record::RecordError;
 use crate::session::Control;
 use crate::session::environment::Endpoint;
+
+/// Questions refused within a minute, after which the connection is cut: an honest client asks a handful, and a browser through a `-D`
+/// that isn't allowed some dozens.
+const REFUSALS: u32 = 1000;
+const REFUSALS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What ends a connection from our side.
 #[derive(Debug)]
@@ -83,6 +89,10 @@ pub(super) struct Setup {
     pub(super) channel: Channel<Msg>,
     pub(super) terminal: Option<(Pty, String)>,
     pub(super) sent: Vec<(String, String)>,
+    /// Leads to the visitor's agent, where they have asked for that.
+    pub(super) agent: Option<AgentSocket>,
+    /// Its place among the sessions of the visit; nothing where there is one in all, which is never free again.
+    pub(super) seat: Option<OwnedSemaphorePermit>,
 }
 
 /// A session channel whose program runs.
@@ -101,6 +111,9 @@ pub(super) struct Visitor {
     pub(super) setups: HashMap<ChannelId, Setup>,
     pub(super) running: HashMap<ChannelId, Running>,
     pub(super) window: Window,
+    pub(super) forwards: Forwards,
+    seats: Arc<Semaphore>,
+    flood: Mutex<Flood>,
 }
 
 impl Drop for Visitor {
@@ -108,6 +121,9 @@ impl Drop for Visitor {
         for running in self.running.values() {
             running.gone.cancel();
         }
+        // Before anybody hears of it: their agents' sockets go with them.
+        self.setups.clear();
+        self.forwards.end();
         if self.grant.is_some() {
             self.door.visitor_leaves();
         }
@@ -116,22 +132,55 @@ impl Drop for Visitor {
 
 impl Visitor {
     pub(super) fn new(door: Arc<Door>, connection: Arc<Connection>, local: Endpoint) -> Self {
-        Self { door, connection, local, grant: None, setups: HashMap::new(), running: HashMap::new(), window: Window::new(Instant::now()) }
+        let forwards = Forwards::new(Arc::clone(&door));
+        let seats = Arc::new(Semaphore::new(door.rules.max_sessions));
+        let (setups, running, window) = (HashMap::new(), HashMap::new(), Window::new(Instant::now()));
+        Self { door, connection, local, grant: None, setups, running, window, forwards, seats, flood: Mutex::default() }
     }
 
-    /// A record that can't be written ends everything.
+    /// A session begins: its channel collects what it is to have. Otherwise why not.
+    pub(super) fn set_up(&mut self, channel: Channel<Msg>) -> Result<(), String> {
+        let most = self.door.rules.max_sessions;
+        let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() else {
+            return Err(match most {
+                1 => "this visit has had its one session".into(),
+                _ => format!("{most} sessions are open: no more at once"),
+            });
+        };
+        let seat = if most == 1 {
+            seat.forget();
+            None
+        } else {
+            Some(seat)
+        };
+        let (number, id) = (self.door.next_session(), channel.id());
+        self.setups.insert(id, Setup { number, channel, terminal: None, sent: Vec::new(), agent: None, seat });
+        Ok(())
+    }
+
     pub(super) fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
-        self.door.recorder.audit(event).inspect_err(|error| self.door.shutdown.request(error.clone().into()))
+        self.door.audit(event)
     }
 
     pub(super) fn refuse(&self, what: &str, why: &str) -> Result<(), RecordError> {
         tracing::info!(peer = %self.connection.peer, what, why, "refused");
-        self.audit(&AuditEvent::Refusal { what: what.into(), why: why.into(), channel: None })
+        self.audit(&AuditEvent::Refusal { what: what.into(), why: why.into(), channel: None })?;
+        self.bear()
+    }
+
+    /// Counts a question that was refused; the connection of whoever asks for ever is cut.
+    pub(super) fn bear(&self) -> Result<(), RecordError> {
+        let cut = self.connection.cut.is_cancelled();
+        if !cut && self.flood.lock().unwrap_or_else(PoisonError::into_inner).is_too_much(Instant::now()) {
+            self.connection.cut.cancel();
+            let why = format!("more than {REFUSALS} questions were refused within {} s", REFUSALS_WITHIN.as_secs());
+            self.audit(&AuditEvent::Refusal { what: "connection".into(), why, channel: None })?;
+        }
+        Ok(())
     }
 
     pub(super) async fn tell(&self, event: Event) {
-        // Nobody listens any more once the visit is over.
-        let _ = self.door.events.send(event).await;
+        self.door.tell(event).await;
     }
 
     pub(super) fn control(&self, id: ChannelId, control: Control) {
@@ -146,5 +195,36 @@ impl Visitor {
         if let Some(running) = self.running.remove(&id) {
             running.gone.cancel();
         }
+    }
+}
+
+/// Refusals of late.
+#[derive(Default)]
+struct Flood {
+    since: Option<Instant>,
+    refusals: u32,
+}
+
+impl Flood {
+    /// Counts one more.
+    fn is_too_much(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) > REFUSALS_WITHIN) {
+            *self = Self { since: Some(now), refusals: 0 };
+        }
+        self.refusals += 1;
+        self.refusals > REFUSALS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_refusals_at_once_are_a_flood_and_the_same_in_an_hour_are_none() {
+        let (start, mut quick, mut slow) = (Instant::now(), Flood::default(), Flood::default());
+        assert!((0..REFUSALS).all(|_| !quick.is_too_much(start)));
+        assert!(quick.is_too_much(start));
+        assert!((0..10 * REFUSALS).all(|number| !slow.is_too_much(start + Duration::from_millis(360) * number)));
     }
 }

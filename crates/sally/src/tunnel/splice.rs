@@ -13,6 +13,8 @@ use sally_proto::record::hex;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::session::activity::Activity;
+
 /// What is read from a socket at once: two packets of the size that OpenSSH takes.
 const PIECE: usize = 64 << 10;
 /// A piece smaller than this is copied, so that its buffer serves again.
@@ -72,18 +74,27 @@ pub trait Sink: Send {
 pub struct Meter {
     bytes: u64,
     hash: Option<Sha256>,
+    activity: Option<Activity>,
 }
 
 impl Meter {
     /// Counts and hashes.
     pub fn hashing() -> Self {
-        Self { bytes: 0, hash: Some(Sha256::new()) }
+        Self { hash: Some(Sha256::new()), ..Self::default() }
+    }
+
+    /// Tells a clock of each piece as well.
+    pub fn watched(self, activity: Activity) -> Self {
+        Self { activity: Some(activity), ..self }
     }
 
     fn take(&mut self, piece: &[u8]) {
         self.bytes += piece.len() as u64;
         if let Some(hash) = &mut self.hash {
             hash.update(piece);
+        }
+        if let Some(activity) = &self.activity {
+            activity.touch();
         }
     }
 

@@ -1,0 +1,172 @@
+//! What is listened on for the visitor.
+//!
+//! Ports are those of the loopback addresses alone, whatever address is asked for, as with sshd's `GatewayPorts no`: the network of a
+//! container would otherwise reach whatever the visitor forwards. Sockets are for our own account (mode 0600), where nothing is yet.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::task::Poll;
+
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::super::listen::{BACKLOG, bind_to};
+use super::{Socket, host_and_port};
+use crate::term;
+
+/// Where it is listened, as the visitor named it: what a cancellation names again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::ssh) enum Place {
+    /// An address, empty for all, and a port.
+    Port(String, u32),
+    /// A Unix socket.
+    Path(String),
+}
+
+impl Place {
+    pub(super) fn request(&self) -> &'static str {
+        match self {
+            Self::Port(..) => "tcpip-forward",
+            Self::Path(_) => "streamlocal-forward",
+        }
+    }
+
+    pub(super) fn wanted(&self) -> String {
+        match self {
+            Self::Port(address, port) => host_and_port(address, *port),
+            Self::Path(path) => path.clone(),
+        }
+    }
+
+    /// Binds it; the port it is, or the 0 of a socket.
+    pub(super) fn bind(&self) -> Result<(Listener, u32), String> {
+        let bound = match self {
+            Self::Port(_, port) => {
+                let port = u16::try_from(*port).map_err(|_| "there is no such port")?;
+                bind_loopback(port).map(|(listeners, port)| (Listener::Tcp(listeners), u32::from(port)))
+            }
+            Self::Path(path) => bind_socket(Path::new(path)).and_then(|listener| {
+                let file = SocketFile::at(path.into())?;
+                Ok((Listener::Unix { listener, path: path.into(), _remains: Box::new(file) }, 0))
+            }),
+        };
+        bound.map_err(|error| term::reason(&error))
+    }
+}
+
+/// What is listened on.
+pub(super) enum Listener {
+    Tcp(Vec<TcpListener>),
+    Unix {
+        listener: UnixListener,
+        path: PathBuf,
+        /// Removes, when dropped, what the socket leaves in the file system.
+        _remains: Box<dyn Send + Sync>,
+    },
+}
+
+impl Listener {
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Tcp(listeners) => {
+                let names = listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| address.to_string());
+                names.collect::<Vec<_>>().join(", ")
+            }
+            Self::Unix { path, .. } => path.display().to_string(),
+        }
+    }
+
+    /// Cancel-safe.
+    pub(super) async fn accept(&self) -> io::Result<(Socket, Origin)> {
+        match self {
+            Self::Tcp(listeners) => {
+                let (stream, peer) = std::future::poll_fn(|cx| {
+                    let mut ready = listeners.iter().map(|listener| listener.poll_accept(cx)).filter(Poll::is_ready);
+                    ready.next().unwrap_or(Poll::Pending)
+                })
+                .await?;
+                stream.set_nodelay(true)?;
+                Ok((Socket::Tcp(stream), Origin::Peer(peer)))
+            }
+            Self::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                Ok((Socket::Unix(stream), Origin::Process(pid)))
+            }
+        }
+    }
+}
+
+/// Who connected.
+pub(super) enum Origin {
+    Peer(SocketAddr),
+    Process(Option<i32>),
+}
+
+impl Origin {
+    pub(super) fn on_record(&self) -> Option<String> {
+        match self {
+            Self::Peer(peer) => Some(peer.to_string()),
+            Self::Process(pid) => pid.map(|pid| format!("pid {pid}")),
+        }
+    }
+}
+
+/// Both loopback addresses, or the one that the kernel has. A port that is taken at either is taken.
+fn bind_loopback(port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
+    let first = bind_to((Ipv4Addr::LOCALHOST, port).into());
+    let chosen = match &first {
+        Ok(listener) => listener.local_addr()?.port(),
+        Err(_) => port,
+    };
+    let second = bind_to((Ipv6Addr::LOCALHOST, chosen).into());
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok((vec![first, second], chosen)),
+        (Err(error), _) | (_, Err(error)) if port != 0 && error.kind() == io::ErrorKind::AddrInUse => Err(error),
+        (Ok(only), Err(_)) | (Err(_), Ok(only)) => {
+            let port = only.local_addr()?.port();
+            Ok((vec![only], port))
+        }
+        (Err(error), Err(_)) => Err(error),
+    }
+}
+
+/// A Unix socket for our own account alone from the moment it is there. What is there already stays, and is an error.
+pub(super) fn bind_socket(path: &Path) -> io::Result<UnixListener> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    // unix(7): bind(2) gives the file the mode of the socket, less the umask. A chmod(2) after it would be too late.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
+    UnixListener::from_std(socket.into())
+}
+
+/// The file of a Unix socket. Removed when dropped, unless another has taken its place.
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn at(path: PathBuf) -> io::Result<Self> {
+        let file = path.symlink_metadata()?;
+        Ok(Self { path, device: file.dev(), inode: file.ino() })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let is_ours = self
+            .path
+            .symlink_metadata()
+            .is_ok_and(|file| file.file_type().is_socket() && (file.dev(), file.ino()) == (self.device, self.inode));
+        if is_ours {
+            // Gone meanwhile: that is the aim.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The visitor connects out from here: `direct-tcpip` (RFC 4254 section 7.2) and `direct-streamlocal@openssh.com` (OpenSSH's PROTOCOL).
+
+use std::fmt;
+
+use russh::Channel;
+use russh::server::{ChannelOpenHandle, Handle, Msg};
+use sally_proto::record::ForwardDirection;
+use tokio::net::UnixStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::super::visitor::{Error, Visitor};
+use super::{CONNECT_FAILED, CONNECTIONS, Forward, NOT_ALLOWED, NOT_PERMITTED, PROHIBITED, SHORTAGE, Socket, host_and_port, refusal};
+use crate::dial::Dialer;
+use crate::term;
+
+/// What the visitor wants to be connected to.
+pub(in crate::ssh) enum Target {
+    /// A host, by name or address, and a port.
+    Port(String, u32),
+    /// A Unix socket of this machine.
+    Path(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(host, port) => f.write_str(&host_and_port(host, *port)),
+            Self::Path(path) => f.write_str(path),
+        }
+    }
+}
+
+impl Target {
+    fn channel_type(&self) -> &'static str {
+        match self {
+            Self::Port(..) => "direct-tcpip",
+            Self::Path(_) => "direct-streamlocal",
+        }
+    }
+
+    async fn connect(&self, dialer: &Dialer) -> Result<Socket, String> {
+        match self {
+            Self::Port(host, port) => {
+                let port = u16::try_from(*port).map_err(|_| "there is no such port")?;
+                dialer.connect(host, port).await.map(Socket::Tcp)
+            }
+            Self::Path(path) => UnixStream::connect(path).await.map(Socket::Unix).map_err(|error| term::reason(&error)),
+        }
+    }
+}
+
+impl Visitor {
+    /// Answers at once with a refusal, or when the connection is made or has failed. `origin`: who connected at the visitor's end, as they
+    /// say.
+    pub(in crate::ssh) async fn open_local(
+        &mut self,
+        target: Target,
+        origin: Option<String>,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        connection: Handle,
+    ) -> Result<(), Error> {
+        let forwarder = &self.forwards.forwarder;
+        let slot = match self.may_open(&target) {
+            Ok(()) => forwarder.slot().ok_or((SHORTAGE, format!("{CONNECTIONS} forwarded connections are open: no more at once"))),
+            Err(why) => Err((PROHIBITED, why.into())),
+        };
+        let slot = match slot {
+            Ok(slot) => slot,
+            Err((code, why)) => {
+                self.refuse(target.channel_type(), &format!("{target}: {why}"))?;
+                reply.reject(refusal(code, why)).await;
+                return Ok(());
+            }
+        };
+        let forward = forwarder.begin(ForwardDirection::Local, &target.to_string(), origin.as_deref()).await?;
+        tokio::spawn(connect(forward, target, channel, reply, connection, slot));
+        Ok(())
+    }
+
+    fn may_open(&self, target: &Target) -> Result<(), &'static str> {
+        let grant = self.grant.as_ref().filter(|_| self.door.rules.allowed.local).ok_or(NOT_ALLOWED)?;
+        let permitted = match target {
+            Target::Port(host, port) => u16::try_from(*port).is_ok_and(|port| grant.allows_open(host, port)),
+            // A path that depends on where we stand is nobody's business.
+            Target::Path(path) => path.starts_with('/') && grant.allows_open_socket(),
+        };
+        permitted.then_some(()).ok_or(NOT_PERMITTED)
+    }
+}
+
+async fn connect(
+    forward: Forward,
+    target: Target,
+    channel: Channel<Msg>,
+    reply: ChannelOpenHandle,
+    connection: Handle,
+    _slot: OwnedSemaphorePermit,
+) {
+    match forward.unless_over(target.connect(forward.forwarder.door.dialer())).await {
+        Ok(Ok(socket)) => {
+            if forward.opened().is_ok() {
+                reply.accept().await;
+                forward.carry(channel, &connection, socket).await;
+            } else {
+                forward.fail("not on the record").await;
+            }
+        }
+        Ok(Err(why)) => {
+            reply.reject(refusal(CONNECT_FAILED, why.clone())).await;
+            forward.fail(format!("connect failed: {why}")).await;
+        }
+        Err(over) => forward.fail(over).await,
+    }
+}

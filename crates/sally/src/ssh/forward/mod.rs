@@ -1,0 +1,205 @@
+//! Forwarding: what `--allow` opens, as far as the visitor's key permits it.
+//!
+//! Each forward is on the record before anything of it happens; its bytes are counted and hashed before they are delivered; it ends with
+//! the visit.
+//!
+//! - `local`: `ssh -L`, `-D`, `-W`: the visitor connects out from here
+//! - `remote`: `ssh -R`: others connect in here, to the visitor
+//! - `listener`: what is listened on for that
+//! - `agent`: `ssh -A`: a session reaches the visitor's agent
+
+mod agent;
+mod listener;
+mod local;
+mod remote;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use russh::server::{Handle, Msg};
+use russh::{Channel, ChannelOpenFailure};
+use sally_proto::record::{AuditEvent, ForwardDirection};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use agent::AgentSocket;
+pub(super) use listener::Place;
+pub(super) use local::Target;
+pub(super) use remote::Listening;
+
+use super::channel::{ChannelSink, ChannelSource};
+use super::door::{Door, Event};
+use crate::record::RecordError;
+use crate::tunnel::splice::{Meter, SocketSink, SocketSource, splice};
+
+/// Forwarded connections at once, those about to open included: a browser through `ssh -D` keeps some dozens. Each may hold a window of
+/// the visitor's bytes.
+const CONNECTIONS: usize = 128;
+/// Ports and sockets listened on at once for the visitor: nobody types more `-R`.
+const LISTENERS: usize = 16;
+/// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED`, `SSH_OPEN_CONNECT_FAILED` and `SSH_OPEN_RESOURCE_SHORTAGE` (RFC 4254 section 5.1), which the
+/// library sends without a text.
+pub(super) const PROHIBITED: u32 = 1;
+const CONNECT_FAILED: u32 = 2;
+const SHORTAGE: u32 = 4;
+
+/// What the visitor is told where `--allow` says nothing of it.
+const NOT_ALLOWED: &str = "forwarding is not allowed here";
+/// What the visitor is told where their key's options, or their certificate's, forbid it.
+const NOT_PERMITTED: &str = "not permitted for this key";
+
+/// What `--allow` opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Connections from here on the visitor's behalf.
+    pub local: bool,
+    /// Ports and sockets here that lead to the visitor.
+    pub remote: bool,
+    /// The visitor's agent.
+    pub agent: bool,
+}
+
+/// The forwards of one connection.
+pub(super) struct Forwards {
+    forwarder: Forwarder,
+    listening: HashMap<Place, Listening>,
+}
+
+impl Forwards {
+    pub(super) fn new(door: Arc<Door>) -> Self {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let forwarder = Forwarder { door, slots, gone: CancellationToken::new(), why_gone: "the visitor left" };
+        Self { forwarder, listening: HashMap::new() }
+    }
+
+    /// The connection is over: so is everything that was forwarded through it.
+    pub(super) fn end(&self) {
+        self.forwarder.gone.cancel();
+    }
+}
+
+/// What the tasks of one connection's forwards share.
+#[derive(Clone)]
+struct Forwarder {
+    door: Arc<Door>,
+    slots: Arc<Semaphore>,
+    /// Cancelled when what the forwards belong to is over.
+    gone: CancellationToken,
+    why_gone: &'static str,
+}
+
+impl Forwarder {
+    /// A place for one more connection, if there is one.
+    fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    /// Puts a forward on the record, before anything of it happens.
+    async fn begin(&self, direction: ForwardDirection, target: &str, origin: Option<&str>) -> Result<Forward, RecordError> {
+        let id = self.door.next_forward();
+        self.door.audit(&AuditEvent::Forward { id, direction, target: target.into(), origin: origin.map(Into::into) })?;
+        self.door.tell(Event::ForwardStarted).await;
+        Ok(Forward { id, began: Instant::now(), forwarder: self.clone() })
+    }
+
+    /// Waits until no forward may go on; says why. Cancel-safe.
+    async fn over(&self) -> String {
+        tokio::select! {
+            biased;
+            fault = self.door.shutdown.requested() => fault.to_string(),
+            () = self.gone.cancelled() => self.why_gone.into(),
+        }
+    }
+}
+
+/// One forward that is on the record. Whoever has it sees to its [`Forward::end`].
+struct Forward {
+    id: u64,
+    began: Instant,
+    forwarder: Forwarder,
+}
+
+impl Forward {
+    /// Does `work`, unless no forward may go on: then why.
+    async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
+        tokio::select! {
+            biased;
+            over = self.forwarder.over() => Err(over),
+            done = work => Ok(done),
+        }
+    }
+
+    fn opened(&self) -> Result<(), RecordError> {
+        self.forwarder.door.audit(&AuditEvent::ForwardOpen { id: self.id })
+    }
+
+    /// Carries bytes between a channel and a socket until both ways have ended.
+    async fn carry(self, channel: Channel<Msg>, connection: &Handle, socket: Socket) {
+        match socket {
+            Socket::Tcp(stream) => self.join(channel, connection, stream.into_split()).await,
+            Socket::Unix(stream) => self.join(channel, connection, stream.into_split()).await,
+        }
+    }
+
+    async fn join<R, W>(self, channel: Channel<Msg>, connection: &Handle, (reader, writer): (R, W))
+    where
+        R: AsyncRead + Unpin + Send,
+        W: AsyncWrite + Unpin + Send,
+    {
+        let id = channel.id();
+        let (read, write) = channel.split();
+        let visitor = (ChannelSource(read), ChannelSink(write));
+        let socket = (SocketSource::new(reader), SocketSink(writer));
+        let meter = || Meter::hashing().watched(self.forwarder.door.activity.clone());
+        let (mut received, mut sent) = (meter(), meter());
+        let reason = match self.unless_over(splice(visitor, socket, &mut received, &mut sent)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(over)) => Some(over.to_string()),
+            Err(over) => Some(over),
+        };
+        // Where the connection is over or stuck, there is nothing to close.
+        let _ = self.unless_over(connection.close(id)).await;
+        self.end(&sent, &received, reason).await;
+    }
+
+    /// It never came to bytes.
+    async fn fail(self, reason: impl Into<String>) {
+        self.end(&Meter::default(), &Meter::default(), Some(reason.into())).await;
+    }
+
+    /// Its end is on the record, then known to whoever waits for it.
+    async fn end(self, sent: &Meter, received: &Meter, reason: Option<String>) {
+        let Self { id, began, forwarder } = self;
+        let event = AuditEvent::ForwardEnd {
+            id,
+            sent: sent.bytes(),
+            received: received.bytes(),
+            sent_sha256: sent.sha256(),
+            received_sha256: received.sha256(),
+            lasted: u64::try_from(began.elapsed().as_millis()).ok(),
+            reason,
+        };
+        // A record that fails ends the visit, which this asks for.
+        let _ = forwarder.door.audit(&event);
+        forwarder.door.tell(Event::ForwardEnded).await;
+    }
+}
+
+/// Our side of a forwarded connection.
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+pub(super) fn refusal(code: u32, reason: impl Into<String>) -> ChannelOpenFailure {
+    ChannelOpenFailure::Other { code, reason: reason.into() }
+}
+
+/// As one types it: an IPv6 address in brackets.
+pub(super) fn host_and_port(host: &str, port: u32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}

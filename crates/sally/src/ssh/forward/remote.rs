@@ -1,0 +1,184 @@
+//! Others connect in here, to the visitor: `tcpip-forward` (RFC 4254 section 7.1) and `streamlocal-forward@openssh.com` (OpenSSH's
+//! PROTOCOL).
+
+use std::time::Duration;
+
+use russh::Channel;
+use russh::server::{Handle, Msg};
+use sally_proto::record::ForwardDirection;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::super::listen::ACCEPT_PAUSE;
+use super::super::visitor::{Error, Visitor};
+use super::listener::{Listener, Origin, Place};
+use super::{Forward, Forwarder, LISTENERS, NOT_ALLOWED, NOT_PERMITTED, Socket};
+use crate::record::RecordError;
+
+/// How long the visitor's client may take to answer that a connection came: it connects on, and TCP gives up after some two minutes.
+const ANSWER_LIMIT: Duration = Duration::from_secs(150);
+
+/// A task that accepts connections. It ends by [`Listening::stop`], or with the visit.
+pub(in crate::ssh) struct Listening {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Listening {
+    /// Ends it. Then nobody listens any more.
+    pub(in crate::ssh) async fn stop(self) {
+        self.stop.cancel();
+        // It can only have ended.
+        let _ = self.task.await;
+    }
+}
+
+impl Visitor {
+    /// Begins to listen; answers the port, or the 0 of a socket. `None` where it is refused.
+    pub(in crate::ssh) async fn listen(&mut self, place: Place, connection: Handle) -> Result<Option<u32>, Error> {
+        let (listener, port) = match self.may_listen(&place).and_then(|()| place.bind()) {
+            Ok(bound) => bound,
+            Err(why) => {
+                self.refuse(place.request(), &format!("{}: {why}", place.wanted()))?;
+                return Ok(None);
+            }
+        };
+        let place = match place {
+            Place::Port(address, _) => Place::Port(address, port),
+            path @ Place::Path(_) => path,
+        };
+        let forwarder = self.forwards.forwarder.clone();
+        let inward = Inward { direction: ForwardDirection::Remote, target: listener.name(), towards: Towards::Place(place.clone()) };
+        let listening = forwarder.serve(listener, inward, connection, CancellationToken::new()).await?;
+        self.forwards.listening.insert(place, listening);
+        Ok(Some(port))
+    }
+
+    /// Ends to listen; connections that came through it go on. False where nothing listens there.
+    pub(in crate::ssh) async fn unlisten(&mut self, place: &Place) -> bool {
+        match self.forwards.listening.remove(place) {
+            // A moment: the task only closes what it has.
+            Some(listening) => listening.stop().await,
+            None => return false,
+        }
+        true
+    }
+
+    fn may_listen(&self, place: &Place) -> Result<(), String> {
+        let grant = self.grant.as_ref().filter(|_| self.door.rules.allowed.remote).ok_or(NOT_ALLOWED)?;
+        let permitted = match place {
+            Place::Port(address, port) => u16::try_from(*port).is_ok_and(|port| grant.allows_listen(address, port)),
+            Place::Path(path) => path.starts_with('/') && grant.allows_listen_socket(),
+        };
+        if !permitted {
+            return Err(NOT_PERMITTED.into());
+        }
+        if self.forwards.listening.len() >= LISTENERS {
+            return Err(format!("{LISTENERS} ports and sockets are listened on: no more at once"));
+        }
+        Ok(())
+    }
+}
+
+/// Whom connections that come in are for.
+#[derive(Clone)]
+pub(super) struct Inward {
+    pub(super) direction: ForwardDirection,
+    /// Where they come in, for the record.
+    pub(super) target: String,
+    pub(super) towards: Towards,
+}
+
+/// Which kind of channel they go through.
+#[derive(Clone)]
+pub(super) enum Towards {
+    /// `forwarded-tcpip`, `forwarded-streamlocal@openssh.com`: the place as the visitor named it.
+    Place(Place),
+    /// `auth-agent@openssh.com`.
+    Agent,
+}
+
+impl Towards {
+    async fn open(&self, connection: &Handle, origin: &Origin) -> Result<Channel<Msg>, russh::Error> {
+        match (self, origin) {
+            (Self::Place(Place::Port(address, port)), Origin::Peer(peer)) => {
+                let (ip, from) = (peer.ip().to_string(), u32::from(peer.port()));
+                connection.channel_open_forwarded_tcpip(address.as_str(), *port, ip, from).await
+            }
+            (Self::Place(Place::Path(path) | Place::Port(path, _)), _) => {
+                connection.channel_open_forwarded_streamlocal(path.as_str()).await
+            }
+            (Self::Agent, _) => connection.channel_open_agent().await,
+        }
+    }
+}
+
+impl Forwarder {
+    /// Puts it on the record, and accepts until `stop`.
+    pub(super) async fn serve(
+        &self,
+        listener: Listener,
+        inward: Inward,
+        connection: Handle,
+        stop: CancellationToken,
+    ) -> Result<Listening, RecordError> {
+        let forward = self.begin(inward.direction, &inward.target, None).await?;
+        let task = tokio::spawn(accept(forward, listener, inward, connection, stop.clone()));
+        Ok(Listening { stop, task })
+    }
+}
+
+async fn accept(forward: Forward, listener: Listener, inward: Inward, connection: Handle, stop: CancellationToken) {
+    let forwarder = forward.forwarder.clone();
+    let reason = loop {
+        // When all slots are taken, whoever connects waits in the kernel.
+        let next = async { (listener.accept().await, forwarder.slots.clone().acquire_owned().await) };
+        let (accepted, slot) = tokio::select! {
+            biased;
+            over = forwarder.over() => break over,
+            () = stop.cancelled() => break "cancelled".into(),
+            next = next => next,
+        };
+        match (accepted, slot) {
+            (Ok((socket, origin)), Ok(slot)) => {
+                if let Err(error) = welcome(&forwarder, &inward, &connection, (socket, origin), slot).await {
+                    break error.to_string();
+                }
+            }
+            (Err(error), _) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            (_, Err(closed)) => break closed.to_string(),
+        }
+    };
+    drop(listener);
+    forward.fail(reason).await;
+}
+
+/// Somebody connected: the visitor is asked to take it.
+async fn welcome(
+    forwarder: &Forwarder,
+    inward: &Inward,
+    connection: &Handle,
+    (socket, origin): (Socket, Origin),
+    slot: OwnedSemaphorePermit,
+) -> Result<(), RecordError> {
+    let forward = forwarder.begin(inward.direction, &inward.target, origin.on_record().as_deref()).await?;
+    let (towards, connection) = (inward.towards.clone(), connection.clone());
+    tokio::spawn(async move {
+        let _slot = slot;
+        let opened = forward.unless_over(tokio::time::timeout(ANSWER_LIMIT, towards.open(&connection, &origin))).await;
+        match opened {
+            Ok(Ok(Ok(channel))) => match forward.opened() {
+                Ok(()) => forward.carry(channel, &connection, socket).await,
+                Err(error) => forward.fail(error.to_string()).await,
+            },
+            Ok(Ok(Err(error))) => forward.fail(format!("the visitor did not take it: {error}")).await,
+            Ok(Err(_)) => forward.fail("the visitor did not answer").await,
+            Err(over) => forward.fail(over).await,
+        }
+    });
+    Ok(())
+}

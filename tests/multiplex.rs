@@ -1,0 +1,131 @@
+//! Several sessions on one connection: `--max-sessions`, for clients that multiplex.
+
+use std::process::Command;
+use std::thread;
+
+use crate::support::*;
+
+/// A ControlMaster that stays, and the option for those who go through it.
+fn master(home: &Home, door: &Door) -> (Client, String) {
+    let socket = home.path("control");
+    let control = format!("-oControlPath={}", socket.display());
+    let id = home.path("id");
+    let mut command = home.ssh_with(door.port, &["-M", "-N", &control, "-i", id.to_str().unwrap()]);
+    let client = Client::start(&mut command);
+    until("the master is there", || socket.exists().then_some(()));
+    (client, control)
+}
+
+fn through(home: &Home, door: &Door, control: &str) -> Command {
+    home.ssh_with(door.port, &["-oControlMaster=no", "-oLogLevel=INFO", control])
+}
+
+#[test]
+fn eight_sessions_go_at_once_and_more_follow() {
+    let home = Home::new();
+    let mut door = home.open(&["--max-sessions", "8"]);
+    let (client, control) = master(&home, &door);
+    for round in 0..3 {
+        // Each waits for all: so all of them run at once.
+        let gate = home.path(format!("gate{round}"));
+        let command =
+            format!("mkdir -p {0}; touch {0}/$$; until [ $(ls {0} | wc -l) = 8 ]; do sleep 0.01; done; echo through; cat", gate.display());
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let mut session = through(&home, &door, &control);
+                session.arg(&command);
+                scope.spawn(move || {
+                    let said = run_with(&mut session, format!("{number}\n").as_bytes());
+                    assert_eq!(text(&said.stdout), format!("through\n{number}\n"), "{}", text(&said.stderr));
+                });
+            }
+        });
+    }
+    assert_eq!(run(through(&home, &door, &control).arg("exit 3")).status.code(), Some(3));
+    client.signal("TERM");
+    client.finish();
+    assert_eq!(door.wait().0.code(), Some(3), "the status of the last");
+    assert_eq!(home.audits("exec").len(), 25);
+    home.assert_sealed(&door);
+}
+
+#[test]
+fn one_more_than_so_many_is_refused_with_a_reason() {
+    let home = Home::new();
+    let mut door = home.open(&["--max-sessions", "2"]);
+    let (client, control) = master(&home, &door);
+    let held: Vec<_> = (0..2)
+        .map(|_| {
+            let mut session = Client::start(through(&home, &door, &control).arg("echo in; read line"));
+            session.await_line("in");
+            session
+        })
+        .collect();
+    assert!(!run(through(&home, &door, &control).arg("true")).status.success());
+    assert_eq!(home.audits("refusal")[0]["why"], "2 sessions are open: no more at once");
+    for session in held {
+        session.finish();
+    }
+    assert!(run(through(&home, &door, &control).arg("true")).status.success(), "there is room again");
+    client.signal("TERM");
+    client.finish();
+    assert_eq!(door.wait().0.code(), Some(0));
+}
+
+#[test]
+fn one_is_one_in_all() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let (client, control) = master(&home, &door);
+    assert!(run(through(&home, &door, &control).arg("true")).status.success());
+    assert!(!run(through(&home, &door, &control).arg("true")).status.success());
+    assert_eq!(home.audits("refusal")[0]["why"], "this visit has had its one session");
+    client.signal("TERM");
+    client.finish();
+    assert_eq!(door.wait().0.code(), Some(0));
+}
+
+/// Ansible over one connection; `transfer` is how it sends files.
+fn play(home: &Home, door: &Door, transfer: &str, arguments: &[&str]) {
+    let mut command = from_requirements("ansible");
+    let port = format!("127.0.0.1:{},", door.port);
+    let options = home.options().into_iter().filter(|option| option != "-F" && option != "/dev/null").collect::<Vec<_>>().join(" ");
+    command.args(["all", "-i", &port, "-u", "anyone", "-e", "ansible_python_interpreter=/usr/bin/python3"]);
+    command.arg("--private-key").arg(home.path("id")).args(arguments);
+    command.env("HOME", home.path("")).env("ANSIBLE_LOCAL_TEMP", home.path("ansible")).env("ANSIBLE_REMOTE_TEMP", home.path("remote"));
+    command.env("ANSIBLE_SSH_ARGS", format!("-F /dev/null -oControlMaster=auto -oControlPersist=60s {options}"));
+    command
+        .env("ANSIBLE_SSH_CONTROL_PATH", home.path("cp"))
+        .env("ANSIBLE_SSH_TRANSFER_METHOD", transfer)
+        .env("ANSIBLE_SCP_EXTRA_ARGS", "-O")
+        .env("LC_ALL", "C.UTF-8");
+    command.env("ANSIBLE_PIPELINING", if transfer == "piped" { "1" } else { "0" });
+    let said = run(&mut command);
+    assert!(said.status.success(), "{transfer} {arguments:?}: {}{}", text(&said.stdout), text(&said.stderr));
+}
+
+fn ansible(transfer: &str) {
+    let home = Home::new();
+    let mut door = home.open(&["--max-sessions", "8"]);
+    let file = home.write("file", "from the controller\n");
+    let copy = format!("src={} dest={}", file.display(), home.path("copied").display());
+    for arguments in [&["-m", "ping"][..], &["-m", "command", "-a", "echo in"], &["-m", "copy", "-a", &copy]] {
+        play(&home, &door, transfer, arguments);
+    }
+    assert_eq!(home.read("copied"), "from the controller\n");
+    let control = format!("-oControlPath={}", home.path("cp").display());
+    assert!(run(through(&home, &door, &control).args(["-O", "exit"])).status.success());
+    assert_eq!(door.wait().0.code(), Some(0));
+    assert_eq!(home.audits("auth").len(), 1, "one connection for all of it");
+    home.assert_sealed(&door);
+}
+
+#[test]
+fn ansible_works_by_pipe() {
+    ansible("piped");
+}
+
+#[test]
+fn ansible_works_by_scp() {
+    ansible("scp");
+}
