@@ -94,11 +94,7 @@ fn play(home: &Home, door: &Door, transfer: &str, arguments: &[&str]) {
     command.arg("--private-key").arg(home.path("id")).args(arguments);
     command.env("HOME", home.path("")).env("ANSIBLE_LOCAL_TEMP", home.path("ansible")).env("ANSIBLE_REMOTE_TEMP", home.path("remote"));
     command.env("ANSIBLE_SSH_ARGS", format!("-F /dev/null -oControlMaster=auto -oControlPersist=60s {options}"));
-    command
-        .env("ANSIBLE_SSH_CONTROL_PATH", home.path("cp"))
-        .env("ANSIBLE_SSH_TRANSFER_METHOD", transfer)
-        .env("ANSIBLE_SCP_EXTRA_ARGS", "-O")
-        .env("LC_ALL", "C.UTF-8");
+    command.env("ANSIBLE_SSH_CONTROL_PATH", home.path("cp")).env("ANSIBLE_SSH_TRANSFER_METHOD", transfer).env("LC_ALL", "C.UTF-8");
     command.env("ANSIBLE_PIPELINING", if transfer == "piped" { "1" } else { "0" });
     let said = run(&mut command);
     assert!(said.status.success(), "{transfer} {arguments:?}: {}{}", text(&said.stdout), text(&said.stderr));

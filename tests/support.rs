@@ -13,12 +13,14 @@ mod client;
 mod evidence;
 mod podman;
 mod process;
+mod relay;
 mod terminal;
 
 pub use client::Client;
 pub use evidence::{events, stream, verify};
 pub use podman::Podman;
 pub use process::{as_root, cpu, from_requirements, lives, marked, python, quiet, rooted, status_field, tool, without};
+pub use relay::{Relay, Sshd, free_port, whoami};
 pub use terminal::{Terminal, await_echo_off};
 
 /// Nothing that a test waits for takes so long on the slowest machine; a wait that reaches it has failed.

@@ -10,7 +10,7 @@ use ssh_key::public::KeyData;
 use ssh_key::{HashAlg, PublicKey};
 
 use crate::authorized_keys::{Context, Denial, Enforced, Limits, OptionKind, check_certificate, check_signature, matches_pattern};
-use crate::id::DeviceId;
+use crate::id::{DEVICE_ID_MAX, DeviceId};
 use crate::krl::Krl;
 
 /// What an authority certifies.
@@ -119,6 +119,9 @@ impl Authorities {
         if patterns.is_empty() {
             return Err(Denial::NoPrincipals);
         }
+        if !patterns.iter().all(|pattern| is_pattern(pattern)) {
+            return Err(Denial::NotAPattern);
+        }
         let key_id = certificate.key_id().to_owned();
         Ok(Visitor { patterns, key_id, serial: certificate.serial(), valid_before: certificate.valid_before() })
     }
@@ -161,6 +164,13 @@ impl Authorities {
         let limits: Limits = check_certificate(certificate, enforced, &Context { peer, now, account: None })?;
         if limits.port_forwarding { Ok(()) } else { Err(Denial::NoForwarding) }
     }
+}
+
+/// Whether the text is a pattern of device names: what they are made of, and `*` and `?`. Nothing in it means anything to a shell that
+/// matches it, or to a list.
+pub fn is_pattern(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'*' | b'?');
+    (1..=DEVICE_ID_MAX).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(letter)
 }
 
 /// Whether two roles share an authority: its certificates would be good for both.

@@ -12,6 +12,8 @@ pub mod exit {
     pub const BIND: u8 = 69;
     /// `EX_SOFTWARE`: a defect of ours, or of the machine.
     pub const INTERNAL: u8 = 70;
+    /// `EX_CANTCREAT`: a file could not be written, or is there already.
+    pub const CANT_CREATE: u8 = 73;
     /// `EX_IOERR`: the record could not be written.
     pub const RECORD: u8 = 74;
     /// `EX_TEMPFAIL`: the announce command failed.
@@ -120,6 +122,66 @@ pub enum Fault {
         /// The system's reason.
         reason: String,
     },
+    /// The audit log can't be opened.
+    #[error("Could not open audit log {file}: {reason}")]
+    Audit {
+        /// The file as named.
+        file: String,
+        /// The system's reason.
+        reason: String,
+    },
+    /// A file of a fleet is missing, damaged, or of another version.
+    #[error("Invalid fleet: {file} ({reason})")]
+    FleetInvalid {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A relay's folder holds a private key that it may not have.
+    #[error("A relay may not have this private key: {file}")]
+    AuthorityExposed {
+        /// The file.
+        file: String,
+    },
+    /// One authority would certify for two roles.
+    #[error("One authority has two roles: {key} is in {one} and in {other}")]
+    TwoRoles {
+        /// Its fingerprint.
+        key: String,
+        /// The one file.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// Nobody of that name, or number, was certified.
+    #[error("Not in the fleet: {name}")]
+    NotInFleet {
+        /// As named.
+        name: String,
+    },
+    /// What was to be made is there already.
+    #[error("Already there: {file}")]
+    Exists {
+        /// The file or the name.
+        file: String,
+    },
+    /// A file can't be written.
+    #[error("Could not write {file}: {reason}")]
+    Unwritable {
+        /// The file.
+        file: String,
+        /// The system's reason.
+        reason: String,
+    },
+    /// The state directory can't be used.
+    #[error("Invalid state directory: {directory} ({reason})")]
+    State {
+        /// The directory as named.
+        directory: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Arguments that make sense to the parser and not together.
     #[error("{0}")]
     Usage(String),
@@ -135,6 +197,25 @@ pub enum Fault {
     /// The visitor came in and opened nothing.
     #[error("The visit ended: no session was opened within {0} s")]
     NoSession(u64),
+    /// A file of settings can't be used.
+    #[error("Invalid settings: {file}: {reason}")]
+    Settings {
+        /// The file or variable.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A visit through a relay, and no relay.
+    #[error("No relay is named")]
+    NoRelay,
+    /// One of OpenSSH's programs can't be started.
+    #[error("Could not start {program}: {reason}")]
+    Client {
+        /// Its name.
+        program: String,
+        /// The system's reason.
+        reason: String,
+    },
     /// A defect of ours, or of the machine.
     #[error("Internal error: {0}")]
     Internal(String),
@@ -144,11 +225,18 @@ impl Fault {
     /// The exit status: stable, listed in docs/errors.md.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::KeysInvalid { .. } | Self::KeysUnnamed | Self::HostKeyInvalid { .. } | Self::AnnounceInvalid { .. } => exit::CONFIG,
+            Self::KeysInvalid { .. }
+            | Self::KeysUnnamed
+            | Self::HostKeyInvalid { .. }
+            | Self::AnnounceInvalid { .. }
+            | Self::State { .. } => exit::CONFIG,
+            Self::FleetInvalid { .. } | Self::AuthorityExposed { .. } | Self::TwoRoles { .. } | Self::NotInFleet { .. } => exit::CONFIG,
+            Self::Exists { .. } | Self::Unwritable { .. } => exit::CANT_CREATE,
+            Self::Settings { .. } | Self::NoRelay | Self::Client { .. } => exit::CONFIG,
             Self::AnnounceFailed { .. } => exit::ANNOUNCE,
             Self::Bind { .. } | Self::Inetd(_) => exit::BIND,
             Self::ConnectionLost | Self::NoSession(_) => exit::CONNECTION,
-            Self::Record { .. } => exit::RECORD,
+            Self::Record { .. } | Self::Audit { .. } => exit::RECORD,
             Self::Usage(_) => exit::USAGE,
             Self::Idle(_) => exit::IDLE,
             Self::MaxDuration(_) => exit::MAX_DURATION,
@@ -174,6 +262,19 @@ impl Fault {
             Self::Bind { .. } => Some("choose another with --port, or 0 for any that is free"),
             Self::Inetd(_) => Some("--inetd serves a socket or two pipes that somebody else has put there"),
             Self::Record { .. } => Some("nothing runs unrecorded: free some space, or name another --log"),
+            Self::Audit { .. } => Some("name a file in a folder that may be written, or - for stdout"),
+            Self::State { .. } => Some("name a folder of your own: the host key lies there, mode 0600"),
+            Self::FleetInvalid { .. } => Some("sally fleet init makes a fleet; a relay is given its relay folder whole"),
+            Self::AuthorityExposed { .. } => Some("keep FLEET/ca away from relays; if it was on one, make a new fleet"),
+            Self::TwoRoles { .. } => Some("a certificate would be good for both: make each authority's key anew"),
+            Self::NotInFleet { .. } => Some("sally fleet list FLEET says who is"),
+            Self::Exists { .. } => Some("nothing is overwritten: name another, or say --replace for a device's new bundle"),
+            Self::Unwritable { .. } => Some("check the folder's owner and mode, and that there is space"),
+            Self::Settings { .. } => Some("settings are relay, identity and known_hosts, each with a text as its value"),
+            Self::NoRelay => {
+                Some("say --relay HOST[:PORT], set SALLY_RELAY, or write relay = \"HOST:PORT\" into ~/.config/sally/config.toml")
+            }
+            Self::Client { .. } => Some("it is part of OpenSSH's client: install openssh-client"),
             Self::Internal(_) => Some("run again with -v, and report it with what it prints"),
             Self::ConnectionLost | Self::Usage(_) | Self::Idle(_) | Self::MaxDuration(_) | Self::Signalled(_) | Self::NoSession(_) => None,
         }
@@ -201,10 +302,21 @@ mod tests {
             Fault::Inetd("r".into()),
             Fault::ConnectionLost,
             Fault::Record { file: "FILE".into(), reason: "r".into() },
+            Fault::Audit { file: "FILE".into(), reason: "r".into() },
+            Fault::State { directory: "DIR".into(), reason: "r".into() },
+            Fault::FleetInvalid { file: "FILE".into(), reason: "r".into() },
+            Fault::AuthorityExposed { file: "FILE".into() },
+            Fault::TwoRoles { key: "K".into(), one: "A".into(), other: "B".into() },
+            Fault::NotInFleet { name: "N".into() },
+            Fault::Exists { file: "FILE".into() },
+            Fault::Unwritable { file: "FILE".into(), reason: "r".into() },
             Fault::Idle(1),
             Fault::MaxDuration(1),
             Fault::Signalled(15),
             Fault::NoSession(30),
+            Fault::Settings { file: "FILE".into(), reason: "r".into() },
+            Fault::NoRelay,
+            Fault::Client { program: "ssh".into(), reason: "r".into() },
             Fault::Internal("r".into()),
         ]
     }

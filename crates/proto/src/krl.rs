@@ -71,6 +71,11 @@ pub struct Krl {
 }
 
 impl Krl {
+    /// An empty list.
+    pub fn new(version: u64, generated: u64) -> Self {
+        Self { version, generated, ..Self::default() }
+    }
+
     /// Reads a list.
     ///
     /// # Errors

@@ -15,5 +15,7 @@ pub mod krl;
 pub mod mask;
 pub mod rate;
 pub mod record;
+pub mod relay;
 pub mod rendezvous;
+pub mod sftp;
 pub mod wake;

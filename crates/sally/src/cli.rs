@@ -1,11 +1,14 @@
 //! What was typed. Help, man page and completions derive from here alone.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::admin::cmd::{DevicesArgs, KnownHostsArgs, ProxyArgs, SshConfigArgs, VisitArgs};
+use crate::fleet::cmd::FleetCommand;
 use crate::record::cmd::RecordCommand;
 
 /// The name under which the binary is a drop-in for otssh.
@@ -42,9 +45,31 @@ pub enum LogFormat {
 pub enum Command {
     /// An SSH server for exactly one audited visit
     Once(Box<OnceArgs>),
+    /// A relay: visitors reach devices by name, through tunnels that the devices hold
+    Relay(Box<RelayArgs>),
+    /// A door for reverse tunnels and nothing else
+    Jail(Box<JailArgs>),
     /// Verify, play and read the record of a visit
     #[command(subcommand)]
     Record(RecordCommand),
+    /// A fleet of devices: its authorities, bundles, visitors
+    #[command(subcommand)]
+    Fleet(FleetCommand),
+    /// ssh to a device through a relay
+    Ssh(VisitArgs),
+    /// Copy files to and from a device through a relay
+    Scp(VisitArgs),
+    /// sftp to a device through a relay
+    Sftp(VisitArgs),
+    /// The devices that a relay lets you reach
+    Devices(DevicesArgs),
+    /// Print Host blocks for stock ssh, for machines where nothing of ours is installed
+    SshConfig(SshConfigArgs),
+    /// Connect stdin and stdout to a device through a relay: a ProxyCommand for ssh
+    Proxy(ProxyArgs),
+    /// Print host keys for ssh's KnownHostsCommand
+    #[command(hide = true)]
+    KnownHosts(KnownHostsArgs),
     /// Print a completion script
     #[command(hide = true)]
     Completions {
@@ -136,6 +161,82 @@ pub enum Forwarding {
     AgentForward,
 }
 
+/// `sally relay`.
+#[derive(Args, Debug)]
+pub struct RelayArgs {
+    /// Who may reach devices, as authorized_keys; permitopen="cam-*:22" says which (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub visitors: Vec<PathBuf>,
+    /// Which devices there are, as authorized_keys; permitlisten="cam-17:22" spells a key's name (repeatable)
+    #[arg(long, value_name = "FILE", required = true)]
+    pub devices: Vec<PathBuf>,
+    /// Who may see and end everything on the console, as authorized_keys (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub admins: Vec<PathBuf>,
+    /// Address and port to listen on, or a port alone for all addresses
+    #[arg(long, value_name = "[ADDR:]PORT", default_value = "2222", value_parser = parse_listen)]
+    pub listen: (Option<IpAddr>, u16),
+    /// What jail and relay have in common.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `sally jail`.
+#[derive(Args, Debug)]
+pub struct JailArgs {
+    /// Address and port to listen on, or a port alone for all addresses
+    #[arg(long, value_name = "[ADDR:]PORT", default_value = "22", value_parser = parse_listen)]
+    pub listen: (Option<IpAddr>, u16),
+    /// Ports and ranges of ports that a tunnel may bind [default: $OPEN_PORTS, else 2022]
+    #[arg(long, value_name = "PORTS")]
+    pub permit_listen: Option<sally_proto::relay::PortSet>,
+    /// Who may hold a tunnel.
+    #[command(flatten)]
+    pub keys: KeyArgs,
+    /// What jail and relay have in common.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// What jail and relay have in common.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Operation")]
+pub struct ServerArgs {
+    /// Keep the host key here
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// A host key of your own (an unencrypted OpenSSH private key)
+    #[arg(long, value_name = "FILE")]
+    pub host_key: Option<PathBuf>,
+    /// Post-quantum key exchange alone (OpenSSH 9.9 and later)
+    #[arg(long)]
+    pub pq_only: bool,
+    /// Ask a silent connection for a sign of life after so long
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_seconds)]
+    pub alive_interval: Duration,
+    /// Give a connection up when so many questions have had no answer
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub alive_count: u16,
+    /// When a newer connection replaces an older one of the same key that holds what it wants
+    #[arg(long, value_name = "WHEN", default_value = "silent")]
+    pub takeover: crate::tunnel::registry::Takeover,
+    /// The audit log: JSON lines, appended; - is stdout
+    #[arg(long, value_name = "FILE")]
+    pub audit: Option<PathBuf>,
+    /// Let visits and tunnels begin while the audit log can't be written
+    #[arg(long)]
+    pub audit_may_fail: bool,
+    /// Serve /metrics (Prometheus) and /healthz here
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub http: Option<SocketAddr>,
+    /// How long visits may go on when told to stop
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_seconds)]
+    pub drain: Duration,
+    /// Become this user and group number once the sockets are bound [default for a jail started as root: 65532]
+    #[arg(long, value_name = "UID")]
+    pub run_as: Option<u32>,
+}
+
 /// The record of a visit.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "The record")]
@@ -158,13 +259,40 @@ fn parse_policy(text: &str) -> Result<crate::record::Policy, String> {
     text.parse().map_err(|_| format!("'{text}' is neither all nor head=SIZE"))
 }
 
+/// `ADDR:PORT`, `[ADDR]:PORT`, or a port for all addresses.
+fn parse_listen(text: &str) -> Result<(Option<IpAddr>, u16), String> {
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse() {
+        return Ok((None, port));
+    }
+    let address = text.strip_prefix("*:").map(str::parse).map(|port| port.map(|port| (None, port)));
+    match (address, text.parse::<SocketAddr>()) {
+        (Some(Ok(all)), _) => Ok(all),
+        (_, Ok(address)) => Ok((Some(address.ip()), address.port())),
+        _ => Err(format!("'{text}' is neither ADDR:PORT nor a port")),
+    }
+}
+
+/// `30`, `30s`, `5m`, `1h`: at most a day.
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let factor = match unit {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        _ => None,
+    };
+    let seconds = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    let seconds = seconds.filter(|seconds| (1..=86_400).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("'{text}' is not a time between 1s and 24h"))
+}
+
 impl Cli {
     /// Parses a command line, that of an otssh included.
     ///
     /// # Errors
     /// What clap says, help and version included.
     pub fn parse_line(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(as_sally(arguments.collect()))
+        Self::try_parse_from(clients_own(as_sally(arguments.collect())))
     }
 }
 
@@ -182,6 +310,31 @@ fn as_sally(mut arguments: Vec<OsString>) -> Vec<OsString> {
         }
     }
     arguments.insert(1, "once".into());
+    arguments
+}
+
+/// Subcommands whose words are those of a program of OpenSSH's, but for the options of ours that stand before them.
+const CLIENTS: [&str; 3] = ["ssh", "scp", "sftp"];
+/// Those options; each takes a word.
+const BEFORE_CLIENTS_WORDS: [&str; 3] = ["--relay", "--config", "--wait"];
+
+/// Marks where OpenSSH's words begin in `sally ssh …`, since `-v` and many others of ssh's would be taken for ours.
+fn clients_own(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let word = |at: usize| arguments.get(at).and_then(|argument| argument.to_str()).unwrap_or_default();
+    if !CLIENTS.contains(&word(1)) || ["--help", "-h"].contains(&word(2)) {
+        return arguments;
+    }
+    let mut at = 2;
+    while let Some(rest) = BEFORE_CLIENTS_WORDS.iter().find_map(|option| word(at).strip_prefix(option)) {
+        at += match rest.chars().next() {
+            None => 2,
+            Some('=') => 1,
+            Some(_) => break,
+        };
+    }
+    if at <= arguments.len() {
+        arguments.insert(at, "--".into());
+    }
     arguments
 }
 
@@ -225,6 +378,46 @@ mod tests {
         assert!(parse("https://localhost:8443/{user}.keys").is_ok());
         for nonsense in ["https://localhost/keys", "http://localhost/{user}", "https://{user}.example/keys"] {
             assert!(parse(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn where_to_listen() {
+        let one = |address: &str| Some(address.parse().unwrap());
+        for (text, wanted) in [
+            ("2222", (None, 2222)),
+            (":2222", (None, 2222)),
+            ("*:2222", (None, 2222)),
+            ("0.0.0.0:22", (one("0.0.0.0"), 22)),
+            ("[::1]:22", (one("::1"), 22)),
+        ] {
+            assert_eq!(parse_listen(text), Ok(wanted), "{text}");
+        }
+        assert!(parse_listen("host:22").is_err() && parse_listen("").is_err() && parse_listen("::1").is_err());
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(["30", "30s", "5m", "1h"].map(|text| parse_seconds(text).unwrap().as_secs()), [30, 30, 300, 3600]);
+        assert!(["", "0", "s", "1d", "25h", "-1"].iter().all(|text| parse_seconds(text).is_err()));
+    }
+
+    #[test]
+    fn a_clients_words_are_its_own() {
+        for (line, words, relay) in [
+            ("sally ssh cam-17 -- uptime", "cam-17 -- uptime", None),
+            ("sally ssh --relay r:22 -v -p 22 cam-17", "-v -p 22 cam-17", Some("r:22")),
+            ("sally scp --relay=r -r a cam-17:b", "-r a cam-17:b", Some("r")),
+            ("sally sftp --wait 1h cam-17 --relay", "cam-17 --relay", None),
+            ("sally ssh -- cam-17", "-- cam-17", None),
+        ] {
+            let (Command::Ssh(args) | Command::Scp(args) | Command::Sftp(args)) =
+                Cli::parse_line(line.split(' ').map(Into::into)).unwrap().command
+            else {
+                panic!("{line}");
+            };
+            assert_eq!(args.words.join(std::ffi::OsStr::new(" ")), words, "{line}");
+            assert_eq!(args.via.relay.map(|relay| relay.to_string()).as_deref(), relay);
         }
     }
 

@@ -1,19 +1,33 @@
 //! What a command line and the environment resolve to. Nothing below this module reads the environment.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{Forwarding, KeyArgs, OnceArgs};
+use sally_proto::error::Fault;
+use sally_proto::relay::PortSet;
+
+use crate::cli::{Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
 use crate::keys::{Network, Source};
 use crate::record::{Policy, Target};
+use crate::relay::audit::AuditTarget;
+use crate::relay::keys::KeySources;
+use crate::relay::rules::{Kind, Rules};
 use crate::session::account::Account;
 use crate::session::environment::{self, Environment};
 use crate::ssh::forward::Allowed;
 
 /// The variable that holds keys.
 const AUTHORIZED_KEYS: &str = "AUTHORIZED_KEYS";
+/// The variable that holds a jail's ports.
+const OPEN_PORTS: &str = "OPEN_PORTS";
+/// The port that a jail opens where nobody says otherwise.
+const JAIL_PORT: &str = "2022";
+/// The one user of a jail where nobody says otherwise.
+const JAIL_USER: &str = "tunuser";
+/// Whom a jail started as root becomes: a number that no distribution gives away (distroless images call it nonroot).
+const NOBODY: u32 = 65532;
 
 /// Everything `sally once` runs on.
 #[derive(Debug)]
@@ -131,11 +145,100 @@ fn allowed(named: &[Forwarding]) -> Allowed {
     }
 }
 
+/// Everything `sally relay` and `sally jail` run on.
+#[derive(Debug)]
+pub struct Relay {
+    /// What it is.
+    pub rules: Rules,
+    /// Where keys come from.
+    pub keys: KeySources,
+    /// Address (all, where there is none) and port to listen on.
+    pub listen: (Option<IpAddr>, u16),
+    /// Where metrics are served.
+    pub http: Option<SocketAddr>,
+    /// A key of the user's own.
+    pub host_key: Option<PathBuf>,
+    /// Where a host key is kept.
+    pub state: Option<PathBuf>,
+    /// Where the audit log goes.
+    pub audit: AuditTarget,
+    /// How long visits may go on when told to stop.
+    pub drain: Duration,
+    /// Whom to become.
+    pub run_as: Option<u32>,
+}
+
+impl Relay {
+    /// Resolves what was typed after `relay`.
+    pub fn of_relay(args: RelayArgs, variables: &Variables) -> Self {
+        let files = |files: Vec<PathBuf>| files.into_iter().map(source_file).collect();
+        let keys = KeySources {
+            visitors: files(args.visitors),
+            devices: files(args.devices),
+            admins: files(args.admins),
+            network: Network::from_env(&|name| variables.get(name)),
+        };
+        Self::new(Kind::Relay, None, args.listen, keys, args.server)
+    }
+
+    /// Resolves what was typed after `jail`.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] where `OPEN_PORTS` makes no sense.
+    pub fn of_jail(args: JailArgs, variables: &Variables) -> Result<Self, Fault> {
+        let ports = match (args.permit_listen, variables.get(OPEN_PORTS).filter(|value| !value.is_empty())) {
+            (Some(ports), _) => Ok(ports),
+            (None, Some(value)) => value.to_string_lossy().parse::<PortSet>(),
+            (None, None) => JAIL_PORT.parse(),
+        };
+        let ports = ports.map_err(|reason| Fault::Usage(format!("{OPEN_PORTS}: {reason}")))?;
+        let keys = KeySources {
+            visitors: Vec::new(),
+            devices: sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
+            admins: Vec::new(),
+            network: Network::from_env(&|name| variables.get(name)),
+        };
+        let user = args.keys.user.unwrap_or_else(|| JAIL_USER.into());
+        let mut jail = Self::new(Kind::Jail(ports), Some(user), args.listen, keys, args.server);
+        jail.run_as = jail.run_as.or(rustix::process::geteuid().is_root().then_some(NOBODY));
+        Ok(jail)
+    }
+
+    fn new(kind: Kind, user: Option<String>, listen: (Option<IpAddr>, u16), keys: KeySources, args: ServerArgs) -> Self {
+        let rules = Rules {
+            kind,
+            user,
+            takeover: args.takeover,
+            unaudited: args.audit_may_fail,
+            post_quantum_only: args.pq_only,
+            alive_interval: args.alive_interval,
+            alive_count: args.alive_count.into(),
+        };
+        let audit = match args.audit {
+            None => AuditTarget::Off,
+            Some(file) if file == Path::new("-") => AuditTarget::Stdout,
+            Some(file) => AuditTarget::File(file),
+        };
+        Self {
+            rules,
+            keys,
+            listen,
+            http: args.http,
+            host_key: args.host_key,
+            state: args.state,
+            audit,
+            drain: args.drain,
+            run_as: args.run_as,
+        }
+    }
+}
+
+fn source_file(file: PathBuf) -> Source {
+    if file == Path::new("-") { Source::Stdin } else { Source::File(file) }
+}
+
 fn sources(args: &KeyArgs, variable: Option<OsString>) -> Vec<Source> {
-    let files = args.authorized_keys.iter().map(|file| match file {
-        file if file == Path::new("-") => Source::Stdin,
-        file => Source::File(file.clone()),
-    });
+    let files = args.authorized_keys.iter().cloned().map(source_file);
     let users = args.github.iter().map(|user| Source::Url { user: user.clone(), template: args.keys_url.clone() });
     files.chain(users).chain(variable.map(Source::Env)).collect()
 }

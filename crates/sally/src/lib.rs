@@ -4,23 +4,29 @@
 //!
 //! - `cli`, `config`: what was typed, and what it resolves to; nothing below reads the environment
 //! - `cmd`: one file a subcommand, wiring only
+//! - `admin`: the visitor's side of a relay: OpenSSH, told how to get there
 //! - `keys`: where authorized keys come from; no source fails open
 //! - `announce`: telling somebody that a door is open
 //! - `ssh`: listen, handshake, authenticate; the only place that names the SSH library's types
 //! - `tunnel`: connections that are carried through another
+//! - `relay`: visitors reach names, devices hold them, and nobody gets anything else
 //! - `session`: the room behind the door: one loop owns a session
 //! - `record`: the book: record first, then deliver
 //! - `dial`: a TCP connection to a host by its name
+//! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
 //! - `shutdown`, `term`: being told to stop, and everything a person reads
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod announce;
 pub mod cli;
 pub mod cmd;
 pub mod config;
 pub mod dial;
+pub mod fleet;
 pub mod keys;
 pub mod record;
+pub mod relay;
 pub mod session;
 pub mod shutdown;
 pub mod ssh;

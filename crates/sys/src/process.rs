@@ -75,10 +75,15 @@ impl Spawner {
     }
 }
 
+/// A folder, or `/` where it can't be entered.
+pub fn enterable(folder: PathBuf) -> PathBuf {
+    let may = folder.is_dir() && rustix::fs::access(&folder, rustix::fs::Access::EXEC_OK).is_ok();
+    if may { folder } else { PathBuf::from("/") }
+}
+
 fn start(launch: Launch) -> io::Result<Pid> {
     let [stdin, stdout, stderr] = launch.stdio;
-    let enterable = launch.directory.is_dir() && rustix::fs::access(&launch.directory, rustix::fs::Access::EXEC_OK).is_ok();
-    let directory = if enterable { launch.directory } else { PathBuf::from("/") };
+    let directory = enterable(launch.directory);
     let mut command = Command::new(launch.program);
     command
         .arg0(launch.arg0)
@@ -126,6 +131,34 @@ fn close_inherited() {
     // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC marks descriptors and closes none; old kernels answer ENOSYS, and then only what our
     // own parent left open is inherited.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
+/// Lets this process have as many descriptors as the system allows it: a server's connections are many.
+///
+/// # Errors
+/// Where the limit can't be read or set.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
+}
+
+/// Becomes an unprivileged user and group of this number, for good, with no other group: all threads of the process.
+///
+/// # Errors
+/// Where we may not, or root could be had back.
+pub fn become_user(id: u32) -> io::Result<()> {
+    let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // SAFETY: no pointer but a null one with length 0; the C library makes every thread follow.
+    unsafe {
+        check(libc::setgroups(0, std::ptr::null()))?;
+        check(libc::setresgid(id, id, id))?;
+        check(libc::setresuid(id, id, id))?;
+        if id != 0 && libc::setuid(0) == 0 {
+            return Err(io::Error::other("root could be had back"));
+        }
+    }
+    Ok(())
 }
 
 /// Makes orphaned descendants ours to reap, and keeps others from reading our memory (keys) or tracing us.

@@ -94,6 +94,9 @@ pub enum Denial {
     /// A device's certificate names more than its device, or something that is no device's name.
     #[error("the certificate doesn't name exactly one device")]
     NotOneDevice,
+    /// A visitor's certificate names something that is no pattern of device names.
+    #[error("the certificate names something that is no pattern of device names")]
+    NotAPattern,
     /// The certified key is of a type or size that isn't accepted; the reason follows.
     #[error("the key is not accepted: {0}")]
     KeyNotAccepted(String),

@@ -114,6 +114,16 @@ impl KeyRingBuilder {
         errors
     }
 
+    /// How many keys there are so far.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether there is none yet.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Ends the gathering.
     ///
     /// # Errors

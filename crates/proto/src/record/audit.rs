@@ -91,7 +91,7 @@ pub struct Certificate {
     pub principal: Option<Said>,
 }
 
-/// One operation on a file by SFTP.
+/// One operation on files by SFTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SftpOperation {
     /// Channel of the session.
@@ -100,7 +100,7 @@ pub struct SftpOperation {
     pub op: String,
     /// The path as asked for.
     pub path: Said,
-    /// The second path of a rename or link.
+    /// The second path of a rename, link or copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Said>,
     /// What an open was for (`read`, `write`, `append`, `create`, …), or the attributes set.
@@ -109,17 +109,24 @@ pub struct SftpOperation {
     /// Bytes read, at the file's close.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
+    /// Where reading began, if each read went on where the one before ended: then the hash is that of this part of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_from: Option<u64>,
     /// SHA-256 (hex) of what was read, in the order it was delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_sha256: Option<String>,
     /// Bytes written, at the file's close.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<u64>,
+    /// Where writing began, if each write went on where the one before ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_from: Option<u64>,
     /// SHA-256 (hex) of what was written, in the order it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_sha256: Option<String>,
-    /// `ok`, or why not.
-    pub result: String,
+    /// `ok`, or why not. None: it is about to be done, and another event will say what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
 }
 
 /// Which way a forwarding was asked for.
@@ -388,7 +395,7 @@ mod tests {
             channel: 1,
             op: "remove".into(),
             path: "/etc/motd".into(),
-            result: "ok".into(),
+            result: Some("ok".into()),
             ..SftpOperation::default()
         });
         assert_eq!(

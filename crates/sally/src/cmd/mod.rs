@@ -1,6 +1,7 @@
 //! One file a subcommand: wiring only.
 
 mod once;
+mod relay;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,6 +11,8 @@ use clap::CommandFactory;
 use sally_proto::error::exit;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::admin::cmd as admin;
+use crate::admin::destination::Program;
 use crate::cli::{Cli, Command, LogFormat};
 use crate::config::{self, Variables};
 use crate::term;
@@ -29,7 +32,17 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     diagnostics(&cli, &variables);
     let status = match cli.command {
         Command::Once(args) => once::run(config::Once::resolve(*args, &variables)),
+        Command::Relay(args) => relay::run(Ok(config::Relay::of_relay(*args, &variables))),
+        Command::Jail(args) => relay::run(config::Relay::of_jail(*args, &variables)),
         Command::Record(command) => command.run(),
+        Command::Fleet(command) => command.run(),
+        Command::Ssh(args) => admin::visit(Program::Ssh, args, &variables),
+        Command::Scp(args) => admin::visit(Program::Scp, args, &variables),
+        Command::Sftp(args) => admin::visit(Program::Sftp, args, &variables),
+        Command::Devices(args) => admin::devices(&args, &variables),
+        Command::SshConfig(args) => admin::print_ssh_config(&args, &variables),
+        Command::Proxy(args) => admin::proxy(&args, &variables),
+        Command::KnownHosts(args) => admin::known_hosts(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sally", &mut std::io::stdout());
             0

@@ -24,7 +24,7 @@ use crate::shutdown::Shutdown;
 use crate::ssh::door::{Door, Event, Rules};
 use crate::ssh::host_key::HostKey;
 use crate::ssh::inetd;
-use crate::ssh::listen::{self, Entrance};
+use crate::ssh::listen::{self, Entrance, Serve};
 use crate::{keys, term};
 
 /// How long sessions may take to end when we are told to.

@@ -83,7 +83,7 @@ impl Source {
 /// # Errors
 /// [`Fault::KeysUnnamed`] for no source at all, else [`Fault::KeysInvalid`] of the first source that fails.
 pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> Result<KeyRing, Fault> {
-    load_within(sources, network, enforced, Deadlines { read: READ_DEADLINE, fetch: FETCH_DEADLINE }).await
+    load_within(sources, network, enforced, DEADLINES).await
 }
 
 /// How long sources may take.
@@ -92,6 +92,8 @@ struct Deadlines {
     read: Duration,
     fetch: Duration,
 }
+
+const DEADLINES: Deadlines = Deadlines { read: READ_DEADLINE, fetch: FETCH_DEADLINE };
 
 async fn load_within(sources: &[Source], network: &Network, enforced: Enforced, deadlines: Deadlines) -> Result<KeyRing, Fault> {
     let mut ring = KeyRing::builder(enforced);
@@ -106,6 +108,53 @@ async fn load_within(sources: &[Source], network: &Network, enforced: Enforced, 
     }
     // Every source has given a key, so an empty ring had none.
     ring.build().map_err(|_| Fault::KeysUnnamed)
+}
+
+/// A line that is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its source, as the user named it.
+    pub source: String,
+    /// Its number, from 1.
+    pub line: usize,
+    /// Why, fit for a terminal.
+    pub reason: String,
+}
+
+/// What is taken of sources whose bad lines are skipped.
+#[derive(Debug)]
+pub struct Lenient {
+    /// The keys, where there are any.
+    pub ring: Option<KeyRing>,
+    /// The lines that were not taken.
+    pub skipped: Vec<Skipped>,
+    /// The first source without a key.
+    pub empty: Option<String>,
+}
+
+/// As [`load`], for servers that reload: a line that can't be accepted is skipped and named. Fetched keys are bare keys or nothing, as always.
+///
+/// # Errors
+/// [`Fault::KeysInvalid`] of the first source that can't be read.
+pub async fn load_lenient(sources: &[Source], network: &Network, enforced: Enforced) -> Result<Lenient, Fault> {
+    let mut ring = KeyRing::builder(enforced);
+    let (mut skipped, mut empty) = (Vec::new(), None);
+    for source in sources {
+        let source_name = source.name();
+        let fault = |defect| Fault::KeysInvalid { source_name: source_name.clone(), defect };
+        let bytes = source.read(network, DEADLINES).await.map_err(fault)?;
+        let before = ring.len();
+        if matches!(source, Source::Url { .. }) {
+            ring.add_bare(&source_name, &bytes).map_err(fault)?;
+        } else {
+            let errors = ring.add_lenient(&source_name, &bytes);
+            skipped.extend(errors.into_iter().map(|error| Skipped { source: source_name.clone(), line: error.line, reason: error.reason }));
+        }
+        if ring.len() == before {
+            empty.get_or_insert(source_name);
+        }
+    }
+    Ok(Lenient { ring: ring.build().ok(), skipped, empty })
 }
 
 #[cfg(test)]

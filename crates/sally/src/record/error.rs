@@ -21,7 +21,7 @@ impl From<RecordError> for Fault {
 }
 
 /// The system's words without the number behind them.
-pub(super) fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

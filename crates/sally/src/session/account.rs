@@ -20,10 +20,10 @@ pub struct Account {
 impl Account {
     /// The account of user `uid`, from the text of /etc/passwd (empty where there is none) and from `$HOME` and `$SHELL` as given.
     pub fn resolve(uid: u32, passwd: &[u8], home: Option<OsString>, shell: Option<OsString>) -> Self {
-        let entry = passwd.split(|byte| *byte == b'\n').find_map(|line| Entry::parse(line, uid));
+        let entry = entries(passwd).find(|entry| entry.number == uid);
         let said = |value: Option<OsString>| value.filter(|value| !value.is_empty()).map(PathBuf::from);
         let (name, entry_home, entry_shell) = match entry {
-            Some(entry) => (entry.name, entry.home, entry.shell),
+            Some(entry) => (String::from_utf8_lossy(entry.name).into_owned(), entry.path(2), entry.path(3)),
             None => (uid.to_string(), None, None),
         };
         Self {
@@ -40,26 +40,32 @@ impl Account {
     }
 }
 
-struct Entry {
-    name: String,
-    home: Option<PathBuf>,
-    shell: Option<PathBuf>,
+/// A line of passwd(5), `name:password:UID:GID:GECOS:directory:shell`, or of group(5), `name:password:GID:members`.
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a [u8],
+    /// UID or GID.
+    pub(super) number: u32,
+    rest: &'a [u8],
 }
 
-impl Entry {
-    /// passwd(5): `name:password:UID:GID:GECOS:directory:shell`.
-    fn parse(line: &[u8], uid: u32) -> Option<Self> {
-        let mut fields = line.split(|byte| *byte == b':');
+impl<'a> Entry<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.splitn(4, |byte| *byte == b':');
         let name = fields.next()?;
-        let number = fields.nth(1)?;
-        if std::str::from_utf8(number).ok()?.parse() != Ok(uid) {
-            return None;
-        }
-        let path = |field: Option<&[u8]>| field.filter(|field| !field.is_empty()).map(|field| OsString::from_vec(field.to_vec()).into());
-        let home = path(fields.nth(2));
-        let shell = path(fields.next());
-        Some(Self { name: String::from_utf8_lossy(name).into_owned(), home, shell })
+        let number = std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()?;
+        Some(Self { name, number, rest: fields.next().unwrap_or_default() })
     }
+
+    /// The directory (2) or shell (3), where there is one: the fields after the number are counted from 0.
+    pub(super) fn path(&self, field: usize) -> Option<PathBuf> {
+        let path = self.rest.split(|byte| *byte == b':').nth(field)?;
+        (!path.is_empty()).then(|| OsString::from_vec(path.to_vec()).into())
+    }
+}
+
+/// The lines of /etc/passwd or /etc/group that can be understood.
+pub(super) fn entries(file: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    file.split(|byte| *byte == b'\n').filter_map(Entry::parse)
 }
 
 #[cfg(test)]

@@ -49,6 +49,11 @@ impl Endpoint {
         self.0.map(|address| address.ip().to_canonical())
     }
 
+    /// Address and port, where they are known.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0
+    }
+
     /// Address and port as sshd says them in `SSH_CONNECTION`, which has four words whatever is known.
     fn words(&self) -> (String, u16) {
         self.0.map_or_else(|| ("UNKNOWN".into(), u16::MAX), |address| (address.ip().to_canonical().to_string(), address.port()))

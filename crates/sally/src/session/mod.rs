@@ -5,15 +5,19 @@
 //! - `start`: a program on a terminal or on pipes
 //! - `pump`: bytes between the program and the visitor, each on the record first
 //! - `run`: the loop that owns it all and ends it
+//! - `sftp`: files instead of a program
+//! - `ending`: what is recorded and said at the end, of either
 //! - `reaper`: no process stays behind
 
 pub mod account;
 pub mod activity;
+mod ending;
 pub mod environment;
 mod fd;
 pub mod pump;
 pub mod reaper;
 pub mod run;
+pub mod sftp;
 pub mod start;
 
 use std::future::Future;

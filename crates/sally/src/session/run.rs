@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rustix::process::{Pid, Signal};
 use sally_proto::error::Fault;
 use sally_proto::mask::Mask;
@@ -14,10 +13,11 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::ending::{Farewell, Why};
 use super::pump::{Halt, InputPump, Output};
 use super::reaper::{Child, Reaper};
 use super::start::{Program, Streams};
-use super::{Control, Ending, Inbound, Outbound, Stream, signal_name};
+use super::{Control, Ending, Inbound, Outbound, Stream};
 use crate::record::{Recorder, StreamKind};
 use crate::shutdown::Shutdown;
 
@@ -25,8 +25,6 @@ use crate::shutdown::Shutdown;
 const HANGUP_GRACE: Duration = Duration::from_millis(800);
 /// How long background jobs may keep a session's streams busy after its program's end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// How long a last word to the visitor may take.
-const NOTICE_LIMIT: Duration = Duration::from_millis(500);
 
 /// A session about to run.
 pub struct Session<I, O> {
@@ -52,12 +50,6 @@ pub struct Session<I, O> {
     pub mask: bool,
 }
 
-enum Why {
-    Ended(Ending),
-    Gone,
-    Stopped(Fault),
-}
-
 impl<I: Inbound, O: Outbound> Session<I, O> {
     /// Runs to its end, whoever brings it about; then no process of the session lives and the ending is on the record.
     ///
@@ -81,15 +73,18 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
         };
         room.pumps.input.abort();
         let pid = room.child.pid;
+        let farewell = Farewell { channel, recorder: &room.recorder, visitor: &*visitor, gone: &room.gone, shutdown: &room.shutdown };
         let outcome = match why {
-            Why::Ended(ending) => room.close(&*visitor, ending).await,
+            Why::Ended(ending) => farewell.close(ending).await,
             Why::Gone => {
+                let fault = farewell.lost();
                 room.hang_up().await;
-                room.note(&AuditEvent::Close { reason: Fault::ConnectionLost.to_string() });
-                Err(Fault::ConnectionLost)
+                Err(fault)
             }
             Why::Stopped(fault) => {
-                room.say_goodbye(&*visitor, &fault).await;
+                // A terminal has no stderr of its own.
+                let stream = if room.terminal.is_some() { Stream::Stdout } else { Stream::Stderr };
+                farewell.say_goodbye(&fault, stream).await;
                 room.hang_up().await;
                 Err(fault)
             }
@@ -242,35 +237,6 @@ impl Room {
         self.recorder.audit(event).map_err(|error| Why::Stopped(error.into()))
     }
 
-    /// The program ended by itself: its status is recorded, then said.
-    async fn close<O: Outbound>(&mut self, visitor: &O, ending: Ending) -> Result<Ending, Fault> {
-        if let Ending::Signalled { signal, core } = ending {
-            self.recorder.audit(&AuditEvent::ExitSignal { channel: self.channel, signal: signal_name(signal), core })?;
-        }
-        self.recorder.exit(self.channel, ending.status())?;
-        // Everything is delivered and the ending is on the record: a visitor who leaves at the last word has had their visit.
-        tokio::select! {
-            _ = visitor.finish(ending) => {}
-            () = self.gone.cancelled() => {}
-            fault = self.shutdown.requested() => return Err(fault),
-        }
-        Ok(ending)
-    }
-
-    /// A line to the visitor, recorded like any other; where the record is what failed, nothing.
-    async fn say_goodbye<O: Outbound>(&mut self, visitor: &O, fault: &Fault) {
-        let (stream, kind, line) = match self.terminal {
-            Some(_) => (Stream::Stdout, StreamKind::PtyOutput, format!("\r\nsally: {fault}\r\n")),
-            None => (Stream::Stderr, StreamKind::Stderr, format!("sally: {fault}\n")),
-        };
-        self.note(&AuditEvent::Close { reason: fault.to_string() });
-        if !matches!(fault, Fault::Record { .. }) && self.recorder.stream(self.channel, kind).record(line.as_bytes()).is_ok() {
-            let said = visitor.deliver(stream, Bytes::from(line));
-            let _ = tokio::time::timeout(NOTICE_LIMIT, said).await; // A visitor who does not listen is not waited for.
-        }
-        let _ = tokio::time::timeout(NOTICE_LIMIT, visitor.finish(Ending::Exited(fault.exit_status()))).await;
-    }
-
     /// As a terminal that is pulled out: SIGHUP (and CONT, for who is stopped), a moment, SIGKILL.
     async fn hang_up(&mut self) {
         let leader = self.child.pid;
@@ -282,13 +248,6 @@ impl Room {
         if tokio::time::timeout(HANGUP_GRACE, self.child.wait()).await.is_err() {
             let _ = signal_group(leader, Signal::KILL.as_raw());
             self.child.wait().await;
-        }
-    }
-
-    /// For what is already over: a record that fails now has been or will be reported by its own fault.
-    fn note(&self, event: &AuditEvent) {
-        if let Err(error) = self.recorder.audit(event) {
-            tracing::debug!(%error, "the end of the session is not on the record");
         }
     }
 }

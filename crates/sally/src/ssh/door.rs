@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::admission::{Connection, Gate};
 use super::forward::Allowed;
 use super::host_key::HostKey;
+use super::listen::Serve;
 use super::server;
 use super::stream::{Guarded, Wire};
-use super::visitor::{self, Visitor};
+use super::visitor::{Error, Visitor};
 use crate::dial::Dialer;
 use crate::record::{AuditEvent, RecordError, Recorder};
 use crate::session::Ending;
@@ -123,11 +124,6 @@ impl Door {
         (Arc::new(door), receiver)
     }
 
-    /// Cancelled when nobody more may enter.
-    pub fn shut(&self) -> &CancellationToken {
-        &self.shut
-    }
-
     /// Waits until the visitor's connection has ended. Cancel-safe.
     pub async fn visitor_left(&self) {
         self.left.cancelled().await;
@@ -135,10 +131,6 @@ impl Door {
 
     pub(super) fn visitor_leaves(&self) {
         self.left.cancel();
-    }
-
-    pub(super) fn listener_closed(&self) {
-        self.listener_closed.cancel();
     }
 
     /// A record that can't be written ends everything.
@@ -183,11 +175,24 @@ impl Door {
     pub(super) fn now() -> u64 {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
     }
+}
 
-    /// Serves one connection to its end.
-    pub(super) async fn connect(self: &Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>) -> Result<(), visitor::Error> {
+impl Serve for Door {
+    fn shut(&self) -> &CancellationToken {
+        &self.shut
+    }
+
+    fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    fn listener_closed(&self) {
+        self.listener_closed.cancel();
+    }
+
+    async fn connect(self: Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>) -> Result<(), Error> {
         let stream = Guarded::new(wire, connection.cut.clone());
-        let visitor = Visitor::new(Arc::clone(self), connection, local);
+        let visitor = Visitor::new(Arc::clone(&self), connection, local);
         russh::server::run_stream(Arc::clone(&self.config), stream, visitor).await?.await
     }
 }

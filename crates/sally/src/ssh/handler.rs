@@ -164,11 +164,7 @@ impl Handler for Visitor {
     }
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
-        if self.grant.as_ref().is_some_and(|grant| grant.forced_command().is_some()) {
-            return self.launch(id, What::Command(name.into()), session).await;
-        }
-        self.refuse("subsystem", &format!("{name}: there is no such subsystem"))?;
-        Ok(session.channel_failure(id)?)
+        self.subsystem(id, name, session).await
     }
 
     async fn window_change_request(

@@ -1,9 +1,12 @@
 //! The key that a door shows: fresh for each run, or a file of the user's own.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use sally_proto::error::Fault;
-use ssh_key::{Algorithm, HashAlg, PrivateKey, PublicKey};
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 
 /// The host key of one run.
 #[derive(Clone)]
@@ -39,6 +42,17 @@ impl HostKey {
         }
     }
 
+    /// Keeps the key in a file that is not there yet, for its owner alone.
+    ///
+    /// # Errors
+    /// Where the file can't be made.
+    pub fn keep(&self, file: &Path) -> std::io::Result<()> {
+        let text = self.private.to_openssh(LineEnding::LF).map_err(std::io::Error::other)?;
+        let mut kept = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+        kept.write_all(text.as_bytes())?;
+        kept.sync_all()
+    }
+
     /// The public key as known_hosts takes it: type and base64, no comment.
     pub fn public_line(&self) -> String {
         let mut public = self.public();
@@ -71,8 +85,6 @@ impl std::fmt::Debug for HostKey {
 
 #[cfg(test)]
 mod tests {
-    use ssh_key::LineEnding;
-
     use super::*;
 
     #[test]

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use russh::ChannelId;
 use russh::server::Session;
 use sally_proto::authorized_keys::Grant;
+use sally_proto::error::Fault;
 use sally_proto::record::{AuditEvent, Said};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{SessionInbound, SessionOutbound};
@@ -17,13 +18,22 @@ use super::visitor::{Error, Running, Setup, Visitor};
 use crate::session::environment::{self, Visit};
 use crate::session::run::Session as Room;
 use crate::session::start::{self, What};
+use crate::session::{Ending, sftp};
 
 /// Requests to a running session that may wait for its loop; more (a flood) are dropped, the newest first.
 const CONTROLS: usize = 64;
+/// The one subsystem.
+const SFTP: &str = "sftp";
+/// The forced command that means the built-in SFTP and nothing else, as in sshd_config(5).
+const INTERNAL_SFTP: &str = "internal-sftp";
 
 impl Visitor {
     /// Starts what the visitor asked for, or what the key says instead.
     pub(super) async fn launch(&mut self, id: ChannelId, asked: What, session: &mut Session) -> Result<(), Error> {
+        if self.grant.as_ref().and_then(Grant::forced_command) == Some(INTERNAL_SFTP) {
+            self.refuse("session", "this key is for SFTP only")?;
+            return Ok(session.channel_failure(id)?);
+        }
         let (Some(setup), Some(grant)) = (self.setups.remove(&id), &self.grant) else {
             return Ok(session.channel_failure(id)?);
         };
@@ -57,11 +67,7 @@ impl Visitor {
                     Some(socket) => Some(self.serve_agent(socket, session.handle()).await?),
                     None => None,
                 };
-                let (read, write) = channel.split();
-                let activity = self.door.activity.clone();
-                let inbound = SessionInbound { channel: read, activity: activity.clone() };
-                let outbound = SessionOutbound { channel: write, connection: session.handle(), activity, seat: Mutex::new(seat) };
-                self.open_room(id, number, (inbound, outbound), program, agent);
+                self.open_room(id, number, self.ends(channel, seat, session), program, agent);
                 Ok(())
             }
             Err(error) => {
@@ -76,6 +82,41 @@ impl Visitor {
         match asked {
             What::Shell => AuditEvent::Shell { channel, program: self.door.rules.account.shell.as_os_str().as_bytes().into(), forced },
             What::Command(command) => AuditEvent::Exec { channel, command: command.as_bytes().into(), forced },
+        }
+    }
+
+    /// Serves files, unless the key says that something else runs instead.
+    pub(super) async fn subsystem(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
+        let forced = self.grant.as_ref().and_then(Grant::forced_command);
+        if forced.is_some_and(|forced| forced != INTERNAL_SFTP) {
+            return self.launch(id, What::Command(name.into()), session).await;
+        }
+        if name != SFTP {
+            self.refuse("subsystem", &format!("{name}: there is no such subsystem"))?;
+            return Ok(session.channel_failure(id)?);
+        }
+        let forced = forced.map(Said::from);
+        let Some(setup) = self.setups.remove(&id).filter(|_| self.grant.is_some()) else {
+            return Ok(session.channel_failure(id)?);
+        };
+        self.audit(&AuditEvent::Subsystem { channel: setup.number, name: name.into(), forced })?;
+        match sftp::start(setup.number, self.door.rules.account.home.clone(), self.door.recorder.clone()) {
+            Ok(files) => {
+                session.channel_success(id)?;
+                self.tell(Event::SessionStarted).await;
+                let gone = CancellationToken::new();
+                let (inbound, outbound) = self.ends(setup.channel, setup.seat, session);
+                let (shutdown, recorder) = (self.door.shutdown.clone(), self.door.recorder.clone());
+                let room = sftp::Session { channel: setup.number, files, inbound, outbound, gone: gone.clone(), shutdown, recorder };
+                // Nothing in it has a window to be resized, or hears signals.
+                let (control, _) = mpsc::channel(1);
+                self.enter(id, Running { control, gone }, room.run());
+                Ok(())
+            }
+            Err(error) => {
+                self.refuse("subsystem", &format!("{name}: {error}"))?;
+                Ok(session.channel_failure(id)?)
+            }
         }
     }
 
@@ -101,14 +142,29 @@ impl Visitor {
             reaper: self.door.reaper.clone(),
             mask: self.door.rules.mask,
         };
-        self.running.insert(id, Running { control, gone });
-        let door = Arc::clone(&self.door);
-        tokio::spawn(async move {
+        self.enter(id, Running { control, gone }, async move {
             let ended = room.run().await;
             if let Some(agent) = agent {
                 agent.stop().await;
             }
+            ended
+        });
+    }
+
+    /// The session runs from here on in a task of its own, and its end is told.
+    fn enter(&mut self, id: ChannelId, running: Running, room: impl Future<Output = Result<Ending, Fault>> + Send + 'static) {
+        self.running.insert(id, running);
+        let door = Arc::clone(&self.door);
+        tokio::spawn(async move {
+            let ended = room.await;
             door.tell(Event::SessionEnded(ended)).await;
         });
+    }
+
+    fn ends(&self, channel: Channel<Msg>, seat: Option<OwnedSemaphorePermit>, session: &Session) -> (SessionInbound, SessionOutbound) {
+        let (read, write) = channel.split();
+        let activity = self.door.activity.clone();
+        let outbound = SessionOutbound { channel: write, connection: session.handle(), activity: activity.clone(), seat: Mutex::new(seat) };
+        (SessionInbound { channel: read, activity }, outbound)
     }
 }

@@ -7,17 +7,32 @@ use std::time::Duration;
 
 use sally_proto::error::Fault;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_util::sync::CancellationToken;
 
-use super::admission::Connection;
+use super::admission::{Connection, Gate};
 use super::door::Door;
 use super::stream::Wire;
+use super::visitor::Error;
 use crate::session::environment::Endpoint;
 use crate::term;
 
 /// Connections the kernel may hold before we accept them.
 pub(super) const BACKLOG: u32 = 128;
 /// A pause after accept(2) fails for want of descriptors, so that the loop doesn't spin.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What an accept loop is for.
+pub(crate) trait Serve: Send + Sync + 'static {
+    /// Cancelled when nobody more is accepted.
+    fn shut(&self) -> &CancellationToken;
+    /// Who may be mid-authentication.
+    fn gate(&self) -> &Arc<Gate>;
+    /// The socket is closed, and everyone who wasn't authenticated is dropped.
+    fn listener_closed(&self);
+    /// Serves one connection to its end.
+    fn connect(self: Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>)
+    -> impl Future<Output = Result<(), Error>> + Send;
+}
 
 /// How visitors come to a door.
 pub enum Entrance {
@@ -53,13 +68,17 @@ pub fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, Fault> {
     let fault = |error: io::Error| Fault::Bind { port, reason: term::reason(&error) };
     let bound = match address {
         Some(address) => bind_to(SocketAddr::new(address, port)),
-        // `::` takes IPv4 as well; where the kernel has no IPv6, IPv4 alone.
-        None => bind_to(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.raw_os_error() {
-            Some(libc_code) if no_ipv6(libc_code) => bind_to(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
-            _ => Err(error),
-        }),
+        None => bind_all(port),
     };
     bound.map_err(fault)
+}
+
+/// Binds all addresses of both families: `::` takes IPv4 as well; where the kernel has no IPv6, IPv4 alone.
+pub(crate) fn bind_all(port: u16) -> io::Result<TcpListener> {
+    bind_to(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.raw_os_error() {
+        Some(libc_code) if no_ipv6(libc_code) => bind_to(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+        _ => Err(error),
+    })
 }
 
 fn no_ipv6(code: i32) -> bool {
@@ -67,7 +86,8 @@ fn no_ipv6(code: i32) -> bool {
     [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT].iter().any(|errno| errno.raw_os_error() == code)
 }
 
-pub(super) fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds one address.
+pub(crate) fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
@@ -77,9 +97,9 @@ pub(super) fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts until the door is claimed or shut; then the socket is closed, and everyone who isn't the visitor is dropped.
-async fn accept(listener: TcpListener, door: Arc<Door>) {
-    let shut = door.shut().clone();
+/// Accepts until nobody more is to come; then the socket is closed, and everyone who isn't authenticated is dropped.
+pub(crate) async fn accept<S: Serve>(listener: TcpListener, service: Arc<S>) {
+    let shut = service.shut().clone();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -87,19 +107,19 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, peer)) => admit(tcp, peer, &door),
+            Ok((tcp, peer)) => admit(tcp, peer, &service),
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 if is_exhaustion(&error) {
-                    door.gate.make_room();
+                    service.gate().make_room();
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
     drop(listener);
-    door.gate.dismiss();
-    door.listener_closed();
+    service.gate().dismiss();
+    service.listener_closed();
 }
 
 /// Whether descriptors are used up, which whoever waits may have done.
@@ -108,11 +128,11 @@ fn is_exhaustion(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn admit(tcp: TcpStream, peer: SocketAddr, door: &Arc<Door>) {
-    let Some(connection) = door.gate.admit(Some(peer).into()) else { return };
+fn admit<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>) {
+    let Some(connection) = service.gate().admit(Some(peer).into()) else { return };
     let local = tcp.local_addr().ok().into();
     match Wire::tcp(tcp) {
-        Ok(wire) => drop(tokio::spawn(serve(wire, local, connection, Arc::clone(door)))),
+        Ok(wire) => drop(tokio::spawn(serve(wire, local, connection, Arc::clone(service)))),
         Err(error) => tracing::info!(peer = %connection.peer, %error, "connection ended"),
     }
 }
@@ -126,10 +146,10 @@ async fn serve_one(wire: Wire, peer: Endpoint, local: Endpoint, door: Arc<Door>)
     door.visitor_leaves();
 }
 
-async fn serve(wire: Wire, local: Endpoint, connection: Connection, door: Arc<Door>) {
+async fn serve<S: Serve>(wire: Wire, local: Endpoint, connection: Connection, service: Arc<S>) {
     let connection = Arc::new(connection);
     let served = async {
-        let ended = door.connect(wire, local, Arc::clone(&connection)).await;
+        let ended = service.connect(wire, local, Arc::clone(&connection)).await;
         connection.ended(ended.as_ref().is_err_and(|error| error.is_garbage()));
         if let Err(error) = ended {
             tracing::info!(peer = %connection.peer, %error, "connection ended");

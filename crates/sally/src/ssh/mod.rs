@@ -13,10 +13,11 @@
 //! - `forward`: what `--allow` opens: ports, sockets, the visitor's agent
 //! - `channel`: a channel as the room sees it, and as a splice does
 //! - `host_key`: the key that the door shows
+//! - `relay`: the conversation with somebody who comes to a relay
 
 pub mod admission;
 mod auth;
-mod channel;
+pub(crate) mod channel;
 pub mod door;
 pub mod forward;
 mod handler;
@@ -24,6 +25,7 @@ pub mod host_key;
 pub mod inetd;
 mod launch;
 pub mod listen;
+pub mod relay;
 mod server;
 pub mod stream;
 mod visitor;

@@ -31,12 +31,16 @@ const KEX: &[kex::Name] = &[
 /// The same for `--pq-only`.
 const KEX_POST_QUANTUM: &[kex::Name] =
     &[kex::MLKEM768X25519_SHA256, kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
-/// AES-GCM is the fastest; CTR only with an encrypt-then-MAC.
+/// AES-GCM is the fastest.
 const CIPHERS: &[cipher::Name] =
     &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_128_CTR, cipher::AES_192_CTR, cipher::AES_256_CTR];
 /// OpenSSH's clients prefer ChaCha20, and the client's order counts: these are insisted on where the processor has instructions for AES.
 const AES_GCM: &[cipher::Name] = &[cipher::AES_128_GCM, cipher::AES_256_GCM];
-const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
+/// For CTR, the only ciphers of libssh2 before 1.11 (curl of Debian 12), which has no encrypt-then-MAC either. The last two are
+/// among sshd's defaults; clients that know better ones ask for those first.
+const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+/// The same for `--pq-only`: who has that key exchange has these.
+const MACS_POST_QUANTUM: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
 /// No DSA, no RSA with SHA-1.
 const KEYS: &[Algorithm] = &[
     Algorithm::Ed25519,
@@ -69,7 +73,7 @@ pub(super) fn config(host_key: &HostKey, post_quantum_only: bool) -> Config {
             key: Cow::Borrowed(KEYS),
             host_key_certificates: Cow::Borrowed(&[]),
             cipher: Cow::Borrowed(CIPHERS),
-            mac: Cow::Borrowed(MACS),
+            mac: Cow::Borrowed(if post_quantum_only { MACS_POST_QUANTUM } else { MACS }),
             // Compression before or after authentication is a bomb in a stranger's hand.
             compression: Cow::Borrowed(&[compression::NONE]),
         },

@@ -4,6 +4,8 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use rustix::net::sockopt::set_tcp_quickack;
@@ -73,13 +75,19 @@ impl AsyncWrite for Wire {
 /// A connection that [`CancellationToken::cancel`] ends at once, whatever state the library is in.
 pub(super) struct Guarded {
     wire: Wire,
+    heard: Arc<AtomicU64>,
     cut: CancellationToken,
     cutting: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Guarded {
     pub(super) fn new(wire: Wire, cut: CancellationToken) -> Self {
-        Self { wire, cutting: Box::pin(cut.clone().cancelled_owned()), cut }
+        Self { wire, heard: Arc::default(), cutting: Box::pin(cut.clone().cancelled_owned()), cut }
+    }
+
+    /// Grows whenever something arrives: a sign of life.
+    pub(super) fn heard(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.heard)
     }
 
     /// Ready with an error once the connection is cut; registers for the cut otherwise.
@@ -93,7 +101,11 @@ impl AsyncRead for Guarded {
         if let Poll::Ready(error) = self.poll_cut(cx) {
             return Poll::Ready(Err(error));
         }
-        Pin::new(&mut self.wire).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.wire).poll_read(cx, buffer);
+        if read.is_ready() {
+            self.heard.fetch_add(1, Ordering::Relaxed);
+        }
+        read
     }
 }
 

@@ -27,7 +27,7 @@ const REFUSALS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What ends a connection from our side.
 #[derive(Debug)]
-pub(super) enum Error {
+pub(crate) enum Error {
     Ssh(russh::Error),
     Io(std::io::Error),
     Record(RecordError),
@@ -110,10 +110,10 @@ pub(super) struct Visitor {
     pub(super) grant: Option<Grant>,
     pub(super) setups: HashMap<ChannelId, Setup>,
     pub(super) running: HashMap<ChannelId, Running>,
-    pub(super) window: Window,
     pub(super) forwards: Forwards,
     seats: Arc<Semaphore>,
     flood: Mutex<Flood>,
+    pub(super) window: Window,
 }
 
 impl Drop for Visitor {
@@ -134,8 +134,19 @@ impl Visitor {
     pub(super) fn new(door: Arc<Door>, connection: Arc<Connection>, local: Endpoint) -> Self {
         let forwards = Forwards::new(Arc::clone(&door));
         let seats = Arc::new(Semaphore::new(door.rules.max_sessions));
-        let (setups, running, window) = (HashMap::new(), HashMap::new(), Window::new(Instant::now()));
-        Self { door, connection, local, grant: None, setups, running, window, forwards, seats, flood: Mutex::default() }
+        let (setups, running) = (HashMap::new(), HashMap::new());
+        Self {
+            door,
+            connection,
+            local,
+            grant: None,
+            setups,
+            running,
+            forwards,
+            seats,
+            flood: Mutex::default(),
+            window: Window::new(Instant::now()),
+        }
     }
 
     /// A session begins: its channel collects what it is to have. Otherwise why not.

@@ -1,5 +1,12 @@
-//! Connections that are carried through another.
+//! Connections that are carried through another, and both ends of a reverse tunnel. Beside `ssh`, the only place that names the SSH library's
+//! types.
 //!
 //! - `splice`: two connections joined, bytes both ways until both ways have ended
+//! - `line`: the connection of somebody who is connected, as others use it: open a channel, ask whether it is alive, say goodbye
+//! - `registry`: who holds which name and port
+//! - `ports`: ports of this machine, bound as the client said
 
+pub mod line;
+pub mod ports;
+pub mod registry;
 pub mod splice;

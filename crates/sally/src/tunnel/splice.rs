@@ -7,6 +7,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use sally_proto::record::hex;
@@ -70,9 +72,9 @@ pub trait Sink: Send {
 }
 
 /// Counts one direction, and hashes it where asked to, before delivery.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Meter {
-    bytes: u64,
+    bytes: Arc<AtomicU64>,
     hash: Option<Sha256>,
     activity: Option<Activity>,
 }
@@ -88,8 +90,13 @@ impl Meter {
         Self { activity: Some(activity), ..self }
     }
 
+    /// Counts where others see it meanwhile.
+    pub fn shared(bytes: &Arc<AtomicU64>) -> Self {
+        Self { bytes: Arc::clone(bytes), ..Self::default() }
+    }
+
     fn take(&mut self, piece: &[u8]) {
-        self.bytes += piece.len() as u64;
+        self.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         if let Some(hash) = &mut self.hash {
             hash.update(piece);
         }
@@ -100,7 +107,7 @@ impl Meter {
 
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// SHA-256 (hex) of the bytes so far, where they are hashed.

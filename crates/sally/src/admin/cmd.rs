@@ -1,0 +1,158 @@
+//! `sally ssh|scp|sftp|proxy|devices|ssh-config`: what they take, and what they start.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use sally_proto::error::Fault;
+use ssh_key::Certificate;
+
+use super::destination::Program;
+use super::settings::{Given, Relay, Settings};
+use super::{openssh, proxy, ssh_config};
+use crate::config::Variables;
+use crate::term;
+
+/// Which relay.
+#[derive(Args, Clone, Debug)]
+pub struct RelayArgs {
+    /// The relay [default: $SALLY_RELAY, then the settings' relay]
+    #[arg(long, value_name = "[USER@]HOST[:PORT]")]
+    pub relay: Option<Relay>,
+    /// The settings [default: ~/.config/sally/config.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `sally ssh`, `sally scp`, `sally sftp`.
+#[derive(Args, Debug)]
+pub struct VisitArgs {
+    /// Through whom.
+    #[command(flatten)]
+    pub via: RelayArgs,
+    /// Wait so long for a device that is offline, as 90s or 1h
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::parse_seconds)]
+    pub wait: Option<Duration>,
+    /// Everything else, as ssh(1), scp(1) and sftp(1) take it
+    #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub words: Vec<OsString>,
+}
+
+/// `sally proxy`.
+#[derive(Args, Debug)]
+pub struct ProxyArgs {
+    /// Through whom.
+    #[command(flatten)]
+    pub via: RelayArgs,
+    /// Wait so long for a device that is offline
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::parse_seconds)]
+    pub wait: Option<Duration>,
+    /// The device
+    pub host: String,
+    /// Its port
+    #[arg(default_value_t = 22)]
+    pub port: u16,
+}
+
+/// `sally devices`.
+#[derive(Args, Debug)]
+pub struct DevicesArgs {
+    /// Of which relay.
+    #[command(flatten)]
+    pub via: RelayArgs,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sally ssh-config`.
+#[derive(Args, Debug)]
+pub struct SshConfigArgs {
+    /// Through whom.
+    #[command(flatten)]
+    pub via: RelayArgs,
+    /// Which devices (repeatable) [default: those that the key's certificate names]
+    #[arg(long = "for", value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+}
+
+/// `sally known-hosts`, which ssh calls.
+#[derive(Args, Debug)]
+pub struct KnownHostsArgs {
+    /// Whose lines
+    pub file: PathBuf,
+}
+
+impl RelayArgs {
+    fn resolve(&self, variables: &Variables) -> Result<Settings, Fault> {
+        let path = |name| variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Given {
+            relay: self.relay.clone(),
+            variable: variables.get("SALLY_RELAY"),
+            config: self.config.clone(),
+            config_home: path("XDG_CONFIG_HOME"),
+            home: path("HOME"),
+        }
+        .resolve()
+    }
+}
+
+/// Becomes the client; gives the exit status of a failure.
+pub fn visit(program: Program, args: VisitArgs, variables: &Variables) -> u8 {
+    match args.via.resolve(variables) {
+        Ok(settings) => failed(&openssh::become_client(program, &settings, args.wait, args.words)),
+        Err(fault) => failed(&fault),
+    }
+}
+
+/// ssh's ProxyCommand.
+pub fn proxy(args: &ProxyArgs, variables: &Variables) -> u8 {
+    let passed = args.via.resolve(variables).and_then(|settings| proxy::run(&settings, args.wait, &args.host, args.port));
+    passed.unwrap_or_else(|fault| failed(&fault))
+}
+
+/// What the relay's console says.
+pub fn devices(args: &DevicesArgs, variables: &Variables) -> u8 {
+    let words: &[&str] = if args.json { &["devices", "--json"] } else { &["devices"] };
+    match args.via.resolve(variables) {
+        Ok(settings) => failed(&openssh::become_console(&settings, words)),
+        Err(fault) => failed(&fault),
+    }
+}
+
+/// Prints blocks for stock ssh.
+pub fn print_ssh_config(args: &SshConfigArgs, variables: &Variables) -> u8 {
+    let printed = args.via.resolve(variables).and_then(|settings| {
+        let known_hosts = settings.known_hosts.as_deref().map(read).transpose()?.unwrap_or_default();
+        let patterns = if args.patterns.is_empty() { certified(&settings)? } else { args.patterns.clone() };
+        let text = ssh_config::print(&settings, &patterns, &known_hosts);
+        term::data(text.trim_end()).map_err(|error| Fault::Internal(term::reason(&error)))
+    });
+    printed.map_or_else(|fault| failed(&fault), |()| 0)
+}
+
+/// Prints the fleet's keys for ssh, which matches them by host.
+pub fn known_hosts(args: &KnownHostsArgs) -> u8 {
+    let printed = read(&args.file).and_then(|text| term::data(text.trim_end()).map_err(|error| Fault::Internal(term::reason(&error))));
+    printed.map_or_else(|fault| failed(&fault), |()| 0)
+}
+
+fn failed(fault: &Fault) -> u8 {
+    term::fault(fault);
+    fault.exit_status()
+}
+
+fn read(file: &Path) -> Result<String, Fault> {
+    std::fs::read_to_string(file).map_err(|error| Fault::Settings { file: file.display().to_string(), reason: term::reason(&error) })
+}
+
+/// The patterns that the certificate beside the key was made for.
+fn certified(settings: &Settings) -> Result<Vec<String>, Fault> {
+    let unnamed = || Fault::Usage("which devices? Say --for PATTERN, or name an identity with a certificate in the settings".into());
+    let mut file = settings.identity.clone().ok_or_else(unnamed)?.into_os_string();
+    file.push("-cert.pub");
+    let text = std::fs::read_to_string(&file).map_err(|_| unnamed())?;
+    let certificate = Certificate::from_openssh(text.trim()).map_err(|_| unnamed())?;
+    Ok(certificate.valid_principals().to_vec())
+}

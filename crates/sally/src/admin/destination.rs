@@ -1,0 +1,110 @@
+//! Which words of OpenSSH's command lines name hosts, and what a host may be called. The name ends up in a ProxyCommand, which ssh gives to
+//! a shell: OpenSSH before 9.6 lets a name hold whatever a shell understands (CVE-2023-51385), so that a submodule's URL could run a program.
+
+/// One of OpenSSH's programs that connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// ssh(1).
+    Ssh,
+    /// scp(1).
+    Scp,
+    /// sftp(1).
+    Sftp,
+}
+
+impl Program {
+    /// Its name in `$PATH`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Scp => "scp",
+            Self::Sftp => "sftp",
+        }
+    }
+
+    /// The options that are followed by a word of their own (ssh.c, scp.c, sftp.c of OpenSSH 10).
+    fn options_with_word(self) -> &'static str {
+        match self {
+            Self::Ssh => "BbcDEeFIiJLlmOoPpQRSWw",
+            Self::Scp => "cDFiJloPSX",
+            Self::Sftp => "BbcDFiJloPRSsX",
+        }
+    }
+
+    /// The words that name hosts. ssh has one, and what follows it is a command (after more options); scp has any number.
+    fn destinations(self, words: &[String]) -> Vec<&str> {
+        let mut found = Vec::new();
+        let mut words = words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            match word.strip_prefix('-') {
+                Some("-") if self == Self::Ssh && !found.is_empty() => break,
+                Some("-") => {}
+                Some(letters) if !letters.is_empty() => {
+                    let takes = letters.find(|letter| self.options_with_word().contains(letter));
+                    if takes.is_some_and(|at| at + 1 == letters.len()) {
+                        words.next();
+                    }
+                }
+                _ if self == Self::Ssh && !found.is_empty() => break,
+                _ => found.push(word),
+            }
+        }
+        found
+    }
+
+    /// The first host whose name a shell would understand as more than a name.
+    pub fn first_unfit(self, words: &[String]) -> Option<&str> {
+        let host = |word| if self == Self::Scp { remote_host(word) } else { Some(word) };
+        self.destinations(words).into_iter().find(|word| host(word).is_some_and(|host| !is_plain(host)))
+    }
+}
+
+/// The host of one of scp's words: what stands before a colon that no slash precedes; the whole of a URI. Nothing for a local file.
+fn remote_host(word: &str) -> Option<&str> {
+    if word.starts_with("scp://") {
+        return Some(word);
+    }
+    if word.starts_with('[') {
+        return word.split_once("]:").map(|(host, _)| host);
+    }
+    let (host, _) = word.split_once(':')?;
+    (!host.contains('/') && !host.is_empty()).then_some(host)
+}
+
+/// Users, hosts, addresses and URIs, without anything that a shell reads.
+fn is_plain(word: &str) -> bool {
+    word.chars().all(|c| c.is_alphanumeric() || "@%+=:,./_-[]~".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(Into::into).collect()
+    }
+
+    #[test]
+    fn the_word_that_names_the_host() {
+        for (line, host) in [
+            ("cam-17", "cam-17"),
+            ("-v -p 22 cam-17 uptime", "cam-17"),
+            ("-vp 22 cam-17", "cam-17"),
+            ("-oBatchMode=yes -L 8080:localhost:80 alice@cam-17 -- ls -l", "alice@cam-17"),
+            ("-- cam-17 ls", "cam-17"),
+        ] {
+            assert_eq!(Program::Ssh.destinations(&words(line)), [host], "{line}");
+        }
+        assert_eq!(Program::Scp.destinations(&words("-P 22 -r a cam-17:b")), ["a", "cam-17:b"]);
+    }
+
+    #[test]
+    fn a_name_that_a_shell_would_run_is_no_name() {
+        for line in ["$(id)", "-v `id`", "a;b", "cam'17", "a|b -- x"] {
+            assert!(Program::Ssh.first_unfit(&words(line)).is_some(), "{line}");
+        }
+        assert_eq!(Program::Ssh.first_unfit(&words("cam-17 -- $(id)")), None, "the command is the visitor's own affair");
+        assert_eq!(Program::Scp.first_unfit(&words("./it's cam-17:/tmp/$x")), None, "so are files");
+        assert_eq!(Program::Scp.first_unfit(&words("a $(id):/tmp")), Some("$(id):/tmp"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The command line that the system's OpenSSH is started with: the visitor's own words, after three options of ours.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use sally_proto::error::Fault;
+
+use super::destination::Program;
+use super::settings::Settings;
+use crate::term;
+
+/// Our own executable, which ssh calls back.
+fn ourselves() -> Result<PathBuf, Fault> {
+    std::env::current_exe().map_err(|error| Fault::Internal(term::reason(&error)))
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// What ssh would expand in an option's value is doubled.
+fn literal(word: &str) -> String {
+    word.replace('%', "%%")
+}
+
+fn text(path: &Path) -> Result<&str, Fault> {
+    path.to_str().ok_or_else(|| Fault::Usage(format!("{} is not UTF-8", path.display())))
+}
+
+/// The options that tell a client whose host keys to believe. KnownHostsCommand (OpenSSH 8.5) adds to the user's own files.
+pub(super) fn known_hosts_options(settings: &Settings) -> Result<Vec<String>, Fault> {
+    let Some(file) = &settings.known_hosts else { return Ok(Vec::new()) };
+    let sally = ourselves()?;
+    // Not a shell's quotes but ssh's own, where a backslash and a double quote are special.
+    let quote = |word: &str| format!("\"{}\"", literal(word).replace('\\', r"\\").replace('"', "\\\""));
+    Ok(vec!["-o".into(), format!("KnownHostsCommand={} known-hosts {}", quote(text(&sally)?), quote(text(file)?))])
+}
+
+/// The key to show, where the settings name one.
+pub(super) fn identity_options(settings: &Settings) -> Vec<OsString> {
+    settings.identity.iter().flat_map(|file| ["-i".into(), file.clone().into_os_string()]).collect()
+}
+
+/// Becomes ssh, scp or sftp: returns only where that fails.
+///
+/// # Errors
+/// A host's name that is none, or a program that can't be started.
+pub fn become_client(program: Program, settings: &Settings, wait: Option<Duration>, words: Vec<OsString>) -> Fault {
+    match command(program, settings, wait, words) {
+        Ok(mut command) => {
+            let error = command.exec();
+            Fault::Client { program: program.name().into(), reason: term::reason(&error) }
+        }
+        Err(fault) => fault,
+    }
+}
+
+fn command(program: Program, settings: &Settings, wait: Option<Duration>, words: Vec<OsString>) -> Result<Command, Fault> {
+    let readable: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(word) = program.first_unfit(&readable) {
+        return Err(Fault::Usage(format!("'{}' is no host's name", word.escape_default())));
+    }
+    let mut command = Command::new(program.name());
+    command.arg("-o").arg(format!("ProxyCommand={}", proxy_command(settings, wait)?));
+    command.args(known_hosts_options(settings)?).args(identity_options(settings)).args(words);
+    Ok(command)
+}
+
+fn proxy_command(settings: &Settings, wait: Option<Duration>) -> Result<String, Fault> {
+    let sally = ourselves()?;
+    // ssh puts an exec before it.
+    let mut words = vec![quoted(&literal(text(&sally)?)), "proxy".into(), "--relay".into(), quoted(&settings.relay.to_string())];
+    if let Some(config) = &settings.config {
+        words.extend(["--config".into(), quoted(&literal(text(config)?))]);
+    }
+    if let Some(wait) = wait {
+        words.extend(["--wait".into(), format!("{}s", wait.as_secs())]);
+    }
+    words.extend(["--".into(), "'%h'".into(), "'%p'".into()]);
+    Ok(words.join(" "))
+}
+
+/// ssh to the relay itself, which has no shell: its console answers.
+pub(super) fn to_relay(settings: &Settings) -> Result<Command, Fault> {
+    let mut command = Command::new(Program::Ssh.name());
+    command.args(known_hosts_options(settings)?).args(identity_options(settings));
+    if let Some(port) = settings.relay.port() {
+        command.args(["-p", &port.to_string()]);
+    }
+    Ok(command)
+}
+
+/// Becomes `ssh RELAY devices`: returns only where that fails.
+///
+/// # Errors
+/// A program that can't be started.
+pub fn become_console(settings: &Settings, words: &[&str]) -> Fault {
+    match to_relay(settings) {
+        Ok(mut command) => {
+            let error = command.args(["-T", "--"]).arg(settings.relay.destination()).args(words).exec();
+            Fault::Client { program: Program::Ssh.name().into(), reason: term::reason(&error) }
+        }
+        Err(fault) => fault,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            relay: "alice@relay:2222".parse().unwrap(),
+            identity: Some("/k".into()),
+            known_hosts: None,
+            config: Some("/c%d/it's".into()),
+        }
+    }
+
+    #[test]
+    fn the_visitors_words_come_last_and_unchanged() {
+        let words: Vec<OsString> = ["-L", "8080:x:80", "cam-17", "--", "echo", "$HOME"].map(Into::into).to_vec();
+        let command = command(Program::Ssh, &settings(), Some(Duration::from_secs(60)), words.clone()).unwrap();
+        let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        assert!(args.ends_with(&words));
+        let proxy = args.get(1).unwrap().to_str().unwrap();
+        assert!(proxy.ends_with(r"proxy --relay 'alice@relay:2222' --config '/c%%d/it'\''s' --wait 60s -- '%h' '%p'"), "{proxy}");
+    }
+
+    #[test]
+    fn a_name_for_a_shell_goes_nowhere() {
+        let refused = command(Program::Ssh, &settings(), None, vec!["$(id)".into()]);
+        assert!(matches!(refused, Err(Fault::Usage(_))));
+    }
+}

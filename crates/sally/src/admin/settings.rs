@@ -1,0 +1,219 @@
+//! Which relay, which key, which hosts are known: `config.toml`, then `$SALLY_RELAY`, then `--relay`, the later the stronger.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use sally_proto::error::Fault;
+use sally_proto::host_port::HostPort;
+use serde::Deserialize;
+
+/// A relay as ssh takes it: a host or an alias of `~/.ssh/config`, with a user and a port where they are given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Relay {
+    /// `[user@]host`, as ssh's destination.
+    pub fn destination(&self) -> String {
+        match &self.user {
+            Some(user) => format!("{user}@{}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// The host or alias.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The user, where one is named.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The port, where one is named.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+}
+
+impl FromStr for Relay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{}' is not [USER@]HOST[:PORT]", text.escape_default());
+        let (user, address) = match text.rsplit_once('@') {
+            Some((user, address)) => (Some(user), address),
+            None => (None, text),
+        };
+        let plain =
+            |user: &str| !user.is_empty() && !user.starts_with('-') && user.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        if user.is_some_and(|user| !plain(user)) {
+            return Err(wrong());
+        }
+        let user = user.map(str::to_owned);
+        if let Ok(named) = address.parse::<HostPort>() {
+            return Ok(Self { user, host: named.host().into(), port: Some(named.port()) });
+        }
+        // An alias of ssh_config is matched as it is typed.
+        format!("{address}:22").parse::<HostPort>().map_err(|_| wrong())?;
+        Ok(Self { user, host: address.trim_matches(['[', ']']).into(), port: None })
+    }
+}
+
+impl std::fmt::Display for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match self.port {
+            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
+/// What the file holds; a word that it doesn't know is refused, not overlooked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    relay: Option<String>,
+    identity: Option<PathBuf>,
+    known_hosts: Option<PathBuf>,
+}
+
+/// The three places where a relay may be named, and where files are.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// `--relay`.
+    pub relay: Option<Relay>,
+    /// `$SALLY_RELAY`.
+    pub variable: Option<OsString>,
+    /// `--config`, which must be there if it is named.
+    pub config: Option<PathBuf>,
+    /// `$XDG_CONFIG_HOME`.
+    pub config_home: Option<PathBuf>,
+    /// `$HOME`.
+    pub home: Option<PathBuf>,
+}
+
+/// What the given resolves to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Through whom.
+    pub relay: Relay,
+    /// The private key's file; ssh's own choice without one.
+    pub identity: Option<PathBuf>,
+    /// The relay's and its devices' keys, in known_hosts format: what `sally fleet visitor add` gave.
+    pub known_hosts: Option<PathBuf>,
+    /// The file of settings that was read.
+    pub config: Option<PathBuf>,
+}
+
+impl Given {
+    /// Reads the file and decides.
+    ///
+    /// # Errors
+    /// [`Fault::Settings`] for a file that can't be read or has a word nobody knows; [`Fault::NoRelay`].
+    pub fn resolve(&self) -> Result<Settings, Fault> {
+        let folder = match &self.config {
+            Some(file) => file.parent().map(Path::to_owned),
+            None => self.default_folder(),
+        };
+        let config = self.config.clone().or_else(|| Some(folder.as_ref()?.join("config.toml")).filter(|file| file.exists()));
+        let file = config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let settings =
+            |reason| Fault::Settings { file: config.as_deref().unwrap_or(Path::new("config.toml")).display().to_string(), reason };
+        let variable = match self.variable.as_ref().filter(|value| !value.is_empty()) {
+            Some(value) => {
+                let parsed = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned()).and_then(str::parse);
+                Some(parsed.map_err(|reason| Fault::Settings { file: "$SALLY_RELAY".into(), reason })?)
+            }
+            None => None,
+        };
+        let of_file = file.relay.as_deref().map(str::parse).transpose().map_err(settings)?;
+        let relay = self.relay.clone().or(variable).or(of_file).ok_or(Fault::NoRelay)?;
+        let beside = || Some(folder?.join("known_hosts")).filter(|file| file.exists());
+        Ok(Settings {
+            relay,
+            identity: file.identity.map(|path| self.at_home(path)),
+            known_hosts: file.known_hosts.map(|path| self.at_home(path)).or_else(beside),
+            config,
+        })
+    }
+
+    fn default_folder(&self) -> Option<PathBuf> {
+        let base = self.config_home.clone().or_else(|| Some(self.home.as_ref()?.join(".config")))?;
+        Some(base.join("sally"))
+    }
+
+    /// `~/` as everybody writes it.
+    fn at_home(&self, path: PathBuf) -> PathBuf {
+        match (path.strip_prefix("~"), &self.home) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => path,
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<File, Fault> {
+    let fault = |reason: String| Fault::Settings { file: file.display().to_string(), reason };
+    let text = std::fs::read_to_string(file).map_err(|error| fault(crate::term::reason(&error)))?;
+    toml::from_str(&text).map_err(|error| fault(error.message().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_as_ssh_takes_it() {
+        for (text, destination, port) in [
+            ("relay", "relay", None),
+            ("relay.example.com:2222", "relay.example.com", Some(2222)),
+            ("alice@relay:22", "alice@relay", Some(22)),
+            ("MyAlias", "MyAlias", None),
+            ("[2001:db8::7]:2222", "2001:db8::7", Some(2222)),
+        ] {
+            let relay: Relay = text.parse().unwrap();
+            assert_eq!((relay.destination().as_str(), relay.port()), (destination, port));
+            assert_eq!(relay.to_string().parse::<Relay>().unwrap(), relay);
+        }
+        for text in ["", "-oProxyCommand=x", "a b", "re;lay", "@relay", "-x@relay", "relay:0", "relay:99999", "$(id)@relay"] {
+            assert!(text.parse::<Relay>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_later_place_is_the_stronger() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config.toml");
+        std::fs::write(&config, "relay = \"file\"\nidentity = \"~/.ssh/alice\"\n").unwrap();
+        let mut given = Given { config: Some(config.clone()), home: Some("/home/alice".into()), ..Given::default() };
+        let settings = given.resolve().unwrap();
+        assert_eq!((settings.relay.host(), settings.identity), ("file", Some("/home/alice/.ssh/alice".into())));
+        given.variable = Some("variable".into());
+        assert_eq!(given.resolve().unwrap().relay.host(), "variable");
+        given.relay = Some("flag".parse().unwrap());
+        assert_eq!(given.resolve().unwrap().relay.host(), "flag");
+    }
+
+    #[test]
+    fn a_word_that_nobody_knows_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config.toml");
+        std::fs::write(&config, "relais = \"x\"\n").unwrap();
+        let given = Given { config: Some(config), relay: Some("relay".parse().unwrap()), ..Given::default() };
+        assert!(matches!(given.resolve(), Err(Fault::Settings { reason, .. }) if reason.contains("relais")));
+    }
+
+    #[test]
+    fn without_any_relay_there_is_nowhere_to_go() {
+        assert_eq!(Given::default().resolve(), Err(Fault::NoRelay));
+    }
+}

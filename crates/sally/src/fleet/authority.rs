@@ -1,0 +1,119 @@
+//! The authorities' private keys, and the SSH certificates that they make.
+
+use sally_proto::authority::Role;
+use sally_proto::error::Fault;
+use sally_proto::krl::Krl;
+use ssh_key::certificate::{Builder, CertType, Certificate};
+use ssh_key::{LineEnding, PrivateKey, PublicKey};
+
+use super::ledger::{Holder, Ledger};
+use super::{Fleet, authority_file, files, invalid, now};
+use crate::ssh::host_key::HostKey;
+
+/// Certificates are valid from this long ago: clocks differ.
+const BEFORE: u64 = 3600;
+
+/// What a certificate says.
+pub(super) struct Subject<'a> {
+    pub(super) serial: u64,
+    /// For logs: who it is.
+    pub(super) key_id: &'a str,
+    pub(super) principals: &'a [String],
+    pub(super) extensions: &'a [&'a str],
+    /// Unix seconds; `None` is for ever.
+    pub(super) until: Option<u64>,
+}
+
+/// One authority, with its private key.
+pub(super) struct Authority {
+    role: Role,
+    key: PrivateKey,
+}
+
+impl Authority {
+    pub(super) fn fresh(role: Role) -> Result<Self, Fault> {
+        Ok(Self { role, key: fresh_key(&format!("sally {}", authority_file(role)))? })
+    }
+
+    pub(super) fn load(fleet: &Fleet, role: Role) -> Result<Self, Fault> {
+        let file = fleet.ca(authority_file(role));
+        let key = PrivateKey::from_openssh(files::read(&file)?).map_err(|error| invalid(&file, error))?;
+        if key.is_encrypted() {
+            return Err(invalid(&file, "it is protected by a passphrase"));
+        }
+        Ok(Self { role, key })
+    }
+
+    pub(super) fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
+    pub(super) fn certify(&self, key: &PublicKey, subject: &Subject<'_>) -> Result<Certificate, Fault> {
+        self.build(key, subject).map_err(internal)
+    }
+
+    fn build(&self, key: &PublicKey, subject: &Subject<'_>) -> Result<Certificate, ssh_key::Error> {
+        let mut nonce = [0; 32];
+        getrandom::fill(&mut nonce).map_err(|_| ssh_key::Error::Crypto)?;
+        let after = now().saturating_sub(BEFORE);
+        let mut builder = Builder::new(nonce, key.clone(), after, subject.until.unwrap_or(u64::MAX))?;
+        let kind = if self.role == Role::Host { CertType::Host } else { CertType::User };
+        builder.cert_type(kind)?.serial(subject.serial)?.key_id(subject.key_id)?.comment(subject.key_id)?;
+        for principal in subject.principals {
+            builder.valid_principal(principal)?;
+        }
+        for extension in subject.extensions {
+            builder.extension(*extension, "")?;
+        }
+        builder.sign(&self.key)
+    }
+}
+
+/// A fresh ed25519 key with a comment.
+pub(super) fn fresh_key(comment: &str) -> Result<PrivateKey, Fault> {
+    let mut key = HostKey::fresh()?.private().clone();
+    key.set_comment(comment);
+    Ok(key)
+}
+
+/// As OpenSSH keeps a private key.
+pub(super) fn private_text(key: &PrivateKey) -> Result<String, Fault> {
+    key.to_openssh(LineEnding::LF).map(|text| text.to_string()).map_err(internal)
+}
+
+/// A line of a `.pub` file.
+pub(super) fn public_line(key: &PublicKey) -> Result<String, Fault> {
+    key.to_openssh().map(|line| line + "\n").map_err(internal)
+}
+
+/// A line of a `-cert.pub` file.
+pub(super) fn certificate_line(certificate: &Certificate) -> Result<String, Fault> {
+    certificate.to_openssh().map(|line| line + "\n").map_err(internal)
+}
+
+pub(super) fn internal(error: impl ToString) -> Fault {
+    Fault::Internal(error.to_string())
+}
+
+/// The list of all that the ledger has revoked, by number under each authority that may have signed it.
+pub(super) fn krl(fleet: &Fleet, ledger: &Ledger) -> Result<Vec<u8>, Fault> {
+    let mut krl = Krl::new(ledger.revocations().saturating_add(1), now());
+    let keys = [Role::Device, Role::Host, Role::Visitor].map(|role| public_key(fleet, role).map(|key| (role, key)));
+    for key in keys {
+        let (role, key) = key?;
+        let signs = |holder| match holder {
+            Holder::Device => role != Role::Visitor,
+            Holder::Relay => role == Role::Host,
+            Holder::Visitor => role == Role::Visitor,
+        };
+        for entry in ledger.entries().filter(|entry| entry.revoked.is_some() && signs(entry.holder)) {
+            krl.revoke_serial(key.key_data(), entry.serial);
+        }
+    }
+    krl.encode().map_err(internal)
+}
+
+fn public_key(fleet: &Fleet, role: Role) -> Result<PublicKey, Fault> {
+    let file = fleet.relay(&format!("{}.pub", authority_file(role)));
+    PublicKey::from_openssh(files::read_text(&file)?.trim()).map_err(|error| invalid(&file, error))
+}

@@ -1,0 +1,131 @@
+//! What one device gets: a folder to copy onto it.
+
+use std::path::Path;
+
+use sally_proto::error::Fault;
+use sally_proto::host_port::HostPort;
+use sally_proto::id::DeviceId;
+use ssh_key::certificate::Certificate;
+use ssh_key::{PrivateKey, PublicKey};
+
+use super::authority::{certificate_line, private_text, public_line};
+use super::files::{EXECUTABLE, PRIVATE, PUBLIC, make_folder, write_new};
+use super::settings::{Agent, Settings};
+use super::tls::TlsIdentity;
+
+/// The device's host key: made here, or its own.
+pub(super) enum HostKeyFile {
+    Fresh(PrivateKey),
+    Own(PublicKey),
+}
+
+impl HostKeyFile {
+    pub(super) fn public(&self) -> &PublicKey {
+        match self {
+            Self::Fresh(key) => key.public_key(),
+            Self::Own(key) => key,
+        }
+    }
+}
+
+pub(super) struct Bundle<'a> {
+    pub(super) id: &'a DeviceId,
+    pub(super) settings: Settings,
+    /// What visitors reach.
+    pub(super) to: HostPort,
+    /// Where the folder will lie on the device: sshd wants whole paths.
+    pub(super) installed: &'a str,
+    pub(super) key: PrivateKey,
+    pub(super) certificate: Certificate,
+    pub(super) host_key: HostKeyFile,
+    pub(super) host_certificate: Certificate,
+    pub(super) tls: TlsIdentity,
+    /// Files of `relay/` as they are.
+    pub(super) tls_authority: Vec<u8>,
+    pub(super) wake_keys: Vec<u8>,
+    pub(super) visitor_authority: Vec<u8>,
+    pub(super) host_authority: String,
+    pub(super) revoked: Vec<u8>,
+}
+
+impl Bundle<'_> {
+    pub(super) fn write(self, folder: &Path) -> Result<(), Fault> {
+        let file = |name: &str| folder.join(name);
+        let Settings { relay, broker } = self.settings;
+        let known_hosts = known_hosts(&relay, &self.host_authority);
+        let expose = vec![self.to.port().to_string()];
+        let agent = Agent { v: super::settings::VERSION, id: self.id.clone(), relay, broker, to: self.to, expose, clock: true };
+        write_new(&file("agent.toml"), agent.text(), PUBLIC)?;
+        write_new(&file("device_key"), private_text(&self.key)?, PRIVATE)?;
+        write_new(&file("device_key.pub"), public_line(self.key.public_key())?, PUBLIC)?;
+        write_new(&file("device_key-cert.pub"), certificate_line(&self.certificate)?, PUBLIC)?;
+        write_new(&file("known_hosts"), known_hosts, PUBLIC)?;
+        write_new(&file("wake.pub"), self.wake_keys, PUBLIC)?;
+        write_new(&file("tls.pem"), self.tls.certificate, PUBLIC)?;
+        write_new(&file("tls.key"), self.tls.key, PRIVATE)?;
+        write_new(&file("tls_ca.pem"), self.tls_authority, PUBLIC)?;
+        write_new(&file("visitor_ca.pub"), self.visitor_authority, PUBLIC)?;
+        write_new(&file("revoked"), self.revoked, PUBLIC)?;
+        write_new(&file("principals"), principals(self.id), EXECUTABLE)?;
+        let own = matches!(self.host_key, HostKeyFile::Own(_));
+        if let HostKeyFile::Fresh(key) = &self.host_key {
+            write_new(&file("ssh_host_key"), private_text(key)?, PRIVATE)?;
+            write_new(&file("ssh_host_key.pub"), public_line(key.public_key())?, PUBLIC)?;
+        }
+        write_new(&file("ssh_host_key-cert.pub"), certificate_line(&self.host_certificate)?, PUBLIC)?;
+        make_folder(&file("sshd_config.d"), 0o755)?;
+        write_new(&file("sshd_config.d/sally.conf"), drop_in(self.installed, own), PUBLIC)
+    }
+}
+
+/// For stock ssh and for the agent: relays are those that the fleet's host authority says.
+fn known_hosts(relays: &[HostPort], host_authority: &str) -> String {
+    let names: Vec<_> = relays.iter().map(|relay| format!("[{}]:{},{}", relay.host(), relay.port(), relay.host())).collect();
+    format!("@cert-authority {} {}\n", names.join(","), host_authority.trim())
+}
+
+/// What sshd has to be told. A revocation list that can't be read makes sshd refuse every key: that is meant.
+fn drop_in(installed: &str, own_host_key: bool) -> String {
+    let host_key = if own_host_key { String::new() } else { format!("HostKey {installed}/ssh_host_key\n") };
+    format!(
+        "# Lets the fleet's visitors in, as any user of this machine. Copy to /etc/ssh/sshd_config.d and reload sshd.\n\
+         # To keep them from an account: Match User NAME, and there AuthorizedPrincipalsCommand none.\n\
+         TrustedUserCAKeys {installed}/visitor_ca.pub\n\
+         # A visitor's certificate names patterns of devices; sshd compares whole words. This says which of them mean this device.\n\
+         AuthorizedPrincipalsCommand {installed}/principals %t %k\n\
+         AuthorizedPrincipalsCommandUser nobody\n\
+         RevokedKeys {installed}/revoked\n\
+         {host_key}HostCertificate {installed}/ssh_host_key-cert.pub\n"
+    )
+}
+
+/// sshd asks it whom to let in: it prints those of a certificate's patterns that match this device's name, each as it stands in the
+/// certificate, and sshd lets in whoever has one of them. ssh-keygen reads the certificate, which sshd has checked already.
+fn principals(id: &DeviceId) -> String {
+    format!(
+        r#"#!/bin/sh
+# sshd runs this with a visitor's certificate, type and base64: which of its patterns mean this device?
+export LC_ALL=C
+device='{id}'
+printf '%s %s\n' "$1" "$2" | ssh-keygen -L -f - | sed -n '/^ *Principals: *$/,/^ *Critical Options:/p' | while read -r pattern rest; do
+  case $pattern in *[!a-z0-9_*?-]* | '') continue ;; esac
+  case $device in $pattern) printf '%s\n' "$pattern" ;; esac
+done
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_version_1_are_still_written_so() {
+        let relays = ["relay.example.com:2222".parse().unwrap()];
+        let golden = |name| std::fs::read_to_string(format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        assert_eq!(drop_in("/etc/sally", false), golden("bundle-v1-sshd.conf"));
+        assert_eq!(principals(&"cam-17".parse().unwrap()), golden("bundle-v1-principals"));
+        assert_eq!(known_hosts(&relays, "ssh-ed25519 AAAA x\n"), golden("bundle-v1-known_hosts"));
+        assert!(!drop_in("/etc/sally", true).contains("\nHostKey "));
+    }
+}

@@ -1,0 +1,109 @@
+//! `sally fleet add`.
+
+use sally_proto::authority::Role;
+use sally_proto::error::Fault;
+use sally_proto::id::DeviceId;
+use serde::{Deserialize, Serialize};
+use ssh_key::PublicKey;
+
+use super::authority::{Authority, Subject, fresh_key};
+use super::bundle::{Bundle, HostKeyFile};
+use super::cmd::AddArgs;
+use super::files::{self, Draft, PUBLIC};
+use super::ledger::{Deed, Holder, Ledger};
+use super::settings::Settings;
+use super::tls::TlsAuthority;
+use super::visitor::read_public_key;
+use super::{Fleet, authority_file, revoke};
+use crate::term;
+
+/// The major version of each line of `relay/devices`.
+pub(super) const VERSION: u32 = 1;
+/// What a device may: hold its name on a relay, and nothing else.
+const EXTENSIONS: [&str; 1] = ["permit-port-forwarding"];
+
+/// Whether a device is part of the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is.
+    Active,
+    /// It was.
+    Revoked,
+}
+
+/// A line of `relay/devices`; the last one of a device counts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) v: u32,
+    pub(super) id: DeviceId,
+    pub(super) serial: u64,
+    pub(super) state: State,
+}
+
+impl Line {
+    pub(super) fn append(fleet: &Fleet, id: &DeviceId, serial: u64, state: State) -> Result<(), Fault> {
+        let line = Self { v: VERSION, id: id.clone(), serial, state };
+        let text = serde_json::to_string(&line).map_err(super::authority::internal)?;
+        files::append(&fleet.relay("devices"), &text, PUBLIC)
+    }
+}
+
+pub(super) fn run(args: AddArgs) -> Result<(), Fault> {
+    let fleet = Fleet::at(&args.fleet);
+    let own_host_key = args.host_key.as_deref().map(read_public_key).transpose()?;
+    // sshd runs the script in it as nobody; what is secret in it has modes of its own.
+    let draft = Draft::begin(&args.out, 0o755)?;
+    let mut ledger = Ledger::open(&fleet)?;
+    let valid = ledger.of(Holder::Device, args.id.as_str()).filter(|entry| entry.revoked.is_none());
+    let replaced: Vec<u64> = valid.map(|entry| entry.serial).collect();
+    if !replaced.is_empty() && !args.replace {
+        return Err(Fault::Exists { file: args.id.to_string() });
+    }
+    let serial = ledger.next_serial();
+    let bundle = certify(&fleet, &args, own_host_key, serial)?;
+    let name = args.id.to_string();
+    ledger.write(Deed::Certified { serial, holder: Holder::Device, name, patterns: Vec::new(), until: None })?;
+    bundle.write(draft.folder())?;
+    draft.keep()?;
+    // Last: a relay and a broker that read this end what the old bundle is doing.
+    Line::append(&fleet, &args.id, serial, State::Active)?;
+    if !replaced.is_empty() {
+        replaced.into_iter().try_for_each(|serial| ledger.write(Deed::Revoked { serial }))?;
+        revoke::write_lists(&fleet, &ledger)?;
+    }
+    let (out, installed) = (args.out.display(), &args.installed);
+    term::say(&format!("{out} goes to {}, as {installed}: it is the only copy of its keys.", args.id));
+    Ok(())
+}
+
+fn certify<'a>(fleet: &Fleet, args: &'a AddArgs, own_host_key: Option<PublicKey>, serial: u64) -> Result<Bundle<'a>, Fault> {
+    let settings = Settings::load(&fleet.relay("fleet.toml"))?;
+    let key = fresh_key(&format!("sally device {}", args.id))?;
+    let host_key = match own_host_key {
+        Some(key) => HostKeyFile::Own(key),
+        None => HostKeyFile::Fresh(fresh_key(&format!("sally host {}", args.id))?),
+    };
+    let principals = [args.id.to_string()];
+    let subject = Subject { serial, key_id: args.id.as_str(), principals: &principals, extensions: &EXTENSIONS, until: None };
+    let certificate = Authority::load(fleet, Role::Device)?.certify(key.public_key(), &subject)?;
+    let host_subject = Subject { extensions: &[], ..subject };
+    let host_certificate = Authority::load(fleet, Role::Host)?.certify(host_key.public(), &host_subject)?;
+    let public = |role| fleet.relay(&format!("{}.pub", authority_file(role)));
+    Ok(Bundle {
+        id: &args.id,
+        settings,
+        to: args.to.clone(),
+        installed: args.installed.trim_end_matches('/'),
+        key,
+        certificate,
+        host_key,
+        host_certificate,
+        tls: TlsAuthority::load(fleet)?.device(args.id.as_str(), serial)?,
+        tls_authority: files::read(&fleet.relay("tls_ca.pem"))?,
+        wake_keys: files::read(&fleet.relay("wake.pub"))?,
+        visitor_authority: files::read(&public(Role::Visitor))?,
+        host_authority: files::read_text(&public(Role::Host))?,
+        revoked: files::read(&fleet.relay("revoked"))?,
+    })
+}

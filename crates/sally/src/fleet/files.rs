@@ -1,0 +1,127 @@
+//! Files that are written whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use sally_proto::error::Fault;
+
+use crate::record::plain;
+
+/// For whoever owns it alone: every private key.
+pub(super) const PRIVATE: u32 = 0o600;
+/// For everybody to read.
+pub(super) const PUBLIC: u32 = 0o644;
+/// A script.
+pub(super) const EXECUTABLE: u32 = 0o755;
+
+/// The largest file of a fleet that is read at once; the ledger and the list of devices of a million devices fit.
+const FILE_MAX: u64 = 256 << 20;
+
+fn unwritable(file: &Path) -> impl Fn(io::Error) -> Fault {
+    move |error| Fault::Unwritable { file: file.display().to_string(), reason: plain(&error) }
+}
+
+/// A folder that takes its place, whole, when it is kept; removed otherwise.
+pub(super) struct Draft {
+    folder: PathBuf,
+    target: PathBuf,
+    kept: bool,
+}
+
+impl Draft {
+    /// Begins beside the target, which may not exist yet, or has to be empty. `mode` is less what the umask takes.
+    pub(super) fn begin(target: &Path, mode: u32) -> Result<Self, Fault> {
+        let exists = || Fault::Exists { file: target.display().to_string() };
+        match fs::read_dir(target).map(|mut entries| entries.next().is_some()) {
+            Ok(true) => return Err(exists()),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(exists()),
+            Ok(_) | Err(_) => {}
+        }
+        let name = target.file_name().ok_or_else(|| unwritable(target)(io::ErrorKind::InvalidInput.into()))?;
+        let folder = target.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+        make_folder(&folder, mode)?;
+        Ok(Self { folder, target: target.to_owned(), kept: false })
+    }
+
+    /// Where files are put meanwhile.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Puts it in its place.
+    pub(super) fn keep(mut self) -> Result<(), Fault> {
+        fs::rename(&self.folder, &self.target).map_err(unwritable(&self.target))?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Makes a folder with exactly this mode.
+pub(super) fn make_folder(folder: &Path, mode: u32) -> Result<(), Fault> {
+    fs::DirBuilder::new().mode(mode).create(folder).map_err(unwritable(folder))
+}
+
+/// Writes a file that isn't there yet.
+pub(super) fn write_new(file: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result<(), Fault> {
+    let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(file).and_then(|mut open| {
+        open.write_all(content.as_ref())?;
+        open.sync_all()
+    });
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Fault::Exists { file: file.display().to_string() },
+        _ => unwritable(file)(error),
+    })
+}
+
+/// Puts another content in a file's place: a reader sees the old one or the new one, never half of either.
+pub(super) fn replace(file: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result<(), Fault> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let draft = file.with_file_name(format!(".{name}.{}", std::process::id()));
+    let _ = fs::remove_file(&draft);
+    write_new(&draft, content, mode)?;
+    fs::rename(&draft, file).map_err(|error| {
+        let _ = fs::remove_file(&draft);
+        unwritable(file)(error)
+    })
+}
+
+/// Adds one line: by one write, and on the disk when it returns.
+pub(super) fn append(file: &Path, line: &str, mode: u32) -> Result<(), Fault> {
+    let appended = OpenOptions::new().append(true).create(true).mode(mode).open(file).and_then(|mut open| {
+        open.write_all(format!("{line}\n").as_bytes())?;
+        open.sync_all()
+    });
+    appended.map_err(unwritable(file))
+}
+
+/// Reads a file of the fleet.
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, Fault> {
+    let size = fs::metadata(file).map_err(|error| super::invalid(file, plain(&error)))?.len();
+    if size > FILE_MAX {
+        return Err(super::invalid(file, format!("it is larger than {FILE_MAX} bytes")));
+    }
+    fs::read(file).map_err(|error| super::invalid(file, plain(&error)))
+}
+
+/// The same, as text.
+pub(super) fn read_text(file: &Path) -> Result<String, Fault> {
+    String::from_utf8(read(file)?).map_err(|_| super::invalid(file, "it is no text"))
+}
+
+/// Holds others off a fleet until it is dropped: serial numbers are given once.
+pub(super) fn lock(folder: &Path) -> Result<File, Fault> {
+    let open = File::open(folder).map_err(|error| super::invalid(folder, plain(&error)))?;
+    flock(&open, FlockOperation::LockExclusive).map_err(|error| super::invalid(folder, plain(&error.into())))?;
+    Ok(open)
+}

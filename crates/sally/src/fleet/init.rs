@@ -1,0 +1,100 @@
+//! `sally fleet init`.
+
+use sally_proto::authority::Role;
+use sally_proto::error::Fault;
+use sally_proto::host_port::HostPort;
+use sally_proto::krl::Krl;
+use sally_proto::wake::ADDRESSES_MAX;
+
+use super::authority::{Authority, Subject, certificate_line, fresh_key, internal, private_text, public_line};
+use super::cmd::InitArgs;
+use super::files::{Draft, PRIVATE, PUBLIC, make_folder, write_new};
+use super::ledger::{Deed, Holder, Ledger};
+use super::settings::Settings;
+use super::tls::{RELAY_NAME, TlsAuthority};
+use super::{Fleet, authority_file, now};
+use crate::term;
+
+pub(super) fn run(args: InitArgs) -> Result<(), Fault> {
+    if args.relay.len() > ADDRESSES_MAX {
+        return Err(Fault::Usage(format!("a fleet has at most {ADDRESSES_MAX} addresses of relays")));
+    }
+    let draft = Draft::begin(&args.fleet, 0o700)?;
+    let fleet = Fleet::at(draft.folder());
+    make_folder(&fleet.root.join("ca"), 0o700)?;
+    make_folder(&fleet.root.join("relay"), 0o700)?;
+    write_new(&fleet.ca("ledger"), "", PRIVATE)?;
+    let settings = Settings { relay: args.relay, broker: args.broker };
+    write_new(&fleet.relay("fleet.toml"), settings.text(), PUBLIC)?;
+    write_new(&fleet.relay("devices"), "", PUBLIC)?;
+    let host_authority = authorities(&fleet)?;
+    let mut ledger = Ledger::open(&fleet)?;
+    let serial = ledger.next_serial();
+    ledger.write(Deed::Certified { serial, holder: Holder::Relay, name: RELAY_NAME.into(), patterns: Vec::new(), until: None })?;
+    relay_identity(&fleet, &host_authority, &settings, serial)?;
+    tls(&fleet, &settings, &ledger, serial)?;
+    wake_key(&fleet)?;
+    let empty = Krl::new(1, now()).encode().map_err(internal)?;
+    write_new(&fleet.relay("revoked"), empty, PUBLIC)?;
+    drop(ledger);
+    draft.keep()?;
+    let root = args.fleet.display();
+    term::say(&format!(
+        "{root}/relay goes to the relays. {root}/ca holds the authorities' private keys: it stays here, and needs a backup."
+    ));
+    Ok(())
+}
+
+/// Makes the three SSH authorities; gives that for host keys.
+fn authorities(fleet: &Fleet) -> Result<Authority, Fault> {
+    for role in [Role::Device, Role::Visitor] {
+        keep(fleet, &Authority::fresh(role)?, role)?;
+    }
+    let hosts = Authority::fresh(Role::Host)?;
+    keep(fleet, &hosts, Role::Host)?;
+    Ok(hosts)
+}
+
+fn keep(fleet: &Fleet, authority: &Authority, role: Role) -> Result<(), Fault> {
+    let name = authority_file(role);
+    let public = public_line(authority.key().public_key())?;
+    write_new(&fleet.ca(name), private_text(authority.key())?, PRIVATE)?;
+    write_new(&fleet.ca(&format!("{name}.pub")), &public, PUBLIC)?;
+    write_new(&fleet.relay(&format!("{name}.pub")), &public, PUBLIC)
+}
+
+/// The one host key that all relays of the fleet show.
+fn relay_identity(fleet: &Fleet, hosts: &Authority, settings: &Settings, serial: u64) -> Result<(), Fault> {
+    let key = fresh_key("sally relay")?;
+    let principals = host_names(&settings.relay);
+    let subject = Subject { serial, key_id: RELAY_NAME, principals: &principals, extensions: &[], until: None };
+    let certificate = hosts.certify(key.public_key(), &subject)?;
+    write_new(&fleet.relay("host_key"), private_text(&key)?, PRIVATE)?;
+    write_new(&fleet.relay("host_key.pub"), public_line(key.public_key())?, PUBLIC)?;
+    write_new(&fleet.relay("host_key-cert.pub"), certificate_line(&certificate)?, PUBLIC)
+}
+
+fn tls(fleet: &Fleet, settings: &Settings, ledger: &Ledger, serial: u64) -> Result<(), Fault> {
+    let (authority, own) = TlsAuthority::fresh()?;
+    write_new(&fleet.ca("tls_ca.key"), own.key, PRIVATE)?;
+    write_new(&fleet.ca("tls_ca.pem"), &own.certificate, PUBLIC)?;
+    write_new(&fleet.relay("tls_ca.pem"), &own.certificate, PUBLIC)?;
+    let relay = authority.relay(host_names(&settings.relay), serial)?;
+    write_new(&fleet.relay("tls.pem"), relay.certificate, PUBLIC)?;
+    write_new(&fleet.relay("tls.key"), relay.key, PRIVATE)?;
+    write_new(&fleet.relay("tls.crl"), authority.crl(ledger)?, PUBLIC)
+}
+
+fn wake_key(fleet: &Fleet) -> Result<(), Fault> {
+    let key = fresh_key("sally wake")?;
+    write_new(&fleet.relay("wake_key"), private_text(&key)?, PRIVATE)?;
+    write_new(&fleet.relay("wake.pub"), public_line(key.public_key())?, PUBLIC)
+}
+
+/// The hosts of addresses, each once.
+pub(super) fn host_names(addresses: &[HostPort]) -> Vec<String> {
+    let mut hosts: Vec<String> = addresses.iter().map(|address| address.host().to_owned()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}

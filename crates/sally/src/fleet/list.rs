@@ -1,0 +1,57 @@
+//! `sally fleet list`.
+
+use sally_proto::calendar::utc_minute;
+use sally_proto::error::Fault;
+use serde_json::json;
+
+use super::cmd::ListArgs;
+use super::ledger::{Entry, Holder, Ledger};
+use super::{Fleet, now};
+use crate::record::plain;
+use crate::term;
+
+pub(super) fn run(args: ListArgs) -> Result<(), Fault> {
+    let ledger = Ledger::open(&Fleet::at(&args.fleet))?;
+    for entry in ledger.entries() {
+        let line = if args.json { as_json(entry) } else { as_text(entry) };
+        term::data(&line).map_err(|error| Fault::Unwritable { file: "stdout".into(), reason: plain(&error) })?;
+    }
+    Ok(())
+}
+
+fn kind(holder: Holder) -> &'static str {
+    match holder {
+        Holder::Device => "device",
+        Holder::Visitor => "visitor",
+        Holder::Relay => "relay",
+    }
+}
+
+fn state(entry: &Entry) -> &'static str {
+    match entry {
+        Entry { revoked: Some(_), .. } => "revoked",
+        Entry { until: Some(until), .. } if *until <= now() => "expired",
+        _ => "valid",
+    }
+}
+
+fn as_text(entry: &Entry) -> String {
+    let patterns = if entry.patterns.is_empty() { String::new() } else { format!(" for {}", entry.patterns.join(",")) };
+    let until = entry.until.map(|until| format!(" until {} UTC", utc_minute(until))).unwrap_or_default();
+    let since = utc_minute(entry.since);
+    format!("{:>6} {:8} {:8} {}{patterns}, since {since} UTC{until}", entry.serial, kind(entry.holder), state(entry), entry.name)
+}
+
+fn as_json(entry: &Entry) -> String {
+    json!({
+        "serial": entry.serial,
+        "kind": kind(entry.holder),
+        "name": entry.name,
+        "state": state(entry),
+        "for": entry.patterns,
+        "since": entry.since,
+        "until": entry.until,
+        "revoked": entry.revoked,
+    })
+    .to_string()
+}

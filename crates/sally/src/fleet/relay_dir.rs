@@ -1,0 +1,204 @@
+//! `FLEET/relay` as a relay reads it, and what it refuses to find there.
+//!
+//! No authority's private key lies on a relay, and no authority has two roles: a relay that was broken into can't certify anybody.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use sally_proto::authority::{Authorities, Role, fingerprint, shared};
+use sally_proto::error::Fault;
+use sally_proto::id::DeviceId;
+use sally_proto::krl::Krl;
+use sally_proto::wake::WakeKey;
+use ssh_key::certificate::Certificate;
+use ssh_key::{HashAlg, PrivateKey};
+
+pub use super::device::State;
+use super::settings::Settings;
+pub use super::tls::RELAY_NAME;
+use super::{authority_file, device, files, invalid, now, tls};
+use crate::record::plain;
+
+/// Private keys that belong on a relay.
+const OWN_KEYS: [&str; 4] = ["host_key", "wake_key", "wake_key.next", "tls.key"];
+/// The largest file that is looked through for private keys; they are small, and the list of devices is not.
+const KEY_FILE_MAX: u64 = 64 << 10;
+/// The longest line of the list of devices.
+const LINE_MAX: usize = 512;
+
+/// What is known of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The newest number that was given to it: an older one is refused.
+    pub serial: u64,
+    /// Whether it is part of the fleet.
+    pub state: State,
+}
+
+/// Everything that a relay needs of its fleet.
+#[derive(Debug)]
+pub struct RelayDir {
+    /// What all parts agree on.
+    pub settings: Settings,
+    /// Who certifies devices.
+    pub devices: Authorities,
+    /// Who certifies host keys.
+    pub hosts: Authorities,
+    /// Who certifies visitors.
+    pub visitors: Authorities,
+    /// The host key that every relay of the fleet shows.
+    pub host_key: PrivateKey,
+    /// Its certificate.
+    pub host_certificate: Certificate,
+    /// What wakes are signed with.
+    pub wake_key: WakeKey,
+    /// What is revoked.
+    pub krl: Krl,
+    /// Every device that was ever added.
+    pub known: BTreeMap<DeviceId, Device>,
+    /// Certificate, private key, authority and revocation list for TLS, in PEM.
+    pub tls: TlsFiles,
+}
+
+/// Where TLS finds its files.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The relay's certificate.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Who certifies devices for the broker.
+    pub authority: PathBuf,
+    /// What is revoked.
+    pub crl: PathBuf,
+}
+
+impl RelayDir {
+    /// Reads the folder whole.
+    ///
+    /// # Errors
+    /// [`Fault::AuthorityExposed`] and [`Fault::TwoRoles`] for what a relay may not have; [`Fault::FleetInvalid`] for a file that is missing,
+    /// can't be read, or isn't what it should be.
+    pub fn load(folder: &Path) -> Result<Self, Fault> {
+        let settings = Settings::load(&folder.join("fleet.toml"))?;
+        let [devices, hosts, visitors] = [Role::Device, Role::Host, Role::Visitor].map(|role| authorities(folder, role));
+        let (devices, hosts, visitors) = (devices?, hosts?, visitors?);
+        one_role_each(&[&devices, &hosts, &visitors])?;
+        refuse_authority_keys(folder, &[&devices, &hosts, &visitors])?;
+        let host_key = private_key(&folder.join("host_key"))?;
+        let wake_file = folder.join("wake_key");
+        let wake_key = WakeKey::new(&private_key(&wake_file)?).map_err(|error| invalid(&wake_file, error))?;
+        let krl = load_krl(folder)?;
+        let host_certificate = host_certificate(folder, &host_key, &hosts, &krl, &settings)?;
+        let tls = TlsFiles {
+            certificate: folder.join("tls.pem"),
+            key: folder.join("tls.key"),
+            authority: folder.join("tls_ca.pem"),
+            crl: folder.join("tls.crl"),
+        };
+        let known = load_devices(folder)?;
+        Ok(Self { settings, devices, hosts, visitors, host_key, host_certificate, wake_key, krl, known, tls })
+    }
+
+    /// `SHA256:…` of the host key: the `hk` of wakes.
+    pub fn host_fingerprint(&self) -> ssh_key::Fingerprint {
+        self.host_key.fingerprint(HashAlg::Sha256)
+    }
+}
+
+/// Reads the key revocation list. Where this fails, no certificate may be let in any more.
+///
+/// # Errors
+/// [`Fault::FleetInvalid`].
+pub fn load_krl(folder: &Path) -> Result<Krl, Fault> {
+    let file = folder.join("revoked");
+    Krl::parse(&files::read(&file)?).map_err(|error| invalid(&file, error))
+}
+
+/// Reads the list of devices, the last line of each counts.
+///
+/// # Errors
+/// [`Fault::FleetInvalid`], with the line's number.
+pub fn load_devices(folder: &Path) -> Result<BTreeMap<DeviceId, Device>, Fault> {
+    let file = folder.join("devices");
+    let open = fs::File::open(&file).map_err(|error| invalid(&file, plain(&error)))?;
+    let mut known = BTreeMap::new();
+    for (line, number) in BufReader::new(open).lines().zip(1_usize..) {
+        let line = line.map_err(|error| invalid(&file, format!("line {number}: {}", plain(&error))))?;
+        let parsed = if line.len() > LINE_MAX { None } else { serde_json::from_str::<device::Line>(&line).ok() };
+        let Some(device::Line { v: device::VERSION, id, serial, state }) = parsed else {
+            return Err(invalid(&file, format!("line {number} is no device of version {}", device::VERSION)));
+        };
+        known.insert(id, Device { serial, state });
+    }
+    Ok(known)
+}
+
+fn authorities(folder: &Path, role: Role) -> Result<Authorities, Fault> {
+    let file = folder.join(format!("{}.pub", authority_file(role)));
+    Authorities::parse(role, &files::read_text(&file)?).map_err(|error| invalid(&file, error))
+}
+
+fn one_role_each(all: &[&Authorities]) -> Result<(), Fault> {
+    for (index, one) in all.iter().enumerate() {
+        for other in all.iter().skip(index.saturating_add(1)) {
+            if let Some(key) = shared(one, other) {
+                let [one, other] = [one, other].map(|authorities| format!("{}.pub", authority_file(authorities.role())));
+                return Err(Fault::TwoRoles { key: fingerprint(key), one, other });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn private_key(file: &Path) -> Result<PrivateKey, Fault> {
+    let key = PrivateKey::from_openssh(files::read(file)?).map_err(|error| invalid(file, error))?;
+    if key.is_encrypted() { Err(invalid(file, "it is protected by a passphrase")) } else { Ok(key) }
+}
+
+/// Every file of the folder, and of those in it: a private key that isn't one of the relay's own is refused, whoever's it is, and so is an
+/// authority's under one of their names.
+fn refuse_authority_keys(folder: &Path, authorities: &[&Authorities]) -> Result<(), Fault> {
+    let tls_authority = files::read_text(&folder.join("tls_ca.pem"))?;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(current) = folders.pop() {
+        for entry in fs::read_dir(&current).map_err(|error| invalid(&current, plain(&error)))? {
+            let entry = entry.map_err(|error| invalid(&current, plain(&error)))?;
+            let (path, exposed) = (entry.path(), || Fault::AuthorityExposed { file: entry.path().display().to_string() });
+            let facts = fs::metadata(&path).map_err(|error| invalid(&path, plain(&error)))?;
+            if facts.is_dir() && !path.is_symlink() {
+                folders.push(path);
+                continue;
+            }
+            if !facts.is_file() || facts.len() > KEY_FILE_MAX {
+                continue;
+            }
+            let content = files::read(&path)?;
+            let text = String::from_utf8_lossy(&content);
+            if !text.contains("PRIVATE KEY-----") {
+                continue;
+            }
+            let own = current == folder && OWN_KEYS.iter().any(|name| path.file_name().is_some_and(|own| own == *name));
+            let ssh = PrivateKey::from_openssh(&content).ok();
+            let certifies = ssh.is_some_and(|key| authorities.iter().any(|of| of.contains(key.public_key().key_data())));
+            if !own || certifies || tls::is_key_of(&text, &tls_authority) == Some(true) {
+                return Err(exposed());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn host_certificate(folder: &Path, key: &PrivateKey, hosts: &Authorities, krl: &Krl, settings: &Settings) -> Result<Certificate, Fault> {
+    let file = folder.join("host_key-cert.pub");
+    let certificate = Certificate::from_openssh(files::read_text(&file)?.trim()).map_err(|error| invalid(&file, error))?;
+    if certificate.public_key() != key.public_key().key_data() {
+        return Err(invalid(&file, "it is not for host_key"));
+    }
+    for address in &settings.relay {
+        hosts.host(&certificate, krl, address.host(), now()).map_err(|denial| invalid(&file, denial))?;
+    }
+    Ok(certificate)
+}

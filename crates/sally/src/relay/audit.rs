@@ -1,0 +1,352 @@
+//! The audit log: one JSON object a line for each thing that happens (docs/audit-log.md is the schema).
+//!
+//! One thread writes, so that a slow disk or a full pipe holds up whoever waits for its line and nobody's bytes. What somebody is let in by is
+//! on the log before they are in; how it ended follows.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use sally_proto::error::Fault;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::keys::Skipped;
+use crate::term;
+
+/// The version of the lines; a reader refuses one that it doesn't know.
+const VERSION: u8 = 1;
+/// Lines that may wait for the disk. More are counted and not kept: whoever needs theirs written is refused meanwhile.
+const WAITING: usize = 4096;
+/// How long a line may take to be written before that counts as a failure.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Where the log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+impl AuditTarget {
+    /// As the user named it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Off | Self::Stdout => "stdout".into(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// What happens.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "docs/audit-log.md is the schema")]
+pub enum Event<'a> {
+    Start {
+        kind: &'a str,
+        version: &'a str,
+        listen: String,
+        host_key: String,
+    },
+    Stop {
+        why: &'a str,
+    },
+    Keys {
+        visitors: usize,
+        devices: usize,
+        admins: usize,
+    },
+    LineSkipped {
+        source: &'a str,
+        line: usize,
+        reason: &'a str,
+    },
+    KeysFailed {
+        reason: String,
+    },
+    Auth {
+        connection: u64,
+        peer: String,
+        user: &'a str,
+        key: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+        who: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        serial: Option<u64>,
+        roles: &'a [&'static str],
+    },
+    AuthRefused {
+        peer: String,
+        user: &'a str,
+        key: &'a str,
+        reason: String,
+    },
+    Refused {
+        connection: u64,
+        peer: String,
+        key: &'a str,
+        what: &'a str,
+        why: &'a str,
+        said: String,
+    },
+    Register {
+        connection: u64,
+        key: &'a str,
+        slot: String,
+        address: &'a str,
+    },
+    Takeover {
+        slot: String,
+        old: u64,
+        new: u64,
+    },
+    Release {
+        connection: u64,
+        slot: String,
+        why: &'a str,
+    },
+    Open {
+        visit: u64,
+        slot: String,
+        device: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connection: Option<u64>,
+        from: String,
+        who: &'a str,
+    },
+    Close {
+        visit: u64,
+        slot: String,
+        up: u64,
+        down: u64,
+        seconds: f64,
+        why: &'a str,
+    },
+    Console {
+        connection: u64,
+        key: &'a str,
+        command: &'a str,
+        allowed: bool,
+    },
+    Disconnect {
+        connection: u64,
+        why: &'a str,
+        seconds: u64,
+    },
+    Lost {
+        lines: u64,
+    },
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    v: u8,
+    t: String,
+    #[serde(flatten)]
+    event: &'a Event<'a>,
+}
+
+enum Job {
+    Write(Vec<u8>, Option<oneshot::Sender<bool>>),
+    Reopen,
+}
+
+/// The log's near end. Clones write to the same one.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    jobs: Option<mpsc::Sender<Job>>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failing: AtomicBool,
+    lost: AtomicU64,
+}
+
+impl Audit {
+    /// Opens the log and starts its thread.
+    ///
+    /// # Errors
+    /// [`Fault::Audit`] where it can't be written.
+    pub fn open(target: &AuditTarget) -> Result<Self, Fault> {
+        let state = Arc::new(State::default());
+        let path = match target {
+            AuditTarget::Off => return Ok(Self { jobs: None, state }),
+            AuditTarget::Stdout => None,
+            AuditTarget::File(path) => Some(path.clone()),
+        };
+        let name = target.name();
+        let fault = |error: std::io::Error| Fault::Audit { file: name.clone(), reason: error.to_string() };
+        let file = open(path.as_deref()).map_err(fault)?;
+        let (jobs, inbox) = mpsc::channel(WAITING);
+        let writer = Writer { path, name: name.clone(), file, torn: false, state: Arc::clone(&state) };
+        std::thread::Builder::new().name("audit".into()).spawn(move || writer.run(inbox)).map_err(fault)?;
+        Ok(Self { jobs: Some(jobs), state })
+    }
+
+    /// Writes a line and waits until it is written. False where that can't be: what it is about must not begin then, unless settings say so.
+    pub async fn write(&self, event: Event<'_>) -> bool {
+        let Some(jobs) = &self.jobs else { return true };
+        let (done, written) = oneshot::channel();
+        let job = Job::Write(line(&event), Some(done));
+        let writing = async {
+            jobs.send(job).await.ok()?;
+            written.await.ok()
+        };
+        let written = matches!(tokio::time::timeout(WRITE_LIMIT, writing).await, Ok(Some(true)));
+        if !written {
+            self.fail();
+        }
+        written
+    }
+
+    /// Writes a line about something that has happened already: waits for a place in the queue, not for the disk.
+    pub async fn note(&self, event: Event<'_>) {
+        let Some(jobs) = &self.jobs else { return };
+        let sent = tokio::time::timeout(WRITE_LIMIT, jobs.send(Job::Write(line(&event), None))).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            self.state.lost.fetch_add(1, Ordering::Relaxed);
+            self.fail();
+        }
+    }
+
+    /// The lines that a source lost.
+    pub async fn skipped(&self, skipped: &[Skipped]) {
+        for line in skipped {
+            term::say(&format!("{}, line {}: skipped: {}", line.source, line.line, line.reason));
+            self.note(Event::LineSkipped { source: &line.source, line: line.line, reason: &line.reason }).await;
+        }
+    }
+
+    /// Opens the file anew, after logrotate.
+    pub async fn reopen(&self) {
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(Job::Reopen).await; // The thread lives as long as we do.
+        }
+    }
+
+    /// Whether the last line could not be written.
+    pub fn is_failing(&self) -> bool {
+        self.state.failing.load(Ordering::Relaxed)
+    }
+
+    fn fail(&self) {
+        self.state.failing.store(true, Ordering::Relaxed);
+    }
+}
+
+fn line(event: &Event<'_>) -> Vec<u8> {
+    let line = Line { v: VERSION, t: format!("{:.3}", jiff::Timestamp::now()), event };
+    // Strings and numbers always serialise.
+    let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+fn open(path: Option<&Path>) -> std::io::Result<File> {
+    match path {
+        Some(path) => OpenOptions::new().append(true).create(true).mode(0o600).open(path),
+        None => Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?.into()),
+    }
+}
+
+/// The thread's side.
+struct Writer {
+    path: Option<PathBuf>,
+    name: String,
+    file: File,
+    /// A line may have been cut: the next begins on a line of its own.
+    torn: bool,
+    state: Arc<State>,
+}
+
+impl Writer {
+    fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
+        while let Some(job) = inbox.blocking_recv() {
+            match job {
+                Job::Reopen => self.reopen(),
+                Job::Write(bytes, done) => {
+                    let written = self.write_all(&bytes);
+                    if let Some(done) = done {
+                        let _ = done.send(written); // Whoever asked has given up.
+                    }
+                }
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        match open(self.path.as_deref()) {
+            Ok(file) => self.file = file,
+            Err(error) => term::say(&format!("The audit log {} can't be opened again, the old file serves on: {error}", self.name)),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> bool {
+        let lost = self.state.lost.swap(0, Ordering::Relaxed);
+        let mut whole = Vec::new();
+        if self.torn {
+            whole.push(b'\n');
+        }
+        if lost > 0 {
+            whole.extend(line(&Event::Lost { lines: lost }));
+        }
+        whole.extend_from_slice(bytes);
+        match self.file.write_all(&whole) {
+            Ok(()) => {
+                self.torn = false;
+                if self.state.failing.swap(false, Ordering::Relaxed) {
+                    term::say(&format!("The audit log {} can be written again", self.name));
+                }
+                true
+            }
+            Err(error) => {
+                self.torn = true;
+                self.state.lost.fetch_add(lost.saturating_add(1), Ordering::Relaxed);
+                if !self.state.failing.swap(true, Ordering::Relaxed) {
+                    term::say(&format!("The audit log {} can't be written: {error}", self.name));
+                }
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_event_is_a_line_of_json() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("audit");
+        let audit = Audit::open(&AuditTarget::File(file.clone())).unwrap();
+        assert!(audit.write(Event::Release { connection: 7, slot: "cam-17:22".into(), why: "a\nb" }).await);
+        std::fs::rename(&file, dir.path().join("audit.1")).unwrap();
+        audit.reopen().await;
+        assert!(audit.write(Event::Stop { why: "told to" }).await);
+        let old = std::fs::read_to_string(dir.path().join("audit.1")).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&old).unwrap();
+        assert_eq!((&value["v"], &value["event"], &value["why"]), (&1.into(), &"release".into(), &"a\nb".into()));
+        assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_a_failure() {
+        let audit = Audit::open(&AuditTarget::File("/dev/full".into())).unwrap();
+        assert!(!audit.write(Event::Stop { why: "told to" }).await);
+        assert!(audit.is_failing());
+        assert!(Audit::open(&AuditTarget::File("/no/such/folder/audit".into())).is_err());
+    }
+}

@@ -1,0 +1,170 @@
+//! Somebody who is connected: who they are, what they may, and their line.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use sally_proto::authorized_keys::{Denial, Grant, Offer};
+use sally_proto::id::DeviceId;
+use ssh_key::certificate::Certificate;
+use ssh_key::public::KeyData;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::tunnel::line::Line;
+
+/// Seconds since 1970, for expiry: a clock before that is no clock, and everything that expires has expired.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+}
+
+/// What somebody may, by role: each grant is the checker's.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Reach names.
+    pub visitor: Option<Grant>,
+    /// Hold names and ports.
+    pub device: Option<Grant>,
+    /// Read and end everything on the console.
+    pub admin: Option<Grant>,
+    /// Reach these names, whose registrations admitted the key.
+    pub guest_of: Vec<DeviceId>,
+}
+
+impl Access {
+    /// This access, where there is any.
+    pub(crate) fn some_role(self) -> Option<Self> {
+        let any = self.visitor.is_some() || self.device.is_some() || self.admin.is_some() || !self.guest_of.is_empty();
+        any.then_some(self)
+    }
+
+    /// This access, where a security key has said what every line of it wants (PROTOCOL.u2f); any other key has nothing to say.
+    pub(crate) fn check_presence(self, flags: u8) -> Result<Self, Denial> {
+        for grant in [&self.visitor, &self.device, &self.admin].into_iter().flatten() {
+            grant.check_presence(flags)?;
+        }
+        Ok(self)
+    }
+
+    /// A grant that says whose key it is.
+    pub(crate) fn grant(&self) -> Option<&Grant> {
+        self.visitor.as_ref().or(self.device.as_ref()).or(self.admin.as_ref())
+    }
+
+    /// The names of the roles.
+    pub fn roles(&self) -> Vec<&'static str> {
+        let roles = [
+            (self.visitor.is_some(), "visitor"),
+            (self.device.is_some(), "device"),
+            (self.admin.is_some(), "admin"),
+            (!self.guest_of.is_empty(), "guest"),
+        ];
+        roles.into_iter().filter(|(has, _)| *has).map(|(_, role)| role).collect()
+    }
+}
+
+/// What somebody proved to hold, kept to be judged again.
+#[derive(Clone, Debug)]
+pub enum Proven {
+    /// A key.
+    Key(KeyData),
+    /// A certificate.
+    Certificate(Box<Certificate>),
+}
+
+impl Proven {
+    /// For the checker.
+    pub fn as_offer(&self) -> Offer<'_> {
+        match self {
+            Self::Key(key) => Offer::Key(key),
+            Self::Certificate(certificate) => Offer::Certificate(certificate),
+        }
+    }
+
+    /// `SHA256:…` of the key, or of the certified key.
+    pub fn fingerprint(&self) -> String {
+        let key = match self {
+            Self::Key(key) => key,
+            Self::Certificate(certificate) => certificate.public_key(),
+        };
+        key.fingerprint(ssh_key::HashAlg::Sha256).to_string()
+    }
+}
+
+/// Somebody who is connected.
+#[derive(Debug)]
+pub struct Caller {
+    /// Its number, for as long as this process runs.
+    pub number: u64,
+    /// Where it comes from, as the kernel says.
+    pub peer: SocketAddr,
+    /// The user name it asked for.
+    pub user: String,
+    /// What it may.
+    pub access: Access,
+    /// What it proved to hold.
+    pub offer: Proven,
+    /// The key, as `SHA256:…`.
+    pub fingerprint: String,
+    /// The key's comment or the certificate's name, fit for a terminal; the fingerprint where it has none.
+    pub who: String,
+    /// Since when, for durations.
+    pub since: Instant,
+    /// Since when, for people.
+    pub since_clock: jiff::Timestamp,
+    /// Its connection.
+    pub line: Line,
+    /// The sockets of ports that it holds.
+    pub(crate) sockets: Mutex<HashMap<u16, Sockets>>,
+}
+
+/// The sockets of a port, and how to close them.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) stop: CancellationToken,
+    pub(crate) loops: Vec<JoinHandle<()>>,
+}
+
+impl Caller {
+    /// Somebody who has just been let in.
+    pub fn new(number: u64, peer: SocketAddr, user: String, access: Access, offer: Proven, line: Line) -> Self {
+        let fingerprint = offer.fingerprint();
+        let comment = access.grant().map(Grant::comment).filter(|comment| !comment.is_empty());
+        Self {
+            number,
+            peer,
+            user,
+            who: comment.unwrap_or(&fingerprint).to_owned(),
+            access,
+            offer,
+            fingerprint,
+            since: Instant::now(),
+            since_clock: jiff::Timestamp::now(),
+            line,
+            sockets: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn sockets(&self) -> MutexGuard<'_, HashMap<u16, Sockets>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a name is anything that it may know of.
+    pub fn sees(&self, name: &DeviceId) -> bool {
+        let by_key = self.access.visitor.as_ref().is_some_and(|grant| grant.sees_device(name));
+        by_key || self.access.admin.is_some() || self.access.guest_of.contains(name)
+    }
+
+    /// Whether it may reach a name at a port.
+    pub fn reaches(&self, name: &DeviceId, port: u16) -> bool {
+        self.access.visitor.as_ref().is_some_and(|grant| grant.allows_device(name, port)) || self.access.guest_of.contains(name)
+    }
+
+    /// Whether every permission that it came in by has ended.
+    pub fn has_expired(&self) -> bool {
+        let grants = [&self.access.visitor, &self.access.device, &self.access.admin];
+        let mut grants = grants.into_iter().flatten().peekable();
+        grants.peek().is_some() && grants.all(|grant| grant.expires().is_some_and(|end| end <= now()))
+    }
+}

@@ -1,0 +1,252 @@
+//! What `ssh relay devices` answers: a handful of words, for people or as JSON. There is no shell behind it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use sally_proto::id::DeviceId;
+use sally_proto::relay::{Refusal, Slot};
+use serde::Serialize;
+
+use super::caller::Caller;
+use super::rules::Kind;
+use super::{Relay, Visit};
+
+/// What a session that is no console's is told, before it is closed.
+pub const NO_CONSOLE: &str = "This account can only be used for forwarding";
+
+const HELP: &str = "\
+This is a relay: it has no shell. Reach a device through it:
+  ssh -J THIS-HOST DEVICE         (scp, sftp, rsync, git and Ansible take -J, or ProxyJump, as well)
+Commands:
+  devices [--json]                the devices that you may reach
+  sessions [--json]               your visits under way; everybody's for an administrator
+  kick SESSION|DEVICE             end a visit, or a device's connection (administrators)
+  whoami [--json]                 who you are to this relay
+  help
+";
+
+/// What a command comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// For stdout.
+    pub text: String,
+    /// For stderr.
+    pub error: String,
+    /// The exit status.
+    pub status: u8,
+}
+
+impl Answer {
+    fn said(text: String) -> Self {
+        Self { text, error: String::new(), status: 0 }
+    }
+
+    fn refused(error: &str) -> Self {
+        Self { text: String::new(), error: format!("{error}\n"), status: 1 }
+    }
+}
+
+#[derive(Serialize)]
+struct Device {
+    name: DeviceId,
+    connected: bool,
+    ports: Vec<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Session {
+    session: u64,
+    to: String,
+    who: String,
+    from: String,
+    seconds: u64,
+    up: u64,
+    down: u64,
+}
+
+impl Relay {
+    /// Whether somebody's sessions are answered at all: a device's are not, nor anybody's whose key says `command=`.
+    pub(crate) fn has_console(&self, caller: &Caller) -> bool {
+        let access = &caller.access;
+        let forced = access.grant().is_some_and(|grant| grant.forced_command().is_some());
+        matches!(self.rules.kind, Kind::Relay)
+            && !forced
+            && (access.visitor.is_some() || access.admin.is_some() || !access.guest_of.is_empty())
+    }
+
+    /// Answers a command; an empty one is that of a client which wanted a shell.
+    pub(crate) fn console(&self, caller: &Caller, command: &str) -> Answer {
+        let (options, words): (Vec<_>, Vec<_>) = command.split_whitespace().partition(|word| word.starts_with('-'));
+        let json = options == ["--json"];
+        if !json && !options.is_empty() {
+            return Answer {
+                status: 2,
+                ..Answer::refused(&format!("there is no option {}; try: help", crate::term::printable(&options.join(" "))))
+            };
+        }
+        match words.as_slice() {
+            [] | ["help"] => Answer::said(HELP.into()),
+            ["devices"] => show(self.devices(caller), json, devices_table),
+            ["sessions"] => show(self.sessions(caller), json, sessions_table),
+            ["whoami"] => whoami(caller, json),
+            ["kick", target] => self.kick(caller, target),
+            [other, ..] => Answer {
+                status: 2,
+                ..Answer::refused(&format!("there is no command '{}' here, and no shell; try: help", crate::term::printable(other)))
+            },
+        }
+    }
+
+    fn devices(&self, caller: &Caller) -> Vec<Device> {
+        let mut held: BTreeMap<DeviceId, (Vec<u16>, u64)> = BTreeMap::new();
+        for (slot, holder) in self.tunnels().all() {
+            if let Slot::Name(name, port) = slot {
+                held.entry(name).or_insert_with(|| (Vec::new(), holder)).0.push(port);
+            }
+        }
+        let admin = caller.access.admin.is_some();
+        let device = |name: DeviceId| {
+            let (ports, holder) = held.get(&name).cloned().unwrap_or_default();
+            let connection = self.caller(holder);
+            let mut device = Device { connected: connection.is_some(), ports, from: None, since: None, key: None, name };
+            if let Some(connection) = connection {
+                device.since = Some(format!("{:.0}", connection.since_clock));
+                device.from = admin.then(|| connection.peer.to_string());
+                device.key = admin.then(|| connection.fingerprint.clone());
+            }
+            device
+        };
+        self.known_names(caller).into_iter().map(device).collect()
+    }
+
+    fn sessions(&self, caller: &Caller) -> Vec<Session> {
+        let all: Vec<Arc<Visit>> = self.visits().values().cloned().collect();
+        let theirs = |visit: &Arc<Visit>| caller.access.admin.is_some() || self.is_theirs(caller, visit);
+        let session = |visit: Arc<Visit>| {
+            let (up, down) = visit.bytes();
+            let (to, from) = (visit.slot.to_string(), visit.from.to_string());
+            Session { session: visit.number, to, who: visit.who.clone(), from, seconds: visit.since.elapsed().as_secs(), up, down }
+        };
+        all.into_iter().filter(theirs).map(session).collect()
+    }
+
+    /// A visit by any connection of the same key.
+    fn is_theirs(&self, caller: &Caller, visit: &Visit) -> bool {
+        let visitor = visit.visitor.and_then(|number| self.caller(number));
+        visitor.is_some_and(|visitor| visitor.fingerprint == caller.fingerprint)
+    }
+
+    fn kick(&self, caller: &Caller, target: &str) -> Answer {
+        if caller.access.admin.is_none() {
+            return Answer::refused(&Refusal::NotPermitted.to_string());
+        }
+        if let Some(visit) = target.parse().ok().and_then(|number| self.visits().get(&number).cloned()) {
+            visit.kick();
+            return Answer::said(format!("session {target} ended\n"));
+        }
+        let Ok(name) = DeviceId::parse(target) else { return Answer::refused("neither a session nor a device") };
+        let holders: Vec<u64> = self
+            .tunnels()
+            .all()
+            .into_iter()
+            .filter(|(slot, _)| matches!(slot, Slot::Name(own, _) if *own == name))
+            .map(|(_, holder)| holder)
+            .collect();
+        for caller in holders.iter().filter_map(|holder| self.caller(*holder)) {
+            caller.line.dismiss(&Refusal::Kicked.to_string());
+        }
+        if holders.is_empty() {
+            Answer::refused(&Refusal::NotConnected(name).to_string())
+        } else {
+            Answer::said(format!("{name} disconnected\n"))
+        }
+    }
+}
+
+fn show<T: Serialize>(items: Vec<T>, json: bool, table: fn(&[T]) -> String) -> Answer {
+    if json { as_json(&items) } else { Answer::said(table(&items)) }
+}
+
+fn as_json(value: &impl Serialize) -> Answer {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => Answer::said(text + "\n"),
+        Err(error) => Answer::refused(&error.to_string()),
+    }
+}
+
+fn devices_table(devices: &[Device]) -> String {
+    if devices.is_empty() {
+        return "no devices that you may reach\n".into();
+    }
+    let ports = |device: &Device| device.ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    let state = |device: &Device| device.since.as_ref().map_or("not connected".into(), |since| format!("connected since {since}"));
+    let rows =
+        devices.iter().map(|device| [device.name.to_string(), ports(device), state(device), device.from.clone().unwrap_or_default()]);
+    table(["DEVICE", "PORTS", "STATE", "FROM"], rows)
+}
+
+fn sessions_table(sessions: &[Session]) -> String {
+    if sessions.is_empty() {
+        return "no visits under way\n".into();
+    }
+    let rows = sessions.iter().map(|session| {
+        let bytes = format!("{}/{}", session.up, session.down);
+        [
+            session.session.to_string(),
+            session.to.clone(),
+            session.who.clone(),
+            session.from.clone(),
+            format!("{} s", session.seconds),
+            bytes,
+        ]
+    });
+    table(["SESSION", "TO", "WHO", "FROM", "FOR", "UP/DOWN"], rows)
+}
+
+fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(head.map(String::from)).chain(rows).collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            let _ = write!(line, "{cell:width$}  "); // Writing to a String does not fail.
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn whoami(caller: &Caller, json: bool) -> Answer {
+    let grant = caller.access.grant();
+    let may_reach: Vec<String> = caller.access.visitor.as_ref().map_or_else(Vec::new, |visitor| match visitor.permit_open() {
+        [] => vec!["*:*".into()],
+        rules => rules.iter().map(ToString::to_string).collect(),
+    });
+    if json {
+        return as_json(&serde_json::json!({
+            "who": caller.who, "key": caller.fingerprint, "user": caller.user, "from": caller.peer.to_string(),
+            "roles": caller.access.roles(), "reaches": may_reach, "guest_of": caller.access.guest_of,
+            "expires": grant.and_then(sally_proto::authorized_keys::Grant::expires),
+        }));
+    }
+    let mut text = format!("{} ({})\nfrom {} as {}\n", caller.who, caller.fingerprint, caller.peer, crate::term::printable(&caller.user));
+    let _ = writeln!(text, "roles: {}", caller.access.roles().join(", "));
+    if !may_reach.is_empty() {
+        let _ = writeln!(text, "may reach: {}", may_reach.join(" "));
+    }
+    Answer::said(text)
+}

@@ -1,0 +1,194 @@
+//! A device registers a name or a port, and gives it up.
+
+use std::sync::Arc;
+
+use sally_proto::authorized_keys::KeyRing;
+use sally_proto::id::DeviceId;
+use sally_proto::relay::{Address, Claim, Held, Listen, Refusal, Slot};
+use tokio_util::sync::CancellationToken;
+
+use super::Relay;
+use super::audit::Event;
+use super::caller::{Caller, Sockets};
+use super::metrics::Metrics;
+use super::rules::{FORWARDS_MAX, Kind};
+use crate::tunnel::ports;
+use crate::tunnel::registry::{SILENCE, Takeover};
+
+/// How often a claim is repeated after a holder was replaced: whoever comes between was newer still.
+const CLAIMS: usize = 3;
+
+/// What a device was given by `name@sally` before it registers: the name, and the keys that its registration is to admit.
+#[derive(Debug, Default)]
+pub(crate) struct Promised {
+    pub(crate) name: Option<DeviceId>,
+    pub(crate) guests: Option<KeyRing>,
+}
+
+impl Relay {
+    /// Answers `name@sally`: the name that a device may register, made here where it asks for none.
+    pub(crate) fn promise(&self, caller: &Caller, asked: &str) -> Result<DeviceId, Refusal> {
+        let device = caller.access.device.as_ref().filter(|_| matches!(self.rules.kind, Kind::Relay)).ok_or(Refusal::NotPermitted)?;
+        if asked.is_empty() {
+            if !device.permit_listen().is_empty() || !device.allows_port_forwarding() {
+                return Err(Refusal::NotPermitted);
+            }
+            let mut random = [0_u8; 16];
+            getrandom::fill(&mut random).map_err(|_| Refusal::NotPermitted)?;
+            return Ok(DeviceId::generated(random));
+        }
+        let name = DeviceId::parse(asked).map_err(|_| Refusal::NotAName(asked.to_owned()))?;
+        let ours = device.permit_listen().iter().any(|rule| device.allows_name(&name, rule.port().unwrap_or(22)));
+        if ours { Ok(name) } else { Err(Refusal::NotYourName(name.to_string())) }
+    }
+
+    /// Registers what a `tcpip-forward` asks for.
+    pub(crate) async fn register(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        address: &str,
+        port: u32,
+        promised: &Promised,
+    ) -> Result<(), Refusal> {
+        let listen = Listen::parse(address, port).ok_or_else(|| Refusal::NotListenable(format!("{address}:{port}")))?;
+        self.may_register(caller, address, &listen, promised)?;
+        if self.tunnels.count_of(caller.number) >= FORWARDS_MAX {
+            return Err(Refusal::TooMany { what: "forwards on this connection", limit: FORWARDS_MAX });
+        }
+        let slot = match &listen {
+            Listen::Name(name, port) => Slot::Name(name.clone(), *port),
+            Listen::Port(_, port) => Slot::Port(*port),
+        };
+        self.claim(caller, &slot, address).await?;
+        if let Err(refusal) = self.occupy(caller, &slot, address, &listen).await {
+            self.tunnels.release(&slot, caller.number);
+            self.close_port(caller, &slot).await;
+            return Err(refusal);
+        }
+        if let (Slot::Name(name, _), Some(guests)) = (&slot, &promised.guests) {
+            self.tunnels.admit(name.clone(), caller.number, guests.clone());
+        }
+        Metrics::count(&self.metrics.registered);
+        Ok(())
+    }
+
+    fn may_register(&self, caller: &Caller, address: &str, listen: &Listen, promised: &Promised) -> Result<(), Refusal> {
+        let device = caller.access.device.as_ref().ok_or(Refusal::NotPermitted)?;
+        if self.shut.is_cancelled() {
+            return Err(Refusal::Stopping);
+        }
+        if device.expires().is_some_and(|end| end <= super::caller::now()) {
+            return Err(Refusal::Expired);
+        }
+        let (allowed, refusal) = match (listen, &self.rules.kind) {
+            (Listen::Name(name, port), Kind::Jail(_)) => (false, Refusal::NotYourName(format!("{name}:{port}"))),
+            (Listen::Name(name, port), Kind::Relay) => {
+                let promised = promised.name.as_ref() == Some(name) && device.permit_listen().is_empty();
+                (promised || device.allows_name(name, *port), Refusal::NotYourName(format!("{name}:{port}")))
+            }
+            (Listen::Port(_, port), Kind::Jail(ports)) => {
+                (ports.contains(*port) && device.allows_port(address, *port, true), Refusal::NotYourPort(*port))
+            }
+            (Listen::Port(_, port), Kind::Relay) => (device.allows_port(address, *port, false), Refusal::NotYourPort(*port)),
+        };
+        if allowed { Ok(()) } else { Err(refusal) }
+    }
+
+    /// Claims a slot; a silent holder of the same key makes room.
+    async fn claim(&self, caller: &Caller, slot: &Slot, address: &str) -> Result<(), Refusal> {
+        let me = Held { connection: caller.number, key: caller.fingerprint.clone() };
+        for _ in 0..CLAIMS {
+            let holder = match self.tunnels.claim(slot, &me, address) {
+                Claim::Granted => return Ok(()),
+                Claim::Already => return Err(Refusal::Already(slot.to_string())),
+                Claim::OtherKey => return Err(Refusal::OtherKey(slot.to_string())),
+                Claim::Contested(holder) => holder,
+            };
+            let Some(old) = self.caller(holder.connection) else {
+                // It is just leaving.
+                self.tunnels.release(slot, holder.connection);
+                continue;
+            };
+            let stays = match self.rules.takeover {
+                Takeover::Silent => old.line.answers(SILENCE).await,
+                Takeover::AtOnce => false,
+                Takeover::Never => true,
+            };
+            if stays {
+                return Err(Refusal::Alive { what: slot.to_string(), peer: old.peer.to_string() });
+            }
+            let why = Refusal::Replaced(caller.peer.to_string());
+            Metrics::count(&self.metrics.takeovers);
+            self.audit.note(Event::Takeover { slot: slot.to_string(), old: old.number, new: caller.number }).await;
+            self.release_everything(&old, why.word()).await;
+            old.line.dismiss(&why.to_string());
+        }
+        Err(Refusal::OtherKey(slot.to_string()))
+    }
+
+    /// Makes a claimed slot work: the sockets of a port, and the line on the audit log.
+    async fn occupy(self: &Arc<Self>, caller: &Arc<Caller>, slot: &Slot, address: &str, listen: &Listen) -> Result<(), Refusal> {
+        if let Listen::Port(where_, port) = listen {
+            self.open_port(caller, *where_, *port)?;
+        }
+        let event = Event::Register { connection: caller.number, key: &caller.fingerprint, slot: slot.to_string(), address };
+        if self.audit.write(event).await || self.rules.unaudited { Ok(()) } else { Err(Refusal::Unrecorded) }
+    }
+
+    fn open_port(self: &Arc<Self>, caller: &Arc<Caller>, address: Address, port: u16) -> Result<(), Refusal> {
+        let reason = |error: std::io::Error| Refusal::Bind { port, reason: crate::term::reason(&error) };
+        let stop = CancellationToken::new();
+        let listeners = ports::bind(address, port).map_err(reason)?;
+        let accept = |listener| {
+            let (relay, caller) = (Arc::clone(self), Arc::clone(caller));
+            let each = move |tcp, peer| {
+                let (relay, caller) = (Arc::clone(&relay), Arc::clone(&caller));
+                tokio::spawn(async move {
+                    match relay.knock(&caller, port, peer).await {
+                        Ok(tunnelled) => tunnelled.carry_socket(tcp).await,
+                        Err(refusal) => tracing::info!(%peer, port, %refusal, "a connection to a forwarded port was dropped"),
+                    }
+                });
+            };
+            tokio::spawn(ports::accept(listener, stop.clone(), each))
+        };
+        let loops = listeners.into_iter().map(accept).collect();
+        caller.sockets().insert(port, Sockets { stop, loops });
+        Ok(())
+    }
+
+    /// Gives up one slot, as `cancel-tcpip-forward` asks. Nobody gives up what is another's.
+    pub(crate) async fn cancel(&self, caller: &Caller, address: &str, port: u32) -> bool {
+        let slot = match Listen::parse(address, port) {
+            Some(Listen::Name(name, port)) => Slot::Name(name, port),
+            Some(Listen::Port(_, port)) => Slot::Port(port),
+            None => return false,
+        };
+        let mine = self.tunnels.find(&slot).is_some_and(|forward| forward.connection == caller.number && forward.address == address);
+        if !mine || !self.tunnels.release(&slot, caller.number) {
+            return false;
+        }
+        self.close_port(caller, &slot).await;
+        self.audit.note(Event::Release { connection: caller.number, slot: slot.to_string(), why: "cancelled" }).await;
+        true
+    }
+
+    /// Gives up everything that a connection holds: when this returns, its ports can be bound again.
+    pub(super) async fn release_everything(&self, caller: &Caller, why: &str) {
+        for slot in self.tunnels.release_all(caller.number) {
+            self.close_port(caller, &slot).await;
+            self.audit.note(Event::Release { connection: caller.number, slot: slot.to_string(), why }).await;
+        }
+    }
+
+    async fn close_port(&self, caller: &Caller, slot: &Slot) {
+        let Slot::Port(port) = slot else { return };
+        let sockets = caller.sockets().remove(port);
+        if let Some(sockets) = sockets {
+            sockets.stop.cancel();
+            for accepting in sockets.loops {
+                let _ = accepting.await; // A loop that panicked has dropped its socket too.
+            }
+        }
+    }
+}

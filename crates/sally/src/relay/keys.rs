@@ -1,0 +1,276 @@
+//! Who may come, in which role: loaded at the start, loaded again when a file changes or somebody says so.
+//!
+//! A line that can't be accepted is skipped, said and audited: one slip in a long file must not lock out everybody else. A source that can't be
+//! read stops the start; later, the last good keys serve for 15 minutes, and then nobody comes in.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use sally_proto::authorized_keys::{Context, Denial, Enforced, KeyRing, Offer, OptionKind};
+use sally_proto::error::{Fault, KeyDefect};
+use sally_proto::id::DeviceId;
+use sally_proto::relay::{covers_name, spelled_names};
+
+use super::caller::Access;
+use crate::keys::{self, Network, Skipped, Source};
+
+/// How long the last good keys serve when a source can't be read any more.
+const STALE_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// `authorized_keys` options that a relay obeys. It starts no program, no terminal and no display for anybody, so that those about them are
+/// obeyed by themselves; `command=` takes the console away.
+const ENFORCED: &[OptionKind] = &[
+    OptionKind::Restrict,
+    OptionKind::CertAuthority,
+    OptionKind::Principals,
+    OptionKind::Command,
+    OptionKind::Environment,
+    OptionKind::From,
+    OptionKind::ExpiryTime,
+    OptionKind::Pty,
+    OptionKind::PortForwarding,
+    OptionKind::AgentForwarding,
+    OptionKind::X11Forwarding,
+    OptionKind::UserRc,
+    OptionKind::PermitOpen,
+    OptionKind::PermitListen,
+    OptionKind::TouchRequired,
+    OptionKind::VerifyRequired,
+];
+
+/// The keys of every role.
+#[derive(Clone, Debug, Default)]
+pub struct KeySet {
+    visitors: Option<KeyRing>,
+    devices: Option<KeyRing>,
+    admins: Option<KeyRing>,
+    /// Whether any is a certificate authority's.
+    authorities: bool,
+}
+
+impl KeySet {
+    /// What somebody may by these keys; perhaps nothing.
+    ///
+    /// # Errors
+    /// Why not, where a key is known and not let in under these circumstances.
+    pub(super) fn authorize(&self, offer: Offer<'_>, context: &Context<'_>) -> Result<Access, Denial> {
+        let mut denial = None;
+        let mut role = |ring: &Option<KeyRing>| match ring.as_ref()?.authorize(offer, context) {
+            Ok(grant) => Some(grant),
+            Err(Denial::UnknownKey | Denial::UnknownAuthority) => None,
+            Err(other) => {
+                denial.get_or_insert(other);
+                None
+            }
+        };
+        let access = Access { visitor: role(&self.visitors), device: role(&self.devices), admin: role(&self.admins), guest_of: Vec::new() };
+        match (access.grant(), denial) {
+            (None, Some(denial)) => Err(denial),
+            _ => Ok(access),
+        }
+    }
+
+    /// Whether a certificate might get in: its key says nothing then.
+    pub fn has_authorities(&self) -> bool {
+        self.authorities
+    }
+
+    /// The names that devices' keys spell out.
+    pub fn spelled_names(&self) -> Vec<DeviceId> {
+        self.device_rules().flat_map(spelled_names).collect()
+    }
+
+    /// Whether some device's key may hold this name.
+    pub fn covers(&self, name: &DeviceId) -> bool {
+        self.device_rules().any(|rules| covers_name(rules, name))
+    }
+
+    fn device_rules(&self) -> impl Iterator<Item = &[sally_proto::authorized_keys::PermitRule]> {
+        self.devices.iter().flat_map(KeyRing::entries).map(|(_, entry)| &*entry.options().permit_listen)
+    }
+
+    /// How many keys there are for each role.
+    pub fn counts(&self) -> [(&'static str, usize); 3] {
+        let count = |ring: &Option<KeyRing>| ring.as_ref().map_or(0, KeyRing::len);
+        [("visitors", count(&self.visitors)), ("devices", count(&self.devices)), ("admins", count(&self.admins))]
+    }
+}
+
+/// Where the keys of each role come from.
+#[derive(Clone, Debug)]
+pub struct KeySources {
+    /// Who may reach names.
+    pub visitors: Vec<Source>,
+    /// Who may hold names and ports.
+    pub devices: Vec<Source>,
+    /// Who may do everything on the console.
+    pub admins: Vec<Source>,
+    /// How to reach a source on the network.
+    pub network: Network,
+}
+
+impl KeySources {
+    /// Loads everything, for a start: a source that fails or has no key at all stops it.
+    ///
+    /// # Errors
+    /// [`Fault::KeysInvalid`], [`Fault::KeysUnnamed`].
+    pub async fn load(&self) -> Result<(KeySet, Vec<Skipped>), Fault> {
+        if self.devices.is_empty() {
+            return Err(Fault::KeysUnnamed);
+        }
+        let (set, skipped, empty) = self.read().await?;
+        match empty {
+            Some(source_name) => Err(Fault::KeysInvalid { source_name, defect: KeyDefect::Empty }),
+            None => Ok((set, skipped)),
+        }
+    }
+
+    /// Loads everything, and gives the first source that holds no key: at a reload that is somebody's decision to let nobody in.
+    async fn read(&self) -> Result<(KeySet, Vec<Skipped>, Option<String>), Fault> {
+        let (mut skipped, mut empty) = (Vec::new(), None);
+        let mut rings = Vec::new();
+        for sources in [&self.visitors, &self.devices, &self.admins] {
+            let loaded = keys::load_lenient(sources, &self.network, Enforced::new(ENFORCED)).await?;
+            skipped.extend(loaded.skipped);
+            empty = empty.or(loaded.empty);
+            skipped.extend(loaded.ring.iter().flat_map(nobody_named));
+            rings.push(loaded.ring);
+        }
+        let authorities = rings.iter().flatten().flat_map(KeyRing::entries).any(|(_, entry)| entry.options().cert_authority);
+        let mut rings = rings.into_iter();
+        let mut next = || rings.next().flatten();
+        Ok((KeySet { visitors: next(), devices: next(), admins: next(), authorities }, skipped, empty))
+    }
+
+    /// What the files look like: when it changes, they are read again.
+    fn look(&self) -> Vec<Option<(u64, SystemTime, u64)>> {
+        use std::os::unix::fs::MetadataExt as _;
+        let files = [&self.visitors, &self.devices, &self.admins].into_iter().flatten().filter_map(|source| match source {
+            Source::File(file) => Some(file),
+            _ => None,
+        });
+        let look = |file: &Path| {
+            let meta = std::fs::metadata(file).ok()?;
+            Some((meta.len(), meta.modified().ok()?, meta.ino()))
+        };
+        files.map(|file| look(file)).collect()
+    }
+}
+
+/// A `cert-authority` line without `principals=` lets nobody in here: there is no account that a certificate could name.
+fn nobody_named(ring: &KeyRing) -> Vec<Skipped> {
+    let nobody = ring.entries().filter(|(_, entry)| entry.options().cert_authority && entry.options().principals.is_none());
+    nobody
+        .map(|(source, entry)| Skipped {
+            source: source.to_owned(),
+            line: entry.line(),
+            reason: "cert-authority needs principals= here: it lets nobody in".into(),
+        })
+        .collect()
+}
+
+/// Reloads as files change.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    sources: KeySources,
+    loaded: Vec<Option<(u64, SystemTime, u64)>>,
+    seen: Vec<Option<(u64, SystemTime, u64)>>,
+    failing: Option<(Instant, bool)>,
+}
+
+/// What a look at the files comes to.
+#[derive(Debug)]
+pub(super) enum Reload {
+    /// Nothing has changed.
+    Same,
+    /// New keys.
+    New(Box<KeySet>, Vec<Skipped>),
+    /// They can't be read; the last good ones serve on.
+    Stale(Fault),
+    /// They couldn't be read for too long: nobody comes in.
+    Nobody,
+}
+
+impl Reloader {
+    pub(super) fn new(sources: KeySources) -> Self {
+        let seen = sources.look();
+        Self { sources, loaded: seen.clone(), seen, failing: None }
+    }
+
+    /// Looks again. A file that changed is read when it has been the same for two looks: whoever writes it may be half-way.
+    pub(super) async fn look(&mut self, now: Instant, forced: bool) -> Reload {
+        let seen = self.sources.look();
+        let settled = seen == self.seen;
+        self.seen = seen;
+        let changed = settled && self.seen != self.loaded;
+        if !forced && !changed && self.failing.is_none() {
+            return Reload::Same;
+        }
+        match self.sources.read().await {
+            Ok((set, skipped, _)) => {
+                let was_failing = self.failing.take().is_some();
+                let changed = forced || was_failing || self.seen != self.loaded;
+                self.loaded.clone_from(&self.seen);
+                if changed { Reload::New(Box::new(set), skipped) } else { Reload::Same }
+            }
+            Err(fault) => match &mut self.failing {
+                None => {
+                    self.failing = Some((now, false));
+                    Reload::Stale(fault)
+                }
+                Some((since, denied)) if !*denied && now.duration_since(*since) >= STALE_LIMIT => {
+                    *denied = true;
+                    Reload::Nobody
+                }
+                Some(_) => Reload::Same,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbnqQ/SGC/OWnL4cQGxlZcFxxfCVx0mD+1MlF/Zdidu";
+
+    fn sources(file: &Path) -> KeySources {
+        KeySources { visitors: vec![], devices: vec![Source::File(file.into())], admins: vec![], network: Network::default() }
+    }
+
+    #[tokio::test]
+    async fn a_bad_line_is_skipped_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("devices");
+        std::fs::write(&file, format!("garbage\npermitlisten=\"cam-17:22\" {KEY}\ncert-authority {KEY}\n")).unwrap();
+        let (set, skipped) = sources(&file).load().await.unwrap();
+        assert_eq!(set.counts(), [("visitors", 0), ("devices", 2), ("admins", 0)]);
+        assert_eq!(skipped.iter().map(|skipped| skipped.line).collect::<Vec<_>>(), [1, 3]);
+        assert!(set.covers(&DeviceId::parse("cam-17").unwrap()));
+        std::fs::write(&file, "# nobody\n").unwrap();
+        assert!(matches!(sources(&file).load().await, Err(Fault::KeysInvalid { defect: KeyDefect::Empty, .. })));
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_read_once_it_rests_and_a_missing_one_serves_for_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("devices");
+        std::fs::write(&file, KEY).unwrap();
+        let mut reloader = Reloader::new(sources(&file));
+        let start = Instant::now();
+        assert!(matches!(reloader.look(start, false).await, Reload::Same));
+        std::fs::write(&file, format!("{KEY}\n{KEY} again\n")).unwrap();
+        assert!(matches!(reloader.look(start, false).await, Reload::Same), "it has only just changed");
+        assert!(matches!(reloader.look(start, false).await, Reload::New(set, _) if set.counts()[1].1 == 2));
+        assert!(matches!(reloader.look(start, false).await, Reload::Same));
+        std::fs::remove_file(&file).unwrap();
+        reloader.look(start, false).await;
+        let late = start + STALE_LIMIT;
+        let looks = [reloader.look(start, false).await, reloader.look(start, false).await];
+        assert!(looks.iter().any(|look| matches!(look, Reload::Stale(_) | Reload::Same)), "{looks:?}");
+        assert!(matches!(reloader.look(late, false).await, Reload::Nobody));
+        assert!(matches!(reloader.look(late, false).await, Reload::Same));
+        std::fs::write(&file, KEY).unwrap();
+        assert!(matches!(reloader.look(late, false).await, Reload::New(..)));
+    }
+}

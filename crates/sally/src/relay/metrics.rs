@@ -1,0 +1,94 @@
+//! What is counted, in the text format that Prometheus reads.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::Relay;
+
+/// Counters that only grow.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Connections let in.
+    pub authenticated: AtomicU64,
+    /// Visits carried.
+    pub visits: AtomicU64,
+    /// Bytes towards devices.
+    pub up: AtomicU64,
+    /// Bytes from devices.
+    pub down: AtomicU64,
+    /// Names and ports registered.
+    pub registered: AtomicU64,
+    /// Older connections replaced.
+    pub takeovers: AtomicU64,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Metrics {
+    /// One more.
+    pub fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One more refusal of this kind.
+    pub fn refused(&self, why: &'static str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = refused.entry(why).or_default();
+        *count = count.saturating_add(1);
+    }
+}
+
+impl Relay {
+    /// Everything that is counted, as `/metrics` gives it.
+    pub fn exposition(&self) -> String {
+        let metrics = &self.metrics;
+        let mut text = String::new();
+        let (mut names, mut ports) = (0_u64, 0_u64);
+        for (slot, _) in self.tunnels.all() {
+            match slot {
+                sally_proto::relay::Slot::Name(..) => names += 1,
+                sally_proto::relay::Slot::Port(_) => ports += 1,
+            }
+        }
+        let (live, callers) = (self.visits().len() as u64, self.callers().len() as u64);
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (up, down) = self.visits().values().fold((load(&metrics.up), load(&metrics.down)), |(up, down), visit| {
+            let (u, d) = visit.bytes();
+            (up.saturating_add(u), down.saturating_add(d))
+        });
+        let families: [(&str, &str, &str, &[(&str, u64)]); 9] = [
+            ("connections_total", "counter", "Connections accepted", &[("", load(&metrics.connections))]),
+            ("authenticated_total", "counter", "Connections let in", &[("", load(&metrics.authenticated))]),
+            ("connected", "gauge", "Connections that are in", &[("", callers)]),
+            ("tunnels", "gauge", "Names and ports held", &[("kind=\"name\"", names), ("kind=\"port\"", ports)]),
+            ("registered_total", "counter", "Names and ports registered", &[("", load(&metrics.registered))]),
+            ("takeovers_total", "counter", "Silent connections replaced by newer ones", &[("", load(&metrics.takeovers))]),
+            ("visits", "gauge", "Visits under way", &[("", live)]),
+            ("visits_total", "counter", "Visits begun", &[("", load(&metrics.visits))]),
+            ("bytes_total", "counter", "Bytes carried", &[("direction=\"up\"", up), ("direction=\"down\"", down)]),
+        ];
+        for (name, kind, help, samples) in families {
+            family(&mut text, name, kind, help, samples);
+        }
+        let refused = metrics.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels: Vec<_> = refused.iter().map(|(why, count)| (format!("why=\"{why}\""), *count)).collect();
+        let samples: Vec<_> = labels.iter().map(|(label, count)| (label.as_str(), *count)).collect();
+        family(&mut text, "refused_total", "counter", "Requests refused", &samples);
+        family(&mut text, "audit_failing", "gauge", "Whether the audit log can't be written", &[("", self.audit.is_failing().into())]);
+        text
+    }
+}
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str, samples: &[(&str, u64)]) {
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "# HELP sally_{name} {help}\n# TYPE sally_{name} {kind}");
+    for (labels, value) in samples {
+        let _ = match *labels {
+            "" => writeln!(text, "sally_{name} {value}"),
+            labels => writeln!(text, "sally_{name}{{{labels}}} {value}"),
+        };
+    }
+}

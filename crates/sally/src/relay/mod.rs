@@ -1,0 +1,160 @@
+//! The relay: visitors reach names, devices hold them, and nobody gets anything else. A jail is a relay with everything taken away but ports.
+//!
+//! - `rules`: what this relay is
+//! - `keys`: who may come, loaded and reloaded
+//! - `caller`: somebody who is connected
+//! - `hold`: a device registers a name or a port, and gives it up
+//! - `route`: a visitor reaches a name, a socket reaches the holder of its port
+//! - `console`: what `ssh relay devices` answers
+//! - `audit`: one JSON line for each thing that happens
+//! - `metrics`, `http`: what a monitoring system asks
+//! - `start`, `run`: from start to drained
+
+pub mod audit;
+pub mod caller;
+pub mod console;
+mod hold;
+pub mod http;
+pub mod keys;
+pub mod metrics;
+mod route;
+pub mod rules;
+pub mod run;
+pub mod start;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sally_proto::authorized_keys::{Context, Denial, Offer};
+use sally_proto::relay::Refusal;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::tunnel::registry::Tunnels;
+use audit::{Audit, Event};
+use caller::{Access, Caller};
+pub(crate) use hold::Promised;
+use keys::KeySet;
+use metrics::Metrics;
+pub use route::Visit;
+use rules::{Rules, VISITS_MAX};
+
+/// Everything that the connections of a relay share.
+pub struct Relay {
+    pub(crate) rules: Rules,
+    pub(crate) audit: Audit,
+    pub(crate) metrics: Metrics,
+    keys: Mutex<Arc<KeySet>>,
+    tunnels: Tunnels,
+    callers: Mutex<BTreeMap<u64, Arc<Caller>>>,
+    visits: Mutex<BTreeMap<u64, Arc<Visit>>>,
+    places: Arc<Semaphore>,
+    numbers: AtomicU64,
+    shut: CancellationToken,
+    visit_ended: Notify,
+}
+
+impl Relay {
+    /// A relay that nobody has come to.
+    pub fn new(rules: Rules, keys: KeySet, audit: Audit) -> Arc<Self> {
+        Arc::new(Self {
+            rules,
+            audit,
+            metrics: Metrics::default(),
+            keys: Mutex::new(Arc::new(keys)),
+            tunnels: Tunnels::default(),
+            callers: Mutex::default(),
+            visits: Mutex::default(),
+            places: Arc::new(Semaphore::new(VISITS_MAX)),
+            numbers: AtomicU64::new(1),
+            shut: CancellationToken::new(),
+            visit_ended: Notify::new(),
+        })
+    }
+
+    /// Cancelled when nobody more may come.
+    pub fn shut(&self) -> &CancellationToken {
+        &self.shut
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.keys.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn callers(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Caller>>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn caller(&self, number: u64) -> Option<Arc<Caller>> {
+        self.callers().get(&number).cloned()
+    }
+
+    pub(crate) fn visits(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Visit>>> {
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
+    }
+
+    /// Decides who somebody is by what they proved to hold, or would: the one place that asks the checker.
+    ///
+    /// # Errors
+    /// Why none of the roles is theirs.
+    pub(crate) fn authorize(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Access, Denial> {
+        // A certificate has to name what its authority's line wants: there is no account here that it could name instead.
+        let context = Context { peer: Some(peer), now: caller::now(), account: None };
+        let mut access = self.keys().authorize(offer, &context)?;
+        access.guest_of = self.tunnels.admitting(|keys| keys.may_accept(offer, &context));
+        access.some_role().ok_or(Denial::UnknownKey)
+    }
+
+    /// Somebody is in.
+    pub(crate) fn enter(&self, caller: &Arc<Caller>) {
+        self.callers().insert(caller.number, Arc::clone(caller));
+    }
+
+    /// Somebody is gone: what they held is free.
+    pub(crate) async fn leave(&self, caller: &Caller, why: &str) {
+        self.callers().remove(&caller.number);
+        self.release_everything(caller, why).await;
+        self.audit.note(Event::Disconnect { connection: caller.number, why, seconds: caller.since.elapsed().as_secs() }).await;
+    }
+
+    /// Somebody doesn't get what they asked for.
+    pub(crate) async fn note_refusal(&self, caller: &Caller, what: &str, refusal: &Refusal) {
+        tracing::info!(peer = %caller.peer, what, %refusal, "refused");
+        self.metrics.refused(refusal.word());
+        let (what, peer, said) = (crate::term::printable(what), caller.peer.to_string(), refusal.to_string());
+        let event = Event::Refused { connection: caller.number, peer, key: &caller.fingerprint, what: &what, why: refusal.word(), said };
+        self.audit.note(event).await;
+    }
+
+    /// New keys: whoever is no longer permitted is told so and goes.
+    pub(crate) fn replace_keys(&self, keys: KeySet) {
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        let connected: Vec<_> = self.callers().values().cloned().collect();
+        for caller in connected {
+            if self.authorize(caller.offer.as_offer(), caller.peer.ip()).is_err() {
+                caller.line.dismiss(&Refusal::Revoked.to_string());
+            }
+        }
+    }
+
+    /// Waits until no visit is left. Cancel-safe.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let ended = self.visit_ended.notified();
+            if self.visits().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+}

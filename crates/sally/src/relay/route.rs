@@ -1,0 +1,218 @@
+//! A visitor reaches a name; a socket reaches the holder of its port. Both are one thing: a passage to a `forwarded-tcpip` channel of the holder.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use sally_proto::id::DeviceId;
+use sally_proto::relay::{Refusal, Slot, nearest};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::Relay;
+use super::audit::Event;
+use super::caller::Caller;
+use super::metrics::Metrics;
+use super::rules::{OPEN_LIMIT, VISITS_MAX};
+use crate::term;
+use crate::tunnel::line::{Closing, NotOpened, Passage};
+use crate::tunnel::splice::{Meter, Sink, SocketSink, SocketSource, Source, splice};
+
+/// A visit: somebody, through a passage, at a name or port.
+#[derive(Debug)]
+pub struct Visit {
+    /// Its number, for as long as this process runs.
+    pub number: u64,
+    /// Where to.
+    pub slot: Slot,
+    /// The holder's connection.
+    pub device: u64,
+    /// The visitor's connection; nobody's where a socket of a port was reached.
+    pub visitor: Option<u64>,
+    /// Who, as the audit log says it.
+    pub who: String,
+    /// Where from.
+    pub from: SocketAddr,
+    /// Since when.
+    pub since: Instant,
+    /// Bytes towards the device.
+    up: Arc<AtomicU64>,
+    /// Bytes from it.
+    down: Arc<AtomicU64>,
+    kicked: CancellationToken,
+}
+
+impl Visit {
+    /// Bytes towards the device, and from it.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
+    }
+
+    /// Ends it.
+    pub fn kick(&self) {
+        self.kicked.cancel();
+    }
+}
+
+/// A visit whose device has taken the channel.
+pub(crate) struct Opened {
+    relay: Arc<Relay>,
+    visit: Arc<Visit>,
+    far: Passage,
+    place: OwnedSemaphorePermit,
+}
+
+impl Relay {
+    /// A visitor's `direct-tcpip`. It reaches names and nothing else: nothing is ever dialled.
+    pub(crate) async fn visit(self: &Arc<Self>, caller: &Caller, host: &str, port: u32) -> Result<Opened, Refusal> {
+        let name = DeviceId::parse(host).map_err(|_| Refusal::NotAName(term::printable(host)))?;
+        let port = u16::try_from(port).map_err(|_| Refusal::NotPermitted)?;
+        // Known or not, the answer is the same to who may not.
+        if !caller.reaches(&name, port) {
+            return Err(Refusal::NotPermitted);
+        }
+        if caller.has_expired() {
+            return Err(Refusal::Expired);
+        }
+        let slot = Slot::Name(name.clone(), port);
+        let holder = match self.tunnels.find(&slot) {
+            Some(forward) => forward.connection,
+            None => self.summon(caller, &name, port).await?,
+        };
+        // What a client says of itself is worth nothing: the device is told where its connection comes from.
+        self.open(slot, holder, Some(caller), caller.peer).await
+    }
+
+    /// A connection to a port that somebody holds.
+    pub(crate) async fn knock(self: &Arc<Self>, holder: &Caller, port: u16, peer: SocketAddr) -> Result<Opened, Refusal> {
+        self.open(Slot::Port(port), holder.number, None, peer).await
+    }
+
+    /// What becomes of a visitor whose device isn't there: whatever can fetch a device is asked here, and gives its connection.
+    #[expect(clippy::unused_async, reason = "fetching a device takes time")]
+    async fn summon(&self, caller: &Caller, name: &DeviceId, port: u16) -> Result<u64, Refusal> {
+        let held = self.tunnels.ports_of(name);
+        if !held.is_empty() {
+            let offered = held.into_iter().filter(|port| caller.reaches(name, *port)).collect();
+            return Err(Refusal::NoSuchPort { name: name.clone(), port, offered });
+        }
+        if self.keys().covers(name) || name.looks_generated() || caller.access.guest_of.contains(name) {
+            return Err(Refusal::NotConnected(name.clone()));
+        }
+        let known = self.known_names(caller);
+        Err(Refusal::Unknown { name: name.clone(), nearest: nearest(name, known.iter()).cloned() })
+    }
+
+    /// The names that somebody may know of: spelled by a device's key or connected. Names that the relay made are for those who were told.
+    pub(crate) fn known_names(&self, caller: &Caller) -> Vec<DeviceId> {
+        let mut names = self.keys().spelled_names();
+        names.extend(self.tunnels.all().into_iter().filter_map(|(slot, _)| match slot {
+            Slot::Name(name, _) => Some(name),
+            Slot::Port(_) => None,
+        }));
+        names.retain(|name| {
+            let told = !name.looks_generated() || caller.access.admin.is_some() || caller.access.guest_of.contains(name);
+            told && caller.sees(name)
+        });
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    async fn open(self: &Arc<Self>, slot: Slot, holder: u64, visitor: Option<&Caller>, from: SocketAddr) -> Result<Opened, Refusal> {
+        if self.shut.is_cancelled() {
+            return Err(Refusal::Stopping);
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| Refusal::TooMany { what: "visits on this relay", limit: VISITS_MAX })?;
+        let gone = || match &slot {
+            Slot::Name(name, _) => Refusal::NotConnected(name.clone()),
+            Slot::Port(_) => Refusal::Stopping,
+        };
+        let (device, forward) = self.caller(holder).zip(self.tunnels.find(&slot)).ok_or_else(gone)?;
+        let port = match &slot {
+            Slot::Name(_, port) | Slot::Port(port) => *port,
+        };
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let far = device.line.open(&forward.address, port, from, OPEN_LIMIT).await.map_err(|error| match (&slot, error) {
+            (Slot::Name(name, _), NotOpened::Refused) => Refusal::Refused(name.clone()),
+            (Slot::Name(name, _), NotOpened::NoAnswer) => Refusal::NoAnswer { name: name.clone(), seconds: OPEN_LIMIT.as_secs() },
+            _ => gone(),
+        })?;
+        let who = visitor.map_or_else(|| from.ip().to_string(), |caller| caller.who.clone());
+        let visit = Arc::new(Visit {
+            number: self.number(),
+            slot,
+            device: holder,
+            visitor: visitor.map(|caller| caller.number),
+            who,
+            from,
+            since: Instant::now(),
+            up: Arc::default(),
+            down: Arc::default(),
+            kicked: CancellationToken::new(),
+        });
+        let opened = Opened { relay: Arc::clone(self), visit, far, place };
+        if !opened.record().await {
+            opened.far.closing.close().await;
+            return Err(Refusal::Unrecorded);
+        }
+        Ok(opened)
+    }
+}
+
+impl Opened {
+    async fn record(&self) -> bool {
+        let visit = &self.visit;
+        let event = Event::Open {
+            visit: visit.number,
+            slot: visit.slot.to_string(),
+            device: visit.device,
+            connection: visit.visitor,
+            from: visit.from.to_string(),
+            who: &visit.who,
+        };
+        self.relay.audit.write(event).await || self.relay.rules.unaudited
+    }
+
+    /// Carries a visitor's channel to its end.
+    pub(crate) async fn carry_channel(self, near: Passage) {
+        let Passage { ends, closing } = near;
+        let far = self.carry(ends).await;
+        tokio::join!(closing.close(), far.close());
+    }
+
+    /// Carries a socket to its end.
+    pub(crate) async fn carry_socket(self, tcp: TcpStream) {
+        // Keystrokes are small packets that must not wait; a socket that refuses is only slower.
+        let _ = tcp.set_nodelay(true);
+        let (read, write) = tcp.into_split();
+        self.carry((SocketSource::new(read), SocketSink(write))).await.close().await;
+    }
+
+    /// Gives what closes the far end.
+    async fn carry(self, near: (impl Source, impl Sink)) -> Closing {
+        let Self { relay, visit, far, place } = self;
+        Metrics::count(&relay.metrics.visits);
+        relay.visits().insert(visit.number, Arc::clone(&visit));
+        let (mut up, mut down) = (Meter::shared(&visit.up), Meter::shared(&visit.down));
+        let ended = visit.kicked.run_until_cancelled(splice(near, far.ends, &mut up, &mut down)).await;
+        let why = match ended {
+            Some(Ok(())) => "ended".to_owned(),
+            Some(Err(over)) => over.to_string(),
+            None => "kicked".to_owned(),
+        };
+        relay.visits().remove(&visit.number);
+        let (up, down) = visit.bytes();
+        relay.metrics.up.fetch_add(up, Ordering::Relaxed);
+        relay.metrics.down.fetch_add(down, Ordering::Relaxed);
+        let seconds = visit.since.elapsed().as_secs_f64();
+        let event = Event::Close { visit: visit.number, slot: visit.slot.to_string(), up, down, seconds, why: &why };
+        relay.audit.note(event).await;
+        drop(place);
+        relay.visit_ended.notify_waiters();
+        far.closing
+    }
+}

@@ -1,0 +1,140 @@
+//! A relay from start to drained: accept, reload, stop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sally_proto::error::Fault;
+use sally_proto::relay::Refusal;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::audit::{Audit, Event};
+use super::keys::{KeySet, KeySources, Reload, Reloader};
+use super::{Relay, http};
+use crate::ssh::host_key::HostKey;
+use crate::ssh::listen;
+use crate::ssh::relay::Service;
+use crate::term;
+
+/// How often the key files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long the connections that are left may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What a running relay is made of.
+pub struct Parts {
+    /// What its connections share.
+    pub relay: Arc<Relay>,
+    /// Its socket.
+    pub listener: TcpListener,
+    /// The socket of `/metrics`, where there is one.
+    pub http: Option<TcpListener>,
+    /// The key it shows.
+    pub host_key: HostKey,
+    /// Where its keys come from.
+    pub sources: KeySources,
+    /// How long visits may go on when it is told to stop.
+    pub drain: Duration,
+}
+
+/// Runs until told to stop, then until drained.
+///
+/// # Errors
+/// [`Fault::Internal`] where signals can't be had.
+pub async fn run(parts: Parts) -> Result<(), Fault> {
+    let internal = |error: std::io::Error| Fault::Internal(error.to_string());
+    let mut signals = Signals::listen().map_err(internal)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
+    let Parts { relay, listener, http, host_key, sources, drain } = parts;
+    let service = Service::new(Arc::clone(&relay), &host_key);
+    let accepting = tokio::spawn(listen::accept(listener, service));
+    let answering = http.map(|listener| tokio::spawn(http::serve(listener, Arc::clone(&relay))));
+    let mut reloader = Reloader::new(sources);
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let number = loop {
+        tokio::select! {
+            number = signals.stop() => break number,
+            _ = hangup.recv() => {
+                relay.audit.reopen().await;
+                reload(&relay, &mut reloader, true).await;
+            }
+            _ = looks.tick() => reload(&relay, &mut reloader, false).await,
+        }
+    };
+    relay.shut().cancel();
+    term::say(&format!("Told to stop by signal {number}: {} visit(s) may take {} s to end", relay.visits().len(), drain.as_secs()));
+    tokio::select! {
+        _ = tokio::time::timeout(drain, relay.idle()) => {}
+        _ = signals.stop() => {} // Twice: at once.
+    }
+    disconnect_everybody(&relay).await;
+    accepting.abort();
+    if let Some(answering) = answering {
+        answering.abort();
+    }
+    relay.audit.write(Event::Stop { why: "told to" }).await;
+    Ok(())
+}
+
+async fn disconnect_everybody(relay: &Relay) {
+    let left: Vec<_> = relay.callers().values().cloned().collect();
+    for caller in &left {
+        caller.line.dismiss(&Refusal::Stopping.to_string());
+    }
+    let gone = async {
+        while !relay.callers().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = tokio::time::timeout(GOODBYE, gone).await; // Who doesn't read it is cut off by our end.
+}
+
+async fn reload(relay: &Relay, reloader: &mut Reloader, forced: bool) {
+    match reloader.look(Instant::now(), forced).await {
+        Reload::Same => {}
+        Reload::New(keys, skipped) => {
+            relay.audit.skipped(&skipped).await;
+            note_keys(&relay.audit, &keys).await;
+            relay.replace_keys(*keys);
+        }
+        Reload::Stale(fault) => {
+            term::fault(&fault);
+            term::say("  the keys of before serve for 15 minutes");
+            relay.audit.note(Event::KeysFailed { reason: fault.to_string() }).await;
+        }
+        Reload::Nobody => {
+            term::say("The keys could not be read for 15 minutes: nobody is let in any more");
+            relay.audit.note(Event::KeysFailed { reason: "not read for too long: nobody is let in".into() }).await;
+            relay.replace_keys(KeySet::default());
+        }
+    }
+}
+
+/// Says and records how many keys there are.
+pub async fn note_keys(audit: &Audit, keys: &KeySet) {
+    let [(_, visitors), (_, devices), (_, admins)] = keys.counts();
+    tracing::info!(visitors, devices, admins, "keys loaded");
+    audit.note(Event::Keys { visitors, devices, admins }).await;
+}
+
+/// As PID 1 of a container there is nobody else to hear them.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        // A limit on file sizes is an error of write(2) then, and not the end of us.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn stop(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
+}

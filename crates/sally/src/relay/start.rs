@@ -1,0 +1,119 @@
+//! The order in which a relay starts: nothing is listened on before everything else is known to be right.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use sally_proto::error::Fault;
+use tokio::net::TcpListener;
+
+use super::Relay;
+use super::audit::{Audit, Event};
+use super::rules::Kind;
+use super::run::{self, Parts, note_keys};
+use crate::config::Relay as Config;
+use crate::ssh::host_key::HostKey;
+use crate::ssh::listen;
+use crate::term;
+
+/// The host key's name in the state directory: what ssh-keygen and sshd call theirs.
+const HOST_KEY: &str = "ssh_host_ed25519_key";
+
+/// Runs a relay or a jail to its end.
+///
+/// # Errors
+/// Whatever stops the start.
+pub async fn start(config: Config) -> Result<(), Fault> {
+    let internal = |error: io::Error| Fault::Internal(error.to_string());
+    let (keys, skipped) = config.keys.load().await?;
+    say_sources(&config);
+    let host_key = host_key(&config)?;
+    let audit = Audit::open(&config.audit)?;
+    let listener = listen::bind(config.listen.0, config.listen.1)?;
+    let http = match config.http {
+        Some(address) => Some(listen::bind(Some(address.ip()), address.port())?),
+        None => None,
+    };
+    sally_sys::process::guard_ourselves().map_err(internal)?;
+    sally_sys::process::raise_descriptor_limit().map_err(internal)?;
+    if let Some(id) = config.run_as {
+        sally_sys::process::become_user(id).map_err(internal)?;
+    }
+    audit.skipped(&skipped).await;
+    let address = listener.local_addr().map_err(internal)?;
+    let (listen, key) = (address.to_string(), host_key.public_line());
+    let event = Event::Start { kind: config.rules.name(), version: env!("CARGO_PKG_VERSION"), listen, host_key: key };
+    if !audit.write(event).await && !config.rules.unaudited {
+        return Err(Fault::Audit { file: config.audit.name(), reason: "the first line could not be written".into() });
+    }
+    note_keys(&audit, &keys).await;
+    say_ready(&config, &listener, http.as_ref(), &host_key)?;
+    let relay = Relay::new(config.rules, keys, audit);
+    run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, sources: config.keys, drain: config.drain }).await
+}
+
+/// The user's own, the one kept in the state directory, or a fresh one that is gone tomorrow.
+fn host_key(config: &Config) -> Result<HostKey, Fault> {
+    match (&config.host_key, &config.state) {
+        (Some(file), _) => HostKey::load(file),
+        (None, Some(directory)) => kept_host_key(directory),
+        (None, None) => {
+            term::say("A fresh host key is made, and gone with this process: name --state DIR to keep one");
+            HostKey::fresh()
+        }
+    }
+}
+
+fn kept_host_key(directory: &Path) -> Result<HostKey, Fault> {
+    let fault = |error: io::Error| Fault::State { directory: directory.display().to_string(), reason: term::reason(&error) };
+    let file = directory.join(HOST_KEY);
+    if file.try_exists().map_err(fault)? {
+        return HostKey::load(&file);
+    }
+    std::fs::create_dir_all(directory).map_err(fault)?;
+    let key = HostKey::fresh()?;
+    key.keep(&file).map_err(fault)?;
+    term::say(&format!("A fresh host key is made and kept in {}", file.display()));
+    Ok(key)
+}
+
+fn say_sources(config: &Config) {
+    if matches!(config.rules.kind, Kind::Jail(_)) {
+        for source in &config.keys.devices {
+            term::say(&format!("The keys of {} come from {}", config.rules.user.as_deref().unwrap_or("everybody"), source.name()));
+        }
+    }
+}
+
+fn say_ready(config: &Config, listener: &TcpListener, http: Option<&TcpListener>, host_key: &HostKey) -> Result<(), Fault> {
+    let internal = |error: io::Error| Fault::Internal(error.to_string());
+    let address = listener.local_addr().map_err(internal)?;
+    if let Some(http) = http {
+        term::say(&format!("Metrics and health on http://{}", http.local_addr().map_err(internal)?));
+    }
+    term::say(&format!("Host key: {} ({})", host_key.public_line(), host_key.fingerprint()));
+    if let Kind::Jail(ports) = &config.rules.kind {
+        let (user, port) = (config.rules.user.as_deref().unwrap_or("tunuser"), ports.first());
+        let at = if address.port() == 22 { String::new() } else { format!(" -p {}", address.port()) };
+        term::say("Running. To test setup run:");
+        term::say(&format!(" ssh -TN -R {port}:localhost:8022{at} {user}@{}", own_address(address.ip())));
+        term::say(&format!("this tunnels your host's port 8022 to this machine's port {port} (permitted: {ports})"));
+    }
+    term::say(&format!("Server listening on {} port {}.", address.ip().to_canonical(), address.port()));
+    Ok(())
+}
+
+/// An address that others may reach us by: the one that the kernel would send from. Nothing is sent.
+fn own_address(bound: std::net::IpAddr) -> String {
+    if !bound.is_unspecified() {
+        return bound.to_canonical().to_string();
+    }
+    // RFC 5737 and 3849: documentation, reached by nobody's special route.
+    let towards = |from: &str, to: &str| {
+        let socket = std::net::UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    let found = towards("0.0.0.0:0", "192.0.2.1:9").or_else(|| towards("[::]:0", "[2001:db8::1]:9"));
+    found.map_or_else(|| "localhost".into(), |address| address.to_string())
+}

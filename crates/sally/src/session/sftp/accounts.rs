@@ -1,0 +1,45 @@
+//! Names of users and groups, as /etc/passwd and /etc/group have them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::session::account::entries;
+
+/// Both files, read when they are first asked for: a session that only moves files never does.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    users: Option<BTreeMap<u32, Vec<u8>>>,
+    groups: Option<BTreeMap<u32, Vec<u8>>>,
+}
+
+impl Accounts {
+    /// The name of a user; empty where there is none.
+    pub(super) fn user(&mut self, number: u32) -> &[u8] {
+        name(&mut self.users, "/etc/passwd", number)
+    }
+
+    /// The name of a group; empty where there is none.
+    pub(super) fn group(&mut self, number: u32) -> &[u8] {
+        name(&mut self.groups, "/etc/group", number)
+    }
+}
+
+/// The home directory of a user by name.
+pub(super) fn home_of(user: &[u8]) -> Option<PathBuf> {
+    let passwd = std::fs::read("/etc/passwd").ok()?;
+    entries(&passwd).find(|entry| entry.name == user).and_then(|entry| entry.path(2))
+}
+
+fn name<'a>(names: &'a mut Option<BTreeMap<u32, Vec<u8>>>, file: &str, number: u32) -> &'a [u8] {
+    let read = || {
+        // No such file: no names.
+        let text = std::fs::read(file).unwrap_or_default();
+        // The first line of a number counts, as for getpwuid(3).
+        let mut names = BTreeMap::new();
+        for entry in entries(&text) {
+            names.entry(entry.number).or_insert_with(|| entry.name.to_vec());
+        }
+        names
+    };
+    names.get_or_insert_with(read).get(&number).map(Vec::as_slice).unwrap_or_default()
+}

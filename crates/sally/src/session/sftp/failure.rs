@@ -1,0 +1,79 @@
+//! Why something could not be done, as SFTP says it.
+
+use std::borrow::Cow;
+
+use rustix::io::Errno;
+use sally_proto::sftp::Status;
+
+/// What became of an operation.
+pub(super) type Done<T = ()> = Result<T, Failure>;
+
+/// Why something could not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The system says so.
+    System(Errno),
+    /// We say so.
+    Ours(Status, &'static str),
+}
+
+/// A handle that we did not give, or that is closed, or that is of the other kind.
+pub(super) const NO_HANDLE: Failure = Failure::Ours(Status::Failure, "Invalid handle");
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self::System(errno)
+    }
+}
+
+impl Failure {
+    /// The status, as OpenSSH's sftp-server maps it.
+    pub(super) fn status(self) -> Status {
+        match self {
+            Self::Ours(status, _) => status,
+            Self::System(Errno::NOENT | Errno::NOTDIR | Errno::BADF | Errno::LOOP) => Status::NoSuchFile,
+            Self::System(Errno::PERM | Errno::ACCESS | Errno::FAULT) => Status::PermissionDenied,
+            Self::System(Errno::NAMETOOLONG | Errno::INVAL) => Status::BadMessage,
+            Self::System(Errno::NOSYS) => Status::OpUnsupported,
+            Self::System(_) => Status::Failure,
+        }
+    }
+
+    /// Words for the visitor and the record: the usual ones of the status, or the system's where it has only "failure".
+    pub(super) fn text(self) -> Cow<'static, str> {
+        match self {
+            Self::Ours(_, text) => text.into(),
+            Self::System(errno) => match self.status() {
+                Status::Failure => system_text(errno).into(),
+                status => status.text().into(),
+            },
+        }
+    }
+
+    /// Words for the record: what the system said, not what SFTP makes of it.
+    pub(super) fn on_record(self) -> Cow<'static, str> {
+        match self {
+            Self::Ours(_, text) => text.into(),
+            Self::System(errno) => system_text(errno).into(),
+        }
+    }
+}
+
+/// strerror(3), without the number that Rust adds.
+fn system_text(errno: Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_and_a_missing_file_has_its_own_status() {
+        let full = Failure::from(Errno::NOSPC);
+        assert_eq!((full.status(), &*full.text()), (Status::Failure, "No space left on device"));
+        let missing = Failure::from(Errno::NOTDIR);
+        assert_eq!((missing.status(), &*missing.text(), &*missing.on_record()), (Status::NoSuchFile, "No such file", "Not a directory"));
+    }
+}

@@ -1,0 +1,161 @@
+//! SFTP: files instead of a program, as the account that Sally runs as.
+//!
+//! One thread serves a session's requests in the order in which they come, so that a slow disk keeps no other task waiting; what comes and
+//! what is answered passes through two bounded channels, so that requests are read ahead while others are served.
+//!
+//! - `server`: takes requests off the channel, puts operations on the record, sends answers
+//! - `files`: what is asked of an open file
+//! - `tree`: what is asked of a path
+//! - `listing`: folders, and what `ls -l` says of a file
+//! - `handles`: what is open, and the count and hash of what went through it
+//! - `accounts`: names of users and groups
+//! - `failure`: why something could not be done, as SFTP says it
+
+mod accounts;
+mod failure;
+mod files;
+mod handles;
+mod listing;
+mod server;
+mod tree;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sally_proto::error::Fault;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use self::server::{Outcome, Server};
+use super::ending::{Farewell, Why};
+use super::{Ending, Gone, Inbound, Input, Outbound, Stream};
+use crate::record::{RecordError, Recorder};
+use crate::shutdown::Shutdown;
+
+/// Pieces of requests, 32 KiB each at most, that may wait for the thread: what OpenSSH's client has on its way.
+const PIECES: usize = 64;
+/// Batches of answers that may wait for the visitor.
+const BATCHES: usize = 4;
+/// How long a call to the system may keep the thread when the session is over: a file system that hangs keeps nobody else.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// The thread's stack: nothing in it is deep, and buffers are on the heap.
+const STACK: usize = 512 << 10;
+
+/// A thread that serves files, and our ends of its channels.
+#[derive(Debug)]
+pub struct Files {
+    requests: mpsc::Sender<Bytes>,
+    answers: mpsc::Receiver<Bytes>,
+    outcome: oneshot::Receiver<Result<Outcome, RecordError>>,
+}
+
+/// Starts the thread. Relative paths begin at `home`.
+///
+/// # Errors
+/// Where no thread can be made.
+pub fn start(channel: u32, home: PathBuf, recorder: Recorder) -> io::Result<Files> {
+    let (requests, inlet) = mpsc::channel(PIECES);
+    let (outlet, answers) = mpsc::channel(BATCHES);
+    let (told, outcome) = oneshot::channel();
+    std::thread::Builder::new().name("sftp".into()).stack_size(STACK).spawn(move || {
+        let ended = Server::new(channel, home, recorder, outlet).serve(inlet);
+        let _ = told.send(ended); // The session didn't wait any longer.
+    })?;
+    Ok(Files { requests, answers, outcome })
+}
+
+/// An SFTP session about to run.
+pub struct Session<I, O> {
+    /// Its number on the record.
+    pub channel: u32,
+    /// The thread that serves it.
+    pub files: Files,
+    /// From the visitor.
+    pub inbound: I,
+    /// To the visitor.
+    pub outbound: O,
+    /// Cancelled when the visitor has closed the channel, or the connection is lost.
+    pub gone: CancellationToken,
+    /// Our own end.
+    pub shutdown: Shutdown,
+    /// The book.
+    pub recorder: Recorder,
+}
+
+impl<I: Inbound, O: Outbound> Session<I, O> {
+    /// Runs to its end; then no file is open any more, and what went through each is on the record.
+    ///
+    /// # Errors
+    /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished while writing a file, or what
+    /// the shutdown says.
+    pub async fn run(self) -> Result<Ending, Fault> {
+        let Self { channel, files, inbound, outbound, gone, shutdown, recorder } = self;
+        let Files { requests, answers, outcome } = files;
+        let why = tokio::select! {
+            biased;
+            fault = shutdown.requested() => Why::Stopped(fault),
+            () = gone.cancelled() => Why::Gone,
+            why = carry(inbound, requests, answers, &outbound) => why,
+        };
+        // Both channels are closed now: the thread ends as soon as it notices.
+        let outcome = match tokio::time::timeout(CLOSE_LIMIT, outcome).await {
+            Ok(Ok(outcome)) => outcome?,
+            Ok(Err(_)) => return Err(Fault::Internal("the thread that serves files has ended".into())),
+            Err(_) => Outcome { status: Ending::Exited(1), unfinished: true },
+        };
+        let farewell = Farewell { channel, recorder: &recorder, visitor: &outbound, gone: &gone, shutdown: &shutdown };
+        match why {
+            Why::Ended(_) => farewell.close(outcome.status).await,
+            // Most clients just hang up, some with a file open that they have read: a loss it is only in the middle of writing.
+            Why::Gone if !outcome.unfinished => farewell.close(outcome.status).await,
+            Why::Gone => Err(farewell.lost()),
+            Why::Stopped(fault) => {
+                farewell.say_goodbye(&fault, Stream::Stderr).await;
+                Err(fault)
+            }
+        }
+    }
+}
+
+/// Carries requests to the thread and its answers to the visitor, until the thread has closed its end.
+async fn carry<I: Inbound, O: Outbound>(
+    mut inbound: I,
+    requests: mpsc::Sender<Bytes>,
+    mut answers: mpsc::Receiver<Bytes>,
+    visitor: &O,
+) -> Why {
+    let asking = async move {
+        loop {
+            match inbound.next().await {
+                Some(Input::Data(piece)) => {
+                    if requests.send(piece).await.is_err() {
+                        // The thread has had enough; its last answers are still to be delivered.
+                        std::future::pending::<()>().await;
+                    }
+                }
+                Some(Input::Eof) => break Ok(inbound),
+                None => break Err(Gone),
+            }
+        }
+    };
+    let answering = async {
+        while let Some(batch) = answers.recv().await {
+            visitor.deliver(Stream::Stdout, batch).await?;
+        }
+        Ok::<(), Gone>(())
+    };
+    tokio::pin!(asking, answering);
+    let mut asked = None;
+    loop {
+        tokio::select! {
+            done = &mut answering => return done.map_or(Why::Gone, |()| Why::Ended(Ending::Exited(0))),
+            end = &mut asking, if asked.is_none() => match end {
+                // Kept, so that the channel's other half stays as it is until the last answer is out.
+                Ok(inbound) => asked = Some(inbound),
+                Err(Gone) => return Why::Gone,
+            },
+        }
+    }
+}

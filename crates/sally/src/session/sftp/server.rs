@@ -1,0 +1,248 @@
+//! Takes requests off the channel, puts operations on the record, sends answers. All of it runs in the session's own thread.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use sally_proto::record::{AuditEvent, SftpOperation};
+use sally_proto::sftp::{Answers, Malformed, Message, Packets, Request, Status};
+use tokio::sync::mpsc;
+
+use super::accounts::Accounts;
+use super::failure::{Done, Failure, NO_HANDLE};
+use super::handles::{Handles, MAX_HANDLES, Open};
+use crate::record::{RecordError, Recorder};
+use crate::session::Ending;
+
+/// Answers are sent when there are so many bytes of them, or no request waits: a full batch is eight packets of the channel, and stays in
+/// the processor's cache while it is read, hashed and encrypted.
+pub(super) const BATCH: usize = 256 << 10;
+/// Exit status where a client breaks the protocol: OpenSSH's.
+const BROKEN: u8 = 255;
+
+/// How a session's thread ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// What the visitor is told.
+    pub(super) status: Ending,
+    /// Whether the visitor had not closed a file that was being written.
+    pub(super) unfinished: bool,
+}
+
+/// Why no further request is served.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// Nothing goes on unrecorded.
+    Record(RecordError),
+    /// Nobody takes answers any more.
+    Gone,
+    /// What comes makes no sense.
+    Broken,
+}
+
+impl From<RecordError> for Stop {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
+
+/// Serves the requests of one session.
+#[derive(Debug)]
+pub(super) struct Server {
+    channel: u32,
+    pub(super) home: PathBuf,
+    recorder: Recorder,
+    outlet: mpsc::Sender<Bytes>,
+    pub(super) answers: Answers,
+    pub(super) handles: Handles,
+    pub(super) accounts: Accounts,
+    greeted: bool,
+}
+
+impl Server {
+    pub(super) fn new(channel: u32, home: PathBuf, recorder: Recorder, outlet: mpsc::Sender<Bytes>) -> Self {
+        let home = sally_sys::process::enterable(home);
+        Self {
+            channel,
+            home,
+            recorder,
+            outlet,
+            answers: Answers::default(),
+            handles: Handles::default(),
+            accounts: Accounts::default(),
+            greeted: false,
+        }
+    }
+
+    /// Serves until no more requests come; then everything is closed, and on the record.
+    pub(super) fn serve(mut self, mut inlet: mpsc::Receiver<Bytes>) -> Result<Outcome, RecordError> {
+        let mut packets = Packets::default();
+        let status = match self.converse(&mut packets, &mut inlet) {
+            Ok(()) | Err(Stop::Gone) => 0,
+            Err(Stop::Broken) => BROKEN,
+            Err(Stop::Record(error)) => return Err(error),
+        };
+        let _ = self.flush(); // Nobody listens, perhaps.
+        let mut unfinished = false;
+        while let Some(open) = self.handles.pop() {
+            unfinished |= matches!(&open, Open::File(file) if file.flags.write());
+            let operation = self.closing(&open);
+            self.audit(SftpOperation { result: Some("left open".into()), ..operation })?;
+        }
+        Ok(Outcome { status: Ending::Exited(status), unfinished })
+    }
+
+    fn converse(&mut self, packets: &mut Packets, inlet: &mut mpsc::Receiver<Bytes>) -> Result<(), Stop> {
+        loop {
+            let mut piece = match inlet.try_recv() {
+                Ok(piece) => piece,
+                Err(_) => {
+                    self.flush()?;
+                    match inlet.blocking_recv() {
+                        Some(piece) => piece,
+                        None => return Ok(()),
+                    }
+                }
+            };
+            while let Some(packet) = packets.next(&mut piece).map_err(|_| Stop::Broken)? {
+                self.take(&packet)?;
+                if self.answers.len() >= BATCH {
+                    self.flush()?;
+                }
+            }
+        }
+    }
+
+    /// Sends what is answered so far.
+    pub(super) fn flush(&mut self) -> Result<(), Stop> {
+        if self.answers.is_empty() {
+            return Ok(());
+        }
+        self.outlet.blocking_send(self.answers.take().into()).map_err(|_| Stop::Gone)
+    }
+
+    /// Whether the session is over: for whoever is at something long.
+    pub(super) fn is_over(&self) -> bool {
+        self.outlet.is_closed()
+    }
+
+    fn take(&mut self, packet: &[u8]) -> Result<(), Stop> {
+        match Message::parse(packet) {
+            Ok(Message::Init { .. }) => {
+                self.greeted = true;
+                self.answers.version();
+                Ok(())
+            }
+            Ok(Message::Request { id, request }) if self.greeted => match request {
+                Ok(request) => self.answer(id, request),
+                Err(Malformed) => self.status(id, Err(Failure::Ours(Status::BadMessage, "Bad message"))),
+            },
+            // Nothing comes before the greeting.
+            Ok(Message::Request { .. }) | Err(Malformed) => Err(Stop::Broken),
+        }
+    }
+
+    fn answer(&mut self, id: u32, request: Request<'_>) -> Result<(), Stop> {
+        match request {
+            Request::Read { handle, offset, length } => self.read(id, handle, offset, length),
+            Request::Write { handle, offset, data } => self.write(id, handle, offset, data),
+            Request::Open { path, flags, attrs } => self.open(id, path, flags, &attrs),
+            Request::Close { handle } => self.close(id, handle),
+            Request::Fstat { handle } => self.fstat(id, handle),
+            Request::Fsetstat { handle, attrs } => self.fsetstat(id, handle, &attrs),
+            Request::Fsync { handle } => self.fsync(id, handle),
+            Request::Fstatvfs { handle } => self.fstatvfs(id, handle),
+            Request::CopyData { from, offset, length, to, to_offset } => self.copy_data(id, (from, offset), (to, to_offset), length),
+            Request::Opendir { path } => self.opendir(id, path),
+            Request::Readdir { handle } => self.readdir(id, handle),
+            Request::Stat { path } => self.stat(id, path),
+            Request::Lstat { path } => self.lstat(id, path),
+            Request::Setstat { path, attrs } => self.setstat(id, path, &attrs),
+            Request::Lsetstat { path, attrs } => self.lsetstat(id, path, &attrs),
+            Request::Remove { path } => self.remove(id, path),
+            Request::Mkdir { path, attrs } => self.mkdir(id, path, &attrs),
+            Request::Rmdir { path } => self.rmdir(id, path),
+            Request::Rename { from, to } => self.rename(id, from, to),
+            Request::PosixRename { from, to } => self.posix_rename(id, from, to),
+            Request::Hardlink { from, to } => self.hardlink(id, from, to),
+            Request::Symlink { target, link } => self.symlink(id, target, link),
+            Request::Readlink { path } => self.readlink(id, path),
+            Request::Realpath { path } => self.realpath(id, path),
+            Request::ExpandPath { path } => self.expand_path(id, path),
+            Request::HomeDirectory { user } => self.home_directory(id, user),
+            Request::Statvfs { path } => self.statvfs(id, path),
+            Request::UsersGroupsById { users, groups } => self.users_groups_by_id(id, users, groups),
+            Request::Limits => {
+                self.answers.limits(id, MAX_HANDLES as u64);
+                Ok(())
+            }
+            Request::Unknown { .. } | Request::UnknownExtension { .. } => {
+                self.status(id, Err(Failure::Ours(Status::OpUnsupported, Status::OpUnsupported.text())))
+            }
+        }
+    }
+
+    /// Answers how it ended.
+    pub(super) fn status(&mut self, id: u32, done: Done) -> Result<(), Stop> {
+        match done {
+            Ok(()) => self.answers.status(id, Status::Ok, Status::Ok.text()),
+            Err(failure) => self.answers.status(id, failure.status(), &failure.text()),
+        }
+        Ok(())
+    }
+
+    /// An operation for the record.
+    pub(super) fn operation(&self, op: &str, path: &[u8]) -> SftpOperation {
+        SftpOperation { channel: self.channel, op: op.into(), path: path.into(), ..SftpOperation::default() }
+    }
+
+    /// The close of a handle, for the record.
+    pub(super) fn closing(&self, open: &Open) -> SftpOperation {
+        let mut operation = self.operation("close", open.path());
+        if let Open::File(file) = open {
+            file.tell(&mut operation);
+        }
+        operation
+    }
+
+    /// What changes something is on the record before it is done, and once more, with what became of it, before that is answered.
+    pub(super) fn change(&mut self, id: u32, operation: SftpOperation, act: impl FnOnce(&Self) -> Done) -> Result<(), Stop> {
+        self.audit(operation.clone())?;
+        let done = act(self);
+        self.conclude(operation, &done)?;
+        self.status(id, done)
+    }
+
+    /// What only looks is on the record, with what became of it, before that is answered.
+    pub(super) fn look<T>(
+        &mut self,
+        id: u32,
+        operation: SftpOperation,
+        act: impl FnOnce(&Self) -> Done<T>,
+        answer: impl FnOnce(&mut Answers, T),
+    ) -> Result<(), Stop> {
+        let found = act(self);
+        self.conclude(operation, &found)?;
+        match found {
+            Ok(found) => {
+                answer(&mut self.answers, found);
+                Ok(())
+            }
+            Err(failure) => self.status(id, Err(failure)),
+        }
+    }
+
+    /// A request for a handle that isn't there: on the record without a path.
+    pub(super) fn no_handle(&mut self, id: u32, op: &str) -> Result<(), Stop> {
+        self.conclude(self.operation(op, b""), &Err::<(), _>(NO_HANDLE))?;
+        self.status(id, Err(NO_HANDLE))
+    }
+
+    pub(super) fn conclude<T>(&self, operation: SftpOperation, done: &Done<T>) -> Result<(), RecordError> {
+        let result = done.as_ref().map_or_else(|failure| failure.on_record().into_owned(), |_| "ok".into());
+        self.audit(SftpOperation { result: Some(result), ..operation })
+    }
+
+    pub(super) fn audit(&self, operation: SftpOperation) -> Result<(), RecordError> {
+        self.recorder.audit(&AuditEvent::Sftp(operation))
+    }
+}

@@ -1,0 +1,105 @@
+//! The connection of somebody who is connected, as others use it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use russh::server::{Handle, Msg};
+use russh::{Channel, ChannelId, Disconnect};
+use tokio_util::sync::CancellationToken;
+
+use crate::ssh::channel::{ChannelSink, ChannelSource};
+
+/// How long a DISCONNECT with its text may take to get out before the connection is cut.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A channel of a line, to be spliced and then closed.
+pub(crate) struct Passage {
+    pub(crate) ends: (ChannelSource, ChannelSink<Msg>),
+    pub(crate) closing: Closing,
+}
+
+/// Closes a channel.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    handle: Handle,
+    id: ChannelId,
+}
+
+impl Closing {
+    /// Waits while the connection takes nothing; where it is gone, so is the channel.
+    pub(crate) async fn close(self) {
+        let _ = self.handle.close(self.id).await;
+    }
+}
+
+/// Why a channel could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// The other end refused.
+    Refused,
+    /// It did not answer in time.
+    NoAnswer,
+    /// The connection is gone.
+    Gone,
+}
+
+/// A connection that channels can be opened on.
+#[derive(Clone, Debug)]
+pub struct Line {
+    handle: Handle,
+    heard: Arc<AtomicU64>,
+    cut: CancellationToken,
+}
+
+impl Line {
+    /// `heard` counts what the connection has received; `cut` ends it at once.
+    pub fn new(handle: Handle, heard: Arc<AtomicU64>, cut: CancellationToken) -> Self {
+        Self { handle, heard, cut }
+    }
+
+    /// Opens a `forwarded-tcpip` channel (RFC 4254 section 7.2): the address byte for byte as the other end gave it in its `tcpip-forward`.
+    ///
+    /// # Errors
+    /// [`NotOpened`].
+    pub(crate) async fn open(&self, address: &str, port: u16, originator: SocketAddr, within: Duration) -> Result<Passage, NotOpened> {
+        let from = originator.ip().to_canonical().to_string();
+        let opening = self.handle.channel_open_forwarded_tcpip(address, port.into(), from, originator.port().into());
+        match tokio::time::timeout(within, opening).await {
+            Ok(Ok(channel)) => Ok(self.passage(channel)),
+            Ok(Err(russh::Error::ChannelOpenFailure(_))) => Err(NotOpened::Refused),
+            Ok(Err(_)) => Err(NotOpened::Gone),
+            Err(_) => Err(NotOpened::NoAnswer),
+        }
+    }
+
+    /// A channel of this line.
+    pub(crate) fn passage(&self, channel: Channel<Msg>) -> Passage {
+        let closing = Closing { handle: self.handle.clone(), id: channel.id() };
+        let (read, write) = channel.split();
+        Passage { ends: (ChannelSource(read), ChannelSink(write)), closing }
+    }
+
+    /// Asks whether anybody is there. What arrives meanwhile counts as an answer: a busy line may be slow to give one.
+    pub async fn answers(&self, within: Duration) -> bool {
+        let before = self.heard.load(Ordering::Relaxed);
+        match tokio::time::timeout(within, self.handle.send_ping()).await {
+            Ok(answered) => answered.is_ok(),
+            Err(_) => self.heard.load(Ordering::Relaxed) != before && !self.cut.is_cancelled(),
+        }
+    }
+
+    /// Ends the connection with a sentence for whoever reads the other end.
+    pub fn dismiss(&self, words: &str) {
+        let (line, words) = (self.clone(), words.to_owned());
+        tokio::spawn(async move {
+            let goodbye = line.handle.disconnect(Disconnect::ByApplication, words, "en".into());
+            let said = tokio::time::timeout(GOODBYE, goodbye).await;
+            if matches!(said, Ok(Ok(()))) {
+                let _ = tokio::time::timeout(GOODBYE, line.cut.cancelled()).await; // Usually it ends by itself first.
+            }
+            line.cut.cancel();
+        });
+    }
+}

@@ -1,0 +1,70 @@
+//! Ports of this machine, bound as the client said (OpenSSH's `GatewayPorts clientspecified`).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use sally_proto::relay::Address;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::ssh::listen::{ACCEPT_PAUSE, bind_all, bind_to};
+
+/// Binds a port: one socket, or for `localhost` one a family.
+///
+/// # Errors
+/// Where it is in use or may not be bound.
+pub fn bind(address: Address, port: u16) -> io::Result<Vec<TcpListener>> {
+    match address {
+        Address::All => bind_all(port).map(|socket| vec![socket]),
+        Address::One(ip) => bind_to(SocketAddr::new(ip, port)).map(|socket| vec![socket]),
+        Address::Loopback => {
+            let mut sockets = vec![bind_to(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))?];
+            match bind_to(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)) {
+                Ok(socket) => sockets.push(socket),
+                // Half a port is somebody else's.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+                // A machine without IPv6.
+                Err(_) => {}
+            }
+            Ok(sockets)
+        }
+    }
+}
+
+/// Accepts until told to stop; the socket is closed when this returns.
+pub async fn accept(listener: TcpListener, stop: CancellationToken, mut each: impl FnMut(TcpStream, SocketAddr)) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => each(tcp, peer),
+            Err(error) => {
+                tracing::warn!(%error, "accept on a forwarded port failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_is_bound_where_the_client_said() {
+        let one = bind(Address::One("127.0.0.1".parse().unwrap()), 0).unwrap();
+        let port = one.first().unwrap().local_addr().unwrap().port();
+        for address in [Address::All, Address::Loopback, Address::One("0.0.0.0".parse().unwrap())] {
+            assert_eq!(bind(address, port).unwrap_err().kind(), io::ErrorKind::AddrInUse, "{address:?}");
+        }
+        drop(one);
+        let sockets = bind(Address::Loopback, port).unwrap();
+        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap().ip().is_loopback()));
+        // Free again once they are dropped.
+        drop(sockets);
+        bind(Address::All, port).unwrap();
+    }
+}

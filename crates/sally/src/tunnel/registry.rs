@@ -1,0 +1,120 @@
+//! Who holds which name and port, and what becomes of a second claim.
+//!
+//! A connection that died without a word holds its name until the keepalives say so, and a device that comes back must not wait for that. Two
+//! live devices with one key (a cloned disk, an agent started twice) must not throw each other out for ever either, taking every visit with
+//! them. So the holder is asked: silent, it is replaced; alive, it stays, and the second is told who is there.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sally_proto::authorized_keys::KeyRing;
+use sally_proto::id::DeviceId;
+use sally_proto::relay::{Claim, Held, Registry, Slot};
+
+/// How long a holder may be silent before a newer connection of the same key replaces it.
+pub const SILENCE: Duration = Duration::from_secs(2);
+
+/// What a newer connection of the same key does to an older one that holds what it wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Takeover {
+    /// Replaces it where it is silent for 2 s when asked
+    Silent,
+    /// Replaces it at once
+    AtOnce,
+    /// Never: the name or port is free when the old connection has ended
+    Never,
+}
+
+/// The address and port of a `tcpip-forward`, as the client wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Who holds it.
+    pub connection: u64,
+    /// The address byte for byte: a `forwarded-tcpip` has to repeat it.
+    pub address: String,
+}
+
+/// What is held at the moment, shared by all connections.
+#[derive(Debug, Default)]
+pub struct Tunnels {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    registry: Registry,
+    addresses: HashMap<Slot, String>,
+    /// The keys that a registration admits: they open that one name and nothing else.
+    guests: HashMap<DeviceId, (u64, KeyRing)>,
+}
+
+impl Tunnels {
+    /// For the length of a look-up: never held over an await.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims a slot. `address` as the client wrote it.
+    pub fn claim(&self, slot: &Slot, who: &Held, address: &str) -> Claim {
+        let mut state = self.state();
+        let claim = state.registry.claim(slot, who);
+        if claim == Claim::Granted {
+            state.addresses.insert(slot.clone(), address.to_owned());
+        }
+        claim
+    }
+
+    /// Gives up a slot. False where this connection doesn't hold it.
+    pub fn release(&self, slot: &Slot, connection: u64) -> bool {
+        let mut state = self.state();
+        let held = state.registry.release(slot, connection);
+        if held {
+            state.addresses.remove(slot);
+        }
+        held
+    }
+
+    /// Gives up everything that a connection holds.
+    pub fn release_all(&self, connection: u64) -> Vec<Slot> {
+        let mut state = self.state();
+        let slots = state.registry.release_all(connection);
+        for slot in &slots {
+            state.addresses.remove(slot);
+        }
+        state.guests.retain(|_, (holder, _)| *holder != connection);
+        slots
+    }
+
+    /// Who holds a slot, and under which address.
+    pub fn find(&self, slot: &Slot) -> Option<Forward> {
+        let state = self.state();
+        let connection = state.registry.holder(slot)?.connection;
+        Some(Forward { connection, address: state.addresses.get(slot).cloned().unwrap_or_default() })
+    }
+
+    /// The ports that a name is held for.
+    pub fn ports_of(&self, name: &DeviceId) -> Vec<u16> {
+        self.state().registry.ports_of(name).map(|(port, _)| port).collect()
+    }
+
+    /// How many slots a connection holds.
+    pub fn count_of(&self, connection: u64) -> usize {
+        self.state().registry.iter().filter(|(_, held)| held.connection == connection).count()
+    }
+
+    /// Everything that is held, with the number of the holder's connection.
+    pub fn all(&self) -> Vec<(Slot, u64)> {
+        self.state().registry.iter().map(|(slot, held)| (slot.clone(), held.connection)).collect()
+    }
+
+    /// Admits keys to a name for as long as this connection lasts.
+    pub fn admit(&self, name: DeviceId, connection: u64, keys: KeyRing) {
+        self.state().guests.insert(name, (connection, keys));
+    }
+
+    /// The names whose registrations admit what `judge` says yes to.
+    pub fn admitting(&self, judge: impl Fn(&KeyRing) -> bool) -> Vec<DeviceId> {
+        self.state().guests.iter().filter(|(_, (_, keys))| judge(keys)).map(|(name, _)| name.clone()).collect()
+    }
+}

@@ -1,0 +1,200 @@
+//! A relay over its life: keys that change, an audit log that fails, stopping, being asked how it is.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use crate::support::*;
+
+/// A relay with cam-17 connected, a stock sshd behind it.
+fn start(more: &[&str]) -> (Home, Relay, Client, Sshd) {
+    let home = Home::new();
+    let mut command = home.relay();
+    command.args(more);
+    let relay = Relay::start(&home, command);
+    let sshd = home.sshd();
+    let device = home.hold(&relay, "cam", &format!("cam-17:22:127.0.0.1:{}", sshd.port));
+    relay.await_events("register", 1);
+    (home, relay, device, sshd)
+}
+
+fn get(port: u16, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+/// The value of a metric.
+fn metric(port: u16, name: &str) -> u64 {
+    let (status, text) = get(port, "/metrics");
+    assert_eq!(status, 200);
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+    line.trim().parse().unwrap()
+}
+
+#[test]
+fn keys_are_reloaded_at_sighup_and_those_taken_out_lose_their_connections() {
+    let (home, relay, mut device, _sshd) = start(&[]);
+    home.write("visitors", [home.read("visitors"), home.line("bob", "")].concat());
+    relay.signal("HUP");
+    relay.await_events("keys", 2);
+    let visit = run(home.via(&relay, "bob").args(["relay", "whoami"]));
+    assert!(visit.status.success(), "{}", text(&visit.stderr));
+    home.write("devices", home.line("other", r#"permitlisten="cam-18:22""#));
+    relay.signal("HUP");
+    device.await_stderr("this key is no longer permitted");
+    relay.await_events("release", 1);
+    let refused = run(&mut home.holding(&relay, "cam", "cam-17:22:127.0.0.1:1"));
+    assert!(text(&refused.stderr).contains("Permission denied"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_changed_file_is_noticed_and_a_bad_line_is_skipped_and_said() {
+    let (home, mut relay, _device, _sshd) = start(&[]);
+    home.write("visitors", format!("nonsense\n{}", home.line("bob", "")));
+    let skipped = relay.await_events("line_skipped", 1);
+    assert_eq!(skipped["line"], 1);
+    relay.await_stderr(&format!("{}, line 1: skipped: ", home.path("visitors").display()));
+    relay.await_events("keys", 2);
+    assert!(run(home.via(&relay, "bob").args(["relay", "whoami"])).status.success());
+    assert!(!run(home.via(&relay, "alice").args(["relay", "whoami"])).status.success());
+}
+
+#[test]
+fn a_file_that_is_gone_leaves_the_last_good_keys() {
+    let (home, relay, _device, _sshd) = start(&[]);
+    fs::remove_file(home.path("visitors")).unwrap();
+    relay.signal("HUP");
+    relay.await_events("keys_failed", 1);
+    assert!(run(home.via(&relay, "alice").args(["relay", "whoami"])).status.success());
+}
+
+#[test]
+fn told_to_stop_it_lets_visits_end_and_takes_no_new_ones() {
+    let (home, mut relay, mut device, _sshd) = start(&["--drain", "60s"]);
+    let mut shared = Client::start(home.via(&relay, "alice").args(["-N", "-M", "-S"]).arg(home.path("control")).arg("relay"));
+    until("the shared connection", || home.path("control").exists().then_some(()));
+    let mut visit = Client::start(home.jump(&relay, "alice", "cam-17").arg("echo in; read x; echo got $x"));
+    visit.await_line("in");
+    relay.signal("TERM");
+    relay.await_stderr("Told to stop by signal 15: 1 visit(s) may take 60 s to end");
+    until("nobody listens", || TcpStream::connect(("127.0.0.1", relay.port)).err());
+    // A connection that is there already opens nothing more.
+    let refused = run(Command::new("ssh").arg("-F").arg(home.config(&relay, "alice")).arg("-S").arg(home.path("control")).args([
+        "-W",
+        "cam-17:22",
+        "relay",
+    ]));
+    assert!(!refused.status.success());
+    shared.await_stderr("the relay is stopping");
+    visit.write("word\n");
+    visit.await_line("got word");
+    assert!(visit.finish().0.success());
+    assert_eq!(relay.wait(), Some(0));
+    device.await_stderr("the relay is stopping: try again in a moment");
+    relay.await_events("stop", 1);
+}
+
+#[test]
+fn a_visit_that_does_not_end_is_ended() {
+    let (home, mut relay, _device, _sshd) = start(&["--drain", "1s"]);
+    let mut visit = Client::start(home.jump(&relay, "alice", "cam-17").arg("echo in; sleep 1000"));
+    visit.await_line("in");
+    relay.signal("TERM");
+    assert_eq!(relay.wait(), Some(0));
+    assert!(!visit.finish().0.success());
+}
+
+#[test]
+fn killed_it_leaves_its_port_free_and_autossh_comes_back() {
+    let (home, relay, device, sshd) = start(&[]);
+    drop(device);
+    let tunnel = home.holding(&relay, "cam", &format!("cam-17:22:127.0.0.1:{}", sshd.port));
+    let mut autossh = tool("autossh", "autossh");
+    autossh.args(["-M", "0"]).args(tunnel.get_args()).env("AUTOSSH_GATETIME", "0").env("AUTOSSH_POLL", "5");
+    let _autossh = Client::start(&mut autossh);
+    relay.await_events("register", 2);
+    let port = relay.port;
+    drop(relay); // SIGKILL
+    let relay = Relay::start(&home, home.relay_at(port));
+    assert_eq!(relay.port, port);
+    relay.await_events("register", 3);
+    let visit = run(home.jump(&relay, "alice", "cam-17").arg("echo in"));
+    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
+}
+
+#[test]
+fn nothing_begins_while_the_audit_log_cannot_be_written() {
+    let home = Home::new();
+    // A log on a disk that fills up: a file limit is the same to write(2), and needs no mount.
+    let command = home.relay();
+    let args: Vec<_> = command.get_args().map(|arg| arg.to_owned()).collect();
+    let http = free_port();
+    let mut limited = tool("prlimit", "util-linux");
+    limited.arg("--fsize=1500").arg(sally()).args(args).args(["--http", &format!("127.0.0.1:{http}")]);
+    let mut relay = Relay::start(&home, limited);
+    assert_eq!(get(http, "/healthz"), (200, "ok\n".into()));
+    let refused = until("the log is full", || {
+        let asked = run(home.via(&relay, "alice").args(["relay", "whoami"]));
+        (!asked.status.success()).then_some(text(&asked.stderr))
+    });
+    assert!(refused.contains("the audit log can't be written, and nothing is done unrecorded"), "{refused}");
+    relay.await_stderr("The audit log ");
+    assert_eq!(get(http, "/healthz").0, 503);
+    assert_eq!(metric(http, "sally_audit_failing "), 1);
+    // There is room again: so is the relay.
+    fs::write(home.path("audit"), "").unwrap();
+    let visit = run(home.via(&relay, "alice").args(["relay", "whoami"]));
+    assert!(visit.status.success(), "{}", text(&visit.stderr));
+    assert_eq!(get(http, "/healthz").0, 200);
+    assert!(relay.await_events("lost", 1)["lines"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn a_relay_may_be_told_to_go_on_unaudited() {
+    let home = Home::new();
+    home.relay();
+    let mut command = Command::new(sally());
+    command.args(["relay", "--listen", "127.0.0.1:0", "--audit", "/dev/full", "--audit-may-fail", "--visitors"]).arg(home.path("visitors"));
+    command.arg("--devices").arg(home.path("devices"));
+    let relay = Relay::start(&home, command);
+    assert!(run(home.via(&relay, "alice").args(["relay", "whoami"])).status.success());
+    let mut strict = Command::new(sally());
+    strict.args(["relay", "--listen", "127.0.0.1:0", "--audit", "/dev/full", "--devices"]).arg(home.path("devices"));
+    let refused = run(&mut strict);
+    assert_eq!(refused.status.code(), Some(74), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn the_log_is_opened_anew_after_it_was_moved() {
+    let (home, relay, _device, _sshd) = start(&[]);
+    fs::rename(home.path("audit"), home.path("audit.1")).unwrap();
+    relay.signal("HUP");
+    relay.await_events("keys", 1);
+    assert!(home.read("audit.1").contains("\"event\":\"start\""));
+}
+
+#[test]
+fn metrics_count_what_happens() {
+    let http = free_port();
+    let (home, relay, _device, _sshd) = start(&["--http", &format!("127.0.0.1:{http}")]);
+    run(home.jump(&relay, "alice", "cam-17").arg("head -c 100000 /dev/zero"));
+    relay.await_events("close", 1);
+    run(home.via(&relay, "alice").args(["-W", "nas:22", "relay"]));
+    relay.await_events("refused", 1);
+    assert_eq!(metric(http, "sally_tunnels{kind=\"name\"} "), 1);
+    assert_eq!(metric(http, "sally_visits_total "), 1);
+    assert_eq!(metric(http, "sally_visits "), 0);
+    assert!(metric(http, "sally_bytes_total{direction=\"down\"} ") > 100_000);
+    assert_eq!(metric(http, "sally_refused_total{why=\"not_permitted\"} "), 1);
+    assert_eq!(get(http, "/healthz"), (200, "ok\n".into()));
+    assert_eq!(get(http, "/").0, 404);
+    // A check of the format by those who made it, where it is installed.
+    let (_, text) = get(http, "/metrics");
+    assert!(text.lines().all(|line| line.starts_with("# ") || line.starts_with("sally_")), "{text}");
+}
