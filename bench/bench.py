@@ -26,7 +26,7 @@ class Table:
     def __init__(self, peers):
         self.columns = [peer.name for peer in peers]
         self.lines = []
-        self.say("| what | unit | sally | sshd | ratio | " + " | ".join(self.columns[2:]) + " |")
+        self.say("| " + " | ".join(["what", "unit", "sally", "sshd", "ratio", *self.columns[2:]]) + " |")
         self.say("| --- | --- |" + " ---: |" * (len(self.columns) + 1))
 
     def say(self, line):

@@ -22,11 +22,12 @@ fn audit(options: &[&str]) -> (Option<i32>, Vec<String>) {
 }
 
 #[test]
-fn an_audit_warns_of_one_thing_only() {
+fn an_audit_warns_of_what_older_clients_need_and_of_nothing_else() {
     let (status, findings) = audit(&[]);
-    assert_eq!((status, findings.len()), (Some(2), 2), "{findings:#?}");
+    assert_eq!((status, findings.len()), (Some(2), 4), "{findings:#?}");
     let known = |line: &String| {
         line.contains("(kex) curve25519-sha256") && line.contains("[warn] does not provide protection against post-quantum")
+            || line.contains("(mac) hmac-sha2-") && line.contains("[warn] using encrypt-and-MAC mode")
     };
     assert!(findings.iter().all(known), "{findings:#?}");
 }

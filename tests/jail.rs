@@ -402,3 +402,33 @@ fn a_jail_started_as_root_becomes_somebody_else() {
         assert!(status.contains("Uid:\t65532\t65532\t65532\t65532"), "{status}");
     }
 }
+
+/// The README of the tool that this replaces, line by line: a container with a key in its environment, a tunnel, somebody at its far end.
+#[test]
+fn a_container_replays_the_readme() {
+    let Some(podman) = Podman::new() else { return };
+    podman.build();
+    podman.build_jail();
+    let home = Home::new();
+    let keys = format!("AUTHORIZED_KEYS={}", home.read("id.pub"));
+    // Without a key it does not start.
+    let refused = run(&mut podman.command(&["run", "--rm", "localhost/jail"]));
+    assert_eq!(refused.status.code(), Some(78), "{}", text(&refused.stderr));
+    podman.say(&["run", "--detach", "--name", "jail", "--log-driver=k8s-file", "--env", &keys, "localhost/jail"]);
+    let address = podman.say(&["inspect", "--format", "{{.NetworkSettings.IPAddress}}", "jail"]);
+    let said = until("it listens", || {
+        let logs = text(&run(&mut podman.command(&["logs", "jail"])).stderr);
+        logs.contains("Server listening on ").then_some(logs)
+    });
+    assert!(said.contains("The keys of tunuser come from AUTHORIZED_KEYS"), "{said}");
+    assert!(said.contains(&format!("Running. To test setup run:\n ssh -TN -R 2022:localhost:8022 tunuser@{address}\n")), "{said}");
+    let echo = Echo::start();
+    let mut tunnel = tool("autossh", "autossh");
+    tunnel.args(["-M", "0", "-oExitOnForwardFailure=yes", "-oServerAliveCountMax=3", "-oServerAliveInterval=60"]).args(home.loud());
+    tunnel.arg("-i").arg(home.path("id")).args(["-TN", "-R", &format!("*:2022:127.0.0.1:{}", echo.port), &format!("tunuser@{address}")]);
+    let _tunnel = Client::start(tunnel.env("AUTOSSH_GATETIME", "0"));
+    let answer = until("the tunnel is open", || ask((&address, 2022), "there and back").ok());
+    assert_eq!(answer, "hello\nthere and back");
+    let status = podman.say(&["top", "jail", "user", "capeff"]);
+    assert!(status.lines().nth(1).is_some_and(|line| line.starts_with("65532") && line.contains("none")), "{status}");
+}

@@ -40,6 +40,8 @@ mod places;
 mod record;
 mod relay;
 mod relay_console;
+mod relay_faults;
+mod relay_once;
 mod relay_operation;
 mod security_keys;
 mod sftp;

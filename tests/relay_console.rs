@@ -36,8 +36,8 @@ fn everybody_sees_what_they_may_reach() {
         devices.iter().map(|device| (device["name"].as_str().unwrap().to_owned(), device["connected"].as_bool().unwrap())).collect()
     };
     let (cam, lab) = (("cam-17".to_owned(), true), ("lab-1".to_owned(), false));
-    assert_eq!(names("alice"), [cam.clone()]);
-    assert_eq!(names("bob"), [lab.clone()]);
+    assert_eq!(names("alice"), std::slice::from_ref(&cam));
+    assert_eq!(names("bob"), std::slice::from_ref(&lab));
     assert_eq!(names("root"), [cam, lab]);
     let (_, said, _) = ask(&home, &relay, "alice", "devices");
     let mut lines = said.lines();

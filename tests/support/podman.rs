@@ -79,6 +79,25 @@ impl Podman {
     }
 }
 
+impl Podman {
+    /// The image of deploy/docker/jail: FROM scratch, or from the libraries that a binary under test needs. After [`Podman::build`].
+    pub fn build_jail(&self) {
+        let file = format!("{DEPLOY}/../jail/Dockerfile");
+        let context = self.path("context");
+        self.say(&[
+            "build",
+            "--quiet",
+            "--isolation=chroot",
+            "-t",
+            "localhost/jail",
+            "-f",
+            &file,
+            "--build-arg=BASE=localhost/base",
+            context.to_str().unwrap(),
+        ]);
+    }
+}
+
 impl Drop for Podman {
     fn drop(&mut self) {
         let _ = self.command(&["rm", "--all", "--force", "--time=0"]).output();

@@ -13,6 +13,8 @@ pub struct Relay {
     pub child: Child,
     pub port: u16,
     pub audit: PathBuf,
+    /// As known_hosts has it.
+    pub host_key: String,
     stderr: Receiver<String>,
     said: Vec<String>,
 }
@@ -22,8 +24,10 @@ impl Relay {
     pub fn start(home: &Home, mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = lines(child.stderr.take().unwrap());
-        let mut relay = Self { child, port: 0, audit: home.path("audit"), stderr, said: Vec::new() };
+        let mut relay = Self { child, port: 0, audit: home.path("audit"), host_key: String::new(), stderr, said: Vec::new() };
         let line = relay.await_stderr("Server listening on ");
+        let key = relay.await_stderr("Host key: ");
+        relay.host_key = key.split(' ').skip(2).take(2).collect::<Vec<_>>().join(" ");
         relay.port = line.trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap();
         relay
     }
@@ -208,10 +212,6 @@ impl Sshd {
         let child = sshd.args(["-D", "-e", "-f"]).arg(config).stderr(Stdio::null()).spawn().unwrap();
         until("sshd listens", || TcpStream::connect(("127.0.0.1", port)).ok());
         Self { child, port }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 }
 

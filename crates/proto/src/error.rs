@@ -122,6 +122,14 @@ pub enum Fault {
         /// The system's reason.
         reason: String,
     },
+    /// A name on a relay can't be had, or is lost.
+    #[error("Could not hold a name on relay {relay}: {reason}")]
+    Relay {
+        /// The relay as named.
+        relay: String,
+        /// Its words, or the system's.
+        reason: String,
+    },
     /// The audit log can't be opened.
     #[error("Could not open audit log {file}: {reason}")]
     Audit {
@@ -167,7 +175,7 @@ pub enum Fault {
         file: String,
     },
     /// A file can't be written.
-    #[error("Could not write {file}: {reason}")]
+    #[error("Could not create {file}: {reason}")]
     Unwritable {
         /// The file.
         file: String,
@@ -234,7 +242,7 @@ impl Fault {
             Self::Exists { .. } | Self::Unwritable { .. } => exit::CANT_CREATE,
             Self::Settings { .. } | Self::NoRelay | Self::Client { .. } => exit::CONFIG,
             Self::AnnounceFailed { .. } => exit::ANNOUNCE,
-            Self::Bind { .. } | Self::Inetd(_) => exit::BIND,
+            Self::Bind { .. } | Self::Relay { .. } | Self::Inetd(_) => exit::BIND,
             Self::ConnectionLost | Self::NoSession(_) => exit::CONNECTION,
             Self::Record { .. } | Self::Audit { .. } => exit::RECORD,
             Self::Usage(_) => exit::USAGE,
@@ -262,6 +270,9 @@ impl Fault {
             Self::Bind { .. } => Some("choose another with --port, or 0 for any that is free"),
             Self::Inetd(_) => Some("--inetd serves a socket or two pipes that somebody else has put there"),
             Self::Record { .. } => Some("nothing runs unrecorded: free some space, or name another --log"),
+            Self::Relay { .. } => {
+                Some("its host key has to be in known_hosts, or said with --relay-host-key; its --devices need the key of --identity")
+            }
             Self::Audit { .. } => Some("name a file in a folder that may be written, or - for stdout"),
             Self::State { .. } => Some("name a folder of your own: the host key lies there, mode 0600"),
             Self::FleetInvalid { .. } => Some("sally fleet init makes a fleet; a relay is given its relay folder whole"),
@@ -302,6 +313,7 @@ mod tests {
             Fault::Inetd("r".into()),
             Fault::ConnectionLost,
             Fault::Record { file: "FILE".into(), reason: "r".into() },
+            Fault::Relay { relay: "HOST:22".into(), reason: "r".into() },
             Fault::Audit { file: "FILE".into(), reason: "r".into() },
             Fault::State { directory: "DIR".into(), reason: "r".into() },
             Fault::FleetInvalid { file: "FILE".into(), reason: "r".into() },

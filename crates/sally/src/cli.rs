@@ -13,6 +13,8 @@ use crate::record::cmd::RecordCommand;
 
 /// The name under which the binary is a drop-in for otssh.
 const OTSSH: &str = "otssh";
+/// The port of a relay where nobody says otherwise.
+const RELAY_PORT: u16 = 2222;
 /// otssh's flags, which take one dash or two.
 const OTSSH_FLAGS: [&str; 5] = ["port", "log", "announce", "authorized-keys", "timeout"];
 
@@ -120,6 +122,18 @@ pub struct OnceArgs {
     /// Serve the one connection on stdin and stdout, as sshd -i does (inetd, systemd sockets, ProxyCommand); the host key goes to stderr
     #[arg(long, requires = "log", conflicts_with_all = ["port", "listen"])]
     pub inetd: bool,
+    /// Listen on no port: hold a name on this relay (port 2222 unless said), and be reached as ssh -J HOST NAME
+    #[arg(long, value_name = "HOST[:PORT]", requires = "identity", conflicts_with_all = ["port", "listen", "inetd"], value_parser = parse_relay)]
+    pub relay: Option<sally_proto::host_port::HostPort>,
+    /// The name to hold; without it the relay makes one
+    #[arg(long, requires = "relay")]
+    pub name: Option<sally_proto::id::DeviceId>,
+    /// The key that the relay knows us by (an unencrypted OpenSSH private key)
+    #[arg(long, value_name = "FILE", requires = "relay")]
+    pub identity: Option<PathBuf>,
+    /// The relay's host key, as known_hosts has it [default: what ~/.ssh/known_hosts lists]
+    #[arg(long, value_name = "KEY", requires = "relay")]
+    pub relay_host_key: Option<ssh_key::PublicKey>,
     /// End the visit when no byte has gone either way for so many seconds (exit status 124)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub idle_timeout: Option<u64>,
@@ -270,6 +284,11 @@ fn parse_listen(text: &str) -> Result<(Option<IpAddr>, u16), String> {
         (_, Ok(address)) => Ok((Some(address.ip()), address.port())),
         _ => Err(format!("'{text}' is neither ADDR:PORT nor a port")),
     }
+}
+
+/// `HOST` or `HOST:PORT`.
+fn parse_relay(text: &str) -> Result<sally_proto::host_port::HostPort, String> {
+    text.parse().or_else(|_| format!("{text}:{RELAY_PORT}").parse()).map_err(|error: sally_proto::host_port::NotHostPort| error.to_string())
 }
 
 /// `30`, `30s`, `5m`, `1h`: at most a day.

@@ -17,6 +17,7 @@ use crate::relay::rules::{Kind, Rules};
 use crate::session::account::Account;
 use crate::session::environment::{self, Environment};
 use crate::ssh::forward::Allowed;
+use crate::tunnel::dial::{Dial, HostTrust};
 
 /// The variable that holds keys.
 const AUTHORIZED_KEYS: &str = "AUTHORIZED_KEYS";
@@ -42,6 +43,8 @@ pub struct Once {
     pub listen: Option<IpAddr>,
     /// Port to listen on.
     pub port: u16,
+    /// The relay to hold a name on, in place of listening.
+    pub relay: Option<Dial>,
     /// Whom to tell.
     pub announce: Option<PathBuf>,
     /// Directories in which a command without a slash is looked for.
@@ -104,6 +107,11 @@ impl Variables {
 impl Once {
     /// Resolves what was typed.
     pub fn resolve(args: OnceArgs, variables: &Variables) -> Self {
+        let trust = match args.relay_host_key {
+            Some(key) => HostTrust::Key(Box::new(key)),
+            None => HostTrust::KnownHosts(PathBuf::from(variables.get("HOME").unwrap_or_default()).join(".ssh/known_hosts")),
+        };
+        let relay = args.relay.zip(args.identity).map(|(relay, identity)| Dial { relay, trust, identity, name: args.name });
         let target = match args.record.log {
             Some(file) => Target::File(file),
             None => Target::Stdout,
@@ -114,6 +122,7 @@ impl Once {
             user: args.keys.user,
             listen: args.listen,
             port: args.port,
+            relay,
             announce: args.announce,
             path: variables.get("PATH").unwrap_or_default(),
             inetd: args.inetd,

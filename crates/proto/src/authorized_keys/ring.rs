@@ -58,6 +58,12 @@ impl KeyRing {
         self.held.iter().map(|held| (&*held.source, &held.entry))
     }
 
+    /// The first so many keys without any option, a line each, without comments: what may be asked of somebody who enforces nothing.
+    pub fn bare_lines(&self, most: usize) -> String {
+        let bare = self.held.iter().filter(|held| held.entry.options().kinds == Enforced::NONE && !key::is_security_key(held.entry.key()));
+        bare.take(most).filter_map(|held| Some(ssh_key::PublicKey::from(held.entry.key().clone()).to_openssh().ok()? + "\n")).collect()
+    }
+
     pub(super) fn lines_of(&self, key: &KeyData) -> impl Iterator<Item = &Held> {
         self.index.get(key).into_iter().flatten().filter_map(|at| self.held.get(*at))
     }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sally_proto::authorized_keys::{Enforced, OptionKind};
+use sally_proto::authorized_keys::{Enforced, KeyRing, OptionKind};
 use sally_proto::error::{Fault, exit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -29,6 +29,8 @@ use crate::{keys, term};
 
 /// How long sessions may take to end when we are told to.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+/// Keys that a relay is asked to let pass to the name: it takes 64.
+const ADMITTED_MAX: usize = 64;
 /// A handful of tasks, on a machine that has other things to do.
 const WORKERS: usize = 2;
 
@@ -91,19 +93,24 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     };
     // Opened before the port is, written to after: a port that can't be had leaves no record behind.
     let sink = Sink::open(&config.target, config.sync)?;
-    let entrance = open(here, &config, &host_key)?;
+    let entrance = open(here, &config, &keys, &host_key).await?;
     let settings = Settings { policy: config.policy, shell: config.account.shell.clone() };
     let recorder = Recorder::start(sink, settings, host_key.private().clone())?;
     let port = entrance.port();
     if let Some(port) = port {
         term::say(&format!("Listening on port {port}; {}", host_key.fingerprint()));
     }
+    let mut announced_with = config.environment.clone();
+    if let Some((name, relay)) = entrance.name().zip(config.relay.as_ref()) {
+        term::say(&format!("Reached as: ssh -J {} {name}; {}", relay.relay, host_key.fingerprint()));
+        announced_with.insert("SALLY_NAME".into(), name.as_str().into());
+    }
     let reaper = Reaper::start().map_err(internal)?;
     let shutdown = Shutdown::default();
     let rules = Rules {
         user: config.user,
         account: config.account,
-        environment: config.environment.clone(),
+        environment: config.environment,
         accept_env: config.accept_env,
         max_sessions: config.max_sessions,
         allowed: config.allowed,
@@ -111,7 +118,7 @@ async fn visit(config: Once) -> Result<u8, Fault> {
         post_quantum_only: config.post_quantum_only,
     };
     let (door, events) = Door::new(keys, rules, &host_key, recorder.clone(), reaper.clone(), shutdown.clone());
-    let announced = announce.map(|announce| tokio::spawn(announce.run(host_key, port, config.environment, reaper.clone())));
+    let announced = announce.map(|announce| tokio::spawn(announce.run(host_key, port, announced_with, reaper.clone())));
     tokio::spawn(entrance.serve(Arc::clone(&door)));
     let visit = Progress::new(config.max_sessions);
     let attendant = Attendant { door, events, recorder: recorder.clone(), shutdown, announced, signals, visit };
@@ -132,15 +139,19 @@ fn take_over(sources: &[keys::Source]) -> Result<Entrance, Fault> {
     Ok(Entrance::Here(wire, peer, local))
 }
 
-/// Says the host key, and opens the port where there is to be one.
-fn open(here: Option<Entrance>, config: &Once, host_key: &HostKey) -> Result<Entrance, Fault> {
+/// Says the host key, and opens the port, or gets the name, where there is to be one.
+async fn open(here: Option<Entrance>, config: &Once, keys: &KeyRing, host_key: &HostKey) -> Result<Entrance, Fault> {
     if let Some(here) = here {
         term::say(&host_key.public_line());
         return Ok(here);
     }
     let to_stdout = |error: std::io::Error| Fault::Record { file: "stdout".into(), reason: error.to_string() };
     term::data(&host_key.public_line()).map_err(to_stdout)?;
-    listen::bind(config.listen, config.port).map(Entrance::Port)
+    let Some(dial) = &config.relay else { return listen::bind(config.listen, config.port).map(Entrance::Port) };
+    let registered = dial.register(&keys.bare_lines(ADMITTED_MAX)).await;
+    let registration = registered.map_err(|reason| Fault::Relay { relay: dial.relay.to_string(), reason })?;
+    term::data(registration.name().as_str()).map_err(to_stdout)?;
+    Ok(Entrance::Name(Box::new(registration)))
 }
 
 /// Sees a visit through.

@@ -15,7 +15,7 @@ use super::tls::TlsIdentity;
 
 /// The device's host key: made here, or its own.
 pub(super) enum HostKeyFile {
-    Fresh(PrivateKey),
+    Fresh(Box<PrivateKey>),
     Own(PublicKey),
 }
 

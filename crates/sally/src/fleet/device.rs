@@ -82,7 +82,7 @@ fn certify<'a>(fleet: &Fleet, args: &'a AddArgs, own_host_key: Option<PublicKey>
     let key = fresh_key(&format!("sally device {}", args.id))?;
     let host_key = match own_host_key {
         Some(key) => HostKeyFile::Own(key),
-        None => HostKeyFile::Fresh(fresh_key(&format!("sally host {}", args.id))?),
+        None => HostKeyFile::Fresh(Box::new(fresh_key(&format!("sally host {}", args.id))?)),
     };
     let principals = [args.id.to_string()];
     let subject = Subject { serial, key_id: args.id.as_str(), principals: &principals, extensions: &EXTENSIONS, until: None };

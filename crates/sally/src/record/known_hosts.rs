@@ -7,6 +7,12 @@ use sally_proto::record::Trust;
 use sha1::Sha1;
 use ssh_key::{HashAlg, PublicKey};
 
+/// Whether the file lists a host's key at this port, as ssh(1) looks it up: `host`, or `[host]:port` where the port is not 22.
+pub(crate) fn lists(text: &str, host: &str, port: u16, key: &PublicKey) -> bool {
+    let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
+    judge(text, Some(&name), key).0 == Trust::Proven
+}
+
 /// A line that lists a key for some hosts.
 struct Entry<'a> {
     revoked: bool,
@@ -128,6 +134,14 @@ mod tests {
         assert!(matches!(trust(&file, Some("other.example")), Trust::Refused(_)));
         assert_eq!(trust(&file, Some("192.0.2.1")), Trust::Unproven);
         assert_eq!(trust(&format!("a {OTHER}\n"), None), Trust::Unproven);
+    }
+
+    #[test]
+    fn a_host_is_looked_up_as_ssh_does() {
+        let file = format!("relay.example {KEY}\n[relay.example]:2222 {OTHER}\n");
+        let lists = |port, key| lists(&file, "relay.example", port, &PublicKey::from_openssh(key).unwrap());
+        assert!(lists(22, KEY) && lists(2222, OTHER));
+        assert!(!lists(22, OTHER) && !lists(2222, KEY) && !lists(23, KEY));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod cat;
 pub mod cmd;
 mod error;
 mod export;
-mod known_hosts;
+pub(crate) mod known_hosts;
 mod play;
 mod queue;
 mod recorder;

@@ -59,25 +59,22 @@ impl Relay {
             let (u, d) = visit.bytes();
             (up.saturating_add(u), down.saturating_add(d))
         });
-        let families: [(&str, &str, &str, &[(&str, u64)]); 9] = [
-            ("connections_total", "counter", "Connections accepted", &[("", load(&metrics.connections))]),
-            ("authenticated_total", "counter", "Connections let in", &[("", load(&metrics.authenticated))]),
-            ("connected", "gauge", "Connections that are in", &[("", callers)]),
-            ("tunnels", "gauge", "Names and ports held", &[("kind=\"name\"", names), ("kind=\"port\"", ports)]),
-            ("registered_total", "counter", "Names and ports registered", &[("", load(&metrics.registered))]),
-            ("takeovers_total", "counter", "Silent connections replaced by newer ones", &[("", load(&metrics.takeovers))]),
-            ("visits", "gauge", "Visits under way", &[("", live)]),
-            ("visits_total", "counter", "Visits begun", &[("", load(&metrics.visits))]),
-            ("bytes_total", "counter", "Bytes carried", &[("direction=\"up\"", up), ("direction=\"down\"", down)]),
-        ];
-        for (name, kind, help, samples) in families {
-            family(&mut text, name, kind, help, samples);
-        }
+        let mut counter = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "counter", help, samples);
+        counter("connections_total", "Connections accepted", &[("", load(&metrics.connections))]);
+        counter("authenticated_total", "Connections let in", &[("", load(&metrics.authenticated))]);
+        counter("registered_total", "Names and ports registered", &[("", load(&metrics.registered))]);
+        counter("takeovers_total", "Silent connections replaced by newer ones", &[("", load(&metrics.takeovers))]);
+        counter("visits_total", "Visits begun", &[("", load(&metrics.visits))]);
+        counter("bytes_total", "Bytes carried", &[("direction=\"up\"", up), ("direction=\"down\"", down)]);
+        let mut gauge = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "gauge", help, samples);
+        gauge("connected", "Connections that are in", &[("", callers)]);
+        gauge("tunnels", "Names and ports held", &[("kind=\"name\"", names), ("kind=\"port\"", ports)]);
+        gauge("visits", "Visits under way", &[("", live)]);
+        gauge("audit_failing", "Whether the audit log can't be written", &[("", self.audit.is_failing().into())]);
         let refused = metrics.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let labels: Vec<_> = refused.iter().map(|(why, count)| (format!("why=\"{why}\""), *count)).collect();
         let samples: Vec<_> = labels.iter().map(|(label, count)| (label.as_str(), *count)).collect();
         family(&mut text, "refused_total", "counter", "Requests refused", &samples);
-        family(&mut text, "audit_failing", "gauge", "Whether the audit log can't be written", &[("", self.audit.is_failing().into())]);
         text
     }
 }

@@ -3,8 +3,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex};
 
-use russh::ChannelId;
-use russh::server::Session;
+use russh::server::{Msg, Session};
+use russh::{Channel, ChannelId};
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
 use sally_proto::record::{AuditEvent, Said};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sally_proto::error::Fault;
+use sally_proto::id::DeviceId;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ use super::stream::Wire;
 use super::visitor::Error;
 use crate::session::environment::Endpoint;
 use crate::term;
+use crate::tunnel::dial::Registration;
 
 /// Connections the kernel may hold before we accept them.
 pub(super) const BACKLOG: u32 = 128;
@@ -38,6 +40,8 @@ pub(crate) trait Serve: Send + Sync + 'static {
 pub enum Entrance {
     /// Through a socket.
     Port(TcpListener),
+    /// Through a name on a relay.
+    Name(Box<Registration>),
     /// One of them is here already: a connection, where it comes from, and where it arrived.
     Here(Wire, Endpoint, Endpoint),
 }
@@ -47,7 +51,15 @@ impl Entrance {
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Port(listener) => listener.local_addr().ok().map(|address| address.port()),
-            Self::Here(..) => None,
+            Self::Name(..) | Self::Here(..) => None,
+        }
+    }
+
+    /// The name on a relay, where there is one.
+    pub fn name(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Name(registration) => Some(registration.name()),
+            Self::Port(..) | Self::Here(..) => None,
         }
     }
 
@@ -55,6 +67,7 @@ impl Entrance {
     pub async fn serve(self, door: Arc<Door>) {
         match self {
             Self::Port(listener) => accept(listener, door).await,
+            Self::Name(registration) => take_in(*registration, door).await,
             Self::Here(wire, peer, local) => serve_one(wire, peer, local, door).await,
         }
     }
@@ -135,6 +148,31 @@ fn admit<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>) {
         Ok(wire) => drop(tokio::spawn(serve(wire, local, connection, Arc::clone(service)))),
         Err(error) => tracing::info!(peer = %connection.peer, %error, "connection ended"),
     }
+}
+
+/// Takes the visitors that a relay sends, until one is in; then the name is given up. Keeps the relay's connection, which carries the visit.
+async fn take_in(mut registration: Registration, door: Arc<Door>) {
+    let shut = door.shut().clone();
+    loop {
+        let visitor = tokio::select! {
+            biased;
+            () = shut.cancelled() => break,
+            visitor = registration.next() => visitor,
+        };
+        let Some(stream) = visitor else {
+            let (relay, reason) = (registration.relay().to_string(), registration.lost().await);
+            door.shutdown.request(Fault::Relay { relay, reason });
+            break;
+        };
+        // Where a visitor comes from is only the relay's word.
+        if let Some(connection) = door.gate.admit(Endpoint::UNKNOWN) {
+            tokio::spawn(serve(Wire::Other(Box::new(stream)), Endpoint::UNKNOWN, connection, Arc::clone(&door)));
+        }
+    }
+    registration.close().await;
+    door.gate.dismiss();
+    door.listener_closed();
+    registration.lost().await;
 }
 
 /// Serves the one connection that there will be, in place of a socket's. When it ends, the visit is over.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use russh::server::{
@@ -23,6 +24,7 @@ use super::listen::Serve;
 use super::server;
 use super::stream::{Guarded, Wire};
 use super::visitor::Error;
+use super::window::{self, Window};
 use crate::relay::Relay;
 use crate::relay::audit::Event;
 use crate::relay::caller::{Access, Caller, Proven};
@@ -33,11 +35,7 @@ use crate::session::environment::Endpoint;
 use crate::term;
 use crate::tunnel::line::Line;
 
-/// What a channel's window is at first: with so many, all visits together can't hold more than 2 GiB.
-const WINDOW: u32 = 1 << 20;
-/// What it grows to while few visits are under way: see `server::WINDOW` for why a long link needs it.
-const WIDE_WINDOW: u32 = 16 << 20;
-/// How many visits are few.
+/// How many visits may have windows that grow on a long way: many of them would be too much to hold.
 const FEW: usize = 16;
 /// `SSH_OPEN_CONNECT_FAILED` (RFC 4254 section 5.1): OpenSSH prints the text of any code.
 const CONNECT_FAILED: u32 = 2;
@@ -57,7 +55,6 @@ impl Service {
     /// A relay that shows this key.
     pub fn new(relay: Arc<Relay>, host_key: &HostKey) -> Arc<Self> {
         let config = Config {
-            window_size: WINDOW,
             keepalive_interval: Some(relay.rules.alive_interval),
             keepalive_max: relay.rules.alive_count,
             ..server::config(host_key, relay.rules.post_quantum_only)
@@ -119,6 +116,7 @@ impl Service {
             promised: Default::default(),
             sessions: HashMap::new(),
             channels: Arc::new(Semaphore::new(CHANNELS_MAX)),
+            window: Window::new(Instant::now()),
         };
         russh::server::run_stream(Arc::clone(&self.config), stream, conversation).await?.await
     }
@@ -146,6 +144,7 @@ struct Conversation {
     promised: crate::relay::Promised,
     sessions: HashMap<ChannelId, Asking>,
     channels: Arc<Semaphore>,
+    window: Window,
 }
 
 impl Conversation {
@@ -268,6 +267,7 @@ impl Handler for Conversation {
     type Error = Error;
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
+        self.window.answered(Instant::now());
         let key = offer.public_key.key_data();
         if is_sha1(offer.algorithm) || !self.user_is_welcome(user) {
             return Ok(self.turn_away(user, &Proven::Key(key.clone()), "the user name or signature algorithm is not let in".into()).await);
@@ -283,6 +283,7 @@ impl Handler for Conversation {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
+        self.window.asked(Instant::now());
         if is_sha1(key.algorithm) {
             return Ok(Auth::reject());
         }
@@ -297,11 +298,19 @@ impl Handler for Conversation {
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
-        self.sit_down(session).await
+        self.sit_down(session).await?;
+        self.window.answered(Instant::now());
+        Ok(())
     }
 
-    fn adjust_window(&mut self, _: ChannelId, _: u32) -> u32 {
-        if self.relay.visits().len() <= FEW { WIDE_WINDOW } else { WINDOW }
+    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Error> {
+        self.window.received(data.len());
+        Ok(())
+    }
+
+    fn adjust_window(&mut self, _: ChannelId, current: u32) -> u32 {
+        let wanted = self.window.target(Instant::now(), current);
+        if self.relay.visits().len() <= FEW { wanted } else { window::FIRST }
     }
 
     async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Error> {
@@ -322,6 +331,7 @@ impl Handler for Conversation {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Error> {
+        self.window.asked(Instant::now());
         let Some(caller) = self.seat.get() else { return Ok(()) };
         let refused = |refusal: &Refusal| ChannelOpenFailure::Other { code: CONNECT_FAILED, reason: refusal.to_string() };
         let Ok(place) = Arc::clone(&self.channels).try_acquire_owned() else {
@@ -394,6 +404,7 @@ impl Handler for Conversation {
     }
 
     async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, Error> {
+        self.window.asked(Instant::now());
         let Some(caller) = self.seat.get() else { return Ok(false) };
         match self.relay.register(caller, address, *port, &self.promised).await {
             Ok(()) => Ok(true),

@@ -2,10 +2,12 @@
 //! types.
 //!
 //! - `splice`: two connections joined, bytes both ways until both ways have ended
+//! - `dial`: the far side: hold a name on a relay
 //! - `line`: the connection of somebody who is connected, as others use it: open a channel, ask whether it is alive, say goodbye
 //! - `registry`: who holds which name and port
 //! - `ports`: ports of this machine, bound as the client said
 
+pub mod dial;
 pub mod line;
 pub mod ports;
 pub mod registry;

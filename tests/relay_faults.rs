@@ -1,0 +1,178 @@
+//! What goes wrong around a relay, and whom it must not hurt.
+
+use std::io::{Read, Write};
+use std::process::Command;
+
+use crate::support::*;
+
+/// A relay with cam-17 connected, a stock sshd behind it.
+fn start(more: &[&str]) -> (Home, Relay, Client, Sshd) {
+    let home = Home::new();
+    let mut command = home.relay();
+    command.args(more);
+    let relay = Relay::start(&home, command);
+    let sshd = home.sshd();
+    let device = home.hold(&relay, "cam", &format!("cam-17:22:127.0.0.1:{}", sshd.port));
+    relay.await_events("register", 1);
+    (home, relay, device, sshd)
+}
+
+/// What a second claim is refused with.
+fn refused(home: &Home, relay: &Relay, key: &str) -> String {
+    let refused = run(&mut home.holding(relay, key, "cam-17:22:127.0.0.1:1"));
+    let said = text(&refused.stderr);
+    said.lines().find_map(|line| line.split_once(":11: ")).unwrap_or_else(|| panic!("{said}")).1.to_owned()
+}
+
+#[test]
+fn a_thousand_stalled_handshakes_keep_no_visitor_out() {
+    let (home, relay, _device, _sshd) = start(&[]);
+    let mut crowd = Vec::new();
+    for round in 0..5 {
+        crowd.extend((0..200).map(|_| relay.connect()));
+        let visit = run(home.jump(&relay, "alice", "cam-17").arg("echo in"));
+        assert_eq!(text(&visit.stdout), "in\n", "{round}: {}", text(&visit.stderr));
+    }
+    // Most were dropped to make room.
+    for stream in crowd.iter_mut().take(800) {
+        let _ = stream.read_to_end(&mut Vec::new()); // The greeting, then an end: well before the time that everybody has.
+    }
+    assert!(status_field(relay.child.id(), "VmRSS:").unwrap() < 150 << 10);
+}
+
+#[test]
+fn a_visitor_that_is_stopped_slows_nobody_else() {
+    let _turn = big();
+    let (home, relay, _device, _sshd) = start(&[]);
+    let mut stuck = Client::start(home.jump(&relay, "alice", "cam-17").arg("echo in; exec cat /dev/zero"));
+    stuck.await_line("in");
+    stuck.signal("STOP");
+    // Whatever fits into windows and buffers on the way is on its way; then it is quiet.
+    let http = || relay.child.id();
+    quiet("what the relay holds", || status_field(http(), "VmRSS:").unwrap());
+    let bytes = 20_000_000;
+    let visit = run(home.jump(&relay, "alice", "cam-17").arg(format!("head -c {bytes} /dev/zero")));
+    assert_eq!(visit.stdout.len(), bytes, "{}", text(&visit.stderr));
+    assert!(status_field(relay.child.id(), "VmRSS:").unwrap() < 200 << 10);
+    let _ = stuck.child.kill();
+    relay.await_events("close", 2);
+}
+
+#[test]
+fn without_descriptors_it_neither_spins_nor_ends() {
+    let home = Home::new();
+    let relay = home.relay();
+    let mut limited = tool("prlimit", "util-linux");
+    limited.arg("--nofile=40").arg(sally()).args(relay.get_args());
+    let relay = Relay::start(&home, limited);
+    let crowd: Vec<_> = (0..100).map(|_| relay.connect()).collect();
+    let before = cpu(relay.child.id());
+    quiet("nothing", || 0);
+    assert!(cpu(relay.child.id()) - before < 40, "it spins");
+    drop(crowd);
+    let visit = run(home.via(&relay, "alice").args(["relay", "whoami"]));
+    assert!(visit.status.success(), "{}", text(&visit.stderr));
+}
+
+#[test]
+fn of_two_devices_that_claim_one_name_the_live_one_keeps_it() {
+    let (home, relay, device, sshd) = start(&[]);
+    home.write("devices", [home.read("devices"), home.line("thief", r#"permitlisten="cam-17:22""#)].concat());
+    relay.signal("HUP");
+    relay.await_events("keys", 2);
+    assert_eq!(refused(&home, &relay, "thief"), "cam-17:22 is held by another key");
+    assert!(refused(&home, &relay, "cam").starts_with("cam-17:22 is held by a connection of the same key from 127.0.0.1:"));
+    let visit = run(home.jump(&relay, "alice", "cam-17").arg("echo in"));
+    assert_eq!(text(&visit.stdout), "in\n", "the first is undisturbed: {}", text(&visit.stderr));
+    // Once it is silent, the newer of the same key has it.
+    device.signal("STOP");
+    let _second = home.hold(&relay, "cam", &format!("cam-17:22:127.0.0.1:{}", sshd.port));
+    relay.await_events("takeover", 1);
+    relay.await_events("register", 2);
+    let visit = run(home.jump(&relay, "alice", "cam-17").arg("echo in"));
+    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
+    // The other key stays out as long as anybody of the first holds it.
+    assert_eq!(refused(&home, &relay, "thief"), "cam-17:22 is held by another key");
+    device.signal("CONT");
+}
+
+#[test]
+fn the_newest_wins_at_once_where_it_is_told_to() {
+    let (home, relay, mut device, _sshd) = start(&["--takeover", "at-once"]);
+    let _second = home.hold(&relay, "cam", "cam-17:22:127.0.0.1:1");
+    device.await_stderr("replaced by a newer connection of the same key from 127.0.0.1:");
+    relay.await_events("register", 2);
+}
+
+#[test]
+fn a_device_that_is_killed_leaves_its_name_free() {
+    let (home, relay, device, sshd) = start(&["--takeover", "never"]);
+    drop(device); // SIGKILL
+    relay.await_events("release", 1);
+    let refused = run(home.via(&relay, "alice").args(["-W", "cam-17:22", "relay"]));
+    assert!(text(&refused.stderr).contains("cam-17 is not connected"), "{}", text(&refused.stderr));
+    let _again = home.hold(&relay, "cam", &format!("cam-17:22:127.0.0.1:{}", sshd.port));
+    relay.await_events("register", 2);
+}
+
+/// A network namespace with one address towards us. Deleted when dropped.
+struct Net {
+    name: String,
+    here: String,
+}
+
+impl Net {
+    /// None where this machine gives none: said on stderr.
+    fn new() -> Option<Self> {
+        let name = format!("sally{}", std::process::id() % 10_000);
+        if !as_root() || !run(tool("ip", "iproute2").args(["netns", "add", &name])).status.success() {
+            let _ = writeln!(std::io::stderr(), "SKIPPED, network namespaces: not to be had here");
+            return None;
+        }
+        let net = Self { name, here: "198.18.77.1".into() };
+        let (ours, theirs) = (format!("{}a", net.name), format!("{}b", net.name));
+        net.ip(&["link", "add", &ours, "type", "veth", "peer", "name", &theirs, "netns", &net.name]);
+        net.ip(&["addr", "add", &format!("{}/30", net.here), "dev", &ours]);
+        net.ip(&["link", "set", &ours, "up"]);
+        net.ip(&["-n", &net.name, "addr", "add", "198.18.77.2/30", "dev", &theirs]);
+        net.ip(&["-n", &net.name, "link", "set", &theirs, "up"]);
+        net.ip(&["-n", &net.name, "link", "set", "lo", "up"]);
+        Some(net)
+    }
+
+    fn ip(&self, arguments: &[&str]) {
+        let done = run(tool("ip", "iproute2").args(arguments));
+        assert!(done.status.success(), "ip {arguments:?}: {}", text(&done.stderr));
+    }
+
+    /// The cable is pulled.
+    fn pull(&self) {
+        self.ip(&["-n", &self.name, "link", "set", &format!("{}b", self.name), "down"]);
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+    }
+}
+
+#[test]
+fn a_device_whose_network_is_gone_is_noticed_and_its_name_is_free() {
+    let Some(net) = Net::new() else { return };
+    let home = Home::new();
+    home.relay();
+    let mut command = Command::new(sally());
+    command.args(["relay", "--listen", &format!("{}:0", net.here), "--alive-interval", "1s", "--alive-count", "2", "--visitors"]);
+    command.arg(home.path("visitors")).arg("--devices").arg(home.path("devices")).arg("--audit").arg(home.path("audit"));
+    let relay = Relay::start(&home, command);
+    let holding = home.holding(&relay, "cam", "cam-17:22:127.0.0.1:1");
+    let mut device = tool("ip", "iproute2");
+    device.args(["netns", "exec", &net.name, "ssh"]);
+    device.args(holding.get_args().map(|arg| if arg == "127.0.0.1" { net.here.as_ref() } else { arg }));
+    let _device = Client::start(&mut device);
+    relay.await_events("register", 1);
+    net.pull();
+    assert_eq!(relay.await_events("disconnect", 1)["why"], "no answer to keepalives");
+    relay.await_events("release", 1);
+}

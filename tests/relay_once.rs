@@ -1,0 +1,127 @@
+//! `sally once --relay`: a door without a port, reached by its name on a relay.
+
+use std::process::{Command, Stdio};
+
+use crate::support::*;
+
+/// A relay that knows the key `app` as a device, and a home whose `id` may visit the door.
+fn start(devices: &str) -> (Home, Relay) {
+    let home = Home::new();
+    home.line("app", "");
+    home.write("visitors", home.line("alice", ""));
+    home.write("devices", home.line("app", devices));
+    let relay = Relay::start(&home, home.relay_of_files());
+    (home, relay)
+}
+
+/// `sally once` on the relay, recording to `visit.cast`.
+fn once(home: &Home, relay: &Relay) -> Command {
+    let mut command = Command::new(sally());
+    command.arg("once").arg("--authorized-keys").arg(home.path("id.pub")).arg("--log").arg(home.path("visit.cast"));
+    command.args(["--relay", &format!("127.0.0.1:{}", relay.port), "--identity"]).arg(home.path("app"));
+    command.arg("--relay-host-key").arg(&relay.host_key);
+    command.env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS").stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn a_visit_through_a_name_that_the_relay_makes() {
+    let (home, relay) = start("");
+    let mut door = Client::start(&mut once(&home, &relay));
+    let host_key = format!("ssh-ed25519 {}", door.await_line("ssh-ed25519 "));
+    let name = door.await_line("");
+    assert!(name.len() == 26 && name.bytes().all(|byte| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte)), "{name}");
+    // The door's own visitor passes the relay to this name, without being one of its visitors.
+    let refused = run(home.via(&relay, "id").args(["-W", "other:22", "relay"]));
+    assert!(text(&refused.stderr).contains("not permitted"), "{}", text(&refused.stderr));
+    let known = home.write("known", format!("{name} {host_key}\n"));
+    let proxy = format!("ssh -F {} -W %h:%p relay", home.config(&relay, "id").display());
+    let mut visit = home.via(&relay, "id");
+    visit
+        .args(["-o", &format!("ProxyCommand={proxy}"), "-oStrictHostKeyChecking=yes"])
+        .arg(format!("-oUserKnownHostsFile={}", known.display()));
+    let visit = run(visit.arg(format!("anyone@{name}")).arg("echo from $SSH_CONNECTION; exit 7"));
+    assert_eq!(
+        (visit.status.code(), text(&visit.stdout)),
+        (Some(7), "from UNKNOWN 65535 UNKNOWN 65535\n".into()),
+        "{}",
+        text(&visit.stderr)
+    );
+    let (status, _, said) = door.finish();
+    assert_eq!(status.code(), Some(7), "{said}");
+    relay.await_events("release", 1);
+    let (verdict, said) = verify(&home.path("visit.cast"), Some(&host_key));
+    assert_eq!(verdict, 0, "{said}");
+}
+
+#[test]
+fn a_name_of_ones_own_and_announce_is_told() {
+    let (home, relay) = start(r#"permitlisten="my-app:22""#);
+    let told = home.path("told");
+    let announce = home.write("announce", format!("#!/bin/sh\necho \"$SALLY_NAME $1\" >{}\n", told.display()));
+    let made = Command::new("chmod").arg("755").arg(&announce).status().unwrap();
+    assert!(made.success());
+    let mut door = Client::start(once(&home, &relay).args(["--name", "My-App", "--announce"]).arg(&announce));
+    let host_key = format!("ssh-ed25519 {}", door.await_line("ssh-ed25519 "));
+    assert_eq!(door.await_line(""), "my-app");
+    until("announce was told", || std::fs::read_to_string(&told).ok().filter(|said| *said == format!("my-app {host_key}\n")));
+    // One of the relay's own visitors comes as far as the door, whose keys decide.
+    let refused = run(home.jump(&relay, "alice", "my-app").arg("true"));
+    assert!(text(&refused.stderr).contains("Permission denied (publickey)"), "{}", text(&refused.stderr));
+    let visit = run(home.jump(&relay, "id", "my-app").arg("echo in"));
+    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
+    assert!(door.finish().0.success());
+}
+
+#[test]
+fn what_a_relay_refuses_is_said() {
+    let (home, relay) = start(r#"permitlisten="my-app:22""#);
+    home.key("stranger", "ed25519");
+    let asked = |change: &dyn Fn(&mut Command)| {
+        let mut command = once(&home, &relay);
+        change(&mut command);
+        let ended = run(&mut command);
+        assert_eq!(ended.status.code(), Some(69), "{}", text(&ended.stderr));
+        let said = text(&ended.stderr);
+        said.lines().next().unwrap().split_once(": ").unwrap().1.to_owned()
+    };
+    assert_eq!(
+        asked(&|command| {
+            command.args(["--name", "other"]);
+        }),
+        "this key may not hold other"
+    );
+    // A key with names of its own gets no other.
+    assert_eq!(asked(&|_| ()), "not permitted");
+    let other = Home::new().read("id.pub");
+    let wrong_key = run(Command::new(sally())
+        .args(["once", "--relay", &format!("127.0.0.1:{}", relay.port), "--relay-host-key", &other, "--identity"])
+        .arg(home.path("app"))
+        .arg("--authorized-keys")
+        .arg(home.path("id.pub"))
+        .arg("--log")
+        .arg(home.path("x.cast")));
+    assert_eq!(wrong_key.status.code(), Some(69));
+    assert!(text(&wrong_key.stderr).contains("is not known"), "{}", text(&wrong_key.stderr));
+    let unknown = run(Command::new(sally())
+        .args(["once", "--relay", &format!("127.0.0.1:{}", relay.port), "--identity"])
+        .arg(home.path("app"))
+        .arg("--authorized-keys")
+        .arg(home.path("id.pub"))
+        .arg("--log")
+        .arg(home.path("y.cast"))
+        .env("HOME", home.path("nowhere")));
+    assert!(text(&unknown.stderr).contains("is not known"), "{}", text(&unknown.stderr));
+}
+
+#[test]
+fn a_relay_that_is_gone_before_the_visitor_comes_ends_it() {
+    let (home, relay) = start("");
+    let mut door = Client::start(&mut once(&home, &relay));
+    door.await_line("ssh-ed25519 ");
+    door.await_line("");
+    drop(relay);
+    let (status, _, said) = door.finish();
+    assert_eq!(status.code(), Some(69), "{said}");
+    assert!(said.contains("Could not hold a name on relay 127.0.0.1:"), "{said}");
+}
