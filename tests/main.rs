@@ -11,6 +11,7 @@
 
 mod support;
 
+mod admin;
 mod algorithms;
 mod announce;
 mod clients;

@@ -335,7 +335,7 @@ fn as_sally(mut arguments: Vec<OsString>) -> Vec<OsString> {
 /// Subcommands whose words are those of a program of OpenSSH's, but for the options of ours that stand before them.
 const CLIENTS: [&str; 3] = ["ssh", "scp", "sftp"];
 /// Those options; each takes a word.
-const BEFORE_CLIENTS_WORDS: [&str; 3] = ["--relay", "--config", "--wait"];
+const BEFORE_CLIENTS_WORDS: [&str; 2] = ["--relay", "--config"];
 
 /// Marks where OpenSSH's words begin in `sally ssh …`, since `-v` and many others of ssh's would be taken for ours.
 fn clients_own(mut arguments: Vec<OsString>) -> Vec<OsString> {
@@ -427,7 +427,7 @@ mod tests {
             ("sally ssh cam-17 -- uptime", "cam-17 -- uptime", None),
             ("sally ssh --relay r:22 -v -p 22 cam-17", "-v -p 22 cam-17", Some("r:22")),
             ("sally scp --relay=r -r a cam-17:b", "-r a cam-17:b", Some("r")),
-            ("sally sftp --wait 1h cam-17 --relay", "cam-17 --relay", None),
+            ("sally sftp --config c cam-17 --relay", "cam-17 --relay", None),
             ("sally ssh -- cam-17", "-- cam-17", None),
         ] {
             let (Command::Ssh(args) | Command::Scp(args) | Command::Sftp(args)) =

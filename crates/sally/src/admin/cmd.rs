@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use sally_proto::error::Fault;
@@ -31,9 +30,6 @@ pub struct VisitArgs {
     /// Through whom.
     #[command(flatten)]
     pub via: RelayArgs,
-    /// Wait so long for a device that is offline, as 90s or 1h
-    #[arg(long, value_name = "TIME", value_parser = crate::cli::parse_seconds)]
-    pub wait: Option<Duration>,
     /// Everything else, as ssh(1), scp(1) and sftp(1) take it
     #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub words: Vec<OsString>,
@@ -45,9 +41,9 @@ pub struct ProxyArgs {
     /// Through whom.
     #[command(flatten)]
     pub via: RelayArgs,
-    /// Wait so long for a device that is offline
-    #[arg(long, value_name = "TIME", value_parser = crate::cli::parse_seconds)]
-    pub wait: Option<Duration>,
+    /// In place of ~/.ssh/config
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
     /// The device
     pub host: String,
     /// Its port
@@ -101,14 +97,14 @@ impl RelayArgs {
 /// Becomes the client; gives the exit status of a failure.
 pub fn visit(program: Program, args: VisitArgs, variables: &Variables) -> u8 {
     match args.via.resolve(variables) {
-        Ok(settings) => failed(&openssh::become_client(program, &settings, args.wait, args.words)),
+        Ok(settings) => failed(&openssh::become_client(program, &settings, args.words)),
         Err(fault) => failed(&fault),
     }
 }
 
 /// ssh's ProxyCommand.
 pub fn proxy(args: &ProxyArgs, variables: &Variables) -> u8 {
-    let passed = args.via.resolve(variables).and_then(|settings| proxy::run(&settings, args.wait, &args.host, args.port));
+    let passed = args.via.resolve(variables).and_then(|settings| proxy::run(&settings, args.ssh_config.as_deref(), &args.host, args.port));
     passed.unwrap_or_else(|fault| failed(&fault))
 }
 

@@ -12,6 +12,14 @@ pub enum Program {
     Sftp,
 }
 
+/// What is on a command line.
+#[derive(Default)]
+struct Line<'a> {
+    /// Options that take a word, and their words.
+    options: Vec<(char, &'a str)>,
+    destinations: Vec<&'a str>,
+}
+
 impl Program {
     /// Its name in `$PATH`.
     pub fn name(self) -> &'static str {
@@ -31,31 +39,37 @@ impl Program {
         }
     }
 
-    /// The words that name hosts. ssh has one, and what follows it is a command (after more options); scp has any number.
-    fn destinations(self, words: &[String]) -> Vec<&str> {
-        let mut found = Vec::new();
+    /// Takes a command line apart. ssh has one destination, and what follows it is a command (after more options); scp has any number.
+    fn take_apart<'a>(self, words: &'a [String]) -> Line<'a> {
+        let mut line = Line::default();
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
             match word.strip_prefix('-') {
-                Some("-") if self == Self::Ssh && !found.is_empty() => break,
+                Some("-") if self == Self::Ssh && !line.destinations.is_empty() => break,
                 Some("-") => {}
                 Some(letters) if !letters.is_empty() => {
-                    let takes = letters.find(|letter| self.options_with_word().contains(letter));
-                    if takes.is_some_and(|at| at + 1 == letters.len()) {
-                        words.next();
+                    let takes = letters.char_indices().find(|(_, letter)| self.options_with_word().contains(*letter));
+                    if let Some((at, letter)) = takes {
+                        let glued = letters.get(at + 1..).filter(|rest| !rest.is_empty());
+                        line.options.extend(glued.or_else(|| words.next()).map(|value| (letter, value)));
                     }
                 }
-                _ if self == Self::Ssh && !found.is_empty() => break,
-                _ => found.push(word),
+                _ if self == Self::Ssh && !line.destinations.is_empty() => break,
+                _ => line.destinations.push(word),
             }
         }
-        found
+        line
+    }
+
+    /// The configuration that is named in place of `~/.ssh/config`.
+    pub fn config_file(self, words: &[String]) -> Option<&str> {
+        self.take_apart(words).options.into_iter().find(|(letter, _)| *letter == 'F').map(|(_, value)| value)
     }
 
     /// The first host whose name a shell would understand as more than a name.
     pub fn first_unfit(self, words: &[String]) -> Option<&str> {
         let host = |word| if self == Self::Scp { remote_host(word) } else { Some(word) };
-        self.destinations(words).into_iter().find(|word| host(word).is_some_and(|host| !is_plain(host)))
+        self.take_apart(words).destinations.into_iter().find(|word| host(word).is_some_and(|host| !is_plain(host)))
     }
 }
 
@@ -93,9 +107,16 @@ mod tests {
             ("-oBatchMode=yes -L 8080:localhost:80 alice@cam-17 -- ls -l", "alice@cam-17"),
             ("-- cam-17 ls", "cam-17"),
         ] {
-            assert_eq!(Program::Ssh.destinations(&words(line)), [host], "{line}");
+            assert_eq!(Program::Ssh.take_apart(&words(line)).destinations, [host], "{line}");
         }
-        assert_eq!(Program::Scp.destinations(&words("-P 22 -r a cam-17:b")), ["a", "cam-17:b"]);
+        assert_eq!(Program::Scp.take_apart(&words("-P 22 -r a cam-17:b")).destinations, ["a", "cam-17:b"]);
+    }
+
+    #[test]
+    fn another_configuration_is_named() {
+        assert_eq!(Program::Ssh.config_file(&words("-v -F a cam-17")), Some("a"));
+        assert_eq!(Program::Ssh.config_file(&words("-vFa cam-17 -- -F b")), Some("a"));
+        assert_eq!(Program::Ssh.config_file(&words("cam-17 -- -F b")), None);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use sally_proto::error::Fault;
 
@@ -49,8 +48,8 @@ pub(super) fn identity_options(settings: &Settings) -> Vec<OsString> {
 ///
 /// # Errors
 /// A host's name that is none, or a program that can't be started.
-pub fn become_client(program: Program, settings: &Settings, wait: Option<Duration>, words: Vec<OsString>) -> Fault {
-    match command(program, settings, wait, words) {
+pub fn become_client(program: Program, settings: &Settings, words: Vec<OsString>) -> Fault {
+    match command(program, settings, words) {
         Ok(mut command) => {
             let error = command.exec();
             Fault::Client { program: program.name().into(), reason: term::reason(&error) }
@@ -59,34 +58,37 @@ pub fn become_client(program: Program, settings: &Settings, wait: Option<Duratio
     }
 }
 
-fn command(program: Program, settings: &Settings, wait: Option<Duration>, words: Vec<OsString>) -> Result<Command, Fault> {
+fn command(program: Program, settings: &Settings, words: Vec<OsString>) -> Result<Command, Fault> {
     let readable: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(word) = program.first_unfit(&readable) {
         return Err(Fault::Usage(format!("'{}' is no host's name", word.escape_default())));
     }
     let mut command = Command::new(program.name());
-    command.arg("-o").arg(format!("ProxyCommand={}", proxy_command(settings, wait)?));
+    command.arg("-o").arg(format!("ProxyCommand={}", proxy_command(settings, program.config_file(&readable))?));
     command.args(known_hosts_options(settings)?).args(identity_options(settings)).args(words);
     Ok(command)
 }
 
-fn proxy_command(settings: &Settings, wait: Option<Duration>) -> Result<String, Fault> {
+fn proxy_command(settings: &Settings, ssh_config: Option<&str>) -> Result<String, Fault> {
     let sally = ourselves()?;
     // ssh puts an exec before it.
     let mut words = vec![quoted(&literal(text(&sally)?)), "proxy".into(), "--relay".into(), quoted(&settings.relay.to_string())];
     if let Some(config) = &settings.config {
         words.extend(["--config".into(), quoted(&literal(text(config)?))]);
     }
-    if let Some(wait) = wait {
-        words.extend(["--wait".into(), format!("{}s", wait.as_secs())]);
+    if let Some(file) = ssh_config {
+        words.extend(["--ssh-config".into(), quoted(&literal(file))]);
     }
     words.extend(["--".into(), "'%h'".into(), "'%p'".into()]);
     Ok(words.join(" "))
 }
 
 /// ssh to the relay itself, which has no shell: its console answers.
-pub(super) fn to_relay(settings: &Settings) -> Result<Command, Fault> {
+pub(super) fn to_relay(settings: &Settings, ssh_config: Option<&Path>) -> Result<Command, Fault> {
     let mut command = Command::new(Program::Ssh.name());
+    if let Some(file) = ssh_config {
+        command.arg("-F").arg(file);
+    }
     command.args(known_hosts_options(settings)?).args(identity_options(settings));
     if let Some(port) = settings.relay.port() {
         command.args(["-p", &port.to_string()]);
@@ -99,7 +101,7 @@ pub(super) fn to_relay(settings: &Settings) -> Result<Command, Fault> {
 /// # Errors
 /// A program that can't be started.
 pub fn become_console(settings: &Settings, words: &[&str]) -> Fault {
-    match to_relay(settings) {
+    match to_relay(settings, None) {
         Ok(mut command) => {
             let error = command.args(["-T", "--"]).arg(settings.relay.destination()).args(words).exec();
             Fault::Client { program: Program::Ssh.name().into(), reason: term::reason(&error) }
@@ -123,17 +125,17 @@ mod tests {
 
     #[test]
     fn the_visitors_words_come_last_and_unchanged() {
-        let words: Vec<OsString> = ["-L", "8080:x:80", "cam-17", "--", "echo", "$HOME"].map(Into::into).to_vec();
-        let command = command(Program::Ssh, &settings(), Some(Duration::from_secs(60)), words.clone()).unwrap();
+        let words: Vec<OsString> = ["-F", "f", "-L", "8080:x:80", "cam-17", "--", "echo", "$HOME"].map(Into::into).to_vec();
+        let command = command(Program::Ssh, &settings(), words.clone()).unwrap();
         let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         assert!(args.ends_with(&words));
         let proxy = args.get(1).unwrap().to_str().unwrap();
-        assert!(proxy.ends_with(r"proxy --relay 'alice@relay:2222' --config '/c%%d/it'\''s' --wait 60s -- '%h' '%p'"), "{proxy}");
+        assert!(proxy.ends_with(r"proxy --relay 'alice@relay:2222' --config '/c%%d/it'\''s' --ssh-config 'f' -- '%h' '%p'"), "{proxy}");
     }
 
     #[test]
     fn a_name_for_a_shell_goes_nowhere() {
-        let refused = command(Program::Ssh, &settings(), None, vec!["$(id)".into()]);
+        let refused = command(Program::Ssh, &settings(), vec!["$(id)".into()]);
         assert!(matches!(refused, Err(Fault::Usage(_))));
     }
 }

@@ -2,6 +2,7 @@
 //! woken, and why one is not reached.
 
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,11 +24,8 @@ const PIECE: usize = 256 << 10;
 ///
 /// # Errors
 /// Where ssh can't be started.
-pub fn run(settings: &Settings, wait: Option<Duration>, host: &str, port: u16) -> Result<u8, Fault> {
-    if let Some(wait) = wait {
-        await_device(settings, wait, host)?;
-    }
-    let mut command = openssh::to_relay(settings)?;
+pub fn run(settings: &Settings, ssh_config: Option<&Path>, host: &str, port: u16) -> Result<u8, Fault> {
+    let mut command = openssh::to_relay(settings, ssh_config)?;
     // VERBOSE says when the relay has let us in. Whatever the visitor's own level is, the relay's sentences must come through.
     command.args(["-o", "LogLevel=VERBOSE", "-W", &target(host, port), "--", &settings.relay.destination()]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| client_fault(&error))?;
@@ -59,16 +57,6 @@ fn target(host: &str, port: u16) -> String {
 fn status(child: &mut Child) -> Result<u8, Fault> {
     let status = child.wait().map_err(|error| client_fault(&error))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::CONNECTION))
-}
-
-/// The relay's console holds the line until the device is there.
-fn await_device(settings: &Settings, wait: Duration, host: &str) -> Result<(), Fault> {
-    let mut command = openssh::to_relay(settings)?;
-    command.args(["-T", "--"]).arg(settings.relay.destination()).args(["wait", host, &wait.as_secs().to_string()]);
-    // Its stdout is for us: ours belongs to the visitor's ssh.
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().map_err(|error| client_fault(&error))?;
-    // Where the wait was in vain, the attempt that follows says why.
-    status(&mut child).map(drop)
 }
 
 /// What the two threads see.
