@@ -141,6 +141,24 @@ fn a_client_rekeys_in_the_middle_of_a_download_and_of_an_upload() {
 }
 
 #[test]
+fn a_client_rekeys_by_time_in_the_middle_of_an_upload() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let piece = random(256 << 10);
+    let id = home.path("id");
+    let options = ["-v", "-oRekeyLimit=default 1s", "-i", id.to_str().unwrap()];
+    let mut client = Client::start(home.ssh_with(door.port, &options).arg("sha256sum"));
+    // The first exchange is that of the handshake.
+    for _ in 0..4 {
+        client.await_stderr("SSH2_MSG_NEWKEYS received");
+        client.write(&piece);
+    }
+    let (status, said, _) = client.finish();
+    assert_eq!(said, format!("{}  -", hash(&piece.repeat(4))));
+    assert_eq!((status.code(), door.wait().0.code()), (Some(0), Some(0)));
+}
+
+#[test]
 fn a_client_rekeys_fifty_times() {
     let home = Home::new();
     let door = home.open(&[]);

@@ -125,3 +125,8 @@ fn ansible_works_by_pipe() {
 fn ansible_works_by_scp() {
     ansible("scp");
 }
+
+#[test]
+fn ansible_works_by_sftp() {
+    ansible("sftp");
+}
