@@ -52,6 +52,10 @@ demo: prepare
 bench *ARGS: release
     bench/run target/x86_64-unknown-linux-gnu/release/sally {{ARGS}}
 
+# sally relay side by side with OpenSSH's sshd as the pivot of ssh -R and ssh -J (--write docs/benchmarks.md keeps the table)
+bench-relay *ARGS: release
+    bench/run-relay target/x86_64-unknown-linux-gnu/release/sally {{ARGS}}
+
 # man pages and completions into target/share
 share: build
     tools/share target/debug/sally
