@@ -134,6 +134,8 @@ class Run:
                     continue
                 figures = in_turn(self.peers, self.args.runs, bounded(lambda peer, _: measure(peer)))
                 self.table.row(row, "MB/s", medians(figures["MB/s"]))
+                for which, pick in (("slowest", min), ("fastest", max)):
+                    self.table.row("", f"MB/s, {which} run", {name: pick(values) for name, values in figures["MB/s"].items()})
                 self.table.row("", "pivot's CPU, s/GiB", medians(figures["pivot"]), 2)
                 self.table.row("", "the whole machine's CPU, s/GiB", medians(figures["machine"]), 2)
         for peer in self.peers:
