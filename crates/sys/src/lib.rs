@@ -2,7 +2,7 @@
 //!
 //! - [`pty`]: a pseudo-terminal, its size, its modes
 //! - [`process`]: a child in a session of its own that does not outlive us; who descends from whom
-//! - [`file`]: what close(2) says
+//! - [`mod@file`]: what close(2) says
 #![warn(unsafe_op_in_unsafe_fn)]
 
 pub mod file;

@@ -50,7 +50,7 @@ pub struct InitArgs {
     /// Where devices and visitors reach the relays (repeatable: the same relays under several addresses)
     #[arg(long, value_name = "HOST:PORT", required = true)]
     pub relay: Vec<HostPort>,
-    /// Where wakes are published: mqtts://HOST[:PORT], or wss://HOST[:PORT]/PATH
+    /// Where wakes are published: mqtts://HOST:PORT, or wss://HOST:PORT/PATH
     #[arg(long, value_name = "URL")]
     pub broker: Broker,
 }
