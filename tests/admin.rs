@@ -16,10 +16,7 @@ struct Fleet {
 impl Fleet {
     fn new() -> Self {
         let home = Home::new();
-        let relay = Relay::start(&home, home.relay());
-        let sshd = home.sshd();
-        let device = home.hold(&relay, "cam", &format!("cam-17:22:127.0.0.1:{}", sshd.port));
-        relay.await_events("register", 1);
+        let (relay, device, sshd) = connected(&home, home.relay());
         let settings = format!("relay = \"anyone@127.0.0.1:{}\"\nidentity = \"{}\"\n", relay.port, home.path("alice").display());
         home.write("config.toml", settings);
         Self { home, relay, _device: device, _sshd: sshd }

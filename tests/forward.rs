@@ -612,15 +612,20 @@ fn a_session_ends_and_a_forward_goes_on() {
     assert_eq!(door.wait().0.code(), Some(3));
 }
 
-#[test]
-fn being_told_to_stop_ends_the_forwards_on_the_record() {
-    let home = Home::new();
-    let port = digest();
-    let mut door = home.open(LOCAL);
-    let (client, socket) = local(&home, &door, &format!("127.0.0.1:{port}"));
+/// A door with a forward in use: a question is on its way, and its end not said.
+fn asked(home: &Home) -> (Door, Client, UnixStream) {
+    let door = home.open(LOCAL);
+    let (client, socket) = local(home, &door, &format!("127.0.0.1:{}", digest()));
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.write_all(b"question").unwrap();
     until("the forward is open", || (!home.audits("forward-open").is_empty()).then_some(()));
+    (door, client, stream)
+}
+
+#[test]
+fn being_told_to_stop_ends_the_forwards_on_the_record() {
+    let home = Home::new();
+    let (mut door, client, _stream) = asked(&home);
     door.signal("TERM");
     assert_eq!(door.wait().0.code(), Some(143));
     assert_eq!(home.audits("forward-end")[0]["reason"], "Stopped by signal 15");
@@ -631,12 +636,7 @@ fn being_told_to_stop_ends_the_forwards_on_the_record() {
 #[test]
 fn a_forward_that_cannot_be_recorded_ends_the_visit() {
     let home = Home::new();
-    let port = digest();
-    let mut door = home.open(LOCAL);
-    let (client, socket) = local(&home, &door, &format!("127.0.0.1:{port}"));
-    let mut stream = UnixStream::connect(socket).unwrap();
-    stream.write_all(b"question").unwrap();
-    until("the forward is open", || (!home.audits("forward-open").is_empty()).then_some(()));
+    let (mut door, client, mut stream) = asked(&home);
     std::fs::remove_file(home.path("visit.cast")).unwrap();
     assert_eq!(door.wait().0.code(), Some(74));
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);

@@ -27,10 +27,7 @@ impl Fleet {
     }
 
     fn of(home: Home, command: Command) -> Self {
-        let relay = Relay::start(&home, command);
-        let sshd = home.sshd();
-        let device = home.hold(&relay, "cam", &format!("cam-17:22:127.0.0.1:{}", sshd.port));
-        relay.await_events("register", 1);
+        let (relay, device, sshd) = connected(&home, command);
         Self { home, relay, device, sshd }
     }
 

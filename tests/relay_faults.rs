@@ -10,10 +10,7 @@ fn start(more: &[&str]) -> (Home, Relay, Client, Sshd) {
     let home = Home::new();
     let mut command = home.relay();
     command.args(more);
-    let relay = Relay::start(&home, command);
-    let sshd = home.sshd();
-    let device = home.hold(&relay, "cam", &format!("cam-17:22:127.0.0.1:{}", sshd.port));
-    relay.await_events("register", 1);
+    let (relay, device, sshd) = connected(&home, command);
     (home, relay, device, sshd)
 }
 

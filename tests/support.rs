@@ -14,13 +14,15 @@ mod evidence;
 mod podman;
 mod process;
 mod relay;
+mod stderr;
 mod terminal;
 
 pub use client::Client;
 pub use evidence::{events, stream, verify};
 pub use podman::Podman;
 pub use process::{as_root, cpu, from_requirements, lives, marked, python, quiet, rooted, status_field, tool, without};
-pub use relay::{Relay, Sshd, free_port, whoami};
+pub use relay::{Relay, Sshd, connected, free_port, whoami};
+pub use stderr::Stderr;
 pub use terminal::{Terminal, await_echo_off};
 
 /// Nothing that a test waits for takes so long on the slowest machine; a wait that reaches it has failed.
@@ -145,8 +147,7 @@ pub struct Door {
     pub port: u16,
     /// The public key, as printed on stdout.
     pub host_key: String,
-    stderr: Receiver<String>,
-    said: Vec<String>,
+    stderr: Stderr,
     stdout: Receiver<String>,
 }
 
@@ -160,8 +161,8 @@ impl Door {
     pub fn open_with(mut command: Command, stdin: Stdio) -> Self {
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = lines(child.stdout.take().unwrap());
-        let stderr = lines(child.stderr.take().unwrap());
-        let mut door = Self { child, port: 0, host_key: String::new(), stderr, said: Vec::new(), stdout };
+        let stderr = Stderr::of(&mut child);
+        let mut door = Self { child, port: 0, host_key: String::new(), stderr, stdout };
         let line = door.await_stderr("Listening on port ");
         door.port = line.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty()).unwrap().parse().unwrap();
         door.host_key = door.stdout.recv_timeout(PATIENCE).expect("the public key on stdout");
@@ -170,42 +171,18 @@ impl Door {
 
     /// Waits for a line on stderr that begins so.
     pub fn await_stderr(&mut self, beginning: &str) -> String {
-        if let Some(line) = self.said.iter().find(|line| line.starts_with(beginning)) {
-            return line.clone();
-        }
-        loop {
-            match self.stderr.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.said.push(line.clone());
-                    if line.starts_with(beginning) {
-                        return line;
-                    }
-                }
-                Err(error) => panic!("no {beginning:?} on stderr ({error}), only {:#?}", self.said),
-            }
-        }
+        self.stderr.await_beginning(beginning)
     }
 
     /// Waits for a line on stderr that has this in it.
     pub fn await_stderr_with(&mut self, words: &str) -> String {
-        loop {
-            match self.stderr.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.said.push(line.clone());
-                    if line.contains(words) {
-                        return line;
-                    }
-                }
-                Err(error) => panic!("no {words:?} on stderr ({error}), only {:#?}", self.said),
-            }
-        }
+        self.stderr.await_words(words)
     }
 
     /// Waits for its end; what it said on stderr.
     pub fn wait(&mut self) -> (ExitStatus, String) {
         let status = wait(&mut self.child);
-        self.said.extend(self.stderr.iter());
-        (status, self.said.join("\n"))
+        (status, self.stderr.whole())
     }
 
     /// Everything on stdout after the public key; waits for its end.

@@ -4,9 +4,8 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::Receiver;
 
-use super::{Client, Home, PATIENCE, lines, sally, text, tool, until, wait};
+use super::{Client, Home, PATIENCE, Stderr, sally, text, tool, until, wait};
 
 /// A running `sally relay` or `sally jail`. Killed when dropped.
 pub struct Relay {
@@ -15,16 +14,15 @@ pub struct Relay {
     pub audit: PathBuf,
     /// As known_hosts has it.
     pub host_key: String,
-    stderr: Receiver<String>,
-    said: Vec<String>,
+    stderr: Stderr,
 }
 
 impl Relay {
     /// Starts it and waits until it listens. Its audit log is `audit` of the home.
     pub fn start(home: &Home, mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = lines(child.stderr.take().unwrap());
-        let mut relay = Self { child, port: 0, audit: home.path("audit"), host_key: String::new(), stderr, said: Vec::new() };
+        let stderr = Stderr::of(&mut child);
+        let mut relay = Self { child, port: 0, audit: home.path("audit"), host_key: String::new(), stderr };
         let line = relay.await_stderr("Server listening on ");
         let key = relay.await_stderr("Host key: ");
         relay.host_key = key.split(' ').skip(2).take(2).collect::<Vec<_>>().join(" ");
@@ -34,25 +32,12 @@ impl Relay {
 
     /// Waits for a line on stderr that begins so.
     pub fn await_stderr(&mut self, beginning: &str) -> String {
-        if let Some(line) = self.said.iter().find(|line| line.starts_with(beginning)) {
-            return line.clone();
-        }
-        loop {
-            match self.stderr.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.said.push(line.clone());
-                    if line.starts_with(beginning) {
-                        return line;
-                    }
-                }
-                Err(error) => panic!("no {beginning:?} on stderr ({error}), only {:#?}", self.said),
-            }
-        }
+        self.stderr.await_beginning(beginning)
     }
 
     /// What it has said on stderr so far.
     pub fn said(&self) -> &[String] {
-        &self.said
+        self.stderr.said()
     }
 
     /// The events of a kind on the audit log.
@@ -85,6 +70,15 @@ impl Relay {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
+}
+
+/// A relay started so, with cam-17 connected and a stock sshd behind that.
+pub fn connected(home: &Home, relay: Command) -> (Relay, Client, Sshd) {
+    let relay = Relay::start(home, relay);
+    let sshd = home.sshd();
+    let device = home.hold(&relay, "cam", &format!("cam-17:22:127.0.0.1:{}", sshd.port));
+    relay.await_events("register", 1);
+    (relay, device, sshd)
 }
 
 impl Drop for Relay {

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sally_proto::authorized_keys::{Enforced, KeyRing, OptionKind};
+use sally_proto::authorized_keys::{Enforced, KeyRing};
 use sally_proto::error::{Fault, exit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -33,26 +33,6 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 const ADMITTED_MAX: usize = 64;
 /// A handful of tasks, on a machine that has other things to do.
 const WORKERS: usize = 2;
-
-/// `authorized_keys` options that this door enforces; a key with any other stops the start.
-const ENFORCED: &[OptionKind] = &[
-    OptionKind::Restrict,
-    OptionKind::CertAuthority,
-    OptionKind::Principals,
-    OptionKind::Command,
-    OptionKind::Environment,
-    OptionKind::From,
-    OptionKind::ExpiryTime,
-    OptionKind::Pty,
-    OptionKind::PortForwarding,
-    OptionKind::AgentForwarding,
-    OptionKind::X11Forwarding,
-    OptionKind::UserRc,
-    OptionKind::PermitOpen,
-    OptionKind::PermitListen,
-    OptionKind::TouchRequired,
-    OptionKind::VerifyRequired,
-];
 
 /// Runs it to the exit status.
 pub(super) fn run(config: Once) -> u8 {
@@ -83,7 +63,7 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     let keys = tokio::select! {
         biased;
         number = signals.next() => return Err(Fault::Signalled(number)),
-        loaded = keys::load(&config.sources, &config.network, Enforced::new(ENFORCED)) => loaded?,
+        loaded = keys::load(&config.sources, &config.network, Enforced::new(keys::ENFORCED)) => loaded?,
     };
     let announce = config.announce.as_deref().map(|command| Announce::find(command, &config.path)).transpose()?;
     sally_sys::process::guard_ourselves().map_err(internal)?;

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sally_proto::authorized_keys::{Enforced, KeyRing};
+use sally_proto::authorized_keys::{Enforced, KeyRing, OptionKind};
 use sally_proto::error::{Fault, KeyDefect};
 
 pub use fetch::{parse_template, url_of};
@@ -20,6 +20,27 @@ pub use network::Network;
 
 /// Where GitHub shows a user's keys: the template as it comes.
 pub const GITHUB: &str = "https://github.com/{user}.keys";
+
+/// `authorized_keys` options that every door enforces: what is not in here stops a start, or skips the line where a server reloads. A relay
+/// starts no program, no terminal and no display for anybody, so that those about them are obeyed by themselves; `command=` takes the console away.
+pub const ENFORCED: &[OptionKind] = &[
+    OptionKind::Restrict,
+    OptionKind::CertAuthority,
+    OptionKind::Principals,
+    OptionKind::Command,
+    OptionKind::Environment,
+    OptionKind::From,
+    OptionKind::ExpiryTime,
+    OptionKind::Pty,
+    OptionKind::PortForwarding,
+    OptionKind::AgentForwarding,
+    OptionKind::X11Forwarding,
+    OptionKind::UserRc,
+    OptionKind::PermitOpen,
+    OptionKind::PermitListen,
+    OptionKind::TouchRequired,
+    OptionKind::VerifyRequired,
+];
 
 /// The largest file, or stdin, in bytes: some 50,000 keys. Read whole into memory.
 pub const FILE_MAX: u64 = 16 * 1024 * 1024;

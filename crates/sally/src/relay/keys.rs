@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use sally_proto::authorized_keys::{Context, Denial, Enforced, KeyRing, Offer, OptionKind};
+use sally_proto::authorized_keys::{Context, Denial, Enforced, KeyRing, Offer};
 use sally_proto::error::{Fault, KeyDefect};
 use sally_proto::id::DeviceId;
 use sally_proto::relay::{covers_name, spelled_names};
@@ -16,27 +16,6 @@ use crate::keys::{self, Network, Skipped, Source};
 
 /// How long the last good keys serve when a source can't be read any more.
 const STALE_LIMIT: Duration = Duration::from_secs(15 * 60);
-
-/// `authorized_keys` options that a relay obeys. It starts no program, no terminal and no display for anybody, so that those about them are
-/// obeyed by themselves; `command=` takes the console away.
-const ENFORCED: &[OptionKind] = &[
-    OptionKind::Restrict,
-    OptionKind::CertAuthority,
-    OptionKind::Principals,
-    OptionKind::Command,
-    OptionKind::Environment,
-    OptionKind::From,
-    OptionKind::ExpiryTime,
-    OptionKind::Pty,
-    OptionKind::PortForwarding,
-    OptionKind::AgentForwarding,
-    OptionKind::X11Forwarding,
-    OptionKind::UserRc,
-    OptionKind::PermitOpen,
-    OptionKind::PermitListen,
-    OptionKind::TouchRequired,
-    OptionKind::VerifyRequired,
-];
 
 /// The keys of every role.
 #[derive(Clone, Debug, Default)]
@@ -130,7 +109,7 @@ impl KeySources {
         let (mut skipped, mut empty) = (Vec::new(), None);
         let mut rings = Vec::new();
         for sources in [&self.visitors, &self.devices, &self.admins] {
-            let loaded = keys::load_lenient(sources, &self.network, Enforced::new(ENFORCED)).await?;
+            let loaded = keys::load_lenient(sources, &self.network, Enforced::new(keys::ENFORCED)).await?;
             skipped.extend(loaded.skipped);
             empty = empty.or(loaded.empty);
             skipped.extend(loaded.ring.iter().flat_map(nobody_named));
