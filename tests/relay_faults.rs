@@ -37,6 +37,30 @@ fn a_thousand_stalled_handshakes_keep_no_visitor_out() {
     assert!(status_field(relay.child.id(), "VmRSS:").unwrap() < 150 << 10);
 }
 
+/// What a hostile client meets with at the relay, with alice's key.
+fn hostile(home: &Home, relay: &Relay, scenario: &str, arguments: &[&str]) -> String {
+    let mut client = python("hostile.py");
+    let said = run(client.arg(scenario).arg(relay.port.to_string()).arg(home.path("alice")).args(arguments));
+    text(&said.stdout).trim().to_owned()
+}
+
+#[test]
+fn whoever_asks_for_ever_is_cut_off() {
+    let (home, relay, _device, _sshd) = start(&[]);
+    assert_eq!(hostile(&home, &relay, "global-requests", &["20000", "no-such-request@test"]), "closed");
+    assert_eq!(hostile(&home, &relay, "channels", &["5000"]), "closed 10");
+    assert_eq!(hostile(&home, &relay, "forwards", &["5000", "22"]), "closed 0");
+    let refused = relay.events("refused");
+    assert!(refused.iter().any(|event| event["what"] == "connection" && event["why"] == "too_many"), "{:?}", refused.last());
+    assert!(run(home.jump(&relay, "alice", "cam-17").arg("true")).status.success());
+}
+
+#[test]
+fn answers_that_nobody_takes_are_few() {
+    let (home, relay, _device, _sshd) = start(&[]);
+    assert_eq!(hostile(&home, &relay, "unread-answers", &["200"]), "open 10");
+}
+
 #[test]
 fn a_visitor_that_is_stopped_slows_nobody_else() {
     let _turn = big();

@@ -74,6 +74,25 @@ fn a_name_of_ones_own_and_announce_is_told() {
 }
 
 #[test]
+fn who_may_reach_a_door_may_not_reach_what_has_its_name_afterwards() {
+    let (home, relay) = start(r#"permitlisten="my-app:22""#);
+    let mut door = Client::start(once(&home, &relay).args(["--name", "my-app"]));
+    door.await_line("my-app");
+    let control = home.path("control");
+    let _guest = Client::start(home.via(&relay, "id").args(["-N", "-M", "-S"]).arg(&control).arg("relay"));
+    until("the guest is in", || control.exists().then_some(()));
+    door.signal("TERM");
+    door.finish();
+    relay.await_events("release", 1);
+    let _device = home.hold(&relay, "app", "my-app:22:127.0.0.1:1");
+    relay.await_events("register", 2);
+    let mut again = home.via(&relay, "id");
+    let refused = run(again.arg("-S").arg(&control).args(["-W", "my-app:22", "relay"]));
+    assert!(!refused.status.success());
+    assert_eq!(relay.await_events("refused", 1)["why"], "not_permitted");
+}
+
+#[test]
 fn what_a_relay_refuses_is_said() {
     let (home, relay) = start(r#"permitlisten="my-app:22""#);
     home.key("stranger", "ed25519");

@@ -50,6 +50,37 @@ fn keys_are_reloaded_at_sighup_and_those_taken_out_lose_their_connections() {
     assert!(text(&refused.stderr).contains("Permission denied"), "{}", text(&refused.stderr));
 }
 
+/// A connection of this key that stays.
+fn staying(home: &Home, relay: &Relay, key: &str) -> Client {
+    let control = home.path(format!("control-{key}"));
+    let client = Client::start(home.via(relay, key).args(["-N", "-M", "-S"]).arg(&control).arg("relay"));
+    until("the connection is shared", || control.exists().then_some(()));
+    client
+}
+
+#[test]
+fn who_loses_a_role_or_may_less_loses_the_connection_and_nobody_else_does() {
+    let home = Home::new();
+    let mut command = home.relay();
+    home.write("admins", home.line("alice", ""));
+    command.arg("--admins").arg(home.path("admins"));
+    let (relay, _device, _sshd) = connected(&home, command);
+    home.write("visitors", [home.read("visitors"), home.line("bob", "")].concat());
+    relay.signal("HUP");
+    relay.await_events("keys", 2);
+    let (mut alice, mut bob) = (staying(&home, &relay, "alice"), staying(&home, &relay, "bob"));
+    // Alice is no administrator any more; bob's line is another line of the file, and says the same.
+    home.write("admins", home.line("root", ""));
+    home.write("visitors", [home.line("bob", ""), home.line("alice", r#"permitopen="cam-*:22""#)].concat());
+    relay.signal("HUP");
+    alice.await_stderr("this key is no longer permitted");
+    relay.await_events("keys", 3);
+    home.write("visitors", [home.line("bob", r#"permitopen="lab-*:22""#), home.line("alice", r#"permitopen="cam-*:22""#)].concat());
+    relay.signal("HUP");
+    bob.await_stderr("this key is no longer permitted");
+    assert_eq!(relay.events("release").len(), 0, "the device stays");
+}
+
 #[test]
 fn a_changed_file_is_noticed_and_a_bad_line_is_skipped_and_said() {
     let (home, mut relay, _device, _sshd) = start(&[]);

@@ -309,6 +309,23 @@ def channels(port, key, count):
     sys.stdin.read()
 
 
+def unread_answers(port, key, count):
+    """Commands whose answers are never taken: no window."""
+    client = Client(port)
+    client.enter(key)
+    confirmed = 0
+    try:
+        for number in range(int(count)):
+            channel = client.open_session(number, window=0)
+            if channel is not None:
+                confirmed += 1
+                client.run("help", channel)
+        print(f"open {confirmed}", flush=True)
+    except Closed:
+        print(f"closed {confirmed}", flush=True)
+    sys.stdin.read()
+
+
 def forwards(port, key, count, target):
     client = Client(port)
     client.enter(key)

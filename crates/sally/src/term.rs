@@ -33,6 +33,11 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+/// The same where it is to be one line: in a log, in a sentence.
+pub fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\u{fffd}")
+}
+
 /// The system's words, without Rust's "(os error N)".
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
@@ -45,6 +50,7 @@ mod tests {
 
     #[test]
     fn nothing_said_by_others_moves_the_cursor() {
+        assert_eq!(one_line("a\nb"), "a\u{fffd}b");
         assert_eq!(printable("a\x1b[2Jb\u{9b}c\n"), "a\u{fffd}[2Jb\u{fffd}c\n");
     }
 }

@@ -49,6 +49,11 @@ pub struct CertificateFacts {
 }
 
 impl Grant {
+    /// Whether both say the same, wherever the lines stand that they come from.
+    pub fn permits_the_same(&self, other: &Self) -> bool {
+        self.options == other.options && self.certificate == other.certificate
+    }
+
     pub(super) fn of_key(held: &Held) -> Self {
         Self::new(held, held.entry.key(), held.entry.options().clone(), held.entry.comment().to_owned())
     }

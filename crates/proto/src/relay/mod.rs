@@ -8,6 +8,11 @@ mod listen;
 mod refusal;
 mod registry;
 
+/// The global request (RFC 4254 section 4) with which a device asks a relay for a name: see docs/wire.md.
+pub const NAME_REQUEST: &str = "name@sally";
+/// Keys that one registration admits.
+pub const GUEST_KEYS_MAX: usize = 64;
+
 pub use listen::{Address, Listen, PortSet, covers_name, nearest, spelled_names};
 pub use refusal::Refusal;
 pub use registry::{Claim, Held, Registry, Slot};

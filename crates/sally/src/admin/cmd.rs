@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use sally_proto::authority::is_pattern;
 use sally_proto::error::Fault;
 use ssh_key::Certificate;
 
@@ -150,5 +151,6 @@ fn certified(settings: &Settings) -> Result<Vec<String>, Fault> {
     file.push("-cert.pub");
     let text = std::fs::read_to_string(&file).map_err(|_| unnamed())?;
     let certificate = Certificate::from_openssh(text.trim()).map_err(|_| unnamed())?;
-    Ok(certificate.valid_principals().to_vec())
+    // Into a file that ssh obeys go patterns of names and nothing else.
+    Ok(certificate.valid_principals().iter().filter(|pattern| is_pattern(pattern)).cloned().collect())
 }

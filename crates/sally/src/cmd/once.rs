@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sally_proto::authorized_keys::{Enforced, KeyRing};
 use sally_proto::error::{Fault, exit};
+use sally_proto::relay::GUEST_KEYS_MAX;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -29,8 +30,6 @@ use crate::{keys, term};
 
 /// How long sessions may take to end when we are told to.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
-/// Keys that a relay is asked to let pass to the name: it takes 64.
-const ADMITTED_MAX: usize = 64;
 /// A handful of tasks, on a machine that has other things to do.
 const WORKERS: usize = 2;
 
@@ -128,7 +127,7 @@ async fn open(here: Option<Entrance>, config: &Once, keys: &KeyRing, host_key: &
     let to_stdout = |error: std::io::Error| Fault::Record { file: "stdout".into(), reason: error.to_string() };
     term::data(&host_key.public_line()).map_err(to_stdout)?;
     let Some(dial) = &config.relay else { return listen::bind(config.listen, config.port).map(Entrance::Port) };
-    let registered = dial.register(&keys.bare_lines(ADMITTED_MAX)).await;
+    let registered = dial.register(&keys.bare_lines(GUEST_KEYS_MAX)).await;
     let registration = registered.map_err(|reason| Fault::Relay { relay: dial.relay.to_string(), reason })?;
     term::data(registration.name().as_str()).map_err(to_stdout)?;
     Ok(Entrance::Name(Box::new(registration)))

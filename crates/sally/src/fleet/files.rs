@@ -5,10 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::term;
 use rustix::fs::{FlockOperation, flock};
 use sally_proto::error::Fault;
-
-use crate::record::plain;
 
 /// For whoever owns it alone: every private key.
 pub(super) const PRIVATE: u32 = 0o600;
@@ -21,7 +20,7 @@ pub(super) const EXECUTABLE: u32 = 0o755;
 const FILE_MAX: u64 = 256 << 20;
 
 fn unwritable(file: &Path) -> impl Fn(io::Error) -> Fault {
-    move |error| Fault::Unwritable { file: file.display().to_string(), reason: plain(&error) }
+    move |error| Fault::Unwritable { file: file.display().to_string(), reason: term::reason(&error) }
 }
 
 /// A folder that takes its place, whole, when it is kept; removed otherwise.
@@ -107,11 +106,11 @@ pub(super) fn append(file: &Path, line: &str, mode: u32) -> Result<(), Fault> {
 
 /// Reads a file of the fleet.
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, Fault> {
-    let size = fs::metadata(file).map_err(|error| super::invalid(file, plain(&error)))?.len();
+    let size = fs::metadata(file).map_err(|error| super::invalid(file, term::reason(&error)))?.len();
     if size > FILE_MAX {
         return Err(super::invalid(file, format!("it is larger than {FILE_MAX} bytes")));
     }
-    fs::read(file).map_err(|error| super::invalid(file, plain(&error)))
+    fs::read(file).map_err(|error| super::invalid(file, term::reason(&error)))
 }
 
 /// The same, as text.
@@ -121,7 +120,7 @@ pub(super) fn read_text(file: &Path) -> Result<String, Fault> {
 
 /// Holds others off a fleet until it is dropped: serial numbers are given once.
 pub(super) fn lock(folder: &Path) -> Result<File, Fault> {
-    let open = File::open(folder).map_err(|error| super::invalid(folder, plain(&error)))?;
-    flock(&open, FlockOperation::LockExclusive).map_err(|error| super::invalid(folder, plain(&error.into())))?;
+    let open = File::open(folder).map_err(|error| super::invalid(folder, term::reason(&error)))?;
+    flock(&open, FlockOperation::LockExclusive).map_err(|error| super::invalid(folder, term::reason(&error.into())))?;
     Ok(open)
 }

@@ -7,14 +7,13 @@ use serde_json::json;
 use super::cmd::ListArgs;
 use super::ledger::{Entry, Holder, Ledger};
 use super::{Fleet, now};
-use crate::record::plain;
 use crate::term;
 
 pub(super) fn run(args: ListArgs) -> Result<(), Fault> {
     let ledger = Ledger::open(&Fleet::at(&args.fleet))?;
     for entry in ledger.entries() {
         let line = if args.json { as_json(entry) } else { as_text(entry) };
-        term::data(&line).map_err(|error| Fault::Unwritable { file: "stdout".into(), reason: plain(&error) })?;
+        term::data(&line).map_err(|error| Fault::Unwritable { file: "stdout".into(), reason: term::reason(&error) })?;
     }
     Ok(())
 }

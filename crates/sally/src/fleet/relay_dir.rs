@@ -19,7 +19,7 @@ pub use super::device::State;
 use super::settings::Settings;
 pub use super::tls::RELAY_NAME;
 use super::{authority_file, device, files, invalid, now, tls};
-use crate::record::plain;
+use crate::term;
 
 /// Private keys that belong on a relay.
 const OWN_KEYS: [&str; 4] = ["host_key", "wake_key", "wake_key.next", "tls.key"];
@@ -123,10 +123,10 @@ pub fn load_krl(folder: &Path) -> Result<Krl, Fault> {
 /// [`Fault::FleetInvalid`], with the line's number.
 pub fn load_devices(folder: &Path) -> Result<BTreeMap<DeviceId, Device>, Fault> {
     let file = folder.join("devices");
-    let open = fs::File::open(&file).map_err(|error| invalid(&file, plain(&error)))?;
+    let open = fs::File::open(&file).map_err(|error| invalid(&file, term::reason(&error)))?;
     let mut known = BTreeMap::new();
     for (line, number) in BufReader::new(open).lines().zip(1_usize..) {
-        let line = line.map_err(|error| invalid(&file, format!("line {number}: {}", plain(&error))))?;
+        let line = line.map_err(|error| invalid(&file, format!("line {number}: {}", term::reason(&error))))?;
         let parsed = if line.len() > LINE_MAX { None } else { serde_json::from_str::<device::Line>(&line).ok() };
         let Some(device::Line { v: device::VERSION, id, serial, state }) = parsed else {
             return Err(invalid(&file, format!("line {number} is no device of version {}", device::VERSION)));
@@ -164,10 +164,10 @@ fn refuse_authority_keys(folder: &Path, authorities: &[&Authorities]) -> Result<
     let tls_authority = files::read_text(&folder.join("tls_ca.pem"))?;
     let mut folders = vec![folder.to_owned()];
     while let Some(current) = folders.pop() {
-        for entry in fs::read_dir(&current).map_err(|error| invalid(&current, plain(&error)))? {
-            let entry = entry.map_err(|error| invalid(&current, plain(&error)))?;
+        for entry in fs::read_dir(&current).map_err(|error| invalid(&current, term::reason(&error)))? {
+            let entry = entry.map_err(|error| invalid(&current, term::reason(&error)))?;
             let (path, exposed) = (entry.path(), || Fault::AuthorityExposed { file: entry.path().display().to_string() });
-            let facts = fs::metadata(&path).map_err(|error| invalid(&path, plain(&error)))?;
+            let facts = fs::metadata(&path).map_err(|error| invalid(&path, term::reason(&error)))?;
             if facts.is_dir() && !path.is_symlink() {
                 folders.push(path);
                 continue;

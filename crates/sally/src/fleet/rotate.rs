@@ -9,7 +9,6 @@ use super::authority::{fresh_key, private_text, public_line};
 use super::cmd::RotateArgs;
 use super::files::{self, PRIVATE, PUBLIC};
 use super::{Fleet, invalid};
-use crate::record::plain;
 use crate::term;
 
 pub(super) fn run(args: RotateArgs) -> Result<(), Fault> {
@@ -42,7 +41,7 @@ fn retire(fleet: &Fleet) -> Result<(), Fault> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(Fault::Usage("there is no second wake key: say rotate-wake without --retire first".into()));
         }
-        Err(error) => return Err(Fault::Unwritable { file: key.display().to_string(), reason: plain(&error) }),
+        Err(error) => return Err(Fault::Unwritable { file: key.display().to_string(), reason: term::reason(&error) }),
     }
     files::replace(&fleet.relay("wake.pub"), last + "\n", PUBLIC)?;
     term::say(&format!(

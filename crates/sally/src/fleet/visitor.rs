@@ -12,7 +12,6 @@ use super::files::{self, PUBLIC};
 use super::ledger::{Deed, Holder, Ledger};
 use super::settings::Settings;
 use super::{Fleet, authority_file, init, invalid, now};
-use crate::record::plain;
 use crate::term;
 
 /// What a visitor may on a device, and forwarding, without which no relay lets them through. No X11: it gives the device the visitor's
@@ -39,7 +38,7 @@ pub(super) fn add(args: VisitorAddArgs) -> Result<(), Fault> {
     files::replace(&out, certificate_line(&certificate)?, PUBLIC)?;
     term::say(&format!("{} goes beside the visitor's private key. For their known_hosts:", out.display()));
     let known = known_hosts(&fleet, &patterns)?;
-    term::data(known.trim_end()).map_err(|error| Fault::Unwritable { file: "stdout".into(), reason: plain(&error) })
+    term::data(known.trim_end()).map_err(|error| Fault::Unwritable { file: "stdout".into(), reason: term::reason(&error) })
 }
 
 fn stem(file: &Path) -> String {

@@ -32,7 +32,7 @@ async fn aside(read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static, dead
     };
     read.map_err(|error| match error.kind() {
         ErrorKind::NotFound => KeyDefect::Missing,
-        _ => KeyDefect::Unreadable(reason(&error)),
+        _ => KeyDefect::Unreadable(crate::term::reason(&error)),
     })
 }
 
@@ -43,12 +43,6 @@ fn read_whole(file: impl Read) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("longer than {FILE_MAX} bytes")));
     }
     Ok(bytes)
-}
-
-/// The system's words, without the number that Rust puts behind them.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
 /// The variable as a file: a literal `\n` ends a line too, for whatever can't put a newline into a variable; within quotes it is a

@@ -7,7 +7,6 @@ use sally_proto::error::exit as status;
 use sally_proto::record::{Event, Stream};
 
 use super::cmd::CatArgs;
-use super::error::plain;
 use super::source::{SourceError, Tape};
 use super::visible::Visible;
 use crate::term;
@@ -35,7 +34,7 @@ pub(super) fn stdout_failed(error: &io::Error) -> u8 {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return 0;
     }
-    term::say(&format!("stdout can't be written: {}", plain(error)));
+    term::say(&format!("stdout can't be written: {}", term::reason(error)));
     status::RECORD
 }
 

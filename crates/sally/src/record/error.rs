@@ -1,7 +1,5 @@
 //! The record can't be written.
 
-use std::io;
-
 use sally_proto::error::Fault;
 
 /// Why the record can't be written: whoever gets this delivers nothing and ends the session.
@@ -18,10 +16,4 @@ impl From<RecordError> for Fault {
     fn from(error: RecordError) -> Self {
         Self::Record { file: error.file, reason: error.reason }
     }
-}
-
-/// The system's words without the number behind them.
-pub(crate) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

@@ -28,7 +28,6 @@ mod visible;
 mod tests;
 
 pub use error::RecordError;
-pub(crate) use error::plain;
 pub use recorder::{Recorder, Settings};
 pub use sally_proto::record::{AuditEvent, Policy, Said, StreamKind};
 pub use sink::{Sink, Target};

@@ -115,6 +115,14 @@ impl Recorder {
         Ok(recorder)
     }
 
+    /// Whether everything is still recorded: for what is counted, and only later on the record.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn check(&self) -> Result<(), RecordError> {
+        self.0.failure.borrow().clone().map_or(Ok(()), Err)
+    }
+
     /// One stream of a channel. Asked for twice, both write to the same one.
     pub fn stream(&self, channel: u32, kind: StreamKind) -> StreamRecorder {
         let head = match self.0.policy {

@@ -12,7 +12,8 @@ use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat, fcntl_getfl, fcntl_setf
 use rustix::io::Errno;
 use sally_proto::record::{MAX_LINE, MAX_LINE_STDOUT};
 
-use super::error::{RecordError, plain};
+use super::error::RecordError;
+use crate::term;
 
 /// A file that is written to is looked at no more often than this.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -71,7 +72,7 @@ impl Sink {
         let failed = |reason: String| RecordError { file: name.clone(), reason };
         let (fd, max_line) = match path {
             Some(path) => (open_file(path).map_err(failed)?, MAX_LINE),
-            None => (io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(plain(&error)))?, MAX_LINE_STDOUT),
+            None => (io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(term::reason(&error)))?, MAX_LINE_STDOUT),
         };
         let output = FdOutput::new(fd, path.map(Path::to_owned)).map_err(|error| failed(reason(error)))?;
         if path.is_some() && output.regular && output.base > 0 {
@@ -124,14 +125,14 @@ impl Sink {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.output.wait().map_err(|error| self.error(plain(&error)))?;
+                    self.output.wait().map_err(|error| self.error(term::reason(&error)))?;
                 }
-                Err(error) => return Err(self.error(plain(&error))),
+                Err(error) => return Err(self.error(term::reason(&error))),
             }
         }
         self.written += batch.len() as u64;
         if self.sync {
-            self.output.sync().map_err(|error| self.error(plain(&error)))?;
+            self.output.sync().map_err(|error| self.error(term::reason(&error)))?;
         }
         Ok(())
     }
@@ -246,5 +247,5 @@ fn is_our_stdout(path: &Path) -> bool {
 }
 
 fn reason(error: Errno) -> String {
-    plain(&error.into())
+    term::reason(&error.into())
 }

@@ -6,14 +6,13 @@ use std::path::Path;
 
 use sally_proto::record::{AuditEvent, Direction, Event, Header, Line, Lines, NoRecord, Seal, Stream, Timestamp, Tracker, exit};
 
-use super::error::plain;
 use crate::term;
 
 /// A record can't be shown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
     /// The file can't be read.
-    #[error("can't be read: {}", plain(.0))]
+    #[error("can't be read: {}", term::reason(.0))]
     Unreadable(#[from] io::Error),
     /// There is no record in it, or none that we know.
     #[error("{0}")]

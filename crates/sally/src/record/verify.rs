@@ -9,7 +9,6 @@ use serde::Serialize;
 use ssh_key::{HashAlg, PublicKey};
 
 use super::cmd::VerifyArgs;
-use super::error::plain;
 use super::known_hosts;
 use super::source::{self, SourceError};
 use crate::term;
@@ -61,7 +60,7 @@ pub(super) fn run(args: &VerifyArgs) -> u8 {
         Ok(()) => exit_status,
         // A verdict that nobody could read is no success.
         Err(error) => {
-            term::say(&format!("stdout can't be written: {}", plain(&error)));
+            term::say(&format!("stdout can't be written: {}", term::reason(&error)));
             status::RECORD
         }
     }
@@ -188,7 +187,7 @@ fn key_of(header: &Header) -> Option<PublicKey> {
 }
 
 fn expected(args: &VerifyArgs) -> Result<Expected, String> {
-    let read = |file: &Path| std::fs::read(file).map_err(|error| format!("{} can't be read: {}", file.display(), plain(&error)));
+    let read = |file: &Path| std::fs::read(file).map_err(|error| format!("{} can't be read: {}", file.display(), term::reason(&error)));
     if let Some(file) = &args.known_hosts {
         return Ok(Expected::KnownHosts(String::from_utf8_lossy(&read(file)?).into_owned(), args.host.clone()));
     }

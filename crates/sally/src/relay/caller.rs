@@ -19,23 +19,54 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
 }
 
-/// What somebody may, by role: each grant is the checker's.
+/// What somebody may, by role: each grant is the checker's. A grant that has ended is none: who asks gets what holds at that moment.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Reach names.
-    pub visitor: Option<Grant>,
-    /// Hold names and ports.
-    pub device: Option<Grant>,
-    /// Read and end everything on the console.
-    pub admin: Option<Grant>,
-    /// Reach these names, whose registrations admitted the key.
-    pub guest_of: Vec<DeviceId>,
+    pub(super) visitor: Option<Grant>,
+    pub(super) device: Option<Grant>,
+    pub(super) admin: Option<Grant>,
+    /// Whether some registration admitted the key when it came in.
+    pub(super) guest: bool,
+}
+
+fn has_ended(grant: &Grant) -> bool {
+    grant.expires().is_some_and(|end| end <= now())
 }
 
 impl Access {
+    /// Reach names.
+    pub fn visitor(&self) -> Option<&Grant> {
+        self.visitor.as_ref().filter(|grant| !has_ended(grant))
+    }
+
+    /// Hold names and ports.
+    pub fn device(&self) -> Option<&Grant> {
+        self.device.as_ref().filter(|grant| !has_ended(grant))
+    }
+
+    /// Read and end everything on the console.
+    pub fn admin(&self) -> Option<&Grant> {
+        self.admin.as_ref().filter(|grant| !has_ended(grant))
+    }
+
+    /// Whether a visitor's or a device's grant is over: the answer to who had it is another then.
+    pub fn has_expired(&self) -> bool {
+        [&self.visitor, &self.device].into_iter().flatten().any(has_ended)
+    }
+
+    /// Whether these keys say the same as those of before, wherever in the files they stand.
+    pub(super) fn is_still(&self, before: &Self) -> bool {
+        let roles = [(&self.visitor, &before.visitor), (&self.device, &before.device), (&self.admin, &before.admin)];
+        roles.into_iter().all(|(now, before)| match (now, before) {
+            (Some(now), Some(before)) => now.permits_the_same(before),
+            (None, None) => true,
+            _ => false,
+        })
+    }
+
     /// This access, where there is any.
     pub(crate) fn some_role(self) -> Option<Self> {
-        let any = self.visitor.is_some() || self.device.is_some() || self.admin.is_some() || !self.guest_of.is_empty();
+        let any = self.visitor.is_some() || self.device.is_some() || self.admin.is_some() || self.guest;
         any.then_some(self)
     }
 
@@ -58,7 +89,7 @@ impl Access {
             (self.visitor.is_some(), "visitor"),
             (self.device.is_some(), "device"),
             (self.admin.is_some(), "admin"),
-            (!self.guest_of.is_empty(), "guest"),
+            (self.guest, "guest"),
         ];
         roles.into_iter().filter(|(has, _)| *has).map(|(_, role)| role).collect()
     }
@@ -126,6 +157,16 @@ pub(crate) struct Sockets {
     pub(crate) loops: Vec<JoinHandle<()>>,
 }
 
+impl Sockets {
+    /// When this returns, the port can be bound again.
+    pub(super) async fn close(self) {
+        self.stop.cancel();
+        for accepting in self.loops {
+            let _ = accepting.await; // A loop that panicked has dropped its socket too.
+        }
+    }
+}
+
 impl Caller {
     /// Somebody who has just been let in.
     pub fn new(number: u64, peer: SocketAddr, user: String, access: Access, offer: Proven, line: Line) -> Self {
@@ -150,21 +191,13 @@ impl Caller {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a name is anything that it may know of.
+    /// Whether a line of the files lets it know of a name.
     pub fn sees(&self, name: &DeviceId) -> bool {
-        let by_key = self.access.visitor.as_ref().is_some_and(|grant| grant.sees_device(name));
-        by_key || self.access.admin.is_some() || self.access.guest_of.contains(name)
+        self.access.visitor().is_some_and(|grant| grant.sees_device(name)) || self.access.admin().is_some()
     }
 
-    /// Whether it may reach a name at a port.
+    /// Whether a line of the files lets it reach a name at a port.
     pub fn reaches(&self, name: &DeviceId, port: u16) -> bool {
-        self.access.visitor.as_ref().is_some_and(|grant| grant.allows_device(name, port)) || self.access.guest_of.contains(name)
-    }
-
-    /// Whether every permission that it came in by has ended.
-    pub fn has_expired(&self) -> bool {
-        let grants = [&self.access.visitor, &self.access.device, &self.access.admin];
-        let mut grants = grants.into_iter().flatten().peekable();
-        grants.peek().is_some() && grants.all(|grant| grant.expires().is_some_and(|end| end <= now()))
+        self.access.visitor().is_some_and(|grant| grant.allows_device(name, port))
     }
 }

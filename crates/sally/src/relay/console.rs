@@ -76,9 +76,7 @@ impl Relay {
     pub(crate) fn has_console(&self, caller: &Caller) -> bool {
         let access = &caller.access;
         let forced = access.grant().is_some_and(|grant| grant.forced_command().is_some());
-        matches!(self.rules.kind, Kind::Relay)
-            && !forced
-            && (access.visitor.is_some() || access.admin.is_some() || !access.guest_of.is_empty())
+        matches!(self.rules.kind, Kind::Relay) && !forced && (access.visitor().is_some() || access.admin().is_some() || access.guest)
     }
 
     /// Answers a command; an empty one is that of a client which wanted a shell.
@@ -95,7 +93,7 @@ impl Relay {
             [] | ["help"] => Answer::said(HELP.into()),
             ["devices"] => show(self.devices(caller), json, devices_table),
             ["sessions"] => show(self.sessions(caller), json, sessions_table),
-            ["whoami"] => whoami(caller, json),
+            ["whoami"] => whoami(caller, &self.guest_of(caller), json),
             ["kick", target] => self.kick(caller, target),
             [other, ..] => Answer {
                 status: 2,
@@ -111,7 +109,7 @@ impl Relay {
                 held.entry(name).or_insert_with(|| (Vec::new(), holder)).0.push(port);
             }
         }
-        let admin = caller.access.admin.is_some();
+        let admin = caller.access.admin().is_some();
         let device = |name: DeviceId| {
             let (ports, holder) = held.get(&name).cloned().unwrap_or_default();
             let connection = self.caller(holder);
@@ -128,7 +126,7 @@ impl Relay {
 
     fn sessions(&self, caller: &Caller) -> Vec<Session> {
         let all: Vec<Arc<Visit>> = self.visits().values().cloned().collect();
-        let theirs = |visit: &Arc<Visit>| caller.access.admin.is_some() || self.is_theirs(caller, visit);
+        let theirs = |visit: &Arc<Visit>| caller.access.admin().is_some() || self.is_theirs(caller, visit);
         let session = |visit: Arc<Visit>| {
             let (up, down) = visit.bytes();
             let (to, from) = (visit.slot.to_string(), visit.from.to_string());
@@ -144,7 +142,7 @@ impl Relay {
     }
 
     fn kick(&self, caller: &Caller, target: &str) -> Answer {
-        if caller.access.admin.is_none() {
+        if caller.access.admin().is_none() {
             return Answer::refused(&Refusal::NotPermitted.to_string());
         }
         if let Some(visit) = target.parse().ok().and_then(|number| self.visits().get(&number).cloned()) {
@@ -230,16 +228,16 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
     text
 }
 
-fn whoami(caller: &Caller, json: bool) -> Answer {
+fn whoami(caller: &Caller, guest_of: &[DeviceId], json: bool) -> Answer {
     let grant = caller.access.grant();
-    let may_reach: Vec<String> = caller.access.visitor.as_ref().map_or_else(Vec::new, |visitor| match visitor.permit_open() {
+    let may_reach: Vec<String> = caller.access.visitor().map_or_else(Vec::new, |visitor| match visitor.permit_open() {
         [] => vec!["*:*".into()],
         rules => rules.iter().map(ToString::to_string).collect(),
     });
     if json {
         return as_json(&serde_json::json!({
             "who": caller.who, "key": caller.fingerprint, "user": caller.user, "from": caller.peer.to_string(),
-            "roles": caller.access.roles(), "reaches": may_reach, "guest_of": caller.access.guest_of,
+            "roles": caller.access.roles(), "reaches": may_reach, "guest_of": guest_of,
             "expires": grant.and_then(sally_proto::authorized_keys::Grant::expires),
         }));
     }

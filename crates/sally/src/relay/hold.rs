@@ -12,6 +12,7 @@ use super::audit::Event;
 use super::caller::{Caller, Sockets};
 use super::metrics::Metrics;
 use super::rules::{FORWARDS_MAX, Kind};
+use crate::term;
 use crate::tunnel::ports;
 use crate::tunnel::registry::{SILENCE, Takeover};
 
@@ -28,7 +29,7 @@ pub(crate) struct Promised {
 impl Relay {
     /// Answers `name@sally`: the name that a device may register, made here where it asks for none.
     pub(crate) fn promise(&self, caller: &Caller, asked: &str) -> Result<DeviceId, Refusal> {
-        let device = caller.access.device.as_ref().filter(|_| matches!(self.rules.kind, Kind::Relay)).ok_or(Refusal::NotPermitted)?;
+        let device = caller.access.device().filter(|_| matches!(self.rules.kind, Kind::Relay)).ok_or(Refusal::NotPermitted)?;
         if asked.is_empty() {
             if !device.permit_listen().is_empty() || !device.allows_port_forwarding() {
                 return Err(Refusal::NotPermitted);
@@ -37,7 +38,7 @@ impl Relay {
             getrandom::fill(&mut random).map_err(|_| Refusal::NotPermitted)?;
             return Ok(DeviceId::generated(random));
         }
-        let name = DeviceId::parse(asked).map_err(|_| Refusal::NotAName(asked.to_owned()))?;
+        let name = DeviceId::parse(asked).map_err(|_| Refusal::NotAName(term::one_line(asked)))?;
         let ours = device.permit_listen().iter().any(|rule| device.allows_name(&name, rule.port().unwrap_or(22)));
         if ours { Ok(name) } else { Err(Refusal::NotYourName(name.to_string())) }
     }
@@ -50,7 +51,7 @@ impl Relay {
         port: u32,
         promised: &Promised,
     ) -> Result<(), Refusal> {
-        let listen = Listen::parse(address, port).ok_or_else(|| Refusal::NotListenable(format!("{address}:{port}")))?;
+        let listen = Listen::parse(address, port).ok_or_else(|| Refusal::NotListenable(term::one_line(&format!("{address}:{port}"))))?;
         self.may_register(caller, address, &listen, promised)?;
         if self.tunnels.count_of(caller.number) >= FORWARDS_MAX {
             return Err(Refusal::TooMany { what: "forwards on this connection", limit: FORWARDS_MAX });
@@ -60,10 +61,13 @@ impl Relay {
             Listen::Port(_, port) => Slot::Port(*port),
         };
         self.claim(caller, &slot, address).await?;
-        if let Err(refusal) = self.occupy(caller, &slot, address, &listen).await {
+        let occupied = self.occupy(caller, &slot, address, &listen).await;
+        // Somebody newer may have taken everything over meanwhile, before there was a socket to close.
+        let replaced = self.tunnels.find(&slot).is_none_or(|forward| forward.connection != caller.number);
+        if occupied.is_err() || replaced {
             self.tunnels.release(&slot, caller.number);
             self.close_port(caller, &slot).await;
-            return Err(refusal);
+            return occupied.and(Err(Refusal::OtherKey(slot.to_string())));
         }
         if let (Slot::Name(name, _), Some(guests)) = (&slot, &promised.guests) {
             self.tunnels.admit(name.clone(), caller.number, guests.clone());
@@ -73,12 +77,10 @@ impl Relay {
     }
 
     fn may_register(&self, caller: &Caller, address: &str, listen: &Listen, promised: &Promised) -> Result<(), Refusal> {
-        let device = caller.access.device.as_ref().ok_or(Refusal::NotPermitted)?;
+        let denied = if caller.access.has_expired() { Refusal::Expired } else { Refusal::NotPermitted };
+        let device = caller.access.device().ok_or(denied)?;
         if self.shut.is_cancelled() {
             return Err(Refusal::Stopping);
-        }
-        if device.expires().is_some_and(|end| end <= super::caller::now()) {
-            return Err(Refusal::Expired);
         }
         let (allowed, refusal) = match (listen, &self.rules.kind) {
             (Listen::Name(name, port), Kind::Jail(_)) => (false, Refusal::NotYourName(format!("{name}:{port}"))),
@@ -136,7 +138,7 @@ impl Relay {
     }
 
     fn open_port(self: &Arc<Self>, caller: &Arc<Caller>, address: Address, port: u16) -> Result<(), Refusal> {
-        let reason = |error: std::io::Error| Refusal::Bind { port, reason: crate::term::reason(&error) };
+        let reason = |error: std::io::Error| Refusal::Bind { port, reason: term::reason(&error) };
         let stop = CancellationToken::new();
         let listeners = ports::bind(address, port).map_err(reason)?;
         let accept = |listener| {
@@ -175,8 +177,12 @@ impl Relay {
 
     /// Gives up everything that a connection holds: when this returns, its ports can be bound again.
     pub(super) async fn release_everything(&self, caller: &Caller, why: &str) {
+        // All its sockets, whoever may have taken a slot of it away already, and before any slot is free: a port is bound by its holder alone.
+        let sockets: Vec<_> = caller.sockets().drain().map(|(_, sockets)| sockets).collect();
+        for sockets in sockets {
+            sockets.close().await;
+        }
         for slot in self.tunnels.release_all(caller.number) {
-            self.close_port(caller, &slot).await;
             self.audit.note(Event::Release { connection: caller.number, slot: slot.to_string(), why }).await;
         }
     }
@@ -185,10 +191,7 @@ impl Relay {
         let Slot::Port(port) = slot else { return };
         let sockets = caller.sockets().remove(port);
         if let Some(sockets) = sockets {
-            sockets.stop.cancel();
-            for accepting in sockets.loops {
-                let _ = accepting.await; // A loop that panicked has dropped its socket too.
-            }
+            sockets.close().await;
         }
     }
 }

@@ -42,7 +42,7 @@ impl KeySet {
                 None
             }
         };
-        let access = Access { visitor: role(&self.visitors), device: role(&self.devices), admin: role(&self.admins), guest_of: Vec::new() };
+        let access = Access { visitor: role(&self.visitors), device: role(&self.devices), admin: role(&self.admins), guest: false };
         match (access.grant(), denial) {
             (None, Some(denial)) => Err(denial),
             _ => Ok(access),

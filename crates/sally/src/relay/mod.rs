@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sally_proto::authorized_keys::{Context, Denial, Offer};
+use sally_proto::id::DeviceId;
 use sally_proto::relay::Refusal;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -99,6 +100,11 @@ impl Relay {
         self.visits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many visits there are, those being opened included.
+    pub(crate) fn visits_taken(&self) -> usize {
+        VISITS_MAX.saturating_sub(self.places.available_permits())
+    }
+
     pub(crate) fn tunnels(&self) -> &Tunnels {
         &self.tunnels
     }
@@ -111,8 +117,14 @@ impl Relay {
         // A certificate has to name what its authority's line wants: there is no account here that it could name instead.
         let context = Context { peer: Some(peer), now: caller::now(), account: None };
         let mut access = self.keys().authorize(offer, &context)?;
-        access.guest_of = self.tunnels.admitting(|keys| keys.may_accept(offer, &context));
+        access.guest = !self.tunnels.admitting(|keys| keys.may_accept(offer, &context)).is_empty();
         access.some_role().ok_or(Denial::UnknownKey)
+    }
+
+    /// The names whose registrations, as they are at this moment, admit somebody's key: they may reach these, and know of them.
+    pub(crate) fn guest_of(&self, caller: &Caller) -> Vec<DeviceId> {
+        let context = Context { peer: Some(caller.peer.ip()), now: caller::now(), account: None };
+        self.tunnels.admitting(|keys| keys.may_accept(caller.offer.as_offer(), &context))
     }
 
     /// Somebody is in.
@@ -136,12 +148,13 @@ impl Relay {
         self.audit.note(event).await;
     }
 
-    /// New keys: whoever is no longer permitted is told so and goes.
+    /// New keys: whoever is no longer permitted, or no longer the same, is told so and goes.
     pub(crate) fn replace_keys(&self, keys: KeySet) {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         let connected: Vec<_> = self.callers().values().cloned().collect();
         for caller in connected {
-            if self.authorize(caller.offer.as_offer(), caller.peer.ip()).is_err() {
+            let access = self.authorize(caller.offer.as_offer(), caller.peer.ip());
+            if !access.is_ok_and(|access| access.is_still(&caller.access)) {
                 caller.line.dismiss(&Refusal::Revoked.to_string());
             }
         }

@@ -14,9 +14,7 @@ pub const CHANNELS_MAX: usize = 64;
 pub const SESSIONS_MAX: usize = 10;
 /// Names and ports that one connection holds.
 pub const FORWARDS_MAX: usize = 16;
-/// Keys that one registration admits, and their size together.
-pub const GUEST_KEYS_MAX: usize = 64;
-/// See [`GUEST_KEYS_MAX`].
+/// The size together of the keys that one registration admits.
 pub const GUEST_BYTES_MAX: usize = 32 << 10;
 /// How long a device has to take a visitor's channel: less than the 10 s that Ansible gives the whole connection.
 pub const OPEN_LIMIT: Duration = Duration::from_secs(8);

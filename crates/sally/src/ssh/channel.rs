@@ -13,7 +13,7 @@ use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream, signal_name
 use crate::tunnel::splice::{Deaf, Next, Over, Sink, Source};
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
-const STDERR: u32 = 1;
+pub(super) const STDERR: u32 = 1;
 
 /// From the visitor.
 pub(super) struct SessionInbound {

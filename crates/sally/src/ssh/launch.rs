@@ -109,8 +109,12 @@ impl Visitor {
                 let (shutdown, recorder) = (self.door.shutdown.clone(), self.door.recorder.clone());
                 let room = sftp::Session { channel: setup.number, files, inbound, outbound, gone: gone.clone(), shutdown, recorder };
                 // Nothing in it has a window to be resized, or hears signals.
-                let (control, _) = mpsc::channel(1);
-                self.enter(id, Running { control, gone }, room.run());
+                let (control, controls) = mpsc::channel(1);
+                self.enter(id, Running { control, gone }, async move {
+                    let ended = room.run().await;
+                    drop(controls); // Held until here: it tells a session that is running.
+                    ended
+                });
                 Ok(())
             }
             Err(error) => {
@@ -153,6 +157,8 @@ impl Visitor {
 
     /// The session runs from here on in a task of its own, and its end is told.
     fn enter(&mut self, id: ChannelId, running: Running, room: impl Future<Output = Result<Ending, Fault>> + Send + 'static) {
+        // The library tells of a channel's end where the visitor closes it first, and only then.
+        self.running.retain(|_, running| !running.control.is_closed());
         self.running.insert(id, running);
         let door = Arc::clone(&self.door);
         tokio::spawn(async move {

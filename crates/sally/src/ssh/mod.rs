@@ -8,6 +8,7 @@
 //! - `window`: how much a visitor may send ahead
 //! - `visitor`: what is known of one connection
 //! - `handler`: what a visitor asks, and the answers
+//! - `flood`: somebody who asks for ever for what is refused
 //! - `auth`: from a key that is offered to the one claim
 //! - `launch`: starting what a session channel asks for
 //! - `forward`: what `--allow` opens: ports, sockets, the visitor's agent
@@ -19,6 +20,7 @@ pub mod admission;
 mod auth;
 pub(crate) mod channel;
 pub mod door;
+mod flood;
 pub mod forward;
 mod handler;
 pub mod host_key;

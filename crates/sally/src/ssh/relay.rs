@@ -10,15 +10,18 @@ use bytes::Bytes;
 use russh::server::{
     Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, SecurityKeyPresence, Session, VerifiedCertificate, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty};
+use russh::{Channel, ChannelId, Disconnect, Pty};
 use sally_proto::admission::Settings;
 use sally_proto::authorized_keys::{Enforced, KeyRing, Offer};
-use sally_proto::relay::Refusal;
-use tokio::sync::Semaphore;
+use sally_proto::relay::{GUEST_KEYS_MAX, NAME_REQUEST, Refusal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{Connection, Gate};
 use super::auth::is_sha1;
+use super::channel::STDERR;
+use super::flood::{Patience, REFUSALS};
+use super::forward::{CONNECT_FAILED, SHORTAGE, refusal};
 use super::host_key::HostKey;
 use super::listen::Serve;
 use super::server;
@@ -30,19 +33,13 @@ use crate::relay::audit::Event;
 use crate::relay::caller::{Access, Caller, Proven};
 use crate::relay::console::{Answer, NO_CONSOLE};
 use crate::relay::metrics::Metrics;
-use crate::relay::rules::{CHANNELS_MAX, GUEST_BYTES_MAX, GUEST_KEYS_MAX, SESSIONS_MAX};
+use crate::relay::rules::{CHANNELS_MAX, GUEST_BYTES_MAX, SESSIONS_MAX};
 use crate::session::environment::Endpoint;
 use crate::term;
 use crate::tunnel::line::Line;
 
 /// How many visits may have windows that grow on a long way: many of them would be too much to hold.
 const FEW: usize = 16;
-/// `SSH_OPEN_CONNECT_FAILED` (RFC 4254 section 5.1): OpenSSH prints the text of any code.
-const CONNECT_FAILED: u32 = 2;
-/// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
-const STDERR: u32 = 1;
-/// The global request for a name: two strings, the name wanted (empty: make one) and the keys to admit. Answered with the name.
-const NAME_REQUEST: &str = "name@sally";
 
 /// A relay as the accept loop serves it.
 pub struct Service {
@@ -115,7 +112,9 @@ impl Service {
             refused: false,
             promised: Default::default(),
             sessions: HashMap::new(),
+            consoles: Arc::new(Semaphore::new(SESSIONS_MAX)),
             channels: Arc::new(Semaphore::new(CHANNELS_MAX)),
+            patience: Arc::new(Patience::new(connection.cut.clone())),
             window: Window::new(Instant::now()),
         };
         russh::server::run_stream(Arc::clone(&self.config), stream, conversation).await?.await
@@ -125,6 +124,8 @@ impl Service {
 /// A session channel that has not asked for anything yet.
 struct Asking {
     channel: Channel<Msg>,
+    /// Its place among the connection's sessions, until its answer is delivered: a client may never take it.
+    _place: OwnedSemaphorePermit,
     /// Lines on a terminal end in CR LF.
     terminal: bool,
 }
@@ -143,7 +144,9 @@ struct Conversation {
     refused: bool,
     promised: crate::relay::Promised,
     sessions: HashMap<ChannelId, Asking>,
+    consoles: Arc<Semaphore>,
     channels: Arc<Semaphore>,
+    patience: Arc<Patience>,
     window: Window,
 }
 
@@ -234,6 +237,15 @@ impl Conversation {
     }
 }
 
+/// Somebody doesn't get what they asked for; whoever goes on asking is cut off.
+async fn refuse(relay: &Relay, patience: &Patience, caller: &Caller, what: &str, why: &Refusal) {
+    relay.note_refusal(caller, what, why).await;
+    if patience.ends() {
+        let limit = usize::try_from(REFUSALS).unwrap_or(usize::MAX);
+        relay.note_refusal(caller, "connection", &Refusal::TooMany { what: "refused questions", limit }).await;
+    }
+}
+
 async fn deliver(asking: Asking, answer: Answer) {
     let lines = |text: String| Bytes::from(if asking.terminal { text.replace('\n', "\r\n") } else { text });
     let said = async {
@@ -310,14 +322,19 @@ impl Handler for Conversation {
 
     fn adjust_window(&mut self, _: ChannelId, current: u32) -> u32 {
         let wanted = self.window.target(Instant::now(), current);
-        if self.relay.visits().len() <= FEW { wanted } else { window::FIRST }
+        if self.relay.visits_taken() <= FEW { wanted } else { window::FIRST }
     }
 
     async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Error> {
-        if self.seat.get().is_some() && self.sessions.len() < SESSIONS_MAX {
-            self.sessions.insert(channel.id(), Asking { channel, terminal: false });
-            reply.accept().await;
-        }
+        let Some(caller) = self.seat.get() else { return Ok(()) };
+        let Ok(place) = Arc::clone(&self.consoles).try_acquire_owned() else {
+            let why = Refusal::TooMany { what: "sessions on this connection", limit: SESSIONS_MAX };
+            refuse(&self.relay, &self.patience, caller, "session", &why).await;
+            reply.reject(refusal(SHORTAGE, why.to_string())).await;
+            return Ok(());
+        };
+        self.sessions.insert(channel.id(), Asking { channel, _place: place, terminal: false });
+        reply.accept().await;
         Ok(())
     }
 
@@ -333,23 +350,23 @@ impl Handler for Conversation {
     ) -> Result<(), Error> {
         self.window.asked(Instant::now());
         let Some(caller) = self.seat.get() else { return Ok(()) };
-        let refused = |refusal: &Refusal| ChannelOpenFailure::Other { code: CONNECT_FAILED, reason: refusal.to_string() };
         let Ok(place) = Arc::clone(&self.channels).try_acquire_owned() else {
-            let refusal = Refusal::TooMany { what: "channels on this connection", limit: CHANNELS_MAX };
-            self.relay.note_refusal(caller, host, &refusal).await;
-            reply.reject(refused(&refusal)).await;
+            let why = Refusal::TooMany { what: "channels on this connection", limit: CHANNELS_MAX };
+            refuse(&self.relay, &self.patience, caller, host, &why).await;
+            reply.reject(refusal(CONNECT_FAILED, why.to_string())).await;
             return Ok(());
         };
-        let (relay, caller, host) = (Arc::clone(&self.relay), Arc::clone(caller), host.to_owned());
+        let (relay, patience) = (Arc::clone(&self.relay), Arc::clone(&self.patience));
+        let (caller, host) = (Arc::clone(caller), host.to_owned());
         tokio::spawn(async move {
             match relay.visit(&caller, &host, port).await {
                 Ok(opened) => {
                     reply.accept().await;
                     opened.carry_channel(caller.line.passage(channel)).await;
                 }
-                Err(refusal) => {
-                    relay.note_refusal(&caller, &format!("{host}:{port}"), &refusal).await;
-                    reply.reject(refused(&refusal)).await;
+                Err(why) => {
+                    refuse(&relay, &patience, &caller, &format!("{host}:{port}"), &why).await;
+                    reply.reject(refusal(CONNECT_FAILED, why.to_string())).await;
                 }
             }
             drop(place);
@@ -420,7 +437,11 @@ impl Handler for Conversation {
     }
 
     async fn global_request(&mut self, name: &str, data: &[u8], session: &mut Session) -> Result<Option<Vec<u8>>, Error> {
-        let Some(caller) = self.seat.get().filter(|_| name == NAME_REQUEST) else { return Ok(None) };
+        let Some(caller) = self.seat.get() else { return Ok(None) };
+        if name != NAME_REQUEST {
+            refuse(&self.relay, &self.patience, caller, name, &Refusal::NotPermitted).await;
+            return Ok(None);
+        }
         let Some((wanted, keys)) = string(data).and_then(|(name, rest)| Some((name, string(rest)?.0))) else { return Ok(None) };
         let wanted = String::from_utf8_lossy(wanted).into_owned();
         let promised = guests(keys).and_then(|guests| Ok((self.relay.promise(caller, &wanted)?, guests)));

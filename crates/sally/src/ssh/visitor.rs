@@ -1,8 +1,8 @@
 //! What is known of one connection.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use russh::server::Msg;
 use russh::{Channel, ChannelId};
@@ -14,16 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::Connection;
 use super::door::{Door, Event};
+use super::flood::{Patience, REFUSALS, REFUSALS_WITHIN};
 use super::forward::{AgentSocket, Forwards};
 use super::window::Window;
 use crate::record::RecordError;
 use crate::session::Control;
 use crate::session::environment::Endpoint;
-
-/// Questions refused within a minute, after which the connection is cut: an honest client asks a handful, and a browser through a `-D`
-/// that isn't allowed some dozens.
-const REFUSALS: u32 = 1000;
-const REFUSALS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What ends a connection from our side.
 #[derive(Debug)]
@@ -112,7 +108,7 @@ pub(super) struct Visitor {
     pub(super) running: HashMap<ChannelId, Running>,
     pub(super) forwards: Forwards,
     seats: Arc<Semaphore>,
-    flood: Mutex<Flood>,
+    patience: Patience,
     pub(super) window: Window,
 }
 
@@ -133,20 +129,10 @@ impl Drop for Visitor {
 impl Visitor {
     pub(super) fn new(door: Arc<Door>, connection: Arc<Connection>, local: Endpoint) -> Self {
         let forwards = Forwards::new(Arc::clone(&door));
+        let patience = Patience::new(connection.cut.clone());
         let seats = Arc::new(Semaphore::new(door.rules.max_sessions));
         let (setups, running) = (HashMap::new(), HashMap::new());
-        Self {
-            door,
-            connection,
-            local,
-            grant: None,
-            setups,
-            running,
-            forwards,
-            seats,
-            flood: Mutex::default(),
-            window: Window::new(Instant::now()),
-        }
+        Self { door, connection, local, grant: None, setups, running, forwards, seats, patience, window: Window::new(Instant::now()) }
     }
 
     /// A session begins: its channel collects what it is to have. Otherwise why not.
@@ -181,9 +167,7 @@ impl Visitor {
 
     /// Counts a question that was refused; the connection of whoever asks for ever is cut.
     pub(super) fn bear(&self) -> Result<(), RecordError> {
-        let cut = self.connection.cut.is_cancelled();
-        if !cut && self.flood.lock().unwrap_or_else(PoisonError::into_inner).is_too_much(Instant::now()) {
-            self.connection.cut.cancel();
+        if self.patience.ends() {
             let why = format!("more than {REFUSALS} questions were refused within {} s", REFUSALS_WITHIN.as_secs());
             self.audit(&AuditEvent::Refusal { what: "connection".into(), why, channel: None })?;
         }
@@ -206,36 +190,5 @@ impl Visitor {
         if let Some(running) = self.running.remove(&id) {
             running.gone.cancel();
         }
-    }
-}
-
-/// Refusals of late.
-#[derive(Default)]
-struct Flood {
-    since: Option<Instant>,
-    refusals: u32,
-}
-
-impl Flood {
-    /// Counts one more.
-    fn is_too_much(&mut self, now: Instant) -> bool {
-        if self.since.is_none_or(|since| now.duration_since(since) > REFUSALS_WITHIN) {
-            *self = Self { since: Some(now), refusals: 0 };
-        }
-        self.refusals += 1;
-        self.refusals > REFUSALS
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn many_refusals_at_once_are_a_flood_and_the_same_in_an_hour_are_none() {
-        let (start, mut quick, mut slow) = (Instant::now(), Flood::default(), Flood::default());
-        assert!((0..REFUSALS).all(|_| !quick.is_too_much(start)));
-        assert!(quick.is_too_much(start));
-        assert!((0..10 * REFUSALS).all(|number| !slow.is_too_much(start + Duration::from_millis(360) * number)));
     }
 }

@@ -12,6 +12,7 @@ use russh::keys::PrivateKeyWithHashAlg;
 use russh::{Channel, ChannelId, ChannelStream, Preferred, cipher, compression};
 use sally_proto::host_port::HostPort;
 use sally_proto::id::DeviceId;
+use sally_proto::relay::NAME_REQUEST;
 use ssh_key::{PrivateKey, PublicKey};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -23,8 +24,6 @@ use crate::term;
 
 /// The port of the name: the one that `ssh -J relay NAME` asks for.
 const PORT: u16 = 22;
-/// The global request for a name: see docs/wire.md.
-const NAME_REQUEST: &str = "name@sally";
 /// How long a relay has from the first byte to the name.
 const LIMIT: Duration = Duration::from_secs(30);
 /// A relay that answers nothing for 15 s × 3 is gone.

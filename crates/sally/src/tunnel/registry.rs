@@ -49,6 +49,14 @@ struct State {
     guests: HashMap<DeviceId, (u64, KeyRing)>,
 }
 
+impl State {
+    /// A registration's guests go with it.
+    fn forget_guests(&mut self) {
+        let registry = &self.registry;
+        self.guests.retain(|name, (holder, _)| registry.ports_of(name).any(|(_, held)| held.connection == *holder));
+    }
+}
+
 impl Tunnels {
     /// For the length of a look-up: never held over an await.
     fn state(&self) -> MutexGuard<'_, State> {
@@ -71,6 +79,7 @@ impl Tunnels {
         let held = state.registry.release(slot, connection);
         if held {
             state.addresses.remove(slot);
+            state.forget_guests();
         }
         held
     }
@@ -82,7 +91,7 @@ impl Tunnels {
         for slot in &slots {
             state.addresses.remove(slot);
         }
-        state.guests.retain(|_, (holder, _)| *holder != connection);
+        state.forget_guests();
         slots
     }
 
@@ -108,9 +117,11 @@ impl Tunnels {
         self.state().registry.iter().map(|(slot, held)| (slot.clone(), held.connection)).collect()
     }
 
-    /// Admits keys to a name for as long as this connection lasts.
+    /// Admits keys to a name for as long as this connection holds it; nobody where it doesn't.
     pub fn admit(&self, name: DeviceId, connection: u64, keys: KeyRing) {
-        self.state().guests.insert(name, (connection, keys));
+        let mut state = self.state();
+        state.guests.insert(name, (connection, keys));
+        state.forget_guests();
     }
 
     /// The names whose registrations admit what `judge` says yes to.

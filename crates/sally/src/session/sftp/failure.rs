@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use rustix::io::Errno;
 use sally_proto::sftp::Status;
 
+use crate::term;
+
 /// What became of an operation.
 pub(super) type Done<T = ()> = Result<T, Failure>;
 
@@ -44,7 +46,7 @@ impl Failure {
         match self {
             Self::Ours(_, text) => text.into(),
             Self::System(errno) => match self.status() {
-                Status::Failure => system_text(errno).into(),
+                Status::Failure => term::reason(&errno.into()).into(),
                 status => status.text().into(),
             },
         }
@@ -54,15 +56,9 @@ impl Failure {
     pub(super) fn on_record(self) -> Cow<'static, str> {
         match self {
             Self::Ours(_, text) => text.into(),
-            Self::System(errno) => system_text(errno).into(),
+            Self::System(errno) => term::reason(&errno.into()).into(),
         }
     }
-}
-
-/// strerror(3), without the number that Rust adds.
-fn system_text(errno: Errno) -> String {
-    let text = std::io::Error::from(errno).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -104,6 +104,8 @@ impl Server {
                 }
             };
             while let Some(packet) = packets.next(&mut piece).map_err(|_| Stop::Broken)? {
+                // What is written now could not be counted any more.
+                self.recorder.check().map_err(Stop::Record)?;
                 self.take(&packet)?;
                 if self.answers.len() >= BATCH {
                     self.flush()?;

@@ -44,8 +44,8 @@ const LISTENERS: usize = 16;
 /// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED`, `SSH_OPEN_CONNECT_FAILED` and `SSH_OPEN_RESOURCE_SHORTAGE` (RFC 4254 section 5.1), which the
 /// library sends without a text.
 pub(super) const PROHIBITED: u32 = 1;
-const CONNECT_FAILED: u32 = 2;
-const SHORTAGE: u32 = 4;
+pub(super) const CONNECT_FAILED: u32 = 2;
+pub(super) const SHORTAGE: u32 = 4;
 
 /// What the visitor is told where `--allow` says nothing of it.
 const NOT_ALLOWED: &str = "forwarding is not allowed here";

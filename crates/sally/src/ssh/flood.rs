@@ -1,0 +1,64 @@
+//! Somebody who asks for ever for what is refused.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+/// Questions refused within a minute, after which the connection is cut: an honest client asks a handful, and a browser through a `-D`
+/// that isn't allowed some dozens.
+pub(super) const REFUSALS: u32 = 1000;
+pub(super) const REFUSALS_WITHIN: Duration = Duration::from_secs(60);
+
+/// How much a connection may still ask in vain.
+pub(super) struct Patience {
+    cut: CancellationToken,
+    flood: Mutex<Flood>,
+}
+
+impl Patience {
+    /// `cut` ends the connection.
+    pub(super) fn new(cut: CancellationToken) -> Self {
+        Self { cut, flood: Mutex::default() }
+    }
+
+    /// Counts a question that was refused. True when it was one too many: the connection is cut, which is to be said this once.
+    pub(super) fn ends(&self) -> bool {
+        let ends = !self.cut.is_cancelled() && self.flood.lock().unwrap_or_else(PoisonError::into_inner).is_too_much(Instant::now());
+        if ends {
+            self.cut.cancel();
+        }
+        ends
+    }
+}
+
+/// Refusals of late.
+#[derive(Default)]
+struct Flood {
+    since: Option<Instant>,
+    refusals: u32,
+}
+
+impl Flood {
+    /// Counts one more.
+    fn is_too_much(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) > REFUSALS_WITHIN) {
+            *self = Self { since: Some(now), refusals: 0 };
+        }
+        self.refusals += 1;
+        self.refusals > REFUSALS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_refusals_at_once_are_a_flood_and_the_same_in_an_hour_are_none() {
+        let (start, mut quick, mut slow) = (Instant::now(), Flood::default(), Flood::default());
+        assert!((0..REFUSALS).all(|_| !quick.is_too_much(start)));
+        assert!(quick.is_too_much(start));
+        assert!((0..10 * REFUSALS).all(|number| !slow.is_too_much(start + Duration::from_millis(360) * number)));
+    }
+}
