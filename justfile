@@ -64,6 +64,6 @@ share: build
 dist:
     tools/dist
 
-# feed a target (authorized_keys, record, preauth, connection, wake) whatever the fuzzer finds, for SECONDS
+# feed a target (authorized_keys, record, preauth, connection, wake, sftp) whatever the fuzzer finds, for SECONDS
 fuzz TARGET SECONDS="60":
     fuzz/run {{TARGET}} {{SECONDS}}

@@ -96,6 +96,11 @@ fn local(home: &Home, door: &Door, target: &str) -> (Client, PathBuf) {
     (client, socket)
 }
 
+/// A connection to where a client listens: between the socket's making and that, the system refuses.
+fn connect(socket: impl AsRef<Path>) -> UnixStream {
+    until("somebody listens", || UnixStream::connect(&socket).ok())
+}
+
 fn leave(client: Client) {
     client.signal("TERM");
     client.finish();
@@ -179,7 +184,7 @@ fn a_half_that_is_closed_leaves_the_other_open_both_ways_round() {
     });
     let door = home.open(LOCAL);
     let (client, socket) = local(&home, &door, &format!("127.0.0.1:{port}"));
-    let mut stream = UnixStream::connect(&socket).unwrap();
+    let mut stream = connect(&socket);
     let mut welcome = String::new();
     stream.read_to_string(&mut welcome).unwrap();
     assert_eq!(welcome, "welcome");
@@ -201,7 +206,7 @@ fn many_bytes_go_through_unchanged_both_ways_at_once() {
     let mut door = home.open(LOCAL);
     let before = door.rss();
     let (client, socket) = local(&home, &door, &format!("127.0.0.1:{port}"));
-    let (stream, question) = (UnixStream::connect(&socket).unwrap(), noise(64 << 20));
+    let (stream, question) = (connect(&socket), noise(64 << 20));
     let (sent, mut writer) = (hash(&question), stream.try_clone().unwrap());
     let writing = thread::spawn(move || {
         writer.write_all(&question).unwrap();
@@ -238,10 +243,10 @@ fn a_slow_reader_slows_nobody_else() {
     let options = ["-N", "-L", &specification(&slow, torrent), "-L", &specification(&fast, other)];
     let client = Client::start(&mut forwarding(&home, &door, &options));
     until("ssh listens", || (slow.exists() && fast.exists()).then_some(()));
-    let mut stuck = UnixStream::connect(&slow).unwrap();
+    let mut stuck = connect(&slow);
     stuck.read_exact(&mut [0; 1]).unwrap();
     let question = noise(24 << 20);
-    assert_eq!(ask(UnixStream::connect(&fast).unwrap(), &question), expected(&question));
+    assert_eq!(ask(connect(&fast), &question), expected(&question));
     assert!(door.rss() < before + (96 << 10));
     leave(client);
 }
@@ -279,7 +284,7 @@ fn a_unix_socket_is_reached() {
     });
     let mut door = home.open(LOCAL);
     let (client, here) = local(&home, &door, socket.to_str().unwrap());
-    assert_eq!(ask(UnixStream::connect(here).unwrap(), b"question"), "QUESTION");
+    assert_eq!(ask(connect(here), b"question"), "QUESTION");
     serving.join().unwrap();
     leave(client);
     assert_eq!(door.wait().0.code(), Some(0));
@@ -342,7 +347,7 @@ fn a_line_that_names_ports_names_no_sockets() {
     let _listener = UnixListener::bind(home.path("server.sock")).unwrap();
     let mut door = open_for(&home, "permitopen=\"127.0.0.1:1\",permitlisten=\"1\"", &["--allow", "local-forward,remote-forward"]);
     let (client, here) = local(&home, &door, home.path("server.sock").to_str().unwrap());
-    assert_eq!(UnixStream::connect(here).unwrap().read(&mut [0]).unwrap(), 0);
+    assert_eq!(connect(here).read(&mut [0]).unwrap(), 0);
     leave(client);
     door.wait();
     assert_eq!(refusals(&home)[0].0, "direct-streamlocal");
@@ -473,7 +478,7 @@ fn a_unix_socket_here_leads_to_the_visitor_and_is_removed() {
     let mut door = home.open(REMOTE);
     let specification = format!("{}:127.0.0.1:{target}", socket.display());
     let client = Client::start(&mut forwarding(&home, &door, &["-N", "-R", &specification]));
-    let stream = until("the socket is there", || UnixStream::connect(&socket).ok());
+    let stream = connect(&socket);
     assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(ask(stream, b"question"), expected(b"question"));
     leave(client);
@@ -602,7 +607,7 @@ fn a_session_ends_and_a_forward_goes_on() {
     let specification = format!("{}:127.0.0.1:{port}", socket.display());
     let mut client = Client::start(forwarding(&home, &door, &["-L", &specification]).arg("echo in; read line; exit 3"));
     client.await_line("in");
-    let stream = UnixStream::connect(&socket).unwrap();
+    let stream = connect(&socket);
     (&stream).write_all(b"half").unwrap();
     until("the forward is open", || (!home.audits("forward-open").is_empty()).then_some(()));
     client.write("go\n");
@@ -616,7 +621,7 @@ fn a_session_ends_and_a_forward_goes_on() {
 fn asked(home: &Home) -> (Door, Client, UnixStream) {
     let door = home.open(LOCAL);
     let (client, socket) = local(home, &door, &format!("127.0.0.1:{}", digest()));
-    let mut stream = UnixStream::connect(socket).unwrap();
+    let mut stream = connect(socket);
     stream.write_all(b"question").unwrap();
     until("the forward is open", || (!home.audits("forward-open").is_empty()).then_some(()));
     (door, client, stream)

@@ -1,5 +1,7 @@
 //! What was typed. Help, man page and completions derive from here alone.
 
+mod relay;
+
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::admin::cmd::{DevicesArgs, KnownHostsArgs, ProxyArgs, SshConfigArgs, VisitArgs};
 use crate::fleet::cmd::FleetCommand;
 use crate::record::cmd::RecordCommand;
+
+pub use relay::{JailArgs, RelayArgs, ServerArgs};
 
 /// The name under which the binary is a drop-in for otssh.
 const OTSSH: &str = "otssh";
@@ -173,82 +177,6 @@ pub enum Forwarding {
     RemoteForward,
     /// The visitor's agent, in a session (ssh -A)
     AgentForward,
-}
-
-/// `sally relay`.
-#[derive(Args, Debug)]
-pub struct RelayArgs {
-    /// Who may reach devices, as authorized_keys; permitopen="cam-*:22" says which (repeatable)
-    #[arg(long, value_name = "FILE")]
-    pub visitors: Vec<PathBuf>,
-    /// Which devices there are, as authorized_keys; permitlisten="cam-17:22" spells a key's name (repeatable)
-    #[arg(long, value_name = "FILE", required = true)]
-    pub devices: Vec<PathBuf>,
-    /// Who may see and end everything on the console, as authorized_keys (repeatable)
-    #[arg(long, value_name = "FILE")]
-    pub admins: Vec<PathBuf>,
-    /// Address and port to listen on, or a port alone for all addresses
-    #[arg(long, value_name = "[ADDR:]PORT", default_value = "2222", value_parser = parse_listen)]
-    pub listen: (Option<IpAddr>, u16),
-    /// What jail and relay have in common.
-    #[command(flatten)]
-    pub server: ServerArgs,
-}
-
-/// `sally jail`.
-#[derive(Args, Debug)]
-pub struct JailArgs {
-    /// Address and port to listen on, or a port alone for all addresses
-    #[arg(long, value_name = "[ADDR:]PORT", default_value = "22", value_parser = parse_listen)]
-    pub listen: (Option<IpAddr>, u16),
-    /// Ports and ranges of ports that a tunnel may bind [default: $OPEN_PORTS, else 2022]
-    #[arg(long, value_name = "PORTS")]
-    pub permit_listen: Option<sally_proto::relay::PortSet>,
-    /// Who may hold a tunnel.
-    #[command(flatten)]
-    pub keys: KeyArgs,
-    /// What jail and relay have in common.
-    #[command(flatten)]
-    pub server: ServerArgs,
-}
-
-/// What jail and relay have in common.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Operation")]
-pub struct ServerArgs {
-    /// Keep the host key here
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-    /// A host key of your own (an unencrypted OpenSSH private key)
-    #[arg(long, value_name = "FILE")]
-    pub host_key: Option<PathBuf>,
-    /// Post-quantum key exchange alone (OpenSSH 9.9 and later)
-    #[arg(long)]
-    pub pq_only: bool,
-    /// Ask a silent connection for a sign of life after so long
-    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_seconds)]
-    pub alive_interval: Duration,
-    /// Give a connection up when so many questions have had no answer
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub alive_count: u16,
-    /// When a newer connection replaces an older one of the same key that holds what it wants
-    #[arg(long, value_name = "WHEN", default_value = "silent")]
-    pub takeover: crate::tunnel::registry::Takeover,
-    /// The audit log: JSON lines, appended; - is stdout
-    #[arg(long, value_name = "FILE")]
-    pub audit: Option<PathBuf>,
-    /// Let visits and tunnels begin while the audit log can't be written
-    #[arg(long)]
-    pub audit_may_fail: bool,
-    /// Serve /metrics (Prometheus) and /healthz here
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub http: Option<SocketAddr>,
-    /// How long visits may go on when told to stop
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_seconds)]
-    pub drain: Duration,
-    /// Become this user and group number once the sockets are bound [default for a jail started as root: 65532]
-    #[arg(long, value_name = "UID")]
-    pub run_as: Option<u32>,
 }
 
 /// The record of a visit.

@@ -1,33 +1,31 @@
 //! A relay's conversation with one connection: what is asked, and the answers. Whatever is not answered here is refused: the library's
 //! defaults refuse, and a channel-open whose reply is dropped is refused too.
 
+mod handler;
+
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use russh::server::{
-    Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, SecurityKeyPresence, Session, VerifiedCertificate, VerifiedPublicKey,
-};
-use russh::{Channel, ChannelId, Disconnect, Pty};
+use russh::server::{Auth, Config, Msg, SecurityKeyPresence, Session};
+use russh::{Channel, ChannelId, Disconnect};
 use sally_proto::admission::Settings;
-use sally_proto::authorized_keys::{Enforced, KeyRing, Offer};
+use sally_proto::authorized_keys::{Enforced, KeyRing};
 use sally_proto::relay::{GUEST_KEYS_MAX, NAME_REQUEST, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{Connection, Gate};
-use super::auth::is_sha1;
 use super::channel::STDERR;
 use super::flood::{Patience, REFUSALS};
-use super::forward::{CONNECT_FAILED, SHORTAGE, refusal};
 use super::host_key::HostKey;
 use super::listen::Serve;
 use super::server;
 use super::stream::{Guarded, Wire};
 use super::visitor::Error;
-use super::window::{self, Window};
+use super::window::Window;
 use crate::relay::Relay;
 use crate::relay::audit::Event;
 use crate::relay::caller::{Access, Caller, Proven};
@@ -273,188 +271,4 @@ fn guests(keys: &[u8]) -> Result<Option<KeyRing>, Refusal> {
     let ring =
         KeyRing::read(NAME_REQUEST, keys, Enforced::NONE).ok().filter(|ring| keys.len() <= GUEST_BYTES_MAX && ring.len() <= GUEST_KEYS_MAX);
     ring.map(Some).ok_or(Refusal::TooMany { what: "keys to admit, or not bare ones", limit: GUEST_KEYS_MAX })
-}
-
-impl Handler for Conversation {
-    type Error = Error;
-
-    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
-        self.window.answered(Instant::now());
-        let key = offer.public_key.key_data();
-        if is_sha1(offer.algorithm) || !self.user_is_welcome(user) {
-            return Ok(self.turn_away(user, &Proven::Key(key.clone()), "the user name or signature algorithm is not let in".into()).await);
-        }
-        // The library shows a certificate's key and not the certificate: where there are authorities, only the signed request tells.
-        if self.relay.keys().has_authorities() {
-            return Ok(Auth::Accept);
-        }
-        match self.relay.authorize(Offer::Key(key), self.peer.ip()) {
-            Ok(_) => Ok(Auth::Accept),
-            Err(denial) => Ok(self.turn_away(user, &Proven::Key(key.clone()), denial.to_string()).await),
-        }
-    }
-
-    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
-        self.window.asked(Instant::now());
-        if is_sha1(key.algorithm) {
-            return Ok(Auth::reject());
-        }
-        self.authenticate(user, Proven::Key(key.public_key.key_data().clone()), key.presence).await
-    }
-
-    async fn auth_verified_certificate(&mut self, user: &str, verified: VerifiedCertificate<'_>) -> Result<Auth, Error> {
-        if is_sha1(verified.algorithm) {
-            return Ok(Auth::reject());
-        }
-        self.authenticate(user, Proven::Certificate(Box::new(verified.certificate.clone())), verified.presence).await
-    }
-
-    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
-        self.sit_down(session).await?;
-        self.window.answered(Instant::now());
-        Ok(())
-    }
-
-    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Error> {
-        self.window.received(data.len());
-        Ok(())
-    }
-
-    fn adjust_window(&mut self, _: ChannelId, current: u32) -> u32 {
-        let wanted = self.window.target(Instant::now(), current);
-        if self.relay.visits_taken() <= FEW { wanted } else { window::FIRST }
-    }
-
-    async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Error> {
-        let Some(caller) = self.seat.get() else { return Ok(()) };
-        let Ok(place) = Arc::clone(&self.consoles).try_acquire_owned() else {
-            let why = Refusal::TooMany { what: "sessions on this connection", limit: SESSIONS_MAX };
-            refuse(&self.relay, &self.patience, caller, "session", &why).await;
-            reply.reject(refusal(SHORTAGE, why.to_string())).await;
-            return Ok(());
-        };
-        self.sessions.insert(channel.id(), Asking { channel, _place: place, terminal: false });
-        reply.accept().await;
-        Ok(())
-    }
-
-    async fn channel_open_direct_tcpip(
-        &mut self,
-        channel: Channel<Msg>,
-        host: &str,
-        port: u32,
-        _: &str,
-        _: u32,
-        reply: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Error> {
-        self.window.asked(Instant::now());
-        let Some(caller) = self.seat.get() else { return Ok(()) };
-        let Ok(place) = Arc::clone(&self.channels).try_acquire_owned() else {
-            let why = Refusal::TooMany { what: "channels on this connection", limit: CHANNELS_MAX };
-            refuse(&self.relay, &self.patience, caller, host, &why).await;
-            reply.reject(refusal(CONNECT_FAILED, why.to_string())).await;
-            return Ok(());
-        };
-        let (relay, patience) = (Arc::clone(&self.relay), Arc::clone(&self.patience));
-        let (caller, host) = (Arc::clone(caller), host.to_owned());
-        tokio::spawn(async move {
-            match relay.visit(&caller, &host, port).await {
-                Ok(opened) => {
-                    reply.accept().await;
-                    opened.carry_channel(caller.line.passage(channel)).await;
-                }
-                Err(why) => {
-                    refuse(&relay, &patience, &caller, &format!("{host}:{port}"), &why).await;
-                    reply.reject(refusal(CONNECT_FAILED, why.to_string())).await;
-                }
-            }
-            drop(place);
-        });
-        Ok(())
-    }
-
-    async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Error> {
-        self.sessions.remove(&id);
-        Ok(())
-    }
-
-    async fn pty_request(
-        &mut self,
-        id: ChannelId,
-        _: &str,
-        _: u32,
-        _: u32,
-        _: u32,
-        _: u32,
-        _: &[(Pty, u32)],
-        session: &mut Session,
-    ) -> Result<(), Error> {
-        let console = self.seat.get().is_some_and(|caller| self.relay.has_console(caller));
-        let Some(asking) = self.sessions.get_mut(&id) else { return Ok(session.channel_failure(id)?) };
-        asking.terminal = true;
-        if console {
-            // `ssh -t relay devices`: there is no terminal, but lines that one shows.
-            return Ok(session.channel_success(id)?);
-        }
-        self.answer(id, b"pty-req", session).await
-    }
-
-    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
-        self.answer(id, b"", session).await
-    }
-
-    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
-        self.answer(id, command, session).await
-    }
-
-    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
-        self.answer(id, format!("subsystem {name}").as_bytes(), session).await
-    }
-
-    async fn env_request(&mut self, id: ChannelId, _: &str, _: &str, session: &mut Session) -> Result<(), Error> {
-        Ok(session.channel_failure(id)?)
-    }
-
-    async fn x11_request(&mut self, id: ChannelId, _: bool, _: &str, _: &str, _: u32, session: &mut Session) -> Result<(), Error> {
-        Ok(session.channel_failure(id)?)
-    }
-
-    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, Error> {
-        self.window.asked(Instant::now());
-        let Some(caller) = self.seat.get() else { return Ok(false) };
-        match self.relay.register(caller, address, *port, &self.promised).await {
-            Ok(()) => Ok(true),
-            Err(refusal) => self.refuse_forward(caller, &format!("-R {address}:{port}"), &refusal, session).await,
-        }
-    }
-
-    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, Error> {
-        match self.seat.get() {
-            Some(caller) => Ok(self.relay.cancel(caller, address, port).await),
-            None => Ok(false),
-        }
-    }
-
-    async fn global_request(&mut self, name: &str, data: &[u8], session: &mut Session) -> Result<Option<Vec<u8>>, Error> {
-        let Some(caller) = self.seat.get() else { return Ok(None) };
-        if name != NAME_REQUEST {
-            refuse(&self.relay, &self.patience, caller, name, &Refusal::NotPermitted).await;
-            return Ok(None);
-        }
-        let Some((wanted, keys)) = string(data).and_then(|(name, rest)| Some((name, string(rest)?.0))) else { return Ok(None) };
-        let wanted = String::from_utf8_lossy(wanted).into_owned();
-        let promised = guests(keys).and_then(|guests| Ok((self.relay.promise(caller, &wanted)?, guests)));
-        match promised {
-            Ok((name, guests)) => {
-                let answer = name.as_str().as_bytes().to_vec();
-                self.promised = crate::relay::Promised { name: Some(name), guests };
-                Ok(Some(answer))
-            }
-            Err(refusal) => {
-                self.refuse_forward(caller, &format!("{NAME_REQUEST} {wanted}"), &refusal, session).await?;
-                Ok(None)
-            }
-        }
-    }
 }
