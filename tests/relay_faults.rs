@@ -174,6 +174,8 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
+        // The link at once: the kernel takes its time over a namespace, and its address and route would stay meanwhile.
+        let _ = Command::new("ip").args(["link", "del", &format!("{}a", self.name)]).output();
         let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
 }
