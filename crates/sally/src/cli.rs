@@ -13,7 +13,7 @@ use crate::admin::cmd::{DevicesArgs, KnownHostsArgs, ProxyArgs, SshConfigArgs, V
 use crate::fleet::cmd::FleetCommand;
 use crate::record::cmd::RecordCommand;
 
-pub use relay::{JailArgs, RelayArgs, ServerArgs};
+pub use relay::{FleetArgs, JailArgs, RelayArgs, ServerArgs};
 
 /// The name under which the binary is a drop-in for otssh.
 const OTSSH: &str = "otssh";

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sally_proto::error::Fault;
+use sally_proto::host_port::HostPort;
 use sally_proto::relay::PortSet;
+use sally_proto::wake::Prefix;
 
-use crate::cli::{Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
+use crate::cli::{FleetArgs, Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
+use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
 use crate::record::{Policy, Target};
 use crate::relay::audit::AuditTarget;
@@ -175,6 +178,32 @@ pub struct Relay {
     pub drain: Duration,
     /// Whom to become.
     pub run_as: Option<u32>,
+    /// The fleet whose devices it wakes.
+    pub fleet: Option<Waking>,
+}
+
+/// How a relay wakes the devices of its fleet.
+#[derive(Clone, Debug)]
+pub struct Waking {
+    /// FLEET/relay.
+    pub folder: PathBuf,
+    /// The broker, if it isn't the fleet's own.
+    pub broker: Option<Broker>,
+    /// Where devices are told to dial; the fleet's addresses where there is none.
+    pub advertise: Vec<HostPort>,
+    /// What stands before every topic.
+    pub prefix: Prefix,
+    /// How long a device has to come.
+    pub deadline: Duration,
+    /// How long its connection is kept after its last visitor.
+    pub linger: Duration,
+}
+
+impl Waking {
+    fn of(args: FleetArgs) -> Option<Self> {
+        let FleetArgs { fleet, broker, advertise, topic_prefix, wake_deadline, linger } = args;
+        Some(Self { folder: fleet?, broker, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
+    }
 }
 
 impl Relay {
@@ -187,7 +216,8 @@ impl Relay {
             admins: files(args.admins),
             network: Network::from_env(&|name| variables.get(name)),
         };
-        Self::new(Kind::Relay, None, args.listen, keys, args.server)
+        let fleet = Waking::of(args.fleet);
+        Self { fleet, ..Self::new(Kind::Relay, None, args.listen, keys, args.server) }
     }
 
     /// Resolves what was typed after `jail`.
@@ -238,6 +268,7 @@ impl Relay {
             audit,
             drain: args.drain,
             run_as: args.run_as,
+            fleet: None,
         }
     }
 }

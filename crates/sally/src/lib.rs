@@ -14,6 +14,7 @@
 //! - `record`: the book: record first, then deliver
 //! - `dial`: a TCP connection to a host by its name
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
+//! - `mqtt`: messages through a broker
 //! - `shutdown`, `term`: being told to stop, and everything a person reads
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ pub mod config;
 pub mod dial;
 pub mod fleet;
 pub mod keys;
+pub mod mqtt;
 pub mod record;
 pub mod relay;
 pub mod session;

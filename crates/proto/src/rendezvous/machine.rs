@@ -1,7 +1,6 @@
 //! The facts, and what each event changes of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::settle::Settling;
@@ -9,6 +8,7 @@ use super::{
     Action, COUNTED_MAX, Event, SETTLING, Settings, TunnelId, Unreachable, Visit, VisitorId, WAIT_MAX, WAITING_MAX, WAITING_PER_DEVICE,
     WAKE_GAP, WAKES_PER_KEY, WAKES_PER_SOURCE,
 };
+use crate::admission::Source;
 use crate::id::DeviceId;
 use crate::rate::Buckets;
 use crate::wake::{Acknowledgement, Answer, Jti, Moment, Presence, Ticket};
@@ -83,7 +83,7 @@ pub struct Rendezvous {
     pub(super) devices: BTreeMap<DeviceId, Device>,
     pub(super) tunnels: BTreeMap<TunnelId, Tunnel>,
     by_key: Buckets<String>,
-    by_source: Buckets<IpAddr>,
+    by_source: Buckets<Source>,
 }
 
 impl Rendezvous {
@@ -199,7 +199,7 @@ impl Rendezvous {
     }
 
     /// Whether one more may wait, and may cause a wake where one is needed.
-    fn admit(&mut self, device: &DeviceId, key: String, source: IpAddr, now: Moment) -> Result<(), Unreachable> {
+    fn admit(&mut self, device: &DeviceId, key: String, source: Source, now: Moment) -> Result<(), Unreachable> {
         let known = self.devices.get(device);
         if known.is_some_and(|known| known.current.is_some()) {
             return Ok(());

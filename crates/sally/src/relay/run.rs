@@ -58,8 +58,12 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
             _ = hangup.recv() => {
                 relay.audit.reopen().await;
                 reload(&relay, &mut reloader, true).await;
+                relay.look_at_fleet(true).await;
             }
-            _ = looks.tick() => reload(&relay, &mut reloader, false).await,
+            _ = looks.tick() => {
+                reload(&relay, &mut reloader, false).await;
+                relay.look_at_fleet(false).await;
+            }
         }
     };
     relay.shut().cancel();
