@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sally_proto::error::Fault;
+use sally_proto::relay::Mint;
 use tokio::net::TcpListener;
 
 use super::Relay;
@@ -48,7 +49,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     }
     note_keys(&audit, &keys).await;
     say_ready(&config, &listener, http.as_ref(), &host_key)?;
-    let relay = Relay::new(config.rules, keys, audit);
+    let relay = Relay::new(config.rules, keys, audit, Mint::new(&host_key.derive("sally relay names")?));
     run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, sources: config.keys, drain: config.drain }).await
 }
 
