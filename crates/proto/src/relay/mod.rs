@@ -2,9 +2,11 @@
 //!
 //! - `listen`: what a `tcpip-forward` asks for, a name or a port of this machine, and whether a key may have it
 //! - `registry`: who holds which name and port
+//! - `mint`: names that a relay makes, and knows again
 //! - `refusal`: every sentence that somebody is refused with
 
 mod listen;
+mod mint;
 mod refusal;
 mod registry;
 
@@ -16,5 +18,6 @@ pub const TICKET_REQUEST: &str = "ticket@sally";
 pub const GUEST_KEYS_MAX: usize = 64;
 
 pub use listen::{Address, Listen, PortSet, covers_name, nearest, spelled_names};
+pub use mint::Mint;
 pub use refusal::Refusal;
 pub use registry::{Claim, Held, Registry, Slot};

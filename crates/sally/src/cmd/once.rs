@@ -26,6 +26,7 @@ use crate::ssh::door::{Door, Event, Rules};
 use crate::ssh::host_key::HostKey;
 use crate::ssh::inetd;
 use crate::ssh::listen::{self, Entrance, Serve};
+use crate::tunnel::tenure::Tenure;
 use crate::{keys, term};
 
 /// How long sessions may take to end when we are told to.
@@ -127,10 +128,9 @@ async fn open(here: Option<Entrance>, config: &Once, keys: &KeyRing, host_key: &
     let to_stdout = |error: std::io::Error| Fault::Record { file: "stdout".into(), reason: error.to_string() };
     term::data(&host_key.public_line()).map_err(to_stdout)?;
     let Some(dial) = &config.relay else { return listen::bind(config.listen, config.port).map(Entrance::Port) };
-    let registered = dial.register(&keys.bare_lines(GUEST_KEYS_MAX)).await;
-    let registration = registered.map_err(|reason| Fault::Relay { relay: dial.relay.to_string(), reason })?;
-    term::data(registration.name().as_str()).map_err(to_stdout)?;
-    Ok(Entrance::Name(Box::new(registration)))
+    let tenure = Tenure::begin(dial.clone(), keys.bare_lines(GUEST_KEYS_MAX)).await?;
+    term::data(tenure.name().as_str()).map_err(to_stdout)?;
+    Ok(Entrance::Name(Box::new(tenure)))
 }
 
 /// Sees a visit through.

@@ -31,17 +31,18 @@ impl Relay {
     /// Answers `name@sally`: the name that a device may register, made here where it asks for none.
     pub(crate) fn promise(&self, caller: &Caller, asked: &str) -> Result<DeviceId, Refusal> {
         let device = caller.access.device().filter(|_| matches!(self.rules.kind, Kind::Relay)).ok_or(Refusal::NotPermitted)?;
+        let bare = device.permit_listen().is_empty() && device.allows_port_forwarding();
         if asked.is_empty() {
-            if !device.permit_listen().is_empty() || !device.allows_port_forwarding() {
+            if !bare {
                 return Err(Refusal::NotPermitted);
             }
-            let mut random = [0_u8; 16];
-            getrandom::fill(&mut random).map_err(|_| Refusal::NotPermitted)?;
-            return Ok(DeviceId::generated(random));
+            let random = getrandom::u64().map_err(|_| Refusal::NotPermitted)?;
+            return Ok(self.mint.make(random.to_be_bytes(), &caller.fingerprint));
         }
         let name = DeviceId::parse(asked).map_err(|_| Refusal::NotAName(term::one_line(asked)))?;
         let ours = device.permit_listen().iter().any(|rule| device.allows_name(&name, rule.port().unwrap_or(22)));
-        if ours { Ok(name) } else { Err(Refusal::NotYourName(name.to_string())) }
+        // Whoever held one that was made here comes back for it: it may have been told to somebody.
+        if ours || (bare && self.mint.made(&name, &caller.fingerprint)) { Ok(name) } else { Err(Refusal::NotYourName(name.to_string())) }
     }
 
     /// Registers what a `tcpip-forward` asks for.

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sally_proto::authorized_keys::{Context, Denial, Offer};
 use sally_proto::id::DeviceId;
-use sally_proto::relay::Refusal;
+use sally_proto::relay::{Mint, Refusal};
 use sally_proto::rendezvous::{self, TunnelId};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,7 @@ use wake::Wakes;
 pub struct Relay {
     pub(crate) rules: Rules,
     pub(crate) audit: Audit,
+    mint: Mint,
     pub(crate) metrics: Metrics,
     keys: Mutex<Arc<KeySet>>,
     tunnels: Tunnels,
@@ -67,10 +68,11 @@ pub struct Relay {
 
 impl Relay {
     /// A relay that nobody has come to.
-    pub fn new(rules: Rules, keys: KeySet, audit: Audit, wakes: Option<Wakes>) -> Arc<Self> {
+    pub fn new(rules: Rules, keys: KeySet, audit: Audit, mint: Mint, wakes: Option<Wakes>) -> Arc<Self> {
         Arc::new(Self {
             rules,
             audit,
+            mint,
             metrics: Metrics::default(),
             keys: Mutex::new(Arc::new(keys)),
             tunnels: Tunnels::default(),

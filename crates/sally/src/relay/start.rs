@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
+use sally_proto::relay::Mint;
 use sally_proto::rendezvous;
 use sally_proto::wake::{RelayId, Topic};
 use tokio::net::TcpListener;
@@ -65,7 +66,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
         Some((wakes, attendance)) => (Some(wakes), Some(attendance)),
         None => (None, None),
     };
-    let relay = Relay::new(config.rules, keys, audit, wakes);
+    let relay = Relay::new(config.rules, keys, audit, Mint::new(&host_key.derive("sally relay names")?), wakes);
     if let Some(attendance) = attendance {
         tokio::spawn(Arc::clone(&relay).attend(attendance));
     }

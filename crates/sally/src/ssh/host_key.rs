@@ -5,8 +5,11 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sally_proto::error::Fault;
+use sha2::Sha256;
 use ssh_key::certificate::Certificate;
+use ssh_key::encoding::Encode as _;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 
 /// The host key of one run.
@@ -71,6 +74,17 @@ impl HostKey {
         public.set_comment("");
         // An encoding that fails is a key without a name for its type, which load() refuses.
         public.to_openssh().unwrap_or_default()
+    }
+
+    /// A secret for another purpose: whoever has this key has it too, and nobody else.
+    ///
+    /// # Errors
+    /// [`Fault::Internal`] where the key can't be encoded.
+    pub fn derive(&self, purpose: &str) -> Result<[u8; 32], Fault> {
+        let key = self.private.key_data().encode_vec().map_err(|error| Fault::Internal(error.to_string()))?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|error| Fault::Internal(error.to_string()))?;
+        mac.update(purpose.as_bytes());
+        Ok(mac.finalize().into_bytes().into())
     }
 
     /// `SHA256:…`, as ssh-keygen -l says it.

@@ -4,6 +4,7 @@
 //! opens is refused.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,11 +59,31 @@ pub struct Dial {
 
 /// A name that we hold on a relay, for as long as this lives.
 pub struct Registration {
-    relay: HostPort,
     name: DeviceId,
     handle: Handle<Answers>,
     visitors: mpsc::Receiver<Channel<Msg>>,
     lost: Lost,
+}
+
+/// Why a name can't be held.
+#[derive(Clone, Debug)]
+pub struct NotHeld {
+    /// The relay's own words where it gave some.
+    pub reason: String,
+    /// Whether it will be the same next time: the relay is there, and it, or we, said no.
+    pub lasting: bool,
+}
+
+impl NotHeld {
+    fn lasting(reason: String) -> Self {
+        Self { reason, lasting: true }
+    }
+}
+
+impl From<russh::Error> for NotHeld {
+    fn from(error: russh::Error) -> Self {
+        Self { reason: words(&error), lasting: matches!(error, russh::Error::UnknownKey) }
+    }
 }
 
 /// Why the relay's connection ended, once it has.
@@ -70,6 +91,8 @@ pub struct Registration {
 struct Lost {
     token: CancellationToken,
     why: Arc<Mutex<Option<String>>>,
+    /// Whether these are the other side's words.
+    dismissed: Arc<AtomicBool>,
 }
 
 impl Lost {
@@ -83,6 +106,11 @@ impl Lost {
         self.why()
     }
 
+    /// Whether the other side ended it with words, and not the network.
+    async fn dismissed_within(&self, limit: Duration) -> bool {
+        self.said_within(limit).await.is_some() && self.dismissed.load(Ordering::Relaxed)
+    }
+
     fn why(&self) -> Option<String> {
         self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -93,15 +121,16 @@ impl Dial {
     /// visitors.
     ///
     /// # Errors
-    /// Why not, the relay's own words where it gave some.
-    pub async fn register(&self, admitted: &str) -> Result<Registration, String> {
+    /// Why not.
+    pub async fn register(&self, admitted: &str) -> Result<Registration, NotHeld> {
         let timed = tokio::time::timeout(LIMIT, self.register_in_any_time(admitted)).await;
-        timed.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+        timed.unwrap_or_else(|_| Err(NotHeld { reason: format!("no answer within {} s", LIMIT.as_secs()), lasting: false }))
     }
 
-    async fn register_in_any_time(&self, admitted: &str) -> Result<Registration, String> {
-        let key = read_identity(&self.identity)?;
-        let tcp = Dialer::new().connect(self.relay.host(), self.relay.port()).await?;
+    async fn register_in_any_time(&self, admitted: &str) -> Result<Registration, NotHeld> {
+        let key = read_identity(&self.identity).map_err(NotHeld::lasting)?;
+        let connected = Dialer::new().connect(self.relay.host(), self.relay.port()).await;
+        let tcp = connected.map_err(|reason| NotHeld { reason, lasting: false })?;
         let lost = Lost::default();
         let (sender, visitors) = mpsc::channel(WAITING);
         let answers = Answers { trust: self.trust.clone(), relay: self.relay.clone(), lost: lost.clone(), visitors: sender };
@@ -109,9 +138,9 @@ impl Dial {
         let (name, handle) = match registered {
             Ok(registered) => registered,
             // What the relay said last explains it better than what failed.
-            Err(reason) => return Err(lost.said_within(LAST_WORDS).await.unwrap_or(reason)),
+            Err(failed) => return Err(NotHeld { reason: lost.said_within(LAST_WORDS).await.unwrap_or(failed.reason), ..failed }),
         };
-        Ok(Registration { relay: self.relay.clone(), name, handle, visitors, lost })
+        Ok(Registration { name, handle, visitors, lost })
     }
 
     async fn register_on(
@@ -120,20 +149,34 @@ impl Dial {
         key: PrivateKey,
         answers: Answers,
         admitted: &str,
-    ) -> Result<(DeviceId, Handle<Answers>), String> {
-        let said = |error: russh::Error| words(&error);
-        let mut handle = client::connect_stream(Arc::new(config()), tcp, answers).await.map_err(said)?;
+    ) -> Result<(DeviceId, Handle<Answers>), NotHeld> {
+        let lost = answers.lost.clone();
+        // Said first, or that we hang up then would be the reason.
+        let no = |reason: String| {
+            lost.set(reason.clone());
+            NotHeld::lasting(reason)
+        };
+        let mut handle = client::connect_stream(Arc::new(config()), tcp, answers).await?;
         let hash = match key.algorithm() {
-            ssh_key::Algorithm::Rsa { .. } => handle.best_supported_rsa_hash().await.map_err(said)?.flatten(),
+            ssh_key::Algorithm::Rsa { .. } => handle.best_supported_rsa_hash().await?.flatten(),
             _ => None,
         };
-        let proven = handle.authenticate_publickey("sally", PrivateKeyWithHashAlg::new(Arc::new(key), hash)).await.map_err(said)?;
+        let proven = handle.authenticate_publickey("sally", PrivateKeyWithHashAlg::new(Arc::new(key), hash)).await?;
         if !proven.success() {
-            return Err(format!("it doesn't let in the key of {}", self.identity.display()));
+            return Err(no(format!("it doesn't let in the key of {}", self.identity.display())));
         }
-        let name = ask_for_name(&handle, self.name.as_ref(), admitted).await.map_err(said)?;
-        let name = DeviceId::parse(&name).map_err(|_| "it gave a name that is none".to_owned())?;
-        handle.tcpip_forward(name.as_str(), PORT.into()).await.map_err(said)?;
+        let name = match ask_for_name(&handle, self.name.as_ref(), admitted).await {
+            Ok(name) => name,
+            Err(error) => {
+                let refused = matches!(error, russh::Error::RequestDenied) || lost.dismissed_within(LAST_WORDS).await;
+                return Err(NotHeld { lasting: refused, ..error.into() });
+            }
+        };
+        let name = DeviceId::parse(&name).map_err(|_| no("it gave a name that is none".into()))?;
+        if self.name.as_ref().is_some_and(|wanted| *wanted != name) {
+            return Err(no(format!("it gave the name {name} and not the one that was asked for")));
+        }
+        handle.tcpip_forward(name.as_str(), PORT.into()).await?;
         Ok((name, handle))
     }
 }
@@ -183,11 +226,6 @@ fn words(error: &russh::Error) -> String {
 }
 
 impl Registration {
-    /// The relay.
-    pub fn relay(&self) -> &HostPort {
-        &self.relay
-    }
-
     /// The name that we hold.
     pub fn name(&self) -> &DeviceId {
         &self.name
@@ -325,7 +363,10 @@ impl Handler for Answers {
 
     async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
         self.lost.set(match reason {
-            DisconnectReason::ReceivedDisconnect(info) => term::printable(&info.message),
+            DisconnectReason::ReceivedDisconnect(info) => {
+                self.lost.dismissed.store(true, Ordering::Relaxed);
+                term::printable(&info.message)
+            }
             DisconnectReason::Error(error) => words(&error),
         });
         Ok(())

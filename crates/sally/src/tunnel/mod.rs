@@ -3,6 +3,7 @@
 //!
 //! - `splice`: two connections joined, bytes both ways until both ways have ended
 //! - `dial`: the far side: hold a name on a relay
+//! - `tenure`: the name is kept, by dialling again
 //! - `line`: the connection of somebody who is connected, as others use it: open a channel, ask whether it is alive, say goodbye
 //! - `registry`: who holds which name and port
 //! - `ports`: ports of this machine, bound as the client said
@@ -12,3 +13,4 @@ pub mod line;
 pub mod ports;
 pub mod registry;
 pub mod splice;
+pub mod tenure;
