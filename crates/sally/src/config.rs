@@ -10,7 +10,7 @@ use sally_proto::host_port::HostPort;
 use sally_proto::relay::PortSet;
 use sally_proto::wake::Prefix;
 
-use crate::cli::{FleetArgs, Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
+use crate::cli::{AgentArgs, FleetArgs, Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
 use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
 use crate::record::{Policy, Target};
@@ -20,7 +20,8 @@ use crate::relay::rules::{Kind, Rules};
 use crate::session::account::Account;
 use crate::session::environment::{self, Environment};
 use crate::ssh::forward::Allowed;
-use crate::tunnel::dial::{Dial, HostTrust};
+use crate::tunnel::dial::Dial;
+use crate::tunnel::link::HostTrust;
 
 /// The variable that holds keys.
 const AUTHORIZED_KEYS: &str = "AUTHORIZED_KEYS";
@@ -180,6 +181,23 @@ pub struct Relay {
     pub run_as: Option<u32>,
     /// The fleet whose devices it wakes.
     pub fleet: Option<Waking>,
+}
+
+/// Everything `sally agent` runs on.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// The folder that sally fleet add made.
+    pub bundle: PathBuf,
+    /// What visitors reach at port 22, if it isn't what the bundle says.
+    pub to: Option<HostPort>,
+    /// What stands before every topic.
+    pub prefix: Prefix,
+}
+
+impl From<AgentArgs> for Agent {
+    fn from(args: AgentArgs) -> Self {
+        Self { bundle: args.bundle, to: args.to, prefix: args.topic_prefix }
+    }
 }
 
 /// How a relay wakes the devices of its fleet.

@@ -4,6 +4,7 @@
 //!
 //! - `cli`, `config`: what was typed, and what it resolves to; nothing below reads the environment
 //! - `cmd`: one file a subcommand, wiring only
+//! - `agent`: the device's side of a fleet: woken, it dials back
 //! - `admin`: the visitor's side of a relay: OpenSSH, told how to get there
 //! - `keys`: where authorized keys come from; no source fails open
 //! - `announce`: telling somebody that a door is open
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod agent;
 pub mod announce;
 pub mod cli;
 pub mod cmd;

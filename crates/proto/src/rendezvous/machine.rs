@@ -45,6 +45,8 @@ pub(super) struct Round {
     /// The wakes that may still be answered: the last and the one before.
     pub(super) wakes: VecDeque<Jti>,
     pub(super) next_wake: Duration,
+    /// When the last wake was published, by both clocks.
+    pub(super) last_wake: Option<Moment>,
     /// The connection that showed the ticket.
     pub(super) dialled: Option<TunnelId>,
     /// The device has said that it dials.
@@ -316,6 +318,14 @@ impl Rendezvous {
         known.status = Some((presence, since));
         if !came {
             return;
+        }
+        // It came after the wake, which it has not heard then.
+        if let Some(round) = known.round.as_mut()
+            && round.dialled.is_none()
+            && !round.dials
+            && let Some(last) = round.last_wake.filter(|last| last.unix <= since)
+        {
+            round.next_wake = round.next_wake.min(last.monotonic.saturating_add(WAKE_GAP));
         }
         for visitor in self.visitors.values_mut().filter(|visitor| visitor.device == *device) {
             if let Stands::Parked { since, retry } = &mut visitor.stands {

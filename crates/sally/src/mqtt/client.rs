@@ -191,7 +191,7 @@ async fn keep_connected(settings: Settings, shared: Arc<Shared>, events: mpsc::S
 async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Shared, events: &mpsc::Sender<Event>) -> Option<String> {
     let limit = tokio::time::sleep(CONNECT_LIMIT);
     tokio::pin!(limit);
-    let mut connected = false;
+    let (mut connected, mut up) = (false, false);
     loop {
         let polled = tokio::select! {
             polled = connection.poll() => polled,
@@ -213,6 +213,7 @@ async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Share
                 live.client = Some(client.clone());
                 if topics.is_empty() {
                     drop(live);
+                    up = true;
                     Event::Up
                 } else {
                     if client.try_subscribe_many(topics).is_err() {
@@ -224,7 +225,12 @@ async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Share
             Incoming::SubAck(answer) if answer.return_codes.contains(&SubscribeReasonCode::Failure) => {
                 return Some("the broker refuses a subscription".into());
             }
-            Incoming::SubAck(_) => Event::Up,
+            // The first answers what is subscribed to on each connection.
+            Incoming::SubAck(_) if up => continue,
+            Incoming::SubAck(_) => {
+                up = true;
+                Event::Up
+            }
             Incoming::Publish(message) => match String::from_utf8(message.topic.to_vec()) {
                 Ok(topic) => Event::Message { topic, payload: message.payload },
                 Err(_) => continue,
