@@ -50,3 +50,5 @@ mod sources;
 mod status;
 mod strangers;
 mod streams;
+mod wake;
+mod wake_faults;

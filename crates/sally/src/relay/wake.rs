@@ -310,7 +310,7 @@ impl Relay {
     }
 
     /// Looks at the fleet's folder; whoever is no longer what they were goes.
-    pub(super) async fn look_at_fleet(self: &Arc<Self>, forced: bool) {
+    pub(crate) async fn look_at_fleet(self: &Arc<Self>, forced: bool) {
         if self.wakes.is_none() {
             return;
         }
