@@ -52,3 +52,5 @@ mod strangers;
 mod streams;
 mod wake;
 mod wake_faults;
+mod wake_session;
+mod wake_trust;

@@ -127,9 +127,7 @@ fn ports_that_a_device_exposes_are_reached_and_others_are_not() {
             std::io::Write::write_all(&mut stream.unwrap(), b"served\n").unwrap();
         }
     });
-    let settings = device.folder.path().join("sally/agent.toml");
-    let told = fs::read_to_string(&settings).unwrap().replace(r#"expose = ["22"]"#, &format!(r#"expose = ["22", "{port}"]"#));
-    fs::write(&settings, told).unwrap();
+    device.set(r#"expose = ["22"]"#, &format!(r#"expose = ["22", "{port}"]"#));
     let _agent = Agent::start(&mut device.agent());
     let reach = |port: u16| run(live.ssh().args(["-W", &format!("cam-17:{port}"), "relay"]));
     assert_eq!(text(&reach(port).stdout), "served\n");
@@ -158,4 +156,19 @@ fn a_device_with_stock_ssh_needs_no_agent() {
     live.relay.await_events("register", 1);
     assert_eq!(text(&run(live.jump("cam-17").arg("echo in")).stdout), "in\n");
     assert_eq!(done(&live), [""; 0]);
+}
+
+#[test]
+fn whoever_waits_for_an_offline_device_gets_it_when_it_comes() {
+    let live = Live::with(&["--wake-deadline", "1s"]);
+    let device = Device::start(&live.fleet, "cam-17", &[]);
+    let home = &live.fleet.home;
+    home.write("config.toml", format!("relay = \"relay\"\nidentity = \"{}\"\n", home.path("alice").display()));
+    let mut ssh = Command::new(sally());
+    ssh.args(["ssh", "--wait", "1h", "--config"]).arg(home.path("config.toml")).arg("-F").arg(live.config("alice"));
+    let mut visitor = Client::start(ssh.args(["cam-17", "echo in"]));
+    // The first wake was in vain: the visitor waits on.
+    until("the wake", || live.relay.events("wake").iter().find(|event| event["what"] == "woken").cloned());
+    let _agent = Agent::start(&mut device.agent());
+    visitor.await_line("in");
 }

@@ -1,7 +1,5 @@
 //! What goes wrong between a visitor and a sleeping device, and what the visitor is told of it.
 
-use std::fs;
-
 use crate::support::*;
 
 /// What a visitor is told: ssh's words before it taken away.
@@ -123,8 +121,7 @@ fn a_clock_that_is_days_off_is_said_and_one_that_is_not_asked_does_not_matter() 
     for (asked, offset) in [(true, "+2d"), (true, "-2d"), (false, "+2d")] {
         let live = Live::new();
         let device = Device::start(&live.fleet, "cam-17", &[]);
-        let settings = device.folder.path().join("sally/agent.toml");
-        fs::write(&settings, fs::read_to_string(&settings).unwrap().replace("clock = true", &format!("clock = {asked}"))).unwrap();
+        device.set("clock = true", &format!("clock = {asked}"));
         let stock = device.agent();
         let mut command = tool("faketime", "faketime");
         command.args(["-f", offset]).arg(stock.get_program()).args(stock.get_args());

@@ -107,6 +107,8 @@ impl Device {
 pub struct Broker {
     child: Child,
     config: PathBuf,
+    /// Where whoever owns it reads and writes everything.
+    owners_port: u16,
 }
 
 /// Who may do what, by the common name of a certificate: the list that deploy/mosquitto ships.
@@ -115,9 +117,10 @@ const ACL: &str = include_str!("../../deploy/mosquitto/acl");
 impl Broker {
     fn start(fleet: &Fleet, port: u16) -> Self {
         let file = |name: &str| fleet.path(&format!("FLEET/relay/{name}")).display().to_string();
+        let owners_port = free_port();
         let acl = fleet.home.write("acl", ACL).display().to_string();
         let config = format!(
-            "listener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\ncrlfile {}\nrequire_certificate true\n\
+            "per_listener_settings true\nlistener {owners_port} 127.0.0.1\nallow_anonymous true\nlistener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\ncrlfile {}\nrequire_certificate true\n\
              use_identity_as_username true\nacl_file {acl}\nuser root\nlog_dest stderr\nlog_type all\n",
             file("tls_ca.pem"),
             file("tls.pem"),
@@ -125,7 +128,7 @@ impl Broker {
             file("tls.crl"),
         );
         let config = fleet.home.write("mosquitto.conf", config);
-        Self { child: Self::run(&config), config }
+        Self { child: Self::run(&config), config, owners_port }
     }
 
     fn run(config: &PathBuf) -> Child {
@@ -134,6 +137,28 @@ impl Broker {
         let mut said = Stderr::of(&mut child);
         said.await_words(" running");
         child
+    }
+
+    /// mosquitto_pub or mosquitto_sub as whoever owns the broker.
+    pub fn owner(&self, program: &str) -> Command {
+        let mut command = tool(program, "mosquitto-clients");
+        command.args(["-h", "127.0.0.1", "-q", "1", "-p", &self.owners_port.to_string()]);
+        command
+    }
+
+    /// The owner listens.
+    pub fn overhear(&self, topics: &str) -> Client {
+        let stock = self.owner("mosquitto_sub");
+        let mut listener = tool("stdbuf", "coreutils");
+        let mut listener = Client::start(listener.arg("-oL").arg(stock.get_program()).args(stock.get_args()).args(["-d", "-t", topics]));
+        listener.await_line("Subscribed");
+        listener
+    }
+
+    /// The owner publishes.
+    pub fn publish(&self, topic: &str, payload: &str) {
+        let sent = run(self.owner("mosquitto_pub").args(["-t", topic, "-m", payload]));
+        assert!(sent.status.success(), "{}", text(&sent.stderr));
     }
 
     pub fn stop(&mut self) {
@@ -280,6 +305,14 @@ impl Live {
 }
 
 impl Device {
+    /// Changes a line of its settings.
+    pub fn set(&self, line: &str, other: &str) {
+        let file = self.folder.path().join("sally/agent.toml");
+        let settings = fs::read_to_string(&file).unwrap();
+        assert!(settings.contains(line), "{settings}");
+        fs::write(&file, settings.replace(line, other)).unwrap();
+    }
+
     /// Its agent, to be started.
     pub fn agent(&self) -> Command {
         let mut command = Command::new(sally());

@@ -59,6 +59,8 @@ pub struct Once {
     pub limits: Limits,
     /// A key of the user's own.
     pub host_key: Option<PathBuf>,
+    /// A fleet's folder for this device.
+    pub bundle: Option<PathBuf>,
     /// Post-quantum key exchange alone.
     pub post_quantum_only: bool,
     /// What may be forwarded.
@@ -73,6 +75,8 @@ pub struct Once {
     pub policy: Policy,
     /// Whether each write waits for the disk.
     pub sync: bool,
+    /// The largest size of the record, in bytes.
+    pub record_limit: Option<u64>,
     /// Whether passwords typed at prompts are masked.
     pub mask: bool,
     /// Who sessions run as.
@@ -121,7 +125,10 @@ impl Once {
             None => Target::Stdout,
         };
         Self {
-            sources: sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
+            sources: match &args.bundle {
+                Some(folder) => vec![Source::Bundle(folder.clone())],
+                None => sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
+            },
             network: Network::from_env(&|name| variables.get(name)),
             user: args.keys.user,
             listen: args.listen,
@@ -136,6 +143,7 @@ impl Once {
                 longest: args.max_duration.map(Duration::from_secs),
             },
             host_key: args.host_key,
+            bundle: args.bundle,
             post_quantum_only: args.pq_only,
             allowed: allowed(&args.allow),
             max_sessions: usize::try_from(args.max_sessions).unwrap_or(1),
@@ -143,6 +151,7 @@ impl Once {
             target,
             policy: args.record.record,
             sync: args.record.record_sync,
+            record_limit: args.record.record_limit,
             mask: !args.record.record_passwords,
             account: Account::current(variables.get("HOME"), variables.get("SHELL")),
             environment: environment::copy(variables.0.iter().cloned()),

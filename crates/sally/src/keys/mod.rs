@@ -61,6 +61,8 @@ pub enum Source {
     File(PathBuf),
     /// Standard input, read to its end.
     Stdin,
+    /// A fleet's bundle: whom the fleet lets reach this device. By itself alone.
+    Bundle(PathBuf),
     /// The value of `AUTHORIZED_KEYS`: lines, ended by newlines or by `\n`, backslash and n, outside of quotes.
     Env(OsString),
     /// A server that shows a user's keys over HTTPS: bare keys only.
@@ -76,7 +78,7 @@ impl Source {
     /// What an error, and a grant, calls it: as the user named it.
     pub fn name(&self) -> String {
         match self {
-            Self::File(file) => file.display().to_string(),
+            Self::File(file) | Self::Bundle(file) => file.display().to_string(),
             Self::Stdin => "-".into(),
             Self::Env(_) => "AUTHORIZED_KEYS".into(),
             Self::Url { user, template } => url_of(template, user).unwrap_or_else(|_| template.clone()),
@@ -85,6 +87,7 @@ impl Source {
 
     async fn read(&self, network: &Network, deadlines: Deadlines) -> Result<Vec<u8>, KeyDefect> {
         match self {
+            Self::Bundle(_) => Err(KeyDefect::Unreadable("a bundle is the only source where it is one".into())),
             Self::File(file) => local::read_file(file.clone(), deadlines.read).await,
             Self::Stdin => local::read_stdin(deadlines.read).await,
             Self::Env(value) => Ok(local::lines_of_variable(value)),
@@ -104,6 +107,9 @@ impl Source {
 /// # Errors
 /// [`Fault::KeysUnnamed`] for no source at all, else [`Fault::KeysInvalid`] of the first source that fails.
 pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> Result<KeyRing, Fault> {
+    if let [Source::Bundle(folder)] = sources {
+        return crate::fleet::bundle::visitors(folder, enforced);
+    }
     load_within(sources, network, enforced, DEADLINES).await
 }
 
