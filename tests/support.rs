@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 mod client;
 mod evidence;
+pub mod mqtt;
 mod podman;
 mod process;
 mod relay;

@@ -4,45 +4,55 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use proptest::prelude::*;
-
 use super::*;
 use crate::id::DeviceId;
-use crate::wake::{ACKNOWLEDGEMENT_MAX, Prefix, STATUS_MAX, Topic, WAKE_MAX};
+use crate::wake::{ACKNOWLEDGEMENT_MAX, Prefix, STATUS_MAX, WAKE_MAX};
+use bytes::Bytes;
 
-/// What one connection was handed, and why it was cut.
+mod any_order;
+
+/// One connection.
 #[derive(Clone, Debug, Default)]
-struct Line(Arc<Mutex<(Vec<Delivery>, Option<End>, usize)>>);
+struct Line(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What it was handed.
+    handed: Vec<Delivery>,
+    /// Why it was cut.
+    end: Option<End>,
+    /// How much it holds.
+    room: usize,
+}
 
 impl Line {
     /// One with room for so many.
     fn with_room(room: usize) -> Self {
-        Self(Arc::new(Mutex::new((Vec::new(), None, room))))
+        Self(Arc::new(Mutex::new(State { room, ..State::default() })))
     }
 
     fn got(&self) -> Vec<(String, String, bool)> {
-        let taken = std::mem::take(&mut self.0.lock().unwrap().0);
+        let taken = std::mem::take(&mut self.0.lock().unwrap().handed);
         taken.into_iter().map(|one| (one.topic.to_string(), String::from_utf8_lossy(&one.payload).into_owned(), one.retain)).collect()
     }
 
     fn end(&self) -> Option<End> {
-        self.0.lock().unwrap().1
+        self.0.lock().unwrap().end
     }
 }
 
 impl Outlet for Line {
     fn deliver(&mut self, delivery: Delivery) -> bool {
         let mut line = self.0.lock().unwrap();
-        let fits = line.0.len() < line.2;
+        let fits = line.handed.len() < line.room;
         if fits {
-            line.0.push(delivery);
+            line.handed.push(delivery);
         }
         fits
     }
 
     fn cut(&mut self, why: End) {
-        self.0.lock().unwrap().1 = Some(why);
+        self.0.lock().unwrap().end = Some(why);
     }
 }
 
@@ -315,106 +325,5 @@ fn there_are_so_many_places() {
     let mut hub = Hub::new(Prefix::default(), 2);
     for (name, connected) in [("a", Ok(())), ("b", Ok(())), ("c", Err(Refused::Full)), ("b", Ok(()))] {
         assert_eq!(hub.connect(&device(name), 1, 5, None, Line::default()), connected, "{name}");
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Connect(usize, bool),
-    Say(usize, Packet),
-    Gone(usize, bool),
-    Stale(usize),
-}
-
-fn clients() -> [Client; 4] {
-    [device("a"), device("b"), relay(), Client::Local(1)]
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let topic = prop_oneof!["sally/v1/[ab+]/(wake|status)", "sally/v1/r/[ab]/ack", Just("#".to_owned()), "[a-z/+#]{0,12}",];
-    let publish = (topic.clone(), 0_usize..5000, any::<bool>(), any::<Option<u16>>())
-        .prop_map(|(topic, length, retain, id)| Packet::Publish { topic, payload: vec![b'x'; length / 40].into(), retain, id });
-    let topics = proptest::collection::vec((topic.clone(), any::<bool>()), 1..4);
-    let packet = prop_oneof![
-        4 => publish,
-        3 => (any::<u16>(), topics).prop_map(|(id, topics)| Packet::Subscribe(id, topics)),
-        1 => (any::<u16>(), proptest::collection::vec(topic, 1..4)).prop_map(|(id, topics)| Packet::Unsubscribe(id, topics)),
-        1 => Just(Packet::Acknowledged),
-        1 => Just(Packet::Ping),
-    ];
-    let step = prop_oneof![
-        2 => (0_usize..4, any::<bool>()).prop_map(|(who, will)| Step::Connect(who, will)),
-        6 => (0_usize..4, packet).prop_map(|(who, packet)| Step::Say(who, packet)),
-        1 => (0_usize..4, any::<bool>()).prop_map(|(who, goodbye)| Step::Gone(who, goodbye)),
-        1 => (0_usize..4).prop_map(Step::Stale),
-    ];
-    proptest::collection::vec(step, 0..80)
-}
-
-proptest! {
-    /// Whatever anybody says in whatever order: nobody is handed what is not theirs to hear or longer than it may be, with a number twice while one is
-    /// under way, or after being cut; and nothing stays of who is gone.
-    #[test]
-    fn nobody_hears_what_is_not_theirs(steps in steps()) {
-        let mut place = Place::new();
-        let mut lines: BTreeMap<Client, (u64, Line)> = BTreeMap::new();
-        for step in steps {
-            let who = |index: usize| clients()[index].clone();
-            match step {
-                Step::Connect(index, with_will) => {
-                    let client = who(index);
-                    let with = match &client {
-                        Client::Device(id) if with_will => Some(will(id.as_str())),
-                        _ => None,
-                    };
-                    let new = place.connect_with(&client, with, Line::with_room(20));
-                    if let Some((_, old)) = lines.insert(client, new) {
-                        prop_assert!(old.end().is_some());
-                    }
-                }
-                Step::Say(index, packet) => {
-                    let client = who(index);
-                    let connection = lines.get(&client).map_or(999, |line| line.0);
-                    if place.hub.packet(&client, connection, packet, NOW).is_err()
-                        && let Some((_, line)) = lines.remove(&client)
-                    {
-                        prop_assert!(line.end().is_some());
-                    }
-                }
-                Step::Gone(index, goodbye) => {
-                    if let Some((connection, _)) = lines.remove(&who(index)) {
-                        place.hub.gone(&who(index), connection, if goodbye { End::Goodbye } else { End::Lost });
-                    }
-                }
-                Step::Stale(index) => place.hub.gone(&who(index), 998, End::Lost),
-            }
-            lines.retain(|_, (_, line)| line.end().is_none());
-            for (client, (_, line)) in &lines {
-                let mut state = line.0.lock().unwrap();
-                for delivery in std::mem::take(&mut state.0) {
-                    prop_assert!(client.may_subscribe(&delivery.topic), "{client} {:?}", delivery.topic);
-                    let most = match delivery.topic {
-                        Topic::Wake(_) => WAKE_MAX,
-                        Topic::Status(_) => STATUS_MAX,
-                        Topic::Acknowledgement(_) => ACKNOWLEDGEMENT_MAX,
-                    };
-                    prop_assert!(delivery.payload.len() <= most && delivery.id != Some(0));
-                    prop_assert!(delivery.id.is_none() || !matches!(client, Client::Local(_)));
-                }
-            }
-            prop_assert_eq!(place.hub.counts().0, lines.len());
-            prop_assert!(place.hub.counts().1 <= 2);
-        }
-        for (client, (connection, _)) in lines {
-            place.hub.gone(&client, connection, End::Lost);
-        }
-        prop_assert!(place.hub.is_bare());
-    }
-
-    #[test]
-    fn any_subject_is_a_name_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-        if let Some(name) = common_name(&bytes) {
-            prop_assert!(bytes.windows(name.len().max(1)).any(|window| name.is_empty() || window == name.as_bytes()));
-        }
     }
 }
