@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 mod client;
 mod evidence;
 mod fleet;
+pub mod mqtt;
 mod podman;
 mod process;
 mod relay;
