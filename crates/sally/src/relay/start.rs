@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::Relay;
 use super::audit::{Audit, Event};
+use super::reload::Reloader;
 use super::rules::Kind;
 use super::run::{self, Parts, note_keys};
 use crate::config::Relay as Config;
@@ -26,7 +27,7 @@ const HOST_KEY: &str = "ssh_host_ed25519_key";
 /// Whatever stops the start.
 pub async fn start(config: Config) -> Result<(), Fault> {
     let internal = |error: io::Error| Fault::Internal(error.to_string());
-    let (keys, skipped) = config.keys.load().await?;
+    let (reloader, keys, skipped) = Reloader::load(config.keys.clone()).await?;
     say_sources(&config);
     let host_key = host_key(&config)?;
     let audit = Audit::open(&config.audit)?;
@@ -50,7 +51,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     note_keys(&audit, &keys).await;
     say_ready(&config, &listener, http.as_ref(), &host_key)?;
     let relay = Relay::new(config.rules, keys, audit, Mint::new(&host_key.derive("sally relay names")?));
-    run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, sources: config.keys, drain: config.drain }).await
+    run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, reloader, drain: config.drain }).await
 }
 
 /// The user's own, the one kept in the state directory, or a fresh one that is gone tomorrow.
