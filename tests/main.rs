@@ -43,6 +43,7 @@ mod relay;
 mod relay_console;
 mod relay_faults;
 mod relay_keys;
+mod relay_network;
 mod relay_once;
 mod relay_operation;
 mod relay_places;

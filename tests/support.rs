@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 mod client;
 mod evidence;
+mod lab;
 mod podman;
 mod process;
 mod relay;
@@ -19,6 +20,7 @@ mod terminal;
 
 pub use client::Client;
 pub use evidence::{events, stream, verify};
+pub use lab::{Lab, RELAY};
 pub use podman::Podman;
 pub use process::{as_root, cpu, from_requirements, lives, marked, python, quiet, rooted, status_field, tool, without};
 pub use relay::{Relay, Sshd, connected, free_port, whoami};
