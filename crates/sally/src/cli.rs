@@ -1,5 +1,6 @@
 //! What was typed. Help, man page and completions derive from here alone.
 
+mod agent;
 mod relay;
 
 use std::ffi::OsString;
@@ -13,7 +14,8 @@ use crate::admin::cmd::{DevicesArgs, KnownHostsArgs, ProxyArgs, SshConfigArgs, V
 use crate::fleet::cmd::FleetCommand;
 use crate::record::cmd::RecordCommand;
 
-pub use relay::{JailArgs, RelayArgs, ServerArgs};
+pub use agent::AgentArgs;
+pub use relay::{FleetArgs, JailArgs, RelayArgs, ServerArgs};
 
 /// The name under which the binary is a drop-in for otssh.
 const OTSSH: &str = "otssh";
@@ -55,6 +57,8 @@ pub enum Command {
     Relay(Box<RelayArgs>),
     /// A door for reverse tunnels and nothing else
     Jail(Box<JailArgs>),
+    /// A device of a fleet: it waits to be woken, dials back, and carries its visitors
+    Agent(AgentArgs),
     /// Verify, play and read the record of a visit
     #[command(subcommand)]
     Record(RecordCommand),

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sally_proto::error::Fault;
+use sally_proto::host_port::HostPort;
 use sally_proto::relay::PortSet;
+use sally_proto::wake::Prefix;
 
-use crate::cli::{Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
+use crate::cli::{AgentArgs, FleetArgs, Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
+use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
 use crate::record::{Policy, Target};
 use crate::relay::audit::AuditTarget;
@@ -17,7 +20,8 @@ use crate::relay::rules::{Kind, Rules};
 use crate::session::account::Account;
 use crate::session::environment::{self, Environment};
 use crate::ssh::forward::Allowed;
-use crate::tunnel::dial::{Dial, HostTrust};
+use crate::tunnel::dial::Dial;
+use crate::tunnel::link::HostTrust;
 
 /// The variable that holds keys.
 const AUTHORIZED_KEYS: &str = "AUTHORIZED_KEYS";
@@ -175,6 +179,49 @@ pub struct Relay {
     pub drain: Duration,
     /// Whom to become.
     pub run_as: Option<u32>,
+    /// The fleet whose devices it wakes.
+    pub fleet: Option<Waking>,
+}
+
+/// Everything `sally agent` runs on.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// The folder that sally fleet add made.
+    pub bundle: PathBuf,
+    /// What visitors reach at port 22, if it isn't what the bundle says.
+    pub to: Option<HostPort>,
+    /// What stands before every topic.
+    pub prefix: Prefix,
+}
+
+impl From<AgentArgs> for Agent {
+    fn from(args: AgentArgs) -> Self {
+        Self { bundle: args.bundle, to: args.to, prefix: args.topic_prefix }
+    }
+}
+
+/// How a relay wakes the devices of its fleet.
+#[derive(Clone, Debug)]
+pub struct Waking {
+    /// FLEET/relay.
+    pub folder: PathBuf,
+    /// The broker, if it isn't the fleet's own.
+    pub broker: Option<Broker>,
+    /// Where devices are told to dial; the fleet's addresses where there is none.
+    pub advertise: Vec<HostPort>,
+    /// What stands before every topic.
+    pub prefix: Prefix,
+    /// How long a device has to come.
+    pub deadline: Duration,
+    /// How long its connection is kept after its last visitor.
+    pub linger: Duration,
+}
+
+impl Waking {
+    fn of(args: FleetArgs) -> Option<Self> {
+        let FleetArgs { fleet, broker, advertise, topic_prefix, wake_deadline, linger } = args;
+        Some(Self { folder: fleet?, broker, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
+    }
 }
 
 impl Relay {
@@ -187,7 +234,8 @@ impl Relay {
             admins: files(args.admins),
             network: Network::from_env(&|name| variables.get(name)),
         };
-        Self::new(Kind::Relay, None, args.listen, keys, args.server)
+        let fleet = Waking::of(args.fleet);
+        Self { fleet, ..Self::new(Kind::Relay, None, args.listen, keys, args.server) }
     }
 
     /// Resolves what was typed after `jail`.
@@ -238,6 +286,7 @@ impl Relay {
             audit,
             drain: args.drain,
             run_as: args.run_as,
+            fleet: None,
         }
     }
 }

@@ -14,6 +14,8 @@ mod shares;
 
 /// The global request (RFC 4254 section 4) with which a device asks a relay for a name: see docs/wire.md.
 pub const NAME_REQUEST: &str = "name@sally";
+/// The global request with which a device shows why it has dialled.
+pub const TICKET_REQUEST: &str = "ticket@sally";
 /// Keys that one registration admits.
 pub const GUEST_KEYS_MAX: usize = 64;
 

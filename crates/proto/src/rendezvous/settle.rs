@@ -148,6 +148,7 @@ impl Settling<'_> {
             return;
         }
         let action = wake(round, device, port, self.dice);
+        round.last_wake = Some(self.now);
         round.next_wake = now.saturating_add(self.state.settings.wake_deadline);
         self.actions.push(action);
     }
@@ -190,7 +191,7 @@ impl Settling<'_> {
 
 impl Round {
     fn starting(at: Duration) -> Self {
-        Self { ticket: None, wakes: VecDeque::new(), next_wake: at, dialled: None, dials: false, failed: None }
+        Self { ticket: None, wakes: VecDeque::new(), next_wake: at, last_wake: None, dialled: None, dials: false, failed: None }
     }
 }
 

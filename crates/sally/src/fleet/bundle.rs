@@ -10,7 +10,7 @@ use ssh_key::{PrivateKey, PublicKey};
 
 use super::authority::{certificate_line, private_text, public_line};
 use super::files::{EXECUTABLE, PRIVATE, PUBLIC, make_folder, write_new};
-use super::settings::{Agent, Settings};
+use super::settings::{Agent, Serve, Settings, TUNNELS};
 use super::tls::TlsIdentity;
 
 /// The device's host key: made here, or its own.
@@ -53,8 +53,18 @@ impl Bundle<'_> {
         let file = |name: &str| folder.join(name);
         let Settings { relay, broker } = self.settings;
         let known_hosts = known_hosts(&relay, &self.host_authority);
-        let expose = vec![self.to.port().to_string()];
-        let agent = Agent { v: super::settings::VERSION, id: self.id.clone(), relay, broker, to: self.to, expose, clock: true };
+        let expose = vec!["22".into()];
+        let agent = Agent {
+            v: super::settings::VERSION,
+            id: self.id.clone(),
+            relay,
+            broker,
+            to: self.to,
+            expose,
+            clock: true,
+            serve: Serve::default(),
+            tunnels: TUNNELS,
+        };
         write_new(&file("agent.toml"), agent.text(), PUBLIC)?;
         write_new(&file("device_key"), private_text(&self.key)?, PRIVATE)?;
         write_new(&file("device_key.pub"), public_line(self.key.public_key())?, PUBLIC)?;

@@ -111,12 +111,36 @@ pub struct Agent {
     pub relay: Vec<HostPort>,
     /// Where it listens for wakes.
     pub broker: Broker,
-    /// What visitors reach: the device's own sshd.
+    /// What visitors reach at port 22: the device's own sshd.
     pub to: HostPort,
-    /// Ports of this machine that visitors may reach.
+    /// Ports that visitors may reach: 22, and others of this machine's loopback.
     pub expose: Vec<String>,
     /// Whether wakes are held against the clock; without one, say false.
     pub clock: bool,
+    /// What answers at port 22.
+    #[serde(default)]
+    pub serve: Serve,
+    /// How many connections to relays there may be at once.
+    #[serde(default = "tunnels")]
+    pub tunnels: usize,
+}
+
+/// How many connections to relays an agent holds at once, unless told otherwise: several relays may have visitors for it.
+pub const TUNNELS: usize = 8;
+
+fn tunnels() -> usize {
+    TUNNELS
+}
+
+/// What answers at a device's port 22.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Serve {
+    /// What `to` names.
+    #[default]
+    Sshd,
+    /// A session of Sally's own, recorded on the device.
+    Session,
 }
 
 #[derive(Deserialize)]
@@ -171,7 +195,7 @@ impl Agent {
             "# What the agent of {id} needs to know. Made by sally fleet add.\n\
              v = {VERSION}\nid = \"{id}\"\n\
              # Where it may be told to dial, and nowhere else.\nrelay = {}\nbroker = \"{}\"\n\
-             # What visitors reach, and which ports of this machine they may ask for.\nto = \"{}\"\nexpose = {}\n\
+             # What visitors reach at port 22, and which other ports of this machine they may ask for.\nto = \"{}\"\nexpose = {}\n\
              # Without a clock worth asking: false. A replayed wake then costs one dial to a relay that refuses it.\nclock = {}\n",
             list(&self.relay),
             self.broker,
@@ -204,7 +228,17 @@ mod tests {
     fn agent() -> Agent {
         let Settings { relay, broker } = settings();
         let to = "127.0.0.1:22".parse().unwrap();
-        Agent { v: 1, id: "cam-17".parse().unwrap(), relay, broker, to, expose: vec!["22".into()], clock: true }
+        Agent {
+            v: 1,
+            id: "cam-17".parse().unwrap(),
+            relay,
+            broker,
+            to,
+            expose: vec!["22".into()],
+            clock: true,
+            serve: Serve::Sshd,
+            tunnels: TUNNELS,
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sally_proto::authorized_keys::KeyRing;
 use sally_proto::id::DeviceId;
 use sally_proto::relay::{Address, Claim, Held, Listen, Refusal, Slot};
+use sally_proto::rendezvous::{Event as Happening, TunnelId};
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
@@ -73,12 +74,23 @@ impl Relay {
         if let (Slot::Name(name, _), Some(guests)) = (&slot, &promised.guests) {
             self.tunnels.admit(name.clone(), caller.number, guests.clone());
         }
+        if let Slot::Name(device, port) = slot {
+            self.happen(Happening::Listening { tunnel: TunnelId(caller.number), device, port });
+        }
         Metrics::count(&self.metrics.registered);
         Ok(())
     }
 
     fn may_register(&self, caller: &Caller, address: &str, listen: &Listen, promised: &Promised) -> Result<(), Refusal> {
         let denied = if caller.access.has_expired() { Refusal::Expired } else { Refusal::NotPermitted };
+        if let Some(own) = caller.access.fleet_device() {
+            return match listen {
+                _ if self.shut.is_cancelled() => Err(Refusal::Stopping),
+                Listen::Name(name, _) if name == own => Ok(()),
+                Listen::Name(name, port) => Err(Refusal::NotYourName(format!("{name}:{port}"))),
+                Listen::Port(_, port) => Err(Refusal::NotYourPort(*port)),
+            };
+        }
         let device = caller.access.device().ok_or(denied)?;
         if self.shut.is_cancelled() {
             return Err(Refusal::Stopping);
@@ -175,6 +187,7 @@ impl Relay {
             return false;
         }
         self.close_port(caller, &slot).await;
+        self.not_listening(caller, &slot);
         self.audit.note(Event::Release { connection: caller.number, slot: slot.to_string(), why: "cancelled" }).await;
         true
     }
@@ -187,7 +200,14 @@ impl Relay {
             sockets.close().await;
         }
         for slot in self.tunnels.release_all(caller.number) {
+            self.not_listening(caller, &slot);
             self.audit.note(Event::Release { connection: caller.number, slot: slot.to_string(), why }).await;
+        }
+    }
+
+    fn not_listening(&self, caller: &Caller, slot: &Slot) {
+        if let Slot::Name(device, port) = slot {
+            self.happen(Happening::NotListening { tunnel: TunnelId(caller.number), device: device.clone(), port: *port });
         }
     }
 

@@ -38,7 +38,7 @@ impl KeySet {
                 None
             }
         };
-        let access = Access { visitor: role(&self.visitors), device: role(&self.devices), admin: role(&self.admins), guest: false };
+        let access = Access { visitor: role(&self.visitors), device: role(&self.devices), admin: role(&self.admins), ..Access::default() };
         match (access.grant(), denial) {
             (None, Some(denial)) => Err(denial),
             _ => Ok(access),
@@ -91,11 +91,8 @@ impl KeySources {
     /// Loads everything, for a start: a source that fails or has no key at all stops it.
     ///
     /// # Errors
-    /// [`Fault::KeysInvalid`], [`Fault::KeysUnnamed`].
+    /// [`Fault::KeysInvalid`].
     pub async fn load(&self) -> Result<(KeySet, Vec<Skipped>), Fault> {
-        if self.devices.is_empty() {
-            return Err(Fault::KeysUnnamed);
-        }
         let (set, skipped, empty) = self.read().await?;
         match empty {
             Some(source_name) => Err(Fault::KeysInvalid { source_name, defect: KeyDefect::Empty }),

@@ -24,6 +24,8 @@ pub struct Metrics {
     pub registered: AtomicU64,
     /// Older connections replaced.
     pub takeovers: AtomicU64,
+    /// Times that the fleet's folder couldn't be read.
+    pub fleet_failures: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -66,11 +68,19 @@ impl Relay {
         counter("takeovers_total", "Silent connections replaced by newer ones", &[("", load(&metrics.takeovers))]);
         counter("visits_total", "Visits begun", &[("", load(&metrics.visits))]);
         counter("bytes_total", "Bytes carried", &[("direction=\"up\"", up), ("direction=\"down\"", down)]);
+        if let Some(wakes) = &self.wakes {
+            counter("wakes_total", "Wakes published", &[("", load(&wakes.published))]);
+            counter("fleet_failures_total", "Times that the fleet's folder couldn't be read", &[("", load(&metrics.fleet_failures))]);
+        }
         let mut gauge = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "gauge", help, samples);
         gauge("connected", "Connections that are in", &[("", callers)]);
         gauge("tunnels", "Names and ports held", &[("kind=\"name\"", names), ("kind=\"port\"", ports)]);
         gauge("visits", "Visits under way", &[("", live)]);
         gauge("audit_failing", "Whether the audit log can't be written", &[("", self.audit.is_failing().into())]);
+        if let Some(wakes) = &self.wakes {
+            gauge("broker_up", "Whether the broker is connected", &[("", wakes.broker_up.load(Ordering::Relaxed).into())]);
+            gauge("waiting", "Visitors that wait for a device", &[("", wakes.waiting() as u64)]);
+        }
         let refused = metrics.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let labels: Vec<_> = refused.iter().map(|(why, count)| (format!("why=\"{why}\""), *count)).collect();
         let samples: Vec<_> = labels.iter().map(|(label, count)| (label.as_str(), *count)).collect();

@@ -14,6 +14,8 @@ pub const SESSIONS_MAX: usize = 10;
 pub const FORWARDS_MAX: usize = 16;
 /// The size together of the keys that one registration admits.
 pub const GUEST_BYTES_MAX: usize = 32 << 10;
+/// Later than anything that is waited for.
+pub(crate) const FAR: Duration = Duration::from_secs(24 * 3600);
 /// How long a device has to take a visitor's channel: less than the 10 s that Ansible gives the whole connection.
 pub const OPEN_LIMIT: Duration = Duration::from_secs(8);
 

@@ -61,8 +61,12 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
             _ = hangup.recv() => {
                 relay.audit.reopen().await;
                 wanted.notify_one();
+                relay.look_at_fleet(true).await;
             }
-            _ = looks.tick() => relay.let_go_expired(),
+            _ = looks.tick() => {
+                relay.let_go_expired();
+                relay.look_at_fleet(false).await;
+            }
         }
     };
     relay.shut().cancel();

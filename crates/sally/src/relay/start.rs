@@ -5,15 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sally_proto::error::Fault;
+use sally_proto::id::DeviceId;
 use sally_proto::relay::Mint;
+use sally_proto::rendezvous;
+use sally_proto::wake::{RelayId, Topic};
 use tokio::net::TcpListener;
 
 use super::Relay;
 use super::audit::{Audit, Event};
+use super::fleet::Fleet;
 use super::reload::Reloader;
 use super::rules::Kind;
 use super::run::{self, Parts, note_keys};
-use crate::config::Relay as Config;
+use super::wake::{self, Attendance, Wakes};
+use crate::config::{Relay as Config, Waking};
+use crate::mqtt::{self, client, client::Client};
 use crate::ssh::host_key::HostKey;
 use crate::ssh::listen;
 use crate::term;
@@ -27,9 +33,16 @@ const HOST_KEY: &str = "ssh_host_ed25519_key";
 /// Whatever stops the start.
 pub async fn start(config: Config) -> Result<(), Fault> {
     let internal = |error: io::Error| Fault::Internal(error.to_string());
+    if config.keys.devices.is_empty() && config.fleet.is_none() {
+        return Err(Fault::KeysUnnamed);
+    }
     let (reloader, keys, skipped) = Reloader::load(config.keys.clone()).await?;
     say_sources(&config);
-    let host_key = host_key(&config)?;
+    let fleet = config.fleet.as_ref().map(|waking| Fleet::load(&waking.folder)).transpose()?;
+    let host_key = match &fleet {
+        Some(fleet) => HostKey::certified(fleet.dir().host_key.clone(), fleet.dir().host_certificate.clone()),
+        None => host_key(&config)?,
+    };
     let audit = Audit::open(&config.audit)?;
     let listener = listen::bind(config.listen.0, config.listen.1)?;
     let http = match config.http {
@@ -50,8 +63,41 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     }
     note_keys(&audit, &keys).await;
     say_ready(&config, &listener, http.as_ref(), &host_key)?;
-    let relay = Relay::new(config.rules, keys, audit, Mint::new(&host_key.derive("sally relay names")?));
+    let (wakes, attendance) = match fleet.zip(config.fleet).map(|(fleet, waking)| wakes(fleet, waking)).transpose()? {
+        Some((wakes, attendance)) => (Some(wakes), Some(attendance)),
+        None => (None, None),
+    };
+    let relay = Relay::new(config.rules, keys, audit, Mint::new(&host_key.derive("sally relay names")?), wakes);
+    if let Some(attendance) = attendance {
+        tokio::spawn(Arc::clone(&relay).attend(attendance));
+    }
     run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, reloader, drain: config.drain }).await
+}
+
+/// Connects to the broker: wakes are published there, and answers heard.
+fn wakes(fleet: Fleet, waking: Waking) -> Result<(Wakes, Attendance), Fault> {
+    let dir = fleet.dir();
+    // The same to every broker, and another at every start: an answer to the relay of before is nobody's.
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| Fault::Internal(format!("no randomness: {error}")))?;
+    let id = RelayId::from(DeviceId::generated(random));
+    let addresses = if waking.advertise.is_empty() { dir.settings.relay.clone() } else { waking.advertise };
+    let client = client::Settings {
+        broker: waking.broker.unwrap_or_else(|| dir.settings.broker.clone()),
+        name: id.to_string(),
+        tls: mqtt::tls::client(&mqtt::tls::Files {
+            certificate: dir.tls.certificate.clone(),
+            key: dir.tls.key.clone(),
+            authority: dir.tls.authority.clone(),
+        })?,
+        login: client::Login::load(&waking.folder.join("broker_login"))?,
+        will: Box::new(|| None),
+    };
+    let answers = Topic::Acknowledgement(id.clone()).text(&waking.prefix);
+    let rendezvous = rendezvous::Settings { wake_deadline: waking.deadline, linger: waking.linger, woken_to: addresses.first().cloned() };
+    let settings = wake::Settings { id, addresses, prefix: waking.prefix, rendezvous };
+    term::say(&format!("Devices are woken through {}", client.broker));
+    Ok(Wakes::new(fleet, settings, Client::start(client, [answers])))
 }
 
 /// The user's own, the one kept in the state directory, or a fresh one that is gone tomorrow.

@@ -8,6 +8,7 @@ use std::path::Path;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sally_proto::error::Fault;
 use sha2::Sha256;
+use ssh_key::certificate::Certificate;
 use ssh_key::encoding::Encode as _;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 
@@ -15,6 +16,7 @@ use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 #[derive(Clone)]
 pub struct HostKey {
     private: PrivateKey,
+    certificate: Option<Certificate>,
 }
 
 impl HostKey {
@@ -25,7 +27,7 @@ impl HostKey {
     pub fn fresh() -> Result<Self, Fault> {
         let mut seed = [0_u8; 32];
         getrandom::fill(&mut seed).map_err(|error| Fault::Internal(format!("no randomness: {error}")))?;
-        Ok(Self { private: PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&seed)) })
+        Ok(Self { private: PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&seed)), certificate: None })
     }
 
     /// An unencrypted private key in OpenSSH's format.
@@ -40,9 +42,19 @@ impl HostKey {
             return Err(invalid("it is protected by a passphrase".into()));
         }
         match private.algorithm() {
-            Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. } => Ok(Self { private }),
+            Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. } => Ok(Self { private, certificate: None }),
             other => Err(invalid(format!("a host key can't be of type {other}"))),
         }
+    }
+
+    /// A key, and what an authority says of it.
+    pub fn certified(private: PrivateKey, certificate: Certificate) -> Self {
+        Self { private, certificate: Some(certificate) }
+    }
+
+    /// What an authority says of it, where it does.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// Keeps the key in a file that is not there yet, for its owner alone.

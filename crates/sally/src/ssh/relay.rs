@@ -30,6 +30,7 @@ use crate::relay::Relay;
 use crate::relay::audit::Event;
 use crate::relay::caller::{Access, Caller, Proven};
 use crate::relay::console::{Answer, NO_CONSOLE};
+use crate::relay::fleet::Member;
 use crate::relay::metrics::Metrics;
 use crate::relay::rules::{CHANNELS_MAX, GUEST_BYTES_MAX, SESSIONS_MAX};
 use crate::session::environment::Endpoint;
@@ -191,7 +192,7 @@ impl Conversation {
             key: &caller.fingerprint,
             source: grant.map(|grant| format!("{}:{}", grant.source(), grant.line())),
             who: &caller.who,
-            serial: grant.and_then(|grant| grant.certificate()).map(|facts| facts.serial),
+            serial: grant.and_then(|grant| grant.certificate()).map(|facts| facts.serial).or(caller.access.member().map(Member::serial)),
             roles: &caller.access.roles(),
         };
         if !self.relay.audit.write(event).await && !self.relay.rules.unaudited {

@@ -8,7 +8,8 @@ use sally_proto::backoff::{Backoff, Pace};
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
 
-use super::dial::{Dial, NotHeld, Registration};
+use super::dial::{Dial, Registration};
+use super::link::NotHeld;
 use crate::term;
 
 /// A name on a relay, for as long as this lives.
