@@ -4,11 +4,13 @@
 //! - `registry`: who holds which name and port
 //! - `mint`: names that a relay makes, and knows again
 //! - `refusal`: every sentence that somebody is refused with
+//! - `shares`: how many visits at once, and whose
 
 mod listen;
 mod mint;
 mod refusal;
 mod registry;
+mod shares;
 
 /// The global request (RFC 4254 section 4) with which a device asks a relay for a name: see docs/wire.md.
 pub const NAME_REQUEST: &str = "name@sally";
@@ -21,3 +23,4 @@ pub use listen::{Address, Listen, PortSet, covers_name, nearest, spelled_names};
 pub use mint::Mint;
 pub use refusal::Refusal;
 pub use registry::{Claim, Held, Registry, Slot};
+pub use shares::{Shares, Taker};

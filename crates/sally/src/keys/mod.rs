@@ -65,6 +65,13 @@ pub enum Source {
     Bundle(PathBuf),
     /// The value of `AUTHORIZED_KEYS`: lines, ended by newlines or by `\n`, backslash and n, outside of quotes.
     Env(OsString),
+    /// What could be read only once, as it was read then.
+    Kept {
+        /// The source's name.
+        name: String,
+        /// What it gave.
+        bytes: Vec<u8>,
+    },
     /// A server that shows a user's keys over HTTPS: bare keys only.
     Url {
         /// The user; percent-escaped where it goes into the address.
@@ -81,6 +88,7 @@ impl Source {
             Self::File(file) | Self::Bundle(file) => file.display().to_string(),
             Self::Stdin => "-".into(),
             Self::Env(_) => "AUTHORIZED_KEYS".into(),
+            Self::Kept { name, .. } => name.clone(),
             Self::Url { user, template } => url_of(template, user).unwrap_or_else(|_| template.clone()),
         }
     }
@@ -91,6 +99,7 @@ impl Source {
             Self::File(file) => local::read_file(file.clone(), deadlines.read).await,
             Self::Stdin => local::read_stdin(deadlines.read).await,
             Self::Env(value) => Ok(local::lines_of_variable(value)),
+            Self::Kept { bytes, .. } => Ok(bytes.clone()),
             Self::Url { user, template } => {
                 let fetched = match url_of(template, user) {
                     Ok(url) => fetch::fetch(&url, network, deadlines.fetch).await,
@@ -100,6 +109,36 @@ impl Source {
             }
         }
     }
+}
+
+/// For whoever loads again: reads what can be read only once, stdin and what is no plain file (a shell's `<(…)`), and keeps it. Stdin that is
+/// named twice is the same.
+///
+/// # Errors
+/// [`Fault::KeysInvalid`] of the first that can't be read.
+pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut Source>) -> Result<(), Fault> {
+    let mut kept: Vec<(Source, Vec<u8>)> = Vec::new();
+    for source in sources {
+        let once = match source {
+            Source::Stdin => true,
+            Source::File(file) => std::fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()),
+            Source::Env(_) | Source::Kept { .. } | Source::Url { .. } => false,
+        };
+        if !once {
+            continue;
+        }
+        let name = source.name();
+        let bytes = match kept.iter().find(|(known, _)| known == source) {
+            Some((_, bytes)) => bytes.clone(),
+            None => {
+                let read = source.read(&Network::default(), DEADLINES).await;
+                read.map_err(|defect| Fault::KeysInvalid { source_name: name.clone(), defect })?
+            }
+        };
+        let read = std::mem::replace(source, Source::Kept { name, bytes: bytes.clone() });
+        kept.push((read, bytes));
+    }
+    Ok(())
 }
 
 /// Loads every source, in order. `enforced`: the kinds of options that the caller makes sure of; a line with another stops the start.

@@ -85,6 +85,12 @@ impl Access {
         fleets || [&self.visitor, &self.device].into_iter().flatten().any(has_ended)
     }
 
+    /// Whether what let a device in is over.
+    pub(super) fn device_has_ended(&self) -> bool {
+        let of_a_fleet = matches!(&self.member, Some(member @ Member::Device { .. }) if member.until() <= now());
+        of_a_fleet || self.device.as_ref().is_some_and(has_ended)
+    }
+
     /// Whether these keys say the same as those of before, wherever in the files they stand.
     pub(super) fn is_still(&self, before: &Self) -> bool {
         let roles = [(&self.visitor, &before.visitor), (&self.device, &before.device), (&self.admin, &before.admin)];

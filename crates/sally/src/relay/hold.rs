@@ -161,7 +161,10 @@ impl Relay {
                 tokio::spawn(async move {
                     match relay.knock(&caller, port, peer).await {
                         Ok(tunnelled) => tunnelled.carry_socket(tcp).await,
-                        Err(refusal) => tracing::info!(%peer, port, %refusal, "a connection to a forwarded port was dropped"),
+                        Err(refusal) => {
+                            relay.metrics.refused(refusal.word());
+                            tracing::info!(%peer, port, %refusal, "a connection to a forwarded port was dropped");
+                        }
                     }
                 });
             };

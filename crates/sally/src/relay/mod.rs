@@ -1,7 +1,8 @@
 //! The relay: visitors reach names, devices hold them, and nobody gets anything else. A jail is a relay with everything taken away but ports.
 //!
 //! - `rules`: what this relay is
-//! - `keys`: who may come, loaded and reloaded
+//! - `keys`, `reload`: who may come, loaded and loaded again
+//! - `places`: how many visits at once, and whose
 //! - `caller`: somebody who is connected
 //! - `fleet`: whom a fleet's authorities vouch for
 //! - `wake`: a device that isn't here is fetched
@@ -20,6 +21,8 @@ mod hold;
 pub mod http;
 pub mod keys;
 pub mod metrics;
+mod places;
+pub mod reload;
 mod route;
 pub mod rules;
 pub mod run;
@@ -35,7 +38,7 @@ use sally_proto::authorized_keys::{Context, Denial, Offer};
 use sally_proto::id::DeviceId;
 use sally_proto::relay::{Mint, Refusal};
 use sally_proto::rendezvous::{self, TunnelId};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::tunnel::registry::Tunnels;
@@ -44,8 +47,9 @@ use caller::{Access, Caller};
 pub(crate) use hold::Promised;
 use keys::KeySet;
 use metrics::Metrics;
+use places::Places;
 pub use route::Visit;
-use rules::{Rules, VISITS_MAX};
+use rules::Rules;
 use wake::Wakes;
 
 /// Everything that the connections of a relay share.
@@ -58,7 +62,7 @@ pub struct Relay {
     tunnels: Tunnels,
     callers: Mutex<BTreeMap<u64, Arc<Caller>>>,
     visits: Mutex<BTreeMap<u64, Arc<Visit>>>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     numbers: AtomicU64,
     shut: CancellationToken,
     visit_ended: Notify,
@@ -78,7 +82,7 @@ impl Relay {
             tunnels: Tunnels::default(),
             callers: Mutex::default(),
             visits: Mutex::default(),
-            places: Arc::new(Semaphore::new(VISITS_MAX)),
+            places: Arc::default(),
             numbers: AtomicU64::new(1),
             shut: CancellationToken::new(),
             visit_ended: Notify::new(),
@@ -123,7 +127,7 @@ impl Relay {
 
     /// How many visits there are, those being opened included.
     pub(crate) fn visits_taken(&self) -> usize {
-        VISITS_MAX.saturating_sub(self.places.available_permits())
+        self.places.taken()
     }
 
     pub(crate) fn tunnels(&self) -> &Tunnels {
@@ -195,6 +199,14 @@ impl Relay {
             if !access.is_ok_and(|access| access.is_still(&caller.access)) {
                 caller.line.dismiss(&Refusal::Revoked.to_string());
             }
+        }
+    }
+
+    /// Devices whose permission has ended while they were connected go as if their key were gone.
+    pub(crate) fn let_go_expired(&self) {
+        let connected: Vec<_> = self.callers().values().cloned().collect();
+        for caller in connected.iter().filter(|caller| caller.access.device_has_ended()) {
+            caller.line.dismiss(&Refusal::Expired.to_string());
         }
     }
 

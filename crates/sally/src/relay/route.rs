@@ -6,20 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{Refusal, Slot, nearest};
+use sally_proto::relay::{Refusal, Slot, Taker, nearest};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::audit::Event;
 use super::caller::Caller;
 use super::metrics::Metrics;
-use super::rules::{OPEN_LIMIT, VISITS_MAX};
+use super::places;
+use super::rules::OPEN_LIMIT;
 use super::wake::Place;
 use crate::fleet::relay_dir::State;
 use crate::term;
 use crate::tunnel::line::{Closing, NotOpened, Passage};
+use crate::tunnel::ports::keep_alive;
 use crate::tunnel::splice::{Meter, Sink, SocketSink, SocketSource, Source, splice};
 
 /// A visit: somebody, through a passage, at a name or port.
@@ -63,7 +64,7 @@ pub(crate) struct Opened {
     relay: Arc<Relay>,
     visit: Arc<Visit>,
     far: Passage,
-    place: OwnedSemaphorePermit,
+    place: places::Place,
     /// While it lasts, a woken device's connection is kept.
     held: Option<Place>,
 }
@@ -150,8 +151,10 @@ impl Relay {
         if self.shut.is_cancelled() {
             return Err(Refusal::Stopping);
         }
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| Refusal::TooMany { what: "visits on this relay", limit: VISITS_MAX })?;
+        let place = self.places.take(match (&slot, visitor) {
+            (Slot::Port(port), _) => Taker::Stranger { port: *port, from: from.ip() },
+            (Slot::Name(..), visitor) => Taker::Visitor(visitor.map(|caller| caller.fingerprint.clone()).unwrap_or_default()),
+        })?;
         let gone = || match &slot {
             Slot::Name(name, _) => Refusal::NotConnected(name.clone()),
             Slot::Port(_) => Refusal::Stopping,
@@ -224,6 +227,10 @@ impl Opened {
     pub(crate) async fn carry_socket(self, tcp: TcpStream) {
         // Keystrokes are small packets that must not wait; a socket that refuses is only slower.
         let _ = tcp.set_nodelay(true);
+        let rules = &self.relay.rules;
+        if let Err(error) = keep_alive(&tcp, rules.alive_interval, rules.alive_count) {
+            tracing::debug!(%error, "no keepalive on a forwarded connection");
+        }
         let (read, write) = tcp.into_split();
         self.carry((SocketSource::new(read), SocketSink(write))).await.close().await;
     }

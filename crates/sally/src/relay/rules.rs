@@ -6,8 +6,6 @@ use sally_proto::relay::PortSet;
 
 use crate::tunnel::registry::Takeover;
 
-/// Visits at once: what they may hold in memory, should nobody read, is this many times two windows of 2 MiB.
-pub const VISITS_MAX: usize = 512;
 /// Channels of one visitor's connection: an IDE with port forwards behind a shared connection opens a few dozen.
 pub const CHANNELS_MAX: usize = 64;
 /// Sessions (console commands) of one connection at once, as sshd's MaxSessions.

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use super::Relay;
 use super::audit::{Audit, Event};
 use super::fleet::Fleet;
+use super::reload::Reloader;
 use super::rules::Kind;
 use super::run::{self, Parts, note_keys};
 use super::wake::{self, Attendance, Wakes};
@@ -35,7 +36,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     if config.keys.devices.is_empty() && config.fleet.is_none() {
         return Err(Fault::KeysUnnamed);
     }
-    let (keys, skipped) = config.keys.load().await?;
+    let (reloader, keys, skipped) = Reloader::load(config.keys.clone()).await?;
     say_sources(&config);
     let fleet = config.fleet.as_ref().map(|waking| Fleet::load(&waking.folder)).transpose()?;
     let host_key = match &fleet {
@@ -70,7 +71,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     if let Some(attendance) = attendance {
         tokio::spawn(Arc::clone(&relay).attend(attendance));
     }
-    run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, sources: config.keys, drain: config.drain }).await
+    run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, reloader, drain: config.drain }).await
 }
 
 /// Connects to the broker: wakes are published there, and answers heard.
