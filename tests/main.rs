@@ -55,6 +55,7 @@ mod status;
 mod strangers;
 mod streams;
 mod wake;
+mod wake_embedded;
 mod wake_faults;
 mod wake_session;
 mod wake_trust;

@@ -105,7 +105,8 @@ impl Device {
 
 /// A stock mosquitto that knows the fleet's certificates and lets each device at its own topics. Killed when dropped.
 pub struct Broker {
-    child: Child,
+    /// None where the relay is the broker itself.
+    child: Option<Child>,
     config: PathBuf,
     /// Where whoever owns it reads and writes everything.
     owners_port: u16,
@@ -131,12 +132,16 @@ impl Broker {
         Self { child: Self::run(&config), config, owners_port }
     }
 
-    fn run(config: &PathBuf) -> Child {
+    fn none(port: u16) -> Self {
+        Self { child: None, config: PathBuf::new(), owners_port: port }
+    }
+
+    fn run(config: &PathBuf) -> Option<Child> {
         let mut mosquitto = tool("mosquitto", "mosquitto");
         let mut child = mosquitto.arg("-c").arg(config).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = Stderr::of(&mut child);
         said.await_words(" running");
-        child
+        Some(child)
     }
 
     /// mosquitto_pub or mosquitto_sub as whoever owns the broker.
@@ -162,8 +167,10 @@ impl Broker {
     }
 
     pub fn stop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     pub fn start_again(&mut self) {
@@ -235,15 +242,26 @@ impl Live {
         Self::at(&[], more)
     }
 
+    /// Whose relay is the broker too.
+    pub fn embedded(more: &[&str]) -> Self {
+        Self::made(&[], more, true)
+    }
+
     /// Of which devices believe that there are relays at these ports too.
     pub fn at(others: &[u16], more: &[&str]) -> Self {
+        Self::made(others, more, false)
+    }
+
+    fn made(others: &[u16], more: &[&str], embedded: bool) -> Self {
         let (port, mqtt) = (free_port(), free_port());
         let relays: Vec<_> = [port].iter().chain(others).map(|port| format!("127.0.0.1:{port}")).collect();
         let fleet = Fleet::at(&relays, &format!("mqtts://127.0.0.1:{mqtt}"));
         fleet.home.key("alice", "ed25519");
         let known_hosts = fleet.sally(&["visitor", "add", "FLEET", "alice.pub", "--for", "cam-*"]);
-        let broker = Broker::start(&fleet, mqtt);
-        let relay = Self::relay_of(&fleet, port, more);
+        let listen = format!("127.0.0.1:{mqtt}");
+        let more = if embedded { [&["--mqtt-listen", &listen], more].concat() } else { more.to_vec() };
+        let broker = if embedded { Broker::none(mqtt) } else { Broker::start(&fleet, mqtt) };
+        let relay = Self::relay_of(&fleet, port, &more);
         let live = Self { fleet, broker, relay, known_hosts };
         live.config("alice");
         live
@@ -256,6 +274,16 @@ impl Live {
         let mut relay = Relay::start(&fleet.home, command);
         relay.await_words("connected to the broker");
         relay
+    }
+
+    /// Another relay of the same fleet, at the same broker.
+    pub fn another_relay(&self, port: u16) -> Relay {
+        Self::relay_of(&self.fleet, port, &["--advertise", &format!("127.0.0.1:{port}")])
+    }
+
+    /// The port of the relay's own broker.
+    pub fn mqtt_port(&self) -> u16 {
+        self.broker.owners_port
     }
 
     /// The relay is killed, and another takes its place.

@@ -10,6 +10,7 @@ use sally_proto::host_port::HostPort;
 use sally_proto::relay::PortSet;
 use sally_proto::wake::Prefix;
 
+use crate::broker::Identity;
 use crate::cli::{AgentArgs, FleetArgs, Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
 use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
@@ -216,6 +217,8 @@ pub struct Waking {
     pub folder: PathBuf,
     /// The broker, if it isn't the fleet's own.
     pub broker: Option<Broker>,
+    /// Where to be the broker, and how its clients are known.
+    pub mqtt: Option<(SocketAddr, Identity)>,
     /// Where devices are told to dial; the fleet's addresses where there is none.
     pub advertise: Vec<HostPort>,
     /// What stands before every topic.
@@ -228,8 +231,14 @@ pub struct Waking {
 
 impl Waking {
     fn of(args: FleetArgs) -> Option<Self> {
-        let FleetArgs { fleet, broker, advertise, topic_prefix, wake_deadline, linger } = args;
-        Some(Self { folder: fleet?, broker, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
+        let FleetArgs { fleet, broker, mqtt_listen, mqtt_plain, mqtt_insecure, advertise, topic_prefix, wake_deadline, linger } = args;
+        let folder = fleet?;
+        let identity = match (mqtt_plain, mqtt_insecure) {
+            (false, false) => Identity::Certificates(folder.clone()),
+            (_, insecure) => Identity::Unproven { insecure },
+        };
+        let mqtt = mqtt_listen.map(|address| (address, identity));
+        Some(Self { folder, broker, mqtt, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
     }
 }
 

@@ -33,6 +33,16 @@ pub struct Broker {
 pub struct NotABroker;
 
 impl Broker {
+    /// The one in the relay itself: where `--mqtt-listen` is expected to listen.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] for a host that no URL can name.
+    pub fn of_relay(relay: &HostPort) -> Result<Self, Fault> {
+        let host = relay.to_string();
+        let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
+        format!("mqtts://{host}").parse().map_err(|error: NotABroker| Fault::Usage(error.to_string()))
+    }
+
     /// Host and port.
     pub fn address(&self) -> &HostPort {
         &self.address

@@ -122,7 +122,7 @@ pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut Source>) -> Result<(
         let once = match source {
             Source::Stdin => true,
             Source::File(file) => std::fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()),
-            Source::Env(_) | Source::Kept { .. } | Source::Url { .. } => false,
+            Source::Env(_) | Source::Kept { .. } | Source::Url { .. } | Source::Bundle(_) => false,
         };
         if !once {
             continue;
