@@ -79,6 +79,14 @@ impl<O: Outlet> Hub<O> {
         }
     }
 
+    /// Whether the list says anything of somebody.
+    pub fn knows(&self, client: &Client) -> bool {
+        match (client, &self.known) {
+            (Client::Device(id), Some(known)) => known.contains_key(id),
+            _ => true,
+        }
+    }
+
     /// Whether a certificate of this number lets somebody in.
     pub fn admits(&self, client: &Client, serial: u64) -> bool {
         let standing = match (client, &self.known) {
