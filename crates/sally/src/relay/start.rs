@@ -17,6 +17,7 @@ use super::fleet::Fleet;
 use super::reload::Reloader;
 use super::rules::Kind;
 use super::run::{self, Parts, note_keys};
+use super::tls::Tls;
 use super::wake::{self, Attendance, Wakes};
 use crate::config::{Relay as Config, Waking};
 use crate::mqtt::{self, client, client::Client};
@@ -49,6 +50,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
         Some(address) => Some(listen::bind(Some(address.ip()), address.port())?),
         None => None,
     };
+    let http_tls = config.http_tls.clone().map(Tls::load).transpose()?.map(Arc::new);
     sally_sys::process::guard_ourselves().map_err(internal)?;
     sally_sys::process::raise_descriptor_limit().map_err(internal)?;
     if let Some(id) = config.run_as {
@@ -71,7 +73,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     if let Some(attendance) = attendance {
         tokio::spawn(Arc::clone(&relay).attend(attendance));
     }
-    run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, reloader, drain: config.drain }).await
+    run::run(Parts { relay: Arc::clone(&relay), listener, http, http_tls, host_key, reloader, drain: config.drain }).await
 }
 
 /// Connects to the broker: wakes are published there, and answers heard.
@@ -137,7 +139,8 @@ fn say_ready(config: &Config, listener: &TcpListener, http: Option<&TcpListener>
     let internal = |error: io::Error| Fault::Internal(error.to_string());
     let address = listener.local_addr().map_err(internal)?;
     if let Some(http) = http {
-        term::say(&format!("Metrics and health on http://{}", http.local_addr().map_err(internal)?));
+        let scheme = if config.http_tls.is_some() { "https" } else { "http" };
+        term::say(&format!("Metrics and health on {scheme}://{}", http.local_addr().map_err(internal)?));
     }
     term::say(&format!("Host key: {} ({})", host_key.public_line(), host_key.fingerprint()));
     if let Kind::Jail(ports) = &config.rules.kind {
