@@ -10,6 +10,7 @@ use sally_proto::host_port::HostPort;
 use sally_proto::relay::PortSet;
 use sally_proto::wake::Prefix;
 
+use crate::broker::Identity;
 use crate::cli::{AgentArgs, FleetArgs, Forwarding, GithubArgs, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
 use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
@@ -60,6 +61,8 @@ pub struct Once {
     pub limits: Limits,
     /// A key of the user's own.
     pub host_key: Option<PathBuf>,
+    /// A fleet's folder for this device.
+    pub bundle: Option<PathBuf>,
     /// Post-quantum key exchange alone.
     pub post_quantum_only: bool,
     /// What may be forwarded.
@@ -74,6 +77,8 @@ pub struct Once {
     pub policy: Policy,
     /// Whether each write waits for the disk.
     pub sync: bool,
+    /// The largest size of the record, in bytes.
+    pub record_limit: Option<u64>,
     /// Whether passwords typed at prompts are masked.
     pub mask: bool,
     /// Who sessions run as.
@@ -122,7 +127,10 @@ impl Once {
             None => Target::Stdout,
         };
         Self {
-            sources: sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
+            sources: match &args.bundle {
+                Some(folder) => vec![Source::Bundle(folder.clone())],
+                None => sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
+            },
             network: Network::from_env(&|name| variables.get(name)),
             user: args.keys.user,
             listen: args.listen,
@@ -137,6 +145,7 @@ impl Once {
                 longest: args.max_duration.map(Duration::from_secs),
             },
             host_key: args.host_key,
+            bundle: args.bundle,
             post_quantum_only: args.pq_only,
             allowed: allowed(&args.allow),
             max_sessions: usize::try_from(args.max_sessions).unwrap_or(1),
@@ -144,6 +153,7 @@ impl Once {
             target,
             policy: args.record.record,
             sync: args.record.record_sync,
+            record_limit: args.record.record_limit,
             mask: !args.record.record_passwords,
             account: Account::current(variables.get("HOME"), variables.get("SHELL")),
             environment: environment::copy(variables.0.iter().cloned()),
@@ -210,6 +220,8 @@ pub struct Waking {
     pub folder: PathBuf,
     /// The broker, if it isn't the fleet's own.
     pub broker: Option<Broker>,
+    /// Where to be the broker, and how its clients are known.
+    pub mqtt: Option<(SocketAddr, Identity)>,
     /// Where devices are told to dial; the fleet's addresses where there is none.
     pub advertise: Vec<HostPort>,
     /// What stands before every topic.
@@ -222,8 +234,14 @@ pub struct Waking {
 
 impl Waking {
     fn of(args: FleetArgs) -> Option<Self> {
-        let FleetArgs { fleet, broker, advertise, topic_prefix, wake_deadline, linger } = args;
-        Some(Self { folder: fleet?, broker, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
+        let FleetArgs { fleet, broker, mqtt_listen, mqtt_plain, mqtt_insecure, advertise, topic_prefix, wake_deadline, linger } = args;
+        let folder = fleet?;
+        let identity = match (mqtt_plain, mqtt_insecure) {
+            (false, false) => Identity::Certificates(folder.clone()),
+            (_, insecure) => Identity::Unproven { insecure },
+        };
+        let mqtt = mqtt_listen.map(|address| (address, identity));
+        Some(Self { folder, broker, mqtt, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
     }
 }
 

@@ -13,6 +13,7 @@
 //! - `relay`: visitors reach names, devices hold them, and nobody gets anything else
 //! - `session`: the room behind the door: one loop owns a session
 //! - `record`: the book: record first, then deliver
+//! - `broker`: the MQTT listener inside a relay, for fleets that have no other
 //! - `dial`: a TCP connection to a host by its name
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
 //! - `mqtt`: messages through a broker
@@ -22,6 +23,7 @@
 pub mod admin;
 pub mod agent;
 pub mod announce;
+pub mod broker;
 pub mod cli;
 pub mod cmd;
 pub mod config;

@@ -183,7 +183,10 @@ impl KeyRing {
             None => Grant::of_key(held),
             Some(certificate) => {
                 let limits = certificate::check(certificate, self.enforced(), context)?;
-                certificate::check_principals(certificate, options.principals.as_deref(), context.account)?;
+                match &self.fleet {
+                    Some(fleet) => certificate::check_device(certificate, &fleet.device, &fleet.revoked)?,
+                    None => certificate::check_principals(certificate, options.principals.as_deref(), context.account)?,
+                }
                 let command = merge_commands(options, &limits)?;
                 Grant::of_certificate(held, certificate, limits, command)
             }

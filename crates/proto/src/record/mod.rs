@@ -26,7 +26,7 @@ mod tests;
 pub use audit::{AuditEvent, Certificate, Direction as ForwardDirection, SftpOperation};
 pub use chain::{Chain, Seal, SignError, Signer, check_signature, hex, signed_text};
 pub use encode::{Encoder, MAX_BATCH};
-pub use header::{FORMAT, Header, Policy, PolicyError, UnknownFormat};
+pub use header::{FORMAT, Header, Policy, PolicyError, UnknownFormat, parse_size};
 pub use parse::{Assembly, Event, HashLine, Line, ParseError};
 pub use read::{Lines, RawLine};
 pub use said::Said;

@@ -27,7 +27,7 @@ pub use gate::{Clock, DIALS, Gate, LIFETIME, Moment, Pins, Reason, Rejected, SKE
 pub use key::{Kid, PINNED_MAX, WakeKey, WakeKeyError, WakeKeys};
 pub use message::{ADDRESSES_MAX, Jti, RelayId, Ticket, VERSION, WAKE_MAX, Wake};
 pub use replay::REMEMBERED;
-pub use status::{Presence, Status};
+pub use status::{Presence, STATUS_MAX, Status};
 pub use topic::{Prefix, Topic};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::message::VERSION;
 
 /// The longest status that is read, in bytes.
-const STATUS_MAX: usize = 512;
+pub const STATUS_MAX: usize = 512;
 /// The longest of its texts.
 const WORD_MAX: usize = 64;
 

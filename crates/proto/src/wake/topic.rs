@@ -39,7 +39,7 @@ impl FromStr for Prefix {
 }
 
 /// A topic of version 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// Wakes for a device: QoS 1, not retained.
     Wake(DeviceId),

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use sally_proto::error::Fault;
+use sally_proto::host_port::HostPort;
 use sally_proto::wake::{Clock, Pins, WakeKeys};
 use ssh_key::PrivateKey;
 use ssh_key::certificate::Certificate;
 
-use crate::fleet::settings::Agent;
+use super::session::Sessions;
+use crate::fleet::settings::{Agent, Serve};
 use crate::mqtt::tls;
 use crate::term;
 use crate::tunnel::dial::read_identity;
@@ -17,6 +19,15 @@ use crate::tunnel::link::Identity;
 
 /// Ports that a device may offer: as many as a relay takes from one connection.
 const EXPOSED_MAX: usize = 16;
+
+/// What answers at a device's port 22.
+#[derive(Clone, Debug)]
+pub enum Ssh {
+    /// An sshd.
+    At(HostPort),
+    /// Sessions of Sally's own.
+    Session(Arc<Sessions>),
+}
 
 /// Everything that an agent is told.
 #[derive(Debug)]
@@ -30,6 +41,8 @@ pub struct Bundle {
     pub key: Arc<PrivateKey>,
     /// What the fleet says of it.
     pub certificate: Certificate,
+    /// What answers at port 22.
+    pub ssh: Ssh,
     wake_keys: WakeKeys,
     /// What the file of wake keys looked like when it was read.
     read: Option<SystemTime>,
@@ -52,7 +65,11 @@ impl Bundle {
             return Err(invalid(&file, format!("it is not for device_key, or not for {}", settings.id)));
         }
         let (wake_keys, read) = read_wake_keys(&folder.join("wake.pub"))?;
-        Ok(Self { folder: folder.to_owned(), settings, exposed, key: Arc::new(key), certificate, wake_keys, read })
+        let ssh = match settings.serve {
+            Serve::Sshd => Ssh::At(settings.to.clone()),
+            Serve::Session => Ssh::Session(Arc::new(Sessions::new(folder, &settings)?)),
+        };
+        Ok(Self { folder: folder.to_owned(), settings, exposed, key: Arc::new(key), certificate, ssh, wake_keys, read })
     }
 
     /// A file of the folder.
@@ -118,6 +135,6 @@ fn read_wake_keys(file: &Path) -> Result<(WakeKeys, Option<SystemTime>), Fault> 
     Ok((WakeKeys::parse(&text).map_err(|error| invalid(file, error.to_string()))?, read))
 }
 
-fn invalid(file: &Path, reason: String) -> Fault {
+pub(super) fn invalid(file: &Path, reason: String) -> Fault {
     Fault::FleetInvalid { file: file.display().to_string(), reason }
 }

@@ -4,8 +4,10 @@
 //! - `watch`: follows the broker, and decides about each wake
 //! - `tunnel`: one connection to a relay, from the dial to its last visitor
 //! - `visit`: one visitor, and what they reach
+//! - `session`: a recorded session of Sally's own, where there is no sshd
 
 pub mod bundle;
+mod session;
 mod tunnel;
 mod visit;
 mod watch;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bundle::Ssh;
 use super::visit;
 use crate::tunnel::link::{HostTrust, Identity, Link};
 
@@ -24,7 +25,7 @@ const VISITORS_MAX: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Ways {
     /// At port 22.
-    pub(super) to: HostPort,
+    pub(super) ssh: Ssh,
     /// The ports there are.
     pub(super) exposed: Vec<u16>,
 }

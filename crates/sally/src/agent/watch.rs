@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, Ssh};
 use super::tunnel::{self, Tunnel};
 use crate::config::Agent as Config;
 use crate::mqtt::Event;
@@ -44,7 +44,7 @@ pub async fn run(config: Config) -> Result<(), Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut bundle = Bundle::load(&config.bundle)?;
     if let Some(to) = &config.to {
-        bundle.settings.to = to.clone();
+        bundle.ssh = Ssh::At(to.clone());
     }
     sally_sys::process::guard_ourselves().map_err(internal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
@@ -165,7 +165,7 @@ impl Watch {
     }
 
     fn dial(&mut self, wake: Wake) {
-        let ways = tunnel::Ways { to: self.bundle.settings.to.clone(), exposed: self.bundle.exposed.clone() };
+        let ways = tunnel::Ways { ssh: self.bundle.ssh.clone(), exposed: self.bundle.exposed.clone() };
         let tunnel = Tunnel { id: self.bundle.settings.id.clone(), identity: self.bundle.identity(), ways, stop: self.stop.clone() };
         let answers = self.answers.clone();
         self.tunnels.spawn(async move {

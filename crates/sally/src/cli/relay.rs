@@ -66,6 +66,15 @@ pub struct FleetArgs {
     /// The broker that wakes go through [default: the fleet's]
     #[arg(long, value_name = "URL", requires = "fleet")]
     pub broker: Option<Broker>,
+    /// Be the broker: take the MQTT connections of the fleet's devices here, by their certificates
+    #[arg(long, value_name = "ADDR:PORT", requires = "fleet", conflicts_with = "broker")]
+    pub mqtt_listen: Option<SocketAddr>,
+    /// Take MQTT without TLS, on loopback alone: clients are who they say they are
+    #[arg(long, requires = "mqtt_listen")]
+    pub mqtt_plain: bool,
+    /// The same anywhere
+    #[arg(long, requires = "mqtt_listen")]
+    pub mqtt_insecure: bool,
     /// Where woken devices dial this relay, where there are several (repeatable) [default: the fleet's addresses]
     #[arg(long, value_name = "HOST:PORT", requires = "fleet")]
     pub advertise: Vec<HostPort>,

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use self::progress::{OPEN_LIMIT, Progress};
 use crate::announce::Announce;
 use crate::config::{Limits, Once};
+use crate::fleet::bundle;
 use crate::record::{Recorder, Settings, Sink};
 use crate::session::activity::Activity;
 use crate::session::reaper::Reaper;
@@ -67,12 +68,13 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     };
     let announce = config.announce.as_deref().map(|command| Announce::find(command, &config.path)).transpose()?;
     sally_sys::process::guard_ourselves().map_err(internal)?;
-    let host_key = match &config.host_key {
-        Some(file) => HostKey::load(file)?,
-        None => HostKey::fresh()?,
+    let host_key = match (&config.host_key, &config.bundle) {
+        (Some(file), _) => HostKey::load(file)?,
+        (None, Some(folder)) => bundle::host_key(folder)?,
+        (None, None) => HostKey::fresh()?,
     };
     // Opened before the port is, written to after: a port that can't be had leaves no record behind.
-    let sink = Sink::open(&config.target, config.sync)?;
+    let sink = Sink::open(&config.target, config.sync)?.limited(config.record_limit);
     let entrance = open(here, &config, &keys, &host_key).await?;
     let settings = Settings { policy: config.policy, shell: config.account.shell.clone() };
     let recorder = Recorder::start(sink, settings, host_key.private().clone())?;

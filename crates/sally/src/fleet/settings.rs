@@ -1,7 +1,7 @@
 //! `relay/fleet.toml`: what all parts of a fleet agree on. `agent.toml`: what one device needs to know.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sally_proto::error::Fault;
@@ -33,6 +33,16 @@ pub struct Broker {
 pub struct NotABroker;
 
 impl Broker {
+    /// The one in the relay itself: where `--mqtt-listen` is expected to listen.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] for a host that no URL can name.
+    pub fn of_relay(relay: &HostPort) -> Result<Self, Fault> {
+        let host = relay.to_string();
+        let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
+        format!("mqtts://{host}").parse().map_err(|error: NotABroker| Fault::Usage(error.to_string()))
+    }
+
     /// Host and port.
     pub fn address(&self) -> &HostPort {
         &self.address
@@ -120,6 +130,12 @@ pub struct Agent {
     /// What answers at port 22.
     #[serde(default)]
     pub serve: Serve,
+    /// Where sessions of `serve = "session"` are recorded; in the bundle's own folder unless it begins with a slash.
+    #[serde(default = "records")]
+    pub records: PathBuf,
+    /// What all records together may take, in bytes with K, M or G: beyond it nobody is let in.
+    #[serde(default = "records_max")]
+    pub records_max: String,
     /// How many connections to relays there may be at once.
     #[serde(default = "tunnels")]
     pub tunnels: usize,
@@ -127,6 +143,19 @@ pub struct Agent {
 
 /// How many connections to relays an agent holds at once, unless told otherwise: several relays may have visitors for it.
 pub const TUNNELS: usize = 8;
+
+fn records() -> PathBuf {
+    RECORDS.into()
+}
+
+fn records_max() -> String {
+    RECORDS_MAX.into()
+}
+
+/// Where sessions are recorded, unless told otherwise.
+pub const RECORDS: &str = "records";
+/// What all records together may take, unless told otherwise.
+pub const RECORDS_MAX: &str = "1G";
 
 fn tunnels() -> usize {
     TUNNELS
@@ -237,6 +266,8 @@ mod tests {
             expose: vec!["22".into()],
             clock: true,
             serve: Serve::Sshd,
+            records: records(),
+            records_max: records_max(),
             tunnels: TUNNELS,
         }
     }

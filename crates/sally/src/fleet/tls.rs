@@ -6,6 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
     KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber, date_time_ymd,
 };
+pub use sally_proto::broker::RELAY_NAME;
 use sally_proto::error::Fault;
 
 use super::authority::internal;
@@ -14,8 +15,6 @@ use super::{Fleet, files, invalid};
 
 /// Every authority has this name; they are told apart by their key identifiers.
 const AUTHORITY: &str = "Sally fleet";
-/// The name of relays in TLS: the point can't be in a device's name, so that no device is ever taken for a relay.
-pub const RELAY_NAME: &str = "sally.relay";
 /// Devices whose clock starts in the past have to be able to connect.
 const FIRST_YEAR: i32 = 2020;
 /// RFC 5280, section 4.1.2.5: no well-defined expiration. Revocation ends certificates, not forgetting to renew a million of them.

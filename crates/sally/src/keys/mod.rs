@@ -61,6 +61,8 @@ pub enum Source {
     File(PathBuf),
     /// Standard input, read to its end.
     Stdin,
+    /// A fleet's bundle: whom the fleet lets reach this device. By itself alone.
+    Bundle(PathBuf),
     /// The value of `AUTHORIZED_KEYS`: lines, ended by newlines or by `\n`, backslash and n, outside of quotes.
     Env(OsString),
     /// What could be read only once, as it was read then.
@@ -85,7 +87,7 @@ impl Source {
     /// What an error, and a grant, calls it: as the user named it.
     pub fn name(&self) -> String {
         match self {
-            Self::File(file) => file.display().to_string(),
+            Self::File(file) | Self::Bundle(file) => file.display().to_string(),
             Self::Stdin => "-".into(),
             Self::Env(_) => "AUTHORIZED_KEYS".into(),
             Self::Kept { name, .. } => name.clone(),
@@ -95,6 +97,7 @@ impl Source {
 
     async fn read(&self, network: &Network, deadlines: Deadlines) -> Result<Vec<u8>, KeyDefect> {
         match self {
+            Self::Bundle(_) => Err(KeyDefect::Unreadable("a bundle is the only source where it is one".into())),
             Self::File(file) => local::read_file(file.clone(), deadlines.read).await,
             Self::Stdin => local::read_stdin(deadlines.read).await,
             Self::Env(value) => Ok(local::lines_of_variable(value)),
@@ -121,7 +124,7 @@ pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut Source>) -> Result<(
         let once = match source {
             Source::Stdin => true,
             Source::File(file) => std::fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()),
-            Source::Env(_) | Source::Kept { .. } | Source::Url { .. } => false,
+            Source::Env(_) | Source::Kept { .. } | Source::Url { .. } | Source::Bundle(_) => false,
         };
         if !once {
             continue;
@@ -145,6 +148,9 @@ pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut Source>) -> Result<(
 /// # Errors
 /// [`Fault::KeysUnnamed`] for no source at all, else [`Fault::KeysInvalid`] of the first source that fails.
 pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> Result<KeyRing, Fault> {
+    if let [Source::Bundle(folder)] = sources {
+        return crate::fleet::bundle::visitors(folder, enforced);
+    }
     load_within(sources, network, enforced, DEADLINES).await
 }
 

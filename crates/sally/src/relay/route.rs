@@ -79,7 +79,7 @@ impl Relay {
         if !caller.reaches(&name, port) && !self.guest_of(caller).contains(&name) {
             return Err(if caller.access.has_expired() { Refusal::Expired } else { Refusal::NotPermitted });
         }
-        if self.fleet().is_some_and(|fleet| fleet.has(&name)) {
+        if self.is_of_fleet(&name).await {
             return self.meet(caller, name, port, wait).await;
         }
         let slot = Slot::Name(name.clone(), port);
@@ -89,6 +89,15 @@ impl Relay {
         };
         // What a client says of itself is worth nothing: the device is told where its connection comes from.
         self.open(slot, holder, Some(caller), caller.peer).await
+    }
+
+    /// Whether a name is that of a device of the fleet, which may have been added a moment ago.
+    async fn is_of_fleet(self: &Arc<Self>, name: &DeviceId) -> bool {
+        let has = || self.fleet().is_some_and(|fleet| fleet.has(name));
+        if self.fleet().is_some() && !has() {
+            self.look_at_fleet(false).await;
+        }
+        has()
     }
 
     /// A connection to a port that somebody holds.

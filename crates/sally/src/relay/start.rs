@@ -1,6 +1,7 @@
 //! The order in which a relay starts: nothing is listened on before everything else is known to be right.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use sally_proto::relay::Mint;
 use sally_proto::rendezvous;
 use sally_proto::wake::{RelayId, Topic};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use super::Relay;
 use super::audit::{Audit, Event};
@@ -19,8 +21,10 @@ use super::rules::Kind;
 use super::run::{self, Parts, note_keys};
 use super::tls::Tls;
 use super::wake::{self, Attendance, Wakes};
+use crate::broker::{self, Broker, Identity};
 use crate::config::{Relay as Config, Waking};
-use crate::mqtt::{self, client, client::Client};
+use crate::fleet::relay_dir::RelayDir;
+use crate::mqtt::{self, Bus, client, client::Client};
 use crate::ssh::host_key::HostKey;
 use crate::ssh::listen;
 use crate::term;
@@ -76,30 +80,48 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     run::run(Parts { relay: Arc::clone(&relay), listener, http, http_tls, host_key, reloader, drain: config.drain }).await
 }
 
-/// Connects to the broker: wakes are published there, and answers heard.
+/// The broker: one of our own, or a connection to another. Wakes are published there, and answers heard.
 fn wakes(fleet: Fleet, waking: Waking) -> Result<(Wakes, Attendance), Fault> {
     let dir = fleet.dir();
-    // The same to every broker, and another at every start: an answer to the relay of before is nobody's.
+    // Another at every start: an answer to the relay of before is nobody's.
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| Fault::Internal(format!("no randomness: {error}")))?;
     let id = RelayId::from(DeviceId::generated(random));
-    let addresses = if waking.advertise.is_empty() { dir.settings.relay.clone() } else { waking.advertise };
+    let addresses = if waking.advertise.is_empty() { dir.settings.relay.clone() } else { waking.advertise.clone() };
+    let answers = Topic::Acknowledgement(id.clone()).text(&waking.prefix);
+    let (bus, embedded) = match waking.mqtt.clone() {
+        Some((listen, identity)) => near(&waking, listen, identity, &answers)?,
+        None => (far(&dir, &waking, &id, answers)?, None),
+    };
+    let rendezvous = rendezvous::Settings { wake_deadline: waking.deadline, linger: waking.linger, woken_to: addresses.first().cloned() };
+    let settings = wake::Settings { id, addresses, prefix: waking.prefix, rendezvous };
+    Ok(Wakes::new(fleet, settings, bus, embedded))
+}
+
+type Heard = mpsc::Receiver<mqtt::Event>;
+
+fn far(dir: &RelayDir, waking: &Waking, id: &RelayId, answers: String) -> Result<(Bus, Heard), Fault> {
+    let files =
+        mqtt::tls::Files { certificate: dir.tls.certificate.clone(), key: dir.tls.key.clone(), authority: dir.tls.authority.clone() };
     let client = client::Settings {
-        broker: waking.broker.unwrap_or_else(|| dir.settings.broker.clone()),
+        broker: waking.broker.clone().unwrap_or_else(|| dir.settings.broker.clone()),
         name: id.to_string(),
-        tls: mqtt::tls::client(&mqtt::tls::Files {
-            certificate: dir.tls.certificate.clone(),
-            key: dir.tls.key.clone(),
-            authority: dir.tls.authority.clone(),
-        })?,
+        tls: mqtt::tls::client(&files)?,
         login: client::Login::load(&waking.folder.join("broker_login"))?,
         will: Box::new(|| None),
     };
-    let answers = Topic::Acknowledgement(id.clone()).text(&waking.prefix);
-    let rendezvous = rendezvous::Settings { wake_deadline: waking.deadline, linger: waking.linger, woken_to: addresses.first().cloned() };
-    let settings = wake::Settings { id, addresses, prefix: waking.prefix, rendezvous };
     term::say(&format!("Devices are woken through {}", client.broker));
-    Ok(Wakes::new(fleet, settings, Client::start(client, [answers])))
+    let (client, heard) = Client::start(client, [answers]);
+    Ok((Bus::Far(client), heard))
+}
+
+fn near(waking: &Waking, listen: SocketAddr, identity: Identity, answers: &str) -> Result<((Bus, Heard), Option<Broker>), Fault> {
+    let config = broker::Config { listen, identity, prefix: waking.prefix.clone(), limits: broker::Limits::default() };
+    let embedded = Broker::start(config)?;
+    let (local, heard) = embedded.attach();
+    local.subscribe(answers)?;
+    term::say(&format!("Devices are woken through MQTT listening on {}", embedded.address()));
+    Ok(((Bus::Near(local), heard), Some(embedded)))
 }
 
 /// The user's own, the one kept in the state directory, or a fresh one that is gone tomorrow.

@@ -18,8 +18,9 @@ use super::fleet::{self, Fleet};
 use super::metrics::Metrics;
 use super::route::Opened;
 use super::{Relay, rules};
-use crate::mqtt::client::{Client, Message};
-use crate::mqtt::{Event as Heard, Unpublished};
+use crate::broker::Broker;
+use crate::mqtt::client::Message;
+use crate::mqtt::{Bus, Event as Heard, Unpublished};
 use crate::term;
 
 /// What waits to be written to the audit log; more is counted as lost there.
@@ -30,7 +31,9 @@ pub struct Wakes {
     /// The fleet whose devices these are.
     pub(crate) fleet: Fleet,
     settings: Settings,
-    broker: Client,
+    broker: Bus,
+    /// The broker in this process, where there is one.
+    pub(super) embedded: Option<Broker>,
     meeting: Mutex<Meeting>,
     /// When the machine wants to be told of the time may have changed.
     changed: Notify,
@@ -84,14 +87,15 @@ struct Note {
 }
 
 impl Wakes {
-    /// `broker` is connected already, or will be.
-    pub fn new(fleet: Fleet, settings: Settings, broker: (Client, mpsc::Receiver<Heard>)) -> (Self, Attendance) {
+    /// `broker` is connected already, or will be; `embedded` is kept for as long as this lives.
+    pub fn new(fleet: Fleet, settings: Settings, broker: (Bus, mpsc::Receiver<Heard>), embedded: Option<Broker>) -> (Self, Attendance) {
         let (notes, noted) = mpsc::channel(NOTES);
         let rendezvous = Rendezvous::new(settings.rendezvous.clone());
         let wakes = Self {
             fleet,
             settings,
             broker: broker.0,
+            embedded,
             meeting: Mutex::new(Meeting { rendezvous, doors: BTreeMap::new() }),
             changed: Notify::new(),
             began: Instant::now(),
@@ -310,9 +314,13 @@ impl Relay {
     }
 
     /// Looks at the fleet's folder; whoever is no longer what they were goes.
-    pub(super) async fn look_at_fleet(self: &Arc<Self>, forced: bool) {
+    pub(crate) async fn look_at_fleet(self: &Arc<Self>, forced: bool) {
         if self.wakes.is_none() {
             return;
+        }
+        if forced && let Some(broker) = self.wakes.as_ref().and_then(|wakes| wakes.embedded.as_ref()) {
+            // What is wrong with the fleet's files is said below.
+            let _ = broker.reload().await;
         }
         let relay = Arc::clone(self);
         let looked = tokio::task::spawn_blocking(move || relay.wakes.as_ref().map(|wakes| wakes.fleet.look(forced))).await;

@@ -101,13 +101,18 @@ fn no_ipv6(code: i32) -> bool {
 
 /// Binds one address.
 pub(crate) fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_with(address, BACKLOG)
+}
+
+/// The same, with room for so many connections that are not accepted yet.
+pub(crate) fn bind_with(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
     }
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(backlog)
 }
 
 /// Accepts until nobody more is to come; then the socket is closed, and everyone who isn't authenticated is dropped.

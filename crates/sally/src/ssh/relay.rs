@@ -158,6 +158,10 @@ impl Conversation {
         if self.let_in.is_some() || !self.user_is_welcome(user) {
             return Ok(self.turn_away(user, &proven, "the user name is not let in".into()).await);
         }
+        if matches!(proven, Proven::Certificate(_)) {
+            // Whoever was added or revoked a moment ago is, for the newcomer, from the first moment on.
+            self.relay.look_at_fleet(false).await;
+        }
         // A security key that says nothing was not touched.
         let flags = presence.map_or(0, |presence| presence.flags);
         let access = match self.relay.authorize(proven.as_offer(), self.peer.ip()).and_then(|access| access.check_presence(flags)) {

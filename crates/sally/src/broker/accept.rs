@@ -1,0 +1,167 @@
+//! The socket, and who may be between their first byte and their CONNECT.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sally_proto::admission::Source;
+use sally_proto::error::Fault;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Shared, entry};
+use crate::ssh::admission::Connection;
+use crate::ssh::listen::{self, ACCEPT_PAUSE};
+use crate::term;
+
+/// Connections the kernel may hold before they are accepted: when all devices come back at once, most of them.
+const BACKLOG: u32 = 4096;
+/// How often the fleet's files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
+    listen::bind_with(address, BACKLOG).map_err(|error| Fault::Bind { port: address.port(), reason: term::reason(&error) })
+}
+
+/// How many of each source have not been let in yet.
+#[derive(Debug, Default)]
+pub(super) struct Sources(Mutex<HashMap<Source, usize>>);
+
+impl Sources {
+    fn counts(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, source: Source, most: usize) -> bool {
+        let mut counts = self.counts();
+        let count = counts.entry(source).or_default();
+        let fits = *count < most;
+        *count = count.saturating_add(fits.into());
+        fits
+    }
+
+    fn leave(&self, source: Source) {
+        let mut counts = self.counts();
+        if let Some(count) = counts.get_mut(&source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&source);
+            }
+        }
+    }
+}
+
+/// A connection that has not been let in yet.
+struct Waiting {
+    shared: Arc<Shared>,
+    source: Source,
+    connection: Connection,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.shared.sources.leave(self.source);
+    }
+}
+
+/// Accepts until the listener is shut.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, shut: CancellationToken, tasks: TaskTracker) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shut.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+                match admit(&shared, peer) {
+                    Ok(waiting) => drop(tasks.spawn(serve(tcp, waiting))),
+                    Err(why) => shared.counters.refused(why),
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                if is_exhaustion(&error) {
+                    shared.gate.make_room();
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    shared.gate.dismiss();
+    tasks.close();
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn admit(shared: &Arc<Shared>, peer: SocketAddr) -> Result<Waiting, &'static str> {
+    let address: IpAddr = peer.ip();
+    let source = Source::from(address);
+    if !shared.sources.enter(source, shared.limits.waiting_per_source) {
+        return Err("too_many_of_one_source");
+    }
+    match shared.gate.admit(Some(peer).into()) {
+        Some(connection) => Ok(Waiting { shared: Arc::clone(shared), source, connection }),
+        None => {
+            shared.sources.leave(source);
+            Err("penalty")
+        }
+    }
+}
+
+/// One connection, from its first byte to its last. The future is small; what lies in boxes is given back when it isn't needed any more.
+async fn serve(tcp: TcpStream, waiting: Waiting) {
+    if let Some(running) = Box::pin(welcome(tcp, waiting)).await {
+        running.await;
+    }
+}
+
+async fn welcome(tcp: TcpStream, waiting: Waiting) -> Option<entry::Running> {
+    let shared = &waiting.shared;
+    let entered = tokio::select! {
+        biased;
+        () = waiting.connection.cut.cancelled() => Err("made_room"),
+        entered = tokio::time::timeout(shared.limits.entry, entry::enter(tcp, shared)) => entered.unwrap_or(Err("too_late")),
+    };
+    match entered {
+        Ok(running) => {
+            waiting.connection.authenticated();
+            Some(running)
+        }
+        Err(why) => {
+            tracing::debug!(peer = %waiting.connection.peer, why, "refused");
+            shared.counters.refused(why);
+            None
+        }
+    }
+}
+
+/// Looks at the fleet's files again and again: who is revoked is cut off.
+pub(super) async fn watch(shared: Arc<Shared>, shut: CancellationToken) {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = shut.cancelled() => return,
+            _ = looks.tick() => {}
+        }
+        match shared.look(false).await {
+            Ok(()) => failing = false,
+            Err(fault) if !failing => {
+                failing = true;
+                term::fault(&fault);
+                term::say("  no device that isn't connected already is let in until that is mended");
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! MQTT 3.1.1 packets, as the client's library reads and writes them, to and from what the broker cares about.
+//!
+//! Used without its state: a connection keeps nothing of it. What a server has to check and a client has not is checked here.
+
+use bytes::{Bytes, BytesMut};
+use rumqttc::mqttbytes::v4::{
+    ConnAck, ConnectReturnCode, Packet as Read, PingResp, PubAck, Publish, SubAck, SubscribeReasonCode, UnsubAck,
+};
+use rumqttc::mqttbytes::{Error, QoS, check};
+use sally_proto::broker::{Answer, Delivery, Packet, Will};
+use sally_proto::wake::{ACKNOWLEDGEMENT_MAX, Prefix};
+
+/// The longest packet of a connected client: an acknowledgement, with the longest topic and some room.
+pub(crate) const PACKET_MAX: usize = ACKNOWLEDGEMENT_MAX + 512;
+/// The longest CONNECT: a name, a will, and credentials that nobody asks for.
+pub(crate) const CONNECT_MAX: usize = 2048;
+/// The longest client identifier: two more than a relay's own name is long.
+const CLIENT_ID_MAX: usize = 128;
+/// The most bytes of anything that is written here: a delivery of the longest payload.
+const WRITE_MAX: usize = PACKET_MAX * 2;
+
+/// The first packet of a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Connect {
+    pub(crate) client_id: String,
+    /// In seconds; 0 for none.
+    pub(crate) keepalive: u16,
+    pub(crate) will: Option<Will>,
+}
+
+/// What is no packet of a client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    /// A CONNECT of another version: it is told so.
+    pub(crate) version: bool,
+}
+
+/// Reads the CONNECT at the beginning, and how long it is; `None` where it isn't whole yet.
+///
+/// # Errors
+/// Anything else.
+pub(crate) fn connect(bytes: &[u8]) -> Result<Option<(Connect, usize)>, Malformed> {
+    let Some((Read::Connect(connect), length)) = packet(bytes, CONNECT_MAX)? else {
+        return if bytes.first().is_some_and(|first| *first != 0x10) { Err(Malformed { version: false }) } else { Ok(None) };
+    };
+    if connect.client_id.len() > CLIENT_ID_MAX {
+        return Err(Malformed { version: false });
+    }
+    let will = connect.last_will.map(|will| Will {
+        topic: will.topic,
+        payload: own(&will.message),
+        retain: will.retain,
+        acknowledged: will.qos != QoS::AtMostOnce,
+    });
+    Ok(Some((Connect { client_id: connect.client_id, keepalive: connect.keep_alive, will }, length)))
+}
+
+/// Reads the next packet of a connected client, and how long it is; `None` where it isn't whole yet.
+///
+/// # Errors
+/// What such a client may not send, a second CONNECT and QoS 2 among it.
+pub(crate) fn next(bytes: &[u8]) -> Result<Option<(Packet, usize)>, Malformed> {
+    let Some((read, length)) = packet(bytes, PACKET_MAX)? else { return Ok(None) };
+    let packet = match read {
+        Read::Publish(publish) => {
+            let id = match publish.qos {
+                QoS::AtMostOnce => None,
+                QoS::AtLeastOnce => Some(publish.pkid),
+                QoS::ExactlyOnce => return Err(Malformed { version: false }),
+            };
+            let topic = String::from_utf8(publish.topic.to_vec()).map_err(|_| Malformed { version: false })?;
+            Packet::Publish { topic, payload: own(&publish.payload), retain: publish.retain, id }
+        }
+        Read::PubAck(_) => Packet::Acknowledged,
+        Read::Subscribe(subscribe) => {
+            let filters = subscribe.filters.into_iter().map(|filter| (filter.path, filter.qos != QoS::AtMostOnce));
+            Packet::Subscribe(subscribe.pkid, filters.collect())
+        }
+        Read::Unsubscribe(unsubscribe) if !unsubscribe.topics.is_empty() => Packet::Unsubscribe(unsubscribe.pkid, unsubscribe.topics),
+        Read::PingReq => Packet::Ping,
+        Read::Disconnect => Packet::Disconnect,
+        _ => return Err(Malformed { version: false }),
+    };
+    Ok(Some((packet, length)))
+}
+
+fn packet(bytes: &[u8], most: usize) -> Result<Option<(Read, usize)>, Malformed> {
+    let length = match check(bytes.iter(), most) {
+        Ok(header) => header.frame_length(),
+        Err(Error::InsufficientBytes(_)) => return Ok(None),
+        Err(_) => return Err(Malformed { version: false }),
+    };
+    let frame = bytes.get(..length).ok_or(Malformed { version: false })?;
+    match Read::read(&mut BytesMut::from(frame), most) {
+        Ok(read) => Ok(Some((read, length))),
+        Err(error) => Err(Malformed { version: matches!(error, Error::InvalidProtocolLevel(_)) }),
+    }
+}
+
+/// A copy of its own: what is kept may not keep the packet around it.
+fn own(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
+/// Writes CONNACK. No session is ever kept.
+pub(crate) fn write_connack(code: ConnectReturnCode, to: &mut BytesMut) {
+    write(&Read::ConnAck(ConnAck::new(code, false)), to);
+}
+
+/// Writes an answer.
+pub(crate) fn write_answer(answer: Answer, to: &mut BytesMut) {
+    let packet = match answer {
+        Answer::None => return,
+        Answer::Published(id) => Read::PubAck(PubAck::new(id)),
+        Answer::Subscribed(id, granted) => {
+            let code = |granted| match granted {
+                None => SubscribeReasonCode::Failure,
+                Some(true) => SubscribeReasonCode::Success(QoS::AtLeastOnce),
+                Some(false) => SubscribeReasonCode::Success(QoS::AtMostOnce),
+            };
+            Read::SubAck(SubAck::new(id, granted.into_iter().map(code).collect()))
+        }
+        Answer::Unsubscribed(id) => Read::UnsubAck(UnsubAck::new(id)),
+        Answer::Pong => return drop(PingResp.write(to)),
+    };
+    write(&packet, to);
+}
+
+/// Writes a delivery.
+pub(crate) fn write_delivery(delivery: Delivery, prefix: &Prefix, to: &mut BytesMut) {
+    let qos = if delivery.id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+    let mut publish = Publish::from_bytes(delivery.topic.text(prefix), qos, delivery.payload);
+    publish.pkid = delivery.id.unwrap_or(0);
+    publish.retain = delivery.retain;
+    write(&Read::Publish(publish), to);
+}
+
+fn write(packet: &Read, to: &mut BytesMut) {
+    // Fails for what is too long or has no identifier: nothing of ours.
+    if let Err(error) = packet.write(to, WRITE_MAX) {
+        tracing::error!(%error, "a packet could not be written");
+    }
+}

@@ -1,0 +1,72 @@
+//! What is counted, for `/metrics`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Counters that only grow.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) accepted: AtomicU64,
+    pub(super) entered: AtomicU64,
+    pub(super) published: AtomicU64,
+    pub(super) delivered: AtomicU64,
+    pub(super) lost: AtomicU64,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    ended: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// What was counted so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Clients that are connected now, this process's own among them.
+    pub connected: usize,
+    /// Statuses that are retained now.
+    pub retained: usize,
+    /// Connections accepted by the socket.
+    pub accepted: u64,
+    /// Clients let in.
+    pub entered: u64,
+    /// Messages that clients published.
+    pub published: u64,
+    /// Messages that were sent to clients.
+    pub delivered: u64,
+    /// Messages that this process did not take in time.
+    pub lost: u64,
+    /// Connections refused, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Connections of clients that ended, by reason.
+    pub ended: BTreeMap<&'static str, u64>,
+}
+
+impl Counters {
+    pub(super) fn refused(&self, why: &'static str) {
+        one_more(&self.refused, why);
+    }
+
+    pub(super) fn ended(&self, why: &'static str) {
+        one_more(&self.ended, why);
+    }
+
+    pub(super) fn counts(&self, (connected, retained): (usize, usize)) -> Counts {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let copy = |counters: &Mutex<BTreeMap<_, _>>| counters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Counts {
+            connected,
+            retained,
+            accepted: load(&self.accepted),
+            entered: load(&self.entered),
+            published: load(&self.published),
+            delivered: load(&self.delivered),
+            lost: load(&self.lost),
+            refused: copy(&self.refused),
+            ended: copy(&self.ended),
+        }
+    }
+}
+
+fn one_more(counters: &Mutex<BTreeMap<&'static str, u64>>, why: &'static str) {
+    let mut counters = counters.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = counters.entry(why).or_default();
+    *count = count.saturating_add(1);
+}

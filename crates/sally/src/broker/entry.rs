@@ -1,0 +1,103 @@
+//! From a connection's first byte to its CONNECT's answer, in one deadline. What this needs of memory is given back before the session begins.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::BytesMut;
+use rumqttc::mqttbytes::v4::ConnectReturnCode as Code;
+use sally_proto::broker::{Client, Refused, keepalive};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::codec::{self, Connect};
+use super::mailbox::{Mailbox, Way};
+use super::session::{Place, Session};
+use super::{Shared, access};
+
+/// What TLS may hold of what a client doesn't read: more than is ever unsent.
+const TLS_BUFFER: usize = 32 << 10;
+/// What is read at once of a CONNECT.
+const READ: usize = 512;
+
+/// A session that runs until its connection ends.
+pub(super) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Lets somebody in.
+///
+/// # Errors
+/// Why not, in a word.
+pub(super) async fn enter(tcp: TcpStream, shared: &Arc<Shared>) -> Result<Running, &'static str> {
+    tcp.set_nodelay(true).map_err(|_| "lost")?;
+    let Some(access) = &shared.access else {
+        let client = |connect: &Connect, _| Client::unproven(&connect.client_id).ok_or(Code::BadClientId);
+        return introduce(tcp, shared, 0, client).await;
+    };
+    let tls = TlsAcceptor::from(access.tls().ok_or("no_revocation_list")?);
+    let accepted = tls.accept_with(tcp, |connection| connection.set_buffer_limit(Some(TLS_BUFFER))).await;
+    let stream = accepted.map_err(|error| {
+        tracing::debug!(%error, "no TLS");
+        "tls"
+    })?;
+    let (name, serial) = access::identity(stream.get_ref().1).ok_or("no_name")?;
+    let client = |connect: &Connect, connection| {
+        // Relays have one name; one that doesn't say which it is is nobody else.
+        let id = if connect.client_id.is_empty() { format!("#{connection}") } else { connect.client_id.clone() };
+        Client::named(&name, &id).ok_or(Code::NotAuthorized)
+    };
+    introduce(stream, shared, serial, client).await
+}
+
+/// Reads the CONNECT, finds out who it is, and gives them their place.
+async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    mut stream: S,
+    shared: &Arc<Shared>,
+    serial: u64,
+    who: impl FnOnce(&Connect, u64) -> Result<Client, Code>,
+) -> Result<Running, &'static str> {
+    let mut bytes = Vec::new();
+    let (connect, length) = loop {
+        match codec::connect(&bytes) {
+            Ok(Some(connect)) => break connect,
+            Ok(None) => {}
+            Err(malformed) if malformed.version => return refuse(stream, Code::RefusedProtocolVersion, "version").await,
+            Err(_) => return Err("malformed"),
+        }
+        let mut more = [0; READ];
+        match stream.read(&mut more).await {
+            Ok(0) | Err(_) => return Err("lost"),
+            Ok(read) => bytes.extend_from_slice(more.get(..read).unwrap_or_default()),
+        }
+    };
+    let connection = shared.number();
+    let client = match who(&connect, connection) {
+        Ok(client) => client,
+        Err(code) => return refuse(stream, code, "nobody").await,
+    };
+    let patience = keepalive(connect.keepalive, shared.limits.keepalive);
+    let mailbox = Arc::new(Mailbox::default());
+    let way = Way::to(&client, Arc::clone(&mailbox));
+    let entered = shared.hub().connect(&client, connection, serial, connect.will, way);
+    if let Err(why) = entered {
+        let code = if why == Refused::Full { Code::ServiceUnavailable } else { Code::NotAuthorized };
+        return refuse(stream, code, why.word()).await;
+    }
+    shared.counters.entered.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(%client, "connected");
+    let mut unsent = BytesMut::with_capacity(4);
+    codec::write_connack(Code::Success, &mut unsent);
+    let rest = bytes.split_off(length);
+    let place = Place { shared: Arc::clone(shared), client, connection, mailbox };
+    Ok(Box::pin(Session::new(stream, place, rest, unsent, patience)))
+}
+
+/// Says why, and hangs up.
+async fn refuse<S: AsyncWrite + Unpin>(mut stream: S, code: Code, why: &'static str) -> Result<Running, &'static str> {
+    let mut answer = BytesMut::new();
+    codec::write_connack(code, &mut answer);
+    // Who doesn't take it is refused all the same.
+    let _ = stream.write_all(&answer).await;
+    let _ = stream.shutdown().await;
+    Err(why)
+}

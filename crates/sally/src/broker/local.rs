@@ -1,0 +1,48 @@
+//! The relay's own end of the listener in its process: no socket, no codec.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sally_proto::broker::{Client, End};
+use sally_proto::error::Fault;
+
+use super::Shared;
+
+/// A relay in this process, as a client. Its place is given up when it is dropped.
+#[derive(Debug)]
+pub struct Local {
+    pub(super) shared: Arc<Shared>,
+    pub(super) client: Client,
+    pub(super) connection: u64,
+}
+
+impl Local {
+    /// Publishes with QoS 1: whoever is subscribed has it in their mailbox when this returns. Waits for nobody.
+    ///
+    /// # Errors
+    /// [`Fault::Internal`] where a relay may not publish that there.
+    pub fn publish(&self, topic: &str, payload: impl Into<Bytes>, retain: bool) -> Result<(), Fault> {
+        let published = self.shared.hub().publish(&self.client, topic, payload.into(), retain, true);
+        published.map_err(|_| Fault::Internal(format!("a relay may not publish to {topic:?}")))
+    }
+
+    /// Subscribes to an exact topic: the status of a device, acknowledgements. What is retained there comes at once.
+    ///
+    /// # Errors
+    /// [`Fault::Internal`] where a relay may not hear that, or has too many subscriptions.
+    pub fn subscribe(&self, topic: &str) -> Result<(), Fault> {
+        let subscribed = self.shared.hub().subscribe(&self.client, topic, true);
+        if subscribed { Ok(()) } else { Err(Fault::Internal(format!("a relay may not subscribe to {topic:?}"))) }
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&self, topic: &str) {
+        self.shared.hub().unsubscribe(&self.client, topic);
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.shared.hub().gone(&self.client, self.connection, End::Goodbye);
+    }
+}

@@ -1,0 +1,131 @@
+//! What the hub has for one connection, until that connection's task takes it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use sally_proto::broker::{Client, Delivery, End, Outlet};
+use sally_proto::wake::Topic;
+use tokio::sync::mpsc;
+
+use super::counters::Counters;
+use super::{Event, Prefix};
+
+/// Bytes that may lie in a device's mailbox: some dozen wakes. A device that leaves them there does not read.
+const DEVICE_MAIL_MAX: usize = 64 << 10;
+/// Bytes that may lie in a relay's mailbox: 10,000 statuses, as when all devices come back at once.
+const RELAY_MAIL_MAX: usize = 4 << 20;
+/// What a delivery costs beside its payload.
+const OVERHEAD: usize = 256;
+
+/// A mailbox. Nothing is allocated in it while it is empty.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    mail: Mutex<Mail>,
+}
+
+#[derive(Debug, Default)]
+struct Mail {
+    deliveries: VecDeque<Delivery>,
+    bytes: usize,
+    cut: Option<End>,
+    waker: Option<Waker>,
+}
+
+impl Mailbox {
+    /// Ready with the end once the connection has to end; with deliveries where there are any.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Result<VecDeque<Delivery>, End>> {
+        let mut mail = self.mail();
+        if let Some(why) = mail.cut {
+            return Poll::Ready(Err(why));
+        }
+        if mail.deliveries.is_empty() {
+            match &mut mail.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        mail.bytes = 0;
+        Poll::Ready(Ok(std::mem::take(&mut mail.deliveries)))
+    }
+
+    /// Why it has to end, where it has to.
+    pub(super) fn cut(&self) -> Option<End> {
+        self.mail().cut
+    }
+
+    fn put(&self, delivery: Delivery, most: usize) -> bool {
+        let mut mail = self.mail();
+        let bytes = mail.bytes.saturating_add(delivery.payload.len()).saturating_add(OVERHEAD);
+        if bytes > most {
+            return false;
+        }
+        mail.bytes = bytes;
+        mail.deliveries.push_back(delivery);
+        mail.wake();
+        true
+    }
+
+    fn end(&self, why: End) {
+        let mut mail = self.mail();
+        mail.cut.get_or_insert(why);
+        mail.deliveries = VecDeque::new();
+        mail.wake();
+    }
+
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mail {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Where deliveries go.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// To a device's connection.
+    Device(Arc<Mailbox>),
+    /// To a relay's connection.
+    Relay(Arc<Mailbox>),
+    /// To somebody in this process.
+    Local(mpsc::Sender<Event>, Prefix, Arc<Counters>),
+}
+
+impl Way {
+    pub(super) fn to(client: &Client, mailbox: Arc<Mailbox>) -> Self {
+        if matches!(client, Client::Device(_)) { Self::Device(mailbox) } else { Self::Relay(mailbox) }
+    }
+}
+
+impl Outlet for Way {
+    fn deliver(&mut self, delivery: Delivery) -> bool {
+        match self {
+            Self::Device(mailbox) => mailbox.put(delivery, DEVICE_MAIL_MAX),
+            Self::Relay(mailbox) => mailbox.put(delivery, RELAY_MAIL_MAX),
+            Self::Local(events, prefix, counters) => {
+                let topic = Topic::text(&delivery.topic, prefix);
+                let taken = events.try_send(Event::Message { topic, payload: delivery.payload }).is_ok();
+                if !taken {
+                    counters.lost.fetch_add(1, Ordering::Relaxed);
+                }
+                taken
+            }
+        }
+    }
+
+    fn cut(&mut self, why: End) {
+        match self {
+            Self::Device(mailbox) | Self::Relay(mailbox) => mailbox.end(why),
+            // Where there is no room for it, the end of the channel says the same.
+            Self::Local(events, ..) => drop(events.try_send(Event::Down(why.word().into()))),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The MQTT 3.1.1 listener inside a relay, for a fleet that has no other broker. What clients may do is decided in `sally_proto::broker`; here
+//! are its sockets.
+//!
+//! Under TLS a client is who its certificate names, and that decides its topics. Without, it is who it says it is, which is for loopback.
+//! Thousands of devices are connected and say nothing: an idle one has no buffer, one task of a few hundred bytes, and its place in the hub.
+//!
+//! - `accept`: the socket, and who may be between their first byte and their CONNECT
+//! - `access`: who is let in under TLS; revocation
+//! - `entry`: from the first byte to the answer to CONNECT
+//! - `codec`: packets
+//! - `session`: a connected client's bytes, to the hub and back
+//! - `mailbox`: from the hub to a session, bounded
+//! - `local`: the relay in this process
+//! - `counters`: what `/metrics` says of all this
+
+mod accept;
+mod access;
+pub(crate) mod codec;
+mod counters;
+mod entry;
+mod local;
+mod mailbox;
+mod session;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sally_proto::admission::{Settings, Startups};
+use sally_proto::broker::{Client, Hub, KEEPALIVE_MAX};
+use sally_proto::error::Fault;
+use sally_proto::wake::Prefix;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::access::Access;
+use self::counters::Counters;
+pub use self::counters::Counts;
+pub use self::local::Local;
+use self::mailbox::Way;
+pub use crate::mqtt::Event;
+use crate::ssh::admission::Gate;
+
+/// Events that the relay in this process may leave lying: as many statuses as come when thousands of devices do.
+const EVENTS: usize = 16_384;
+/// How long connections may take to end when the listener does.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How clients are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// By certificates of a fleet: the relay's folder of it.
+    Certificates(PathBuf),
+    /// By what they say: on loopback, or anywhere if `insecure`.
+    Unproven {
+        /// Whether other addresses than those of this machine will do.
+        insecure: bool,
+    },
+}
+
+/// Limits, to be changed by tests alone.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Clients at once. A million would need 4 GB, and as many descriptors.
+    pub clients: usize,
+    /// Connections at once that have not been let in. When there are more, one of them makes room, from the source that has the most.
+    pub waiting: u32,
+    /// The same of one address (IPv6: of one network of 64 bits). All devices behind one router come with one.
+    pub waiting_per_source: usize,
+    /// From a connection's first byte to its CONNECT.
+    pub entry: Duration,
+    /// The longest keepalive, and that of clients that ask for none.
+    pub keepalive: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { clients: 1_000_000, waiting: 2048, waiting_per_source: 512, entry: Duration::from_secs(15), keepalive: KEEPALIVE_MAX }
+    }
+}
+
+/// What a listener is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How it knows its clients.
+    pub identity: Identity,
+    /// What stands before every topic.
+    pub prefix: Prefix,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// What all its connections share.
+#[derive(Debug)]
+struct Shared {
+    hub: Mutex<Hub<Way>>,
+    access: Option<Access>,
+    prefix: Prefix,
+    limits: Limits,
+    gate: Arc<Gate>,
+    sources: accept::Sources,
+    counters: Arc<Counters>,
+    start: Instant,
+    connections: AtomicU64,
+}
+
+impl Shared {
+    /// Nothing that is done under this lock waits for anything.
+    fn hub(&self) -> MutexGuard<'_, Hub<Way>> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since_start(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Another connection's.
+    fn number(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Reads the fleet's files where they have changed; who isn't admitted any more is cut off.
+    async fn look(self: &Arc<Self>, forced: bool) -> Result<(), Fault> {
+        let shared = Arc::clone(self);
+        let looked = tokio::task::spawn_blocking(move || shared.access.as_ref().map_or(Ok(None), |access| access.look(forced)));
+        if let Some((devices, revoked)) = looked.await.map_err(|error| Fault::Internal(error.to_string()))?? {
+            self.hub().know(devices, revoked);
+        }
+        Ok(())
+    }
+}
+
+/// A listener that runs. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Broker {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    shut: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Broker {
+    /// Binds, and accepts from now on.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] where clients could say who they are without being on this machine, [`Fault::FleetInvalid`], [`Fault::Bind`].
+    pub fn start(config: Config) -> Result<Self, Fault> {
+        let Config { listen, identity, prefix, limits } = config;
+        let mut hub = Hub::new(prefix.clone(), limits.clients);
+        let access = match identity {
+            Identity::Unproven { insecure: false } if !listen.ip().to_canonical().is_loopback() => {
+                let reason = "without TLS, MQTT is for clients on this machine: listen on 127.0.0.1, or name a fleet";
+                return Err(Fault::Usage(reason.into()));
+            }
+            Identity::Unproven { .. } => None,
+            Identity::Certificates(folder) => {
+                let (access, (devices, revoked)) = Access::open(folder)?;
+                hub.know(devices, revoked);
+                Some(access)
+            }
+        };
+        let listener = accept::bind(listen)?;
+        let address = listener.local_addr().map_err(|error| Fault::Internal(error.to_string()))?;
+        let startups = Startups { start: limits.waiting, rate: 100, full: limits.waiting };
+        let shared = Arc::new(Shared {
+            hub: Mutex::new(hub),
+            access,
+            prefix,
+            limits,
+            gate: Gate::new(Settings { startups, refuse: false }),
+            sources: accept::Sources::default(),
+            counters: Arc::default(),
+            start: Instant::now(),
+            connections: AtomicU64::new(1),
+        });
+        let (shut, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tokio::spawn(accept::accept(listener, Arc::clone(&shared), shut.clone(), tasks.clone()));
+        if shared.access.is_some() {
+            tokio::spawn(accept::watch(Arc::clone(&shared), shut.clone()));
+        }
+        Ok(Self { shared, address, shut, tasks })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A client in this process, and what it hears: at most 16,384 events at once, and what comes then is lost to it.
+    pub fn attach(&self) -> (Local, mpsc::Receiver<Event>) {
+        let (sender, receiver) = mpsc::channel(EVENTS);
+        let connection = self.shared.number();
+        let client = Client::Local(u32::try_from(connection).unwrap_or(u32::MAX));
+        let shared = Arc::clone(&self.shared);
+        // The first one: there is room for it.
+        let _ = sender.try_send(Event::Up);
+        let way = Way::Local(sender, shared.prefix.clone(), Arc::clone(&shared.counters));
+        let entered = shared.hub().connect(&client, connection, 0, None, way);
+        if let Err(why) = entered {
+            tracing::error!(why = why.word(), "this process has no place at its own broker");
+        }
+        (Local { shared, client, connection }, receiver)
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.shared.counters.counts(self.shared.hub().counts())
+    }
+
+    /// Reads the fleet's files anew, as SIGHUP asks for; otherwise they are looked at every 2 s.
+    ///
+    /// # Errors
+    /// [`Fault::FleetInvalid`]: nobody new is let in then.
+    pub async fn reload(&self) -> Result<(), Fault> {
+        self.shared.look(true).await
+    }
+
+    /// Ends it: the socket is closed, and everybody is cut off.
+    pub async fn shutdown(self) {
+        self.shut.cancel();
+        self.shared.hub().stop();
+        self.tasks.close();
+        let _ = tokio::time::timeout(GOODBYE, self.tasks.wait()).await; // The rest ends with the runtime.
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.shut.cancel();
+        self.shared.hub().stop();
+    }
+}

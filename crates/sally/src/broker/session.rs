@@ -1,0 +1,196 @@
+//! A connected client's bytes, to the hub and back. While it is idle it costs its socket, its place, and this; no buffer.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use sally_proto::broker::{Client, End};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::mailbox::Mailbox;
+use super::{Shared, codec};
+
+/// What is read at once: a packet of the longest kind, and what came with it.
+const READ_MAX: usize = 8 << 10;
+/// From so many bytes unsent nothing more is read from a client, and nothing taken from its mailbox: it has to read first.
+const UNSENT_MAX: usize = 16 << 10;
+
+thread_local! {
+    /// One for all connections of a thread: nothing stays in it from one call to the next.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into_boxed_slice());
+}
+
+/// A client's place in the hub, given up however its connection ends.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) shared: Arc<Shared>,
+    pub(super) client: Client,
+    pub(super) connection: u64,
+    pub(super) mailbox: Arc<Mailbox>,
+}
+
+impl Place {
+    fn end(&self, why: End) {
+        // Where the hub has ended it, it knows why.
+        let why = self.mailbox.cut().unwrap_or(why);
+        self.shared.counters.ended(why.word());
+        tracing::debug!(client = %self.client, why = why.word(), "ended");
+        self.shared.hub().gone(&self.client, self.connection, why);
+    }
+}
+
+/// A connected client, until its connection ends.
+pub(super) struct Session<S> {
+    stream: S,
+    place: Place,
+    /// A packet that isn't whole yet.
+    partial: Vec<u8>,
+    /// What the client has not taken yet.
+    unsent: BytesMut,
+    flushed: bool,
+    ended: bool,
+    /// How long it may be silent.
+    patience: Duration,
+    heard: Instant,
+    silence: Pin<Box<Sleep>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// `partial`: what has come of it already. `unsent`: what it has to be told first.
+    pub(super) fn new(stream: S, place: Place, partial: Vec<u8>, unsent: BytesMut, patience: Duration) -> Self {
+        let heard = Instant::now();
+        let silence = Box::pin(tokio::time::sleep_until(later(heard, patience)));
+        Self { stream, place, partial, unsent, flushed: false, ended: false, patience, heard, silence }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<Infallible, End>> {
+        // What came with the CONNECT.
+        if !self.partial.is_empty() {
+            let partial = std::mem::take(&mut self.partial);
+            self.hear(&partial)?;
+        }
+        loop {
+            // Each waits for its own, so that all three are asked.
+            let mail = self.poll_mail(cx)?;
+            let sent = self.poll_send(cx).map_err(|_| End::Lost)?;
+            let heard = self.poll_hear(cx)?;
+            if mail.is_pending() && heard.is_pending() && (sent.is_pending() || self.unsent.is_empty()) {
+                break;
+            }
+        }
+        self.poll_silence(cx).map(Err)
+    }
+
+    fn poll_mail(&mut self, cx: &Context<'_>) -> Poll<Result<(), End>> {
+        if self.unsent.len() >= UNSENT_MAX {
+            return self.place.mailbox.cut().map_or(Poll::Pending, |why| Poll::Ready(Err(why)));
+        }
+        let deliveries = ready!(self.place.mailbox.poll(cx))?;
+        self.place.shared.counters.delivered.fetch_add(deliveries.len() as u64, Ordering::Relaxed);
+        for delivery in deliveries {
+            codec::write_delivery(delivery, &self.place.shared.prefix, &mut self.unsent);
+        }
+        self.flushed = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;
+            if sent == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.advance(sent);
+            self.flushed = false;
+        }
+        if !self.flushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.flushed = true;
+            // The memory goes too.
+            self.unsent = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if self.unsent.len() >= UNSENT_MAX {
+            return Poll::Pending;
+        }
+        READ.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read)).map_err(|_| End::Lost)?;
+            Poll::Ready(if read.filled().is_empty() { Err(End::Lost) } else { self.hear(read.filled()) })
+        })
+    }
+
+    fn hear(&mut self, bytes: &[u8]) -> Result<(), End> {
+        if self.partial.is_empty() {
+            let read = self.packets(bytes)?;
+            self.partial = bytes.get(read..).unwrap_or_default().to_vec();
+            return Ok(());
+        }
+        self.partial.extend_from_slice(bytes);
+        let partial = std::mem::take(&mut self.partial);
+        let read = self.packets(&partial)?;
+        self.partial = if read == 0 { partial } else { partial.get(read..).unwrap_or_default().to_vec() };
+        Ok(())
+    }
+
+    /// Takes every whole packet; how many bytes those were. A packet counts as a sign of life, a part of one doesn't.
+    fn packets(&mut self, bytes: &[u8]) -> Result<usize, End> {
+        let mut read = 0;
+        let Place { shared, client, connection, .. } = &self.place;
+        while let Some((packet, length)) = codec::next(bytes.get(read..).unwrap_or_default()).map_err(|_| End::Malformed)? {
+            read = read.saturating_add(length);
+            self.heard = Instant::now();
+            let published = matches!(packet, sally_proto::broker::Packet::Publish { .. });
+            let answer = shared.hub().packet(client, *connection, packet, shared.since_start())?;
+            shared.counters.published.fetch_add(published.into(), Ordering::Relaxed);
+            codec::write_answer(answer, &mut self.unsent);
+            self.flushed = false;
+        }
+        Ok(read)
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        while self.silence.as_mut().poll(cx).is_ready() {
+            // Set anew when it is over, not with each packet.
+            let until = later(self.heard, self.patience);
+            if until <= Instant::now() {
+                return Poll::Ready(End::Silent);
+            }
+            self.silence.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Err(why) = ready!(self.poll_end(cx));
+        self.ended = true;
+        self.place.end(why);
+        Poll::Ready(())
+    }
+}
+
+impl<S> Drop for Session<S> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.place.end(End::Lost);
+        }
+    }
+}
+
+fn later(from: Instant, by: Duration) -> Instant {
+    from.checked_add(by).unwrap_or(from)
+}
