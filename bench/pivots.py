@@ -49,9 +49,12 @@ class Pivot(Peer):
         """A stock client that knows the pivot by the name `pivot`."""
         options = [option.removeprefix("-o").replace("=", " ") for option in CLIENT[2:]]
         config = self.work / f"config-{self.name}"
-        config.write_text("\n".join([
+        # At once: others that were started a moment ago may be reading it.
+        fresh = config.with_suffix(".fresh")
+        fresh.write_text("\n".join([
             "Host pivot", "HostName 127.0.0.1", f"Port {self.port}", *([f"Ciphers {CIPHERS[self.cipher]}"] if self.cipher else []),
             "Host * !pivot", f"Ciphers {CIPHERS['aes128-gcm']}", "Host *", "User root", f"IdentityFile {self.work / 'id'}", *options]) + "\n")
+        fresh.rename(config)
         return ["ssh", "-F", config, *arguments]
 
     def hold(self, *forwards):
@@ -69,6 +72,7 @@ class Pivot(Peer):
 
     def open(self):
         opening = super().open()
+        self.forwarded = free_port()
         self.ways = {what: self.way(number) for number, what in enumerate(self.ports)}
         self.hold(*(f"{self.ways[what]}:127.0.0.1:{port}" for what, port in self.ports.items()))
         return opening
@@ -95,7 +99,7 @@ class Serving(Peer):
         self.binary, self.work = binary, work
         key = (work / "id.pub").read_text()
         (work / "visitors").write_text(key)
-        (work / "devices").write_text('permitlisten="cam-*:*" ' + key)
+        (work / "devices").write_text('permitlisten="cam-*:*",permitlisten="127.0.0.1:*" ' + key)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", work / "relay-host"], check=True)
 
     def open(self):

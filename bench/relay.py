@@ -17,14 +17,15 @@ import tempfile
 import time
 
 from bench import Table, in_turn, medians
+from crowd import beside_a_stopped_one, endless, fairness
 from measure import machine, payloads
 from peers import SHM
 from pivots import Device, Far, Jump, Relay, busy, echo
 
 MARKS = re.compile(r"(<!-- bench-relay -->\n).*?(<!-- /bench-relay -->)", re.DOTALL)
 VENV = pathlib.Path("target/test-venv/bin/python")
-# A measurement that takes longer has hung.
-LIMIT = 120
+# A measurement that takes longer has hung; thousands of tunnels take a while to be made.
+LIMIT = 600
 PINGS, WARM, NEWCOMERS = 200, 20, 10
 # sshd has processes for each tunnel: twenty tell what one costs.
 SSHD_TUNNELS = 20
@@ -52,7 +53,7 @@ class Run:
         relay, jump = Relay(args.binary, work), Jump(work)
         self.device = Device(work)
         self.device.open()
-        self.ports = {"session": self.device.port, "source": Far(self.source).port, "echo": Far(echo).port}
+        self.ports = {"session": self.device.port, "source": Far(self.source).port, "echo": Far(echo).port, "endless": Far(endless).port}
         self.peers = [relay, jump]
         for peer in self.peers:
             peer.behind(work, self.ports)
@@ -70,6 +71,13 @@ class Run:
 
     def stream(self, peer):
         return self.received(peer, peer.ssh("-W", peer.ways["source"], "pivot"))
+
+    def port(self, peer):
+        """A plain TCP connection to a port of the pivot's, as to a web server behind it."""
+        peer.hold(f"127.0.0.1:{peer.forwarded}:127.0.0.1:{self.ports['source']}")
+        relayed = "import shutil, socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1])));" \
+                  "shutil.copyfileobj(s.makefile('rb'), sys.stdout.buffer, 1 << 18)"
+        return self.received(peer, ["python3", "-c", relayed, str(peer.forwarded)])
 
     def received(self, peer, command):
         """What comes, timed from the first byte, so that no handshake is in it. The far end stays until the pivot's CPU time was read."""
@@ -140,6 +148,24 @@ class Run:
                 self.table.row("", "the whole machine's CPU, s/GiB", medians(figures["machine"]), 2)
         for peer in self.peers:
             peer.cipher = None
+        if re.search(self.args.only, "forwarded port"):
+            figures = in_turn(self.peers, self.args.runs, bounded(lambda peer, _: self.port(peer)))
+            self.table.row("TCP stream through a forwarded port", "MB/s", medians(figures["MB/s"]))
+            self.table.row("", "pivot's CPU, s/GiB", medians(figures["pivot"]), 2)
+            self.table.row("", "the whole machine's CPU, s/GiB", medians(figures["machine"]), 2)
+
+    def crowds(self):
+        if re.search(self.args.only, "crowd"):
+            figures = in_turn(self.peers, self.args.runs, bounded(lambda peer, _: fairness(peer, self.work / "id")))
+            self.table.row("crowd: 200 channels of a load client and 10 stock ssh, all together", "MB/s", medians(figures["total"]))
+            self.table.row("", "least of the 200, share of their median", medians(figures["channels"]), 2)
+            self.table.row("", "least of the 10, share of their median", medians(figures["stock"]), 2)
+            self.table.row("", "least of all, share of the median of all", medians(figures["all"]), 2)
+            self.table.row("", "under half of that median", medians(figures["under"]))
+        if re.search(self.args.only, "stopped"):
+            figures = in_turn(self.peers, self.args.runs, bounded(lambda peer, _: beside_a_stopped_one(peer)))
+            self.table.row("nine visitors on one device's tunnel", "MB/s", medians(figures["rate"]))
+            self.table.row("the same beside one that is stopped", "share of the rate without it", medians(figures["share"]), 2)
 
     def small(self):
         if re.search(self.args.only, "latency"):
@@ -183,6 +209,7 @@ def main():
         run = Run(args, work, files["random"])
         run.bulk()
         run.small()
+        run.crowds()
         if args.write:
             page = args.write.read_text()
             args.write.write_text(MARKS.sub(lambda marks: marks[1] + about + "\n\n" + "\n".join(run.table.lines) + "\n" + marks[2], page))

@@ -47,6 +47,7 @@ mod relay_keys;
 mod relay_network;
 mod relay_once;
 mod relay_operation;
+mod relay_options;
 mod relay_places;
 mod security_keys;
 mod sftp;

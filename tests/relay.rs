@@ -1,10 +1,14 @@
 //! Visitors reach devices by name through a relay, with stock clients at both ends.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use crate::support::*;
+
+/// How far apart marks in a large file are.
+const MARKS: u64 = 64 << 10;
 
 /// A relay with cam-17 connected, a stock sshd behind it.
 struct Fleet {
@@ -140,6 +144,37 @@ fn a_half_that_is_closed_leaves_the_other_open_byte_for_byte() {
     let done = run(Command::new("bash").args(["-o", "pipefail", "-c", &script]));
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert!(std::fs::read(back.join("deep/er/file")).unwrap() == content);
+}
+
+#[test]
+fn a_large_file_arrives_byte_for_byte() {
+    through_tar(256 << 20);
+}
+
+#[test]
+#[ignore = "half a minute of a machine's whole attention: cargo test -p sally --test e2e -- --ignored a_gibibyte"]
+fn a_gibibyte_arrives_byte_for_byte() {
+    through_tar(1 << 30);
+}
+
+/// A file of so many bytes through `tar | ssh -J | tar`, and back.
+fn through_tar(bytes: u64) {
+    let _turn = big();
+    let fleet = Fleet::new();
+    // A file of holes, but for a mark in every packet or two: it costs no disk, and nothing can be lost, doubled or out of order unseen.
+    let mut file = File::create(fleet.home.path("file")).unwrap();
+    for mark in 0..bytes / MARKS {
+        file.seek(SeekFrom::Start(mark * MARKS + mark % 1000)).unwrap();
+        file.write_all(&mark.to_be_bytes()).unwrap();
+    }
+    file.set_len(bytes).unwrap();
+    let ssh = format!("ssh -F {} -J relay {}@cam-17", fleet.home.config(&fleet.relay, "alice").display(), whoami());
+    let home = fleet.home.path("").display().to_string();
+    let script = format!("tar -cC {home} file | {ssh} tar -xO | cmp - {home}/file");
+    let done = run(Command::new("bash").args(["-o", "pipefail", "-c", &script]));
+    assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
+    let close = fleet.relay.await_events("close", 1);
+    assert!(close["up"].as_u64().unwrap() > bytes && close["down"].as_u64().unwrap() > bytes, "{close}");
 }
 
 #[test]

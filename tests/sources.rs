@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use crate::support::*;
 
 /// A server for the name localhost that shows this home's key as alice's, and its ports: its own, and that of a proxy in front of it.
-fn server(home: &Home) -> (Client, u16, u16) {
+pub fn server(home: &Home) -> (Client, u16, u16) {
     let authority = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -130,6 +130,22 @@ pub enum Fault {
         /// Its words, or the system's.
         reason: String,
     },
+    /// The certificate or key of a server's TLS can't be used.
+    #[error("Invalid TLS certificate or key: {file} ({reason})")]
+    TlsInvalid {
+        /// The file as named.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of options can't be used.
+    #[error("Invalid options: {file}: {reason}")]
+    Options {
+        /// The file as named.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The audit log can't be opened.
     #[error("Could not open audit log {file}: {reason}")]
     Audit {
@@ -237,6 +253,8 @@ impl Fault {
             | Self::KeysUnnamed
             | Self::HostKeyInvalid { .. }
             | Self::AnnounceInvalid { .. }
+            | Self::TlsInvalid { .. }
+            | Self::Options { .. }
             | Self::State { .. } => exit::CONFIG,
             Self::FleetInvalid { .. } | Self::AuthorityExposed { .. } | Self::TwoRoles { .. } | Self::NotInFleet { .. } => exit::CONFIG,
             Self::Exists { .. } | Self::Unwritable { .. } => exit::CANT_CREATE,
@@ -272,6 +290,12 @@ impl Fault {
             Self::Record { .. } => Some("nothing runs unrecorded: free some space, or name another --log"),
             Self::Relay { .. } => {
                 Some("its host key has to be in known_hosts, or said with --relay-host-key; its --devices need the key of --identity")
+            }
+            Self::TlsInvalid { .. } => {
+                Some("--http-cert takes a certificate and those that vouch for it, --http-key its private key, both PEM")
+            }
+            Self::Options { .. } => {
+                Some("the words are the long options of sally relay, as listen = 2222, visitors = [\"FILE\"], pq-only = true")
             }
             Self::Audit { .. } => Some("name a file in a folder that may be written, or - for stdout"),
             Self::State { .. } => Some("name a folder of your own: the host key lies there, mode 0600"),
@@ -314,6 +338,8 @@ mod tests {
             Fault::ConnectionLost,
             Fault::Record { file: "FILE".into(), reason: "r".into() },
             Fault::Relay { relay: "HOST:22".into(), reason: "r".into() },
+            Fault::TlsInvalid { file: "FILE".into(), reason: "r".into() },
+            Fault::Options { file: "FILE".into(), reason: "r".into() },
             Fault::Audit { file: "FILE".into(), reason: "r".into() },
             Fault::State { directory: "DIR".into(), reason: "r".into() },
             Fault::FleetInvalid { file: "FILE".into(), reason: "r".into() },

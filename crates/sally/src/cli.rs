@@ -1,6 +1,7 @@
 //! What was typed. Help, man page and completions derive from here alone.
 
 mod agent;
+pub mod file;
 mod relay;
 
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ use crate::fleet::cmd::FleetCommand;
 use crate::record::cmd::RecordCommand;
 
 pub use agent::AgentArgs;
-pub use relay::{FleetArgs, JailArgs, RelayArgs, ServerArgs};
+pub use relay::{FleetArgs, GithubArgs, JailArgs, RelayArgs, ServerArgs};
 
 /// The name under which the binary is a drop-in for otssh.
 const OTSSH: &str = "otssh";

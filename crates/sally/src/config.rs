@@ -11,13 +11,14 @@ use sally_proto::relay::PortSet;
 use sally_proto::wake::Prefix;
 
 use crate::broker::Identity;
-use crate::cli::{AgentArgs, FleetArgs, Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
+use crate::cli::{AgentArgs, FleetArgs, Forwarding, GithubArgs, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
 use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
 use crate::record::{Policy, Target};
 use crate::relay::audit::AuditTarget;
 use crate::relay::keys::KeySources;
 use crate::relay::rules::{Kind, Rules};
+use crate::relay::tls;
 use crate::session::account::Account;
 use crate::session::environment::{self, Environment};
 use crate::ssh::forward::Allowed;
@@ -179,6 +180,8 @@ pub struct Relay {
     pub listen: (Option<IpAddr>, u16),
     /// Where metrics are served.
     pub http: Option<SocketAddr>,
+    /// Certificate and private key of TLS there.
+    pub http_tls: Option<tls::Files>,
     /// A key of the user's own.
     pub host_key: Option<PathBuf>,
     /// Where a host key is kept.
@@ -246,8 +249,11 @@ impl Relay {
     /// Resolves what was typed after `relay`.
     pub fn of_relay(args: RelayArgs, variables: &Variables) -> Self {
         let files = |files: Vec<PathBuf>| files.into_iter().map(source_file).collect();
+        let mut visitors: Vec<Source> = files(args.visitors);
+        let GithubArgs { github, github_permitopen: rules, keys_url: template } = args.github;
+        visitors.extend(github.into_iter().map(|user| Source::Url { user, template: template.clone(), rules: rules.clone() }));
         let keys = KeySources {
-            visitors: files(args.visitors),
+            visitors,
             devices: files(args.devices),
             admins: files(args.admins),
             network: Network::from_env(&|name| variables.get(name)),
@@ -299,6 +305,7 @@ impl Relay {
             keys,
             listen,
             http: args.http,
+            http_tls: args.http_cert.zip(args.http_key).map(|(certificate, key)| tls::Files { certificate, key }),
             host_key: args.host_key,
             state: args.state,
             audit,
@@ -315,6 +322,6 @@ fn source_file(file: PathBuf) -> Source {
 
 fn sources(args: &KeyArgs, variable: Option<OsString>) -> Vec<Source> {
     let files = args.authorized_keys.iter().cloned().map(source_file);
-    let users = args.github.iter().map(|user| Source::Url { user: user.clone(), template: args.keys_url.clone() });
+    let users = args.github.iter().map(|user| Source::Url { user: user.clone(), template: args.keys_url.clone(), rules: Vec::new() });
     files.chain(users).chain(variable.map(Source::Env)).collect()
 }

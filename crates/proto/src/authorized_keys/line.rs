@@ -8,7 +8,9 @@ use ssh_key::public::KeyData;
 use ssh_key::{Fingerprint, HashAlg};
 
 use super::key;
+use super::kinds::OptionKind;
 use super::options::Options;
+use super::permit::PermitRule;
 use crate::error::KeyDefect;
 
 /// The longest line taken, in bytes. sshd knows no limit; a comment of 70 kB and a chain of options have to fit, a stream of garbage not.
@@ -64,6 +66,15 @@ impl Entry {
     /// What stands after the key: bytes that aren't UTF-8 and control characters replaced by U+FFFD, cut to [`COMMENT_MAX`] bytes.
     pub fn comment(&self) -> &str {
         &self.comment
+    }
+
+    /// The same key, for these targets alone; for whatever it was for where there is none.
+    pub(super) fn only_for(mut self, rules: &[PermitRule]) -> Self {
+        if !rules.is_empty() {
+            self.options.permit_open = rules.to_vec();
+            self.options.kinds = self.options.kinds.with(OptionKind::PermitOpen);
+        }
+        self
     }
 
     /// The key's SHA-256 fingerprint, as `ssh-keygen -l` prints it.

@@ -61,6 +61,15 @@ impl PermitRule {
     }
 }
 
+/// As `permitopen=` has it.
+impl std::str::FromStr for PermitRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse_open(text)
+    }
+}
+
 impl fmt::Display for PermitRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bracketed = self.host.contains([':', '/', '[']);

@@ -8,6 +8,7 @@ use ssh_key::public::KeyData;
 use super::key;
 use super::kinds::{Enforced, OptionKind};
 use super::line::{Entry, LineError, parse};
+use super::permit::PermitRule;
 use crate::error::KeyDefect;
 use crate::id::DeviceId;
 use crate::krl::Krl;
@@ -118,10 +119,11 @@ impl KeyRingBuilder {
     }
 
     /// As [`Self::add`], for keys that somebody else's server says: bare keys only. An option, cert-authority included, fails the source.
+    /// `rules`: as if each line said `permitopen=` with these.
     ///
     /// # Errors
     /// As [`Self::add`].
-    pub fn add_bare(&mut self, source: &str, bytes: &[u8]) -> Result<usize, KeyDefect> {
+    pub fn add_bare(&mut self, source: &str, bytes: &[u8], rules: &[PermitRule]) -> Result<usize, KeyDefect> {
         for entry in parse(bytes) {
             let entry = entry?;
             if entry.options().kinds != Enforced::NONE {
@@ -129,7 +131,11 @@ impl KeyRingBuilder {
                 return Err(KeyDefect::Unparseable { line: entry.line(), reason });
             }
         }
-        self.add(source, bytes)
+        let before = self.held.len();
+        let count = self.add(source, bytes)?;
+        let fetched = self.held.split_off(before);
+        self.held.extend(fetched.into_iter().map(|held| Held { entry: held.entry.only_for(rules), ..held }));
+        Ok(count)
     }
 
     /// Takes what can be accepted of a source and gives the lines that can't: for servers that reload. Say and audit each.

@@ -93,13 +93,18 @@ fn an_option_that_nobody_enforces_is_an_error_and_its_line_can_be_left_out() {
 #[test]
 fn fetched_keys_are_bare() {
     let mut builder = KeyRing::builder(Enforced::all());
-    assert_eq!(builder.add_bare("url", format!("{}\n{}\n", line(1), line(2)).as_bytes()), Ok(2));
+    assert_eq!(builder.add_bare("url", format!("{}\n{}\n", line(1), line(2)).as_bytes(), &[]), Ok(2));
     for options in ["no-pty", "cert-authority", "restrict", "command=\"x\""] {
         let file = format!("{}\n{options} {}\n", line(1), line(2));
-        assert!(matches!(builder.add_bare("url", file.as_bytes()), Err(KeyDefect::Unparseable { line: 2, .. })), "{options}");
+        assert!(matches!(builder.add_bare("url", file.as_bytes(), &[]), Err(KeyDefect::Unparseable { line: 2, .. })), "{options}");
     }
-    assert_eq!(builder.add_bare("url", b""), Err(KeyDefect::Empty));
-    assert_eq!(builder.build().unwrap().len(), 2);
+    assert_eq!(builder.add_bare("url", b"", &[]), Err(KeyDefect::Empty));
+    let rules = ["cam-*:22".parse().unwrap()];
+    assert_eq!(builder.add_bare("url", format!("# theirs\n{}\n", line(3)).as_bytes(), &rules), Ok(1));
+    let ring = builder.clone().build().unwrap();
+    let said: Vec<_> = ring.entries().map(|(_, entry)| entry.options().to_string()).collect();
+    assert_eq!(said, ["", "", "permitopen=\"cam-*:22\""]);
+    assert_eq!(builder.build().unwrap().len(), 3);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod escape;
 mod header;
 mod parse;
 mod read;
+mod said;
 mod streams;
 mod time;
 mod verify;
@@ -22,12 +23,13 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{AuditEvent, Certificate, Direction as ForwardDirection, Said, SftpOperation};
+pub use audit::{AuditEvent, Certificate, Direction as ForwardDirection, SftpOperation};
 pub use chain::{Chain, Seal, SignError, Signer, check_signature, hex, signed_text};
 pub use encode::{Encoder, MAX_BATCH};
 pub use header::{FORMAT, Header, Policy, PolicyError, UnknownFormat, parse_size};
 pub use parse::{Assembly, Event, HashLine, Line, ParseError};
 pub use read::{Lines, RawLine};
+pub use said::Said;
 pub use streams::{Direction, Stream, StreamKind, Tracker};
 pub use time::Timestamp;
 pub use verify::{NoRecord, Report, Trust, Verdict, Verifier, exit};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use sally_proto::authorized_keys::PermitRule;
 use sally_proto::host_port::HostPort;
 use sally_proto::wake::Prefix;
 
@@ -26,12 +27,33 @@ pub struct RelayArgs {
     /// Address and port to listen on, or a port alone for all addresses
     #[arg(long, value_name = "[ADDR:]PORT", default_value = "2222", value_parser = parse_listen)]
     pub listen: (Option<IpAddr>, u16),
+    /// Options from this file, TOML with the same words; what is said here as well is taken from here
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Visitors whose keys are fetched.
+    #[command(flatten)]
+    pub github: GithubArgs,
     /// A fleet whose devices are woken.
     #[command(flatten)]
     pub fleet: FleetArgs,
     /// What jail and relay have in common.
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// Visitors whose keys GitHub shows.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Visitors of GitHub")]
+pub struct GithubArgs {
+    /// Let a GitHub user's keys reach what --github-permitopen names (repeatable)
+    #[arg(long, value_name = "USER", requires = "github_permitopen")]
+    pub github: Vec<String>,
+    /// What they reach, as permitopen= has it: cam-*:22 (repeatable)
+    #[arg(long, value_name = "PATTERN", requires = "github")]
+    pub github_permitopen: Vec<PermitRule>,
+    /// Where the keys of --github are fetched
+    #[arg(long, value_name = "TEMPLATE", default_value = crate::keys::GITHUB, value_parser = crate::keys::parse_template)]
+    pub keys_url: String,
 }
 
 /// A fleet, as a relay takes it.
@@ -115,6 +137,12 @@ pub struct ServerArgs {
     /// Serve /metrics (Prometheus) and /healthz here
     #[arg(long, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,
+    /// Over TLS, with this certificate and those that vouch for it (PEM); SIGHUP reads it again
+    #[arg(long, value_name = "FILE", requires_all = ["http", "http_key"])]
+    pub http_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "http_cert")]
+    pub http_key: Option<PathBuf>,
     /// How long visits may go on when told to stop
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_seconds)]
     pub drain: Duration,

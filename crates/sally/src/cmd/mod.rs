@@ -13,14 +13,21 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::admin::cmd as admin;
 use crate::admin::destination::Program;
-use crate::cli::{Cli, Command, LogFormat};
+use crate::cli::{Cli, Command, LogFormat, file};
 use crate::config::{self, Variables};
 use crate::term;
 
 /// Parses, runs, and gives the exit status.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     sally_sys::process::tune_allocator();
-    let cli = match Cli::parse_line(arguments) {
+    let arguments = match file::expand(arguments.collect()) {
+        Ok(arguments) => arguments,
+        Err(fault) => {
+            term::fault(&fault);
+            return ExitCode::from(fault.exit_status());
+        }
+    };
+    let cli = match Cli::parse_line(arguments.into_iter()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout with status 0; a refusal goes to stderr with 2.

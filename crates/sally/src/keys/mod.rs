@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sally_proto::authorized_keys::{Enforced, KeyRing, OptionKind};
+use sally_proto::authorized_keys::{Enforced, KeyRing, OptionKind, PermitRule};
 use sally_proto::error::{Fault, KeyDefect};
 
 pub use fetch::{parse_template, url_of};
@@ -78,6 +78,8 @@ pub enum Source {
         user: String,
         /// The address, with `{user}` in its path.
         template: String,
+        /// What its keys are for, as if each said `permitopen=`; whatever a bare key is for where there is none.
+        rules: Vec<PermitRule>,
     },
 }
 
@@ -89,7 +91,7 @@ impl Source {
             Self::Stdin => "-".into(),
             Self::Env(_) => "AUTHORIZED_KEYS".into(),
             Self::Kept { name, .. } => name.clone(),
-            Self::Url { user, template } => url_of(template, user).unwrap_or_else(|_| template.clone()),
+            Self::Url { user, template, .. } => url_of(template, user).unwrap_or_else(|_| template.clone()),
         }
     }
 
@@ -100,7 +102,7 @@ impl Source {
             Self::Stdin => local::read_stdin(deadlines.read).await,
             Self::Env(value) => Ok(local::lines_of_variable(value)),
             Self::Kept { bytes, .. } => Ok(bytes.clone()),
-            Self::Url { user, template } => {
+            Self::Url { user, template, .. } => {
                 let fetched = match url_of(template, user) {
                     Ok(url) => fetch::fetch(&url, network, deadlines.fetch).await,
                     Err(reason) => Err(reason),
@@ -165,10 +167,10 @@ async fn load_within(sources: &[Source], network: &Network, enforced: Enforced, 
     let mut ring = KeyRing::builder(enforced);
     for source in sources {
         let source_name = source.name();
-        let taken = match source.read(network, deadlines).await {
-            Ok(bytes) if matches!(source, Source::Url { .. }) => ring.add_bare(&source_name, &bytes),
-            Ok(bytes) => ring.add(&source_name, &bytes),
-            Err(defect) => Err(defect),
+        let taken = match (source.read(network, deadlines).await, source) {
+            (Ok(bytes), Source::Url { rules, .. }) => ring.add_bare(&source_name, &bytes, rules),
+            (Ok(bytes), _) => ring.add(&source_name, &bytes),
+            (Err(defect), _) => Err(defect),
         };
         taken.map_err(|defect| Fault::KeysInvalid { source_name, defect })?;
     }
@@ -210,8 +212,8 @@ pub async fn load_lenient(sources: &[Source], network: &Network, enforced: Enfor
         let fault = |defect| Fault::KeysInvalid { source_name: source_name.clone(), defect };
         let bytes = source.read(network, DEADLINES).await.map_err(fault)?;
         let before = ring.len();
-        if matches!(source, Source::Url { .. }) {
-            ring.add_bare(&source_name, &bytes).map_err(fault)?;
+        if let Source::Url { rules, .. } = source {
+            ring.add_bare(&source_name, &bytes, rules).map_err(fault)?;
         } else {
             let errors = ring.add_lenient(&source_name, &bytes);
             skipped.extend(errors.into_iter().map(|error| Skipped { source: source_name.clone(), line: error.line, reason: error.reason }));

@@ -271,7 +271,7 @@ async fn a_proxy_that_refuses_or_makes_no_sense_fails_without_its_password() {
 #[tokio::test]
 async fn a_host_that_is_not_there_fails() {
     let server = Server::start(|_, _| Reply::ok(KEY)).await;
-    let source = Source::Url { user: "u".into(), template: "https://127.0.0.1:1/{user}".into() };
+    let source = Source::Url { user: "u".into(), template: "https://127.0.0.1:1/{user}".into(), rules: vec![] };
     let error = load_all(&[source], &server.network()).await.unwrap_err().to_string();
     assert!(error.contains("could not be fetched. (127.0.0.1 port 1: Connection refused"), "{error}");
 }

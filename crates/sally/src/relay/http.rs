@@ -10,10 +10,12 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::Relay;
+use super::tls::Tls;
 use crate::ssh::listen::ACCEPT_PAUSE;
 
 /// Connections at once: a scraper and a health check need two.
@@ -24,7 +26,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Answers until the process ends.
-pub(super) async fn serve(listener: TcpListener, relay: Arc<Relay>) {
+pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, relay: Arc<Relay>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -32,18 +34,32 @@ pub(super) async fn serve(listener: TcpListener, relay: Arc<Relay>) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let relay = Arc::clone(&relay);
+        let (relay, tls) = (Arc::clone(&relay), tls.as_ref().map(|tls| tls.acceptor()));
         tokio::spawn(async move {
-            let answer = service_fn(move |request| {
-                let relay = Arc::clone(&relay);
-                async move { Ok::<_, Infallible>(answer(&relay, &request)) }
-            });
-            let mut http = hyper::server::conn::http1::Builder::new();
-            let serving = http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).serve_connection(TokioIo::new(tcp), answer);
-            let _ = tokio::time::timeout(LIMIT, serving).await; // A client that breaks off is none of our business.
+            // A client that breaks off is none of our business.
+            let _ = tokio::time::timeout(LIMIT, async {
+                match tls {
+                    None => converse(tcp, relay).await,
+                    Some(tls) => match tokio::time::timeout(HEAD_LIMIT, tls.accept(tcp)).await {
+                        Ok(Ok(stream)) => converse(stream, relay).await,
+                        Ok(Err(error)) => tracing::info!(%error, "no TLS with a monitoring system"),
+                        Err(_) => {}
+                    },
+                }
+            })
+            .await;
             drop(place);
         });
     }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, relay: Arc<Relay>) {
+    let answer = service_fn(move |request| {
+        let relay = Arc::clone(&relay);
+        async move { Ok::<_, Infallible>(answer(&relay, &request)) }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    let _ = http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).serve_connection(TokioIo::new(stream), answer).await;
 }
 
 fn answer<B>(relay: &Relay, request: &Request<B>) -> Response<Full<Bytes>> {

@@ -10,7 +10,7 @@
 //! - `route`: a visitor reaches a name, a socket reaches the holder of its port
 //! - `console`: what `ssh relay devices` answers
 //! - `audit`: one JSON line for each thing that happens
-//! - `metrics`, `http`: what a monitoring system asks
+//! - `metrics`, `http`, `tls`: what a monitoring system asks
 //! - `start`, `run`: from start to drained
 
 pub mod audit;
@@ -27,6 +27,7 @@ mod route;
 pub mod rules;
 pub mod run;
 pub mod start;
+pub mod tls;
 pub mod wake;
 
 use std::collections::BTreeMap;

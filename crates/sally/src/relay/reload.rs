@@ -206,7 +206,11 @@ mod tests {
             }
         });
         let (_dir, _, mut reloader, start) = start().await;
-        reloader.sources.visitors.push(Source::Url { user: "u".into(), template: format!("https://127.0.0.1:{port}/{{user}}.keys") });
+        reloader.sources.visitors.push(Source::Url {
+            user: "u".into(),
+            template: format!("https://127.0.0.1:{port}/{{user}}.keys"),
+            rules: vec![],
+        });
         (reloader.seen, reloader.tried) = (reloader.sources.look(), reloader.sources.look());
         assert!(matches!(reloader.look(start, true).await, Reload::Stale(_)));
         let first = asked.load(Ordering::SeqCst);

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::audit::{Audit, Event};
 use super::keys::KeySet;
 use super::reload::{self, Reloader};
+use super::tls::Tls;
 use super::{Relay, http};
 use crate::ssh::host_key::HostKey;
 use crate::ssh::listen;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub listener: TcpListener,
     /// The socket of `/metrics`, where there is one.
     pub http: Option<TcpListener>,
+    /// Its TLS, where there is any.
+    pub http_tls: Option<Arc<Tls>>,
     /// The key it shows.
     pub host_key: HostKey,
     /// What loads its keys again.
@@ -47,10 +50,10 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut signals = Signals::listen().map_err(internal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
-    let Parts { relay, listener, http, host_key, reloader, drain } = parts;
+    let Parts { relay, listener, http, http_tls, host_key, reloader, drain } = parts;
     let service = Service::new(Arc::clone(&relay), &host_key);
     let accepting = tokio::spawn(listen::accept(listener, service));
-    let answering = http.map(|listener| tokio::spawn(http::serve(listener, Arc::clone(&relay))));
+    let answering = http.map(|listener| tokio::spawn(http::serve(listener, http_tls.clone(), Arc::clone(&relay))));
     let wanted = Arc::new(Notify::new());
     let reloading = tokio::spawn(reload::watch(Arc::clone(&relay), reloader, Arc::clone(&wanted)));
     let mut looks = tokio::time::interval(EXPIRY_LOOK);
@@ -61,6 +64,7 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
             _ = hangup.recv() => {
                 relay.audit.reopen().await;
                 wanted.notify_one();
+                http_tls.iter().for_each(|tls| tls.reload());
                 relay.look_at_fleet(true).await;
             }
             _ = looks.tick() => {

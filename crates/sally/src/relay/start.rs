@@ -19,6 +19,7 @@ use super::fleet::Fleet;
 use super::reload::Reloader;
 use super::rules::Kind;
 use super::run::{self, Parts, note_keys};
+use super::tls::Tls;
 use super::wake::{self, Attendance, Wakes};
 use crate::broker::{self, Broker, Identity};
 use crate::config::{Relay as Config, Waking};
@@ -53,6 +54,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
         Some(address) => Some(listen::bind(Some(address.ip()), address.port())?),
         None => None,
     };
+    let http_tls = config.http_tls.clone().map(Tls::load).transpose()?.map(Arc::new);
     sally_sys::process::guard_ourselves().map_err(internal)?;
     sally_sys::process::raise_descriptor_limit().map_err(internal)?;
     if let Some(id) = config.run_as {
@@ -75,7 +77,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     if let Some(attendance) = attendance {
         tokio::spawn(Arc::clone(&relay).attend(attendance));
     }
-    run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, reloader, drain: config.drain }).await
+    run::run(Parts { relay: Arc::clone(&relay), listener, http, http_tls, host_key, reloader, drain: config.drain }).await
 }
 
 /// The broker: one of our own, or a connection to another. Wakes are published there, and answers heard.
@@ -159,7 +161,8 @@ fn say_ready(config: &Config, listener: &TcpListener, http: Option<&TcpListener>
     let internal = |error: io::Error| Fault::Internal(error.to_string());
     let address = listener.local_addr().map_err(internal)?;
     if let Some(http) = http {
-        term::say(&format!("Metrics and health on http://{}", http.local_addr().map_err(internal)?));
+        let scheme = if config.http_tls.is_some() { "https" } else { "http" };
+        term::say(&format!("Metrics and health on {scheme}://{}", http.local_addr().map_err(internal)?));
     }
     term::say(&format!("Host key: {} ({})", host_key.public_line(), host_key.fingerprint()));
     if let Kind::Jail(ports) = &config.rules.kind {

@@ -67,7 +67,7 @@ impl Server {
     }
 
     pub(super) fn source(&self, user: &str) -> Source {
-        Source::Url { user: user.into(), template: format!("https://localhost:{}/{{user}}.keys", self.port) }
+        Source::Url { user: user.into(), template: format!("https://localhost:{}/{{user}}.keys", self.port), rules: vec![] }
     }
 
     /// A network that trusts this server.

@@ -1,0 +1,86 @@
+//! The visitor's agent: `ssh -A`.
+
+use super::*;
+
+/// An agent with the visitor's key.
+struct Agent {
+    process: std::process::Child,
+    socket: PathBuf,
+}
+
+impl Agent {
+    fn start(home: &Home) -> Self {
+        let socket = home.path("visitors-agent");
+        let process = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let agent = Self { process, socket };
+        until("the agent is there", || agent.socket.exists().then_some(()));
+        assert!(run(Command::new("ssh-add").arg(home.path("id")).env("SSH_AUTH_SOCK", &agent.socket)).status.success());
+        agent
+    }
+
+    /// ssh -A.
+    fn ssh(&self, home: &Home, door: &Door) -> Command {
+        let agent = format!("-oIdentityAgent={}", self.socket.display());
+        let mut command = forwarding(home, door, &["-A", &agent]);
+        command.env("SSH_AUTH_SOCK", &self.socket);
+        command
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const LOOK: &str = "ssh-add -l; stat -c '%a %F' $(dirname $SSH_AUTH_SOCK) $SSH_AUTH_SOCK; echo at=$SSH_AUTH_SOCK";
+
+#[test]
+fn the_visitors_agent_is_reached_in_the_session_and_gone_after_it() {
+    let home = Home::new();
+    let agent = Agent::start(&home);
+    let mut door = home.open(AGENT);
+    let visit = run(agent.ssh(&home, &door).arg(LOOK));
+    let said = text(&visit.stdout);
+    assert!(said.contains("visitor@test (ED25519)\n700 directory\n600 socket\n"), "{said} {}", text(&visit.stderr));
+    let path = PathBuf::from(said.trim().rsplit("at=").next().unwrap());
+    assert_eq!(door.wait().0.code(), Some(0));
+    assert!(!path.exists() && !path.parent().unwrap().exists());
+    let forwards = home.audits("forward");
+    assert!(forwards.len() == 2 && forwards.iter().all(|forward| forward["direction"] == "agent"), "{forwards:?}");
+    assert_eq!(home.audits("forward-end").len(), 2);
+    home.assert_sealed(&door);
+}
+
+#[test]
+fn the_agents_socket_goes_however_the_visit_ends() {
+    for ending in ["client", "door"] {
+        let home = Home::new();
+        let agent = Agent::start(&home);
+        let mut door = home.open(AGENT);
+        let mut client = Client::start(agent.ssh(&home, &door).arg("echo at=$SSH_AUTH_SOCK; exec sleep 1000"));
+        let path = PathBuf::from(client.await_line("at="));
+        assert!(path.exists());
+        match ending {
+            "client" => client.signal("KILL"),
+            _ => door.signal("TERM"),
+        }
+        door.wait();
+        assert!(!path.parent().unwrap().exists(), "{ending}");
+        home.assert_sealed(&door);
+    }
+}
+
+#[test]
+fn an_agent_that_may_not_be_forwarded_is_not() {
+    for (options, allowed) in [("", &[][..]), ("no-agent-forwarding", AGENT), ("restrict", AGENT)] {
+        let home = Home::new();
+        let agent = Agent::start(&home);
+        let mut door = open_for(&home, options, allowed);
+        let visit = run(agent.ssh(&home, &door).arg("echo at=$SSH_AUTH_SOCK").env_remove("SSH_AUTH_SOCK"));
+        assert_eq!(text(&visit.stdout), "at=\n", "{options}");
+        door.wait();
+        assert_eq!(refusals(&home)[0].0, "auth-agent-req", "{options}");
+    }
+}
