@@ -5,60 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sally::fleet::relay_dir::{RelayDir, State};
+use sally::fleet::relay_dir::State;
 use sally_proto::error::Fault;
-use serde_json::Value;
 
 use crate::support::*;
-
-/// A fleet in a home of its own.
-struct Fleet {
-    home: Home,
-}
-
-impl Fleet {
-    fn new() -> Self {
-        let fleet = Self { home: Home::new() };
-        fleet.sally(&["init", "FLEET", "--relay", "relay.example.com:2222", "--broker", "mqtts://broker.example.com"]);
-        fleet
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(sally());
-        command.arg("fleet").args(args).current_dir(self.home.path("."));
-        command
-    }
-
-    /// Does it; what it said on stdout.
-    fn sally(&self, args: &[&str]) -> String {
-        let output = run(&mut self.command(args));
-        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    /// Is refused: the status and the first line on stderr.
-    fn refused(&self, args: &[&str]) -> (Option<i32>, String) {
-        let output = run(&mut self.command(args));
-        (output.status.code(), text(&output.stderr).lines().next().unwrap_or_default().to_owned())
-    }
-
-    fn add(&self, id: &str) -> PathBuf {
-        self.sally(&["add", "FLEET", id, "--out", id]);
-        self.path(id)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.home.path(name)
-    }
-
-    fn relay_dir(&self) -> Result<RelayDir, Fault> {
-        RelayDir::load(&self.path("FLEET/relay"))
-    }
-
-    fn list(&self) -> Vec<Value> {
-        self.sally(&["list", "FLEET", "--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
 
 /// What a program of the machine says, on both streams, and whether it is content.
 fn ask(program: &str, args: &[&str]) -> (bool, String) {
@@ -358,44 +308,6 @@ fn a_relay_refuses_what_is_missing_or_damaged() {
     fs::copy(bundle.join("device_key"), fleet.path("FLEET/relay/host_key")).unwrap();
     fs::copy(bundle.join("device_key-cert.pub"), fleet.path("FLEET/relay/host_key-cert.pub")).unwrap();
     assert!(fleet.relay_dir().unwrap_err().to_string().contains("not a host's certificate"));
-}
-
-/// A device: a bundle where it belongs, and an sshd that has its drop-in and no other keys.
-struct Device {
-    folder: tempfile::TempDir,
-    port: u16,
-    sshd: Client,
-}
-
-impl Device {
-    /// sshd runs the bundle's script only from a folder that nobody but root can write to, up to /.
-    fn start(fleet: &Fleet, id: &str, more: &[&str]) -> Self {
-        let folder = tempfile::tempdir_in("/run").unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::create_dir_all("/run/sshd").unwrap();
-        let bundle = folder.path().join("sally").to_str().unwrap().to_owned();
-        fleet.sally(&[&["add", "FLEET", id, "--out", &bundle, "--installed", &bundle], more].concat());
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nUsePAM no\nPasswordAuthentication no\nAuthorizedKeysFile none\n\
-             LogLevel VERBOSE\nInclude {bundle}/sshd_config.d/sally.conf\n"
-        );
-        let file = folder.path().join("sshd_config");
-        fs::write(&file, config).unwrap();
-        let mut sshd = Client::start(Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(&file));
-        sshd.await_stderr("Server listening on 127.0.0.1");
-        Self { folder, port, sshd }
-    }
-
-    /// A stock ssh that knows no host but by this known_hosts.
-    fn log_in(&self, fleet: &Fleet, key: &str, name: &str) -> (bool, String) {
-        let mut ssh = Command::new("ssh");
-        ssh.args(["-F", "/dev/null", "-oBatchMode=yes", "-oIdentitiesOnly=yes", "-oIdentityAgent=none", "-oStrictHostKeyChecking=yes"]);
-        ssh.arg(format!("-oUserKnownHostsFile={}", fleet.path("known_hosts").display())).arg(format!("-oHostKeyAlias={name}"));
-        ssh.arg("-i").arg(fleet.path(key)).args(["-p", &self.port.to_string(), "root@127.0.0.1", "echo in"]);
-        let output = run(&mut ssh);
-        (text(&output.stdout) == "in\n", text(&output.stderr))
-    }
 }
 
 #[test]

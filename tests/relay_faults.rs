@@ -1,7 +1,6 @@
 //! What goes wrong around a relay, and whom it must not hurt.
 
-use std::io::{Read, Write};
-use std::process::Command;
+use std::io::Read;
 
 use crate::support::*;
 
@@ -136,66 +135,32 @@ fn a_device_that_is_killed_leaves_its_name_free() {
     relay.await_events("register", 2);
 }
 
-/// A network namespace with one address towards us. Deleted when dropped.
-struct Net {
-    name: String,
-    here: String,
-}
-
-impl Net {
-    /// None where this machine gives none: said on stderr.
-    fn new() -> Option<Self> {
-        let name = format!("sally{}", std::process::id() % 10_000);
-        if !as_root() || !run(tool("ip", "iproute2").args(["netns", "add", &name])).status.success() {
-            let _ = writeln!(std::io::stderr(), "SKIPPED, network namespaces: not to be had here");
-            return None;
-        }
-        let net = Self { name, here: "198.18.77.1".into() };
-        let (ours, theirs) = (format!("{}a", net.name), format!("{}b", net.name));
-        net.ip(&["link", "add", &ours, "type", "veth", "peer", "name", &theirs, "netns", &net.name]);
-        net.ip(&["addr", "add", &format!("{}/30", net.here), "dev", &ours]);
-        net.ip(&["link", "set", &ours, "up"]);
-        net.ip(&["-n", &net.name, "addr", "add", "198.18.77.2/30", "dev", &theirs]);
-        net.ip(&["-n", &net.name, "link", "set", &theirs, "up"]);
-        net.ip(&["-n", &net.name, "link", "set", "lo", "up"]);
-        Some(net)
-    }
-
-    fn ip(&self, arguments: &[&str]) {
-        let done = run(tool("ip", "iproute2").args(arguments));
-        assert!(done.status.success(), "ip {arguments:?}: {}", text(&done.stderr));
-    }
-
-    /// The cable is pulled.
-    fn pull(&self) {
-        self.ip(&["-n", &self.name, "link", "set", &format!("{}b", self.name), "down"]);
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        // The link at once: the kernel takes its time over a namespace, and its address and route would stay meanwhile.
-        let _ = Command::new("ip").args(["link", "del", &format!("{}a", self.name)]).output();
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
-    }
-}
-
 #[test]
-fn a_device_whose_network_is_gone_is_noticed_and_its_name_is_free() {
-    let Some(net) = Net::new() else { return };
-    let home = Home::new();
-    home.relay();
-    let mut command = Command::new(sally());
-    command.args(["relay", "--listen", &format!("{}:0", net.here), "--alive-interval", "1s", "--alive-count", "2", "--visitors"]);
-    command.arg(home.path("visitors")).arg("--devices").arg(home.path("devices")).arg("--audit").arg(home.path("audit"));
-    let relay = Relay::start(&home, command);
-    let holding = home.holding(&relay, "cam", "cam-17:22:127.0.0.1:1");
-    let mut device = tool("ip", "iproute2");
-    device.args(["netns", "exec", &net.name, "ssh"]);
-    device.args(holding.get_args().map(|arg| if arg == "127.0.0.1" { net.here.as_ref() } else { arg }));
-    let _device = Client::start(&mut device);
-    relay.await_events("register", 1);
-    net.pull();
-    assert_eq!(relay.await_events("disconnect", 1)["why"], "no answer to keepalives");
-    relay.await_events("release", 1);
+fn two_hundred_reconnects_of_one_device_leave_its_name_with_the_newest() {
+    let (home, relay, first, sshd) = start(&[]);
+    let forward = format!("cam-17:22:127.0.0.1:{}", sshd.port);
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", relay.child.id())).unwrap().count();
+    let (mut device, mut settled, mut silent) = (first, 0, Vec::new());
+    for round in 1..=200 {
+        // Most are killed; of twenty, one is there no more and says nothing.
+        if round % 20 == 0 {
+            device.signal("STOP");
+            silent.push(device);
+        } else {
+            drop(device);
+        }
+        device = home.hold(&relay, "cam", &forward);
+        relay.await_events("register", round + 1);
+        if round % 20 == 10 {
+            let visit = run(home.jump(&relay, "alice", "cam-17").arg("echo in"));
+            assert_eq!(text(&visit.stdout), "in\n", "{round}: {}", text(&visit.stderr));
+        }
+        if round == 50 {
+            relay.await_events("disconnect", round + 1);
+            settled = descriptors();
+        }
+    }
+    assert!(relay.events("takeover").len() >= silent.len());
+    relay.await_events("disconnect", 200);
+    assert!(descriptors() <= settled + 1, "{settled} descriptors after 50 rounds, {} after 200", descriptors());
 }

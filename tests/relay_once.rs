@@ -14,11 +14,17 @@ fn start(devices: &str) -> (Home, Relay) {
     (home, relay)
 }
 
-/// `sally once` on the relay, recording to `visit.cast`.
+/// `sally once` on the relay, recording to `visit.cast`, or another file where that is taken.
 fn once(home: &Home, relay: &Relay) -> Command {
+    once_as(home, relay, "app")
+}
+
+fn once_as(home: &Home, relay: &Relay, key: &str) -> Command {
     let mut command = Command::new(sally());
-    command.arg("once").arg("--authorized-keys").arg(home.path("id.pub")).arg("--log").arg(home.path("visit.cast"));
-    command.args(["--relay", &format!("127.0.0.1:{}", relay.port), "--identity"]).arg(home.path("app"));
+    let mut logs = std::iter::once("visit.cast".to_owned()).chain((2..).map(|number| format!("visit-{number}.cast")));
+    let log = logs.find(|log| !home.path(log).exists()).unwrap();
+    command.arg("once").arg("--authorized-keys").arg(home.path("id.pub")).arg("--log").arg(home.path(log));
+    command.args(["--relay", &format!("127.0.0.1:{}", relay.port), "--identity"]).arg(home.path(key));
     command.arg("--relay-host-key").arg(&relay.host_key);
     command.env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS").stdin(Stdio::null());
     command
@@ -133,14 +139,94 @@ fn what_a_relay_refuses_is_said() {
     assert!(text(&unknown.stderr).contains("is not known"), "{}", text(&unknown.stderr));
 }
 
-#[test]
-fn a_relay_that_is_gone_before_the_visitor_comes_ends_it() {
-    let (home, relay) = start("");
-    let mut door = Client::start(&mut once(&home, &relay));
+/// A relay that keeps its host key, on this port or any.
+fn keeping(home: &Home, port: u16) -> Relay {
+    let mut command = home.relay_at(port);
+    command.arg("--state").arg(home.path("state"));
+    Relay::start(home, command)
+}
+
+/// A door on that relay: its name.
+fn open(home: &Home, relay: &Relay, more: &[&str]) -> (Client, String) {
+    let mut door = Client::start(once(home, relay).args(more));
     door.await_line("ssh-ed25519 ");
-    door.await_line("");
+    let name = door.await_line("");
+    (door, name)
+}
+
+#[test]
+fn a_relay_that_is_killed_and_started_again_has_the_door_under_the_name_that_was_told() {
+    for (options, more) in [("", &[][..]), (r#"permitlisten="my-app:22""#, &["--name", "my-app"])] {
+        let (home, _) = start(options);
+        let relay = keeping(&home, 0);
+        let (mut door, name) = open(&home, &relay, more);
+        relay.await_events("register", 1);
+        let port = relay.port;
+        drop(relay); // SIGKILL
+        door.await_stderr("dialling again in ");
+        let relay = keeping(&home, port);
+        door.await_stderr(&format!("Reached again as: ssh -J 127.0.0.1:{port} {name}"));
+        let visit = run(home.jump(&relay, "id", &name).arg("echo in; exit 7"));
+        assert_eq!((visit.status.code(), text(&visit.stdout)), (Some(7), "in\n".into()), "{}", text(&visit.stderr));
+        assert_eq!(door.finish().0.code(), Some(7));
+    }
+}
+
+#[test]
+fn a_name_that_the_relay_made_is_nobody_elses_and_no_other_relays() {
+    let (home, relay) = start("");
+    home.write("devices", [home.read("devices"), home.line("other", "")].concat());
+    relay.signal("HUP");
+    relay.await_events("keys", 2);
+    let (mut door, name) = open(&home, &relay, &[]);
+    door.signal("TERM");
+    door.await_stderr("Stopped by signal 15");
+    relay.await_events("release", 1);
+    // The key that had it gets it back; another doesn't, nor does anybody get one that was never made.
+    let (_again, back) = open(&home, &relay, &["--name", &name]);
+    assert_eq!(back, name);
+    let ask = |key: &str, name: &str| {
+        let refused = run(once_as(&home, &relay, key).arg("--name").arg(name));
+        (refused.status.code(), text(&refused.stderr).lines().next().unwrap().split_once(": ").unwrap().1.to_owned())
+    };
+    let made_up = "abcdefghijklmnopqrstuvwxyz";
+    assert_eq!(ask("app", made_up), (Some(69), format!("this key may not hold {made_up}")));
+    assert_eq!(ask("other", &name), (Some(69), format!("this key may not hold {name}")));
+}
+
+#[test]
+fn a_relay_that_comes_back_as_another_or_lets_the_key_in_no_more_ends_it() {
+    let (home, _) = start("");
+    let relay = keeping(&home, 0);
+    let (mut door, _) = open(&home, &relay, &[]);
+    let port = relay.port;
     drop(relay);
+    door.await_stderr("dialling again in ");
+    home.write("devices", home.line("other", ""));
+    let relay = keeping(&home, port);
     let (status, _, said) = door.finish();
     assert_eq!(status.code(), Some(69), "{said}");
-    assert!(said.contains("Could not hold a name on relay 127.0.0.1:"), "{said}");
+    assert!(said.contains("it doesn't let in the key of"), "{said}");
+    home.write("devices", home.line("app", ""));
+    relay.signal("HUP");
+    relay.await_events("keys", 2);
+    let (mut door, _) = open(&home, &relay, &[]);
+    drop(relay);
+    door.await_stderr("dialling again in ");
+    // A fresh host key: whoever answers there now is not who was dialled.
+    let _relay = Relay::start(&home, home.relay_at(port));
+    let (status, _, said) = door.finish();
+    assert_eq!(status.code(), Some(69), "{said}");
+    assert!(said.contains("is not known"), "{said}");
+}
+
+#[test]
+fn a_relay_that_stays_away_is_dialled_until_the_time_is_up() {
+    let (home, relay) = start("");
+    let (mut door, _) = open(&home, &relay, &["--timeout", "4"]);
+    drop(relay);
+    door.await_stderr("dialling again in ");
+    let (status, _, said) = door.finish();
+    assert!(status.success(), "{said}");
+    assert!(said.contains("Nobody came in within 4 s"), "{said}");
 }

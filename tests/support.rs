@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 mod client;
 mod evidence;
+mod fleet;
+mod lab;
 pub mod mqtt;
 mod podman;
 mod process;
@@ -20,6 +22,8 @@ mod terminal;
 
 pub use client::Client;
 pub use evidence::{events, stream, verify};
+pub use fleet::{Agent, Device, Fleet, Live};
+pub use lab::{Lab, RELAY};
 pub use podman::Podman;
 pub use process::{as_root, cpu, from_requirements, lives, marked, python, quiet, rooted, status_field, tool, without};
 pub use relay::{Relay, Sshd, connected, free_port, whoami};

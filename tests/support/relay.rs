@@ -35,6 +35,11 @@ impl Relay {
         self.stderr.await_beginning(beginning)
     }
 
+    /// Waits for another line on stderr that has this in it.
+    pub fn await_words(&mut self, words: &str) -> String {
+        self.stderr.await_words(words)
+    }
+
     /// What it has said on stderr so far.
     pub fn said(&self) -> &[String] {
         self.stderr.said()

@@ -23,6 +23,11 @@ pub struct HostPort {
 pub struct NotHostPort;
 
 impl HostPort {
+    /// A port of this machine, by IPv4's loopback.
+    pub fn loopback(port: u16) -> Self {
+        Self { host: "127.0.0.1".into(), port }
+    }
+
     /// The name or address, without brackets.
     pub fn host(&self) -> &str {
         &self.host

@@ -48,6 +48,19 @@ impl DeviceId {
         Self((0..GENERATED).rev().map(digit).collect::<String>().into())
     }
 
+    /// The bits of a name that a relay made; `None` for a name of another shape.
+    pub fn generated_from(&self) -> Option<[u8; 16]> {
+        if self.0.len() != GENERATED {
+            return None;
+        }
+        let mut number = 0_u128;
+        for byte in self.0.bytes() {
+            let digit = BASE32.iter().position(|digit| *digit == byte)?;
+            number = number.checked_mul(32)?.checked_add(u128::try_from(digit).ok()?)?;
+        }
+        Some(number.to_be_bytes())
+    }
+
     /// Whether it has the shape of a name that a relay made.
     pub fn looks_generated(&self) -> bool {
         self.0.len() == GENERATED && self.0.bytes().all(|byte| BASE32.contains(&byte))
@@ -133,6 +146,7 @@ mod tests {
             prop_assert!(name.looks_generated());
             prop_assert_eq!(DeviceId::parse(name.as_str()), Ok(name.clone()));
             prop_assert_eq!(one == other, name == DeviceId::generated(other));
+            prop_assert_eq!(name.generated_from(), Some(one));
         }
 
         #[test]

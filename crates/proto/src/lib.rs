@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod authority;
 pub mod authorized_keys;
+pub mod backoff;
 pub mod broker;
 pub mod calendar;
 pub mod error;

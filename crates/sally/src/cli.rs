@@ -1,5 +1,6 @@
 //! What was typed. Help, man page and completions derive from here alone.
 
+mod agent;
 mod relay;
 
 use std::ffi::OsString;
@@ -13,7 +14,8 @@ use crate::admin::cmd::{DevicesArgs, KnownHostsArgs, ProxyArgs, SshConfigArgs, V
 use crate::fleet::cmd::FleetCommand;
 use crate::record::cmd::RecordCommand;
 
-pub use relay::{JailArgs, RelayArgs, ServerArgs};
+pub use agent::AgentArgs;
+pub use relay::{FleetArgs, JailArgs, RelayArgs, ServerArgs};
 
 /// The name under which the binary is a drop-in for otssh.
 const OTSSH: &str = "otssh";
@@ -55,6 +57,8 @@ pub enum Command {
     Relay(Box<RelayArgs>),
     /// A door for reverse tunnels and nothing else
     Jail(Box<JailArgs>),
+    /// A device of a fleet: it waits to be woken, dials back, and carries its visitors
+    Agent(AgentArgs),
     /// Verify, play and read the record of a visit
     #[command(subcommand)]
     Record(RecordCommand),
@@ -145,8 +149,11 @@ pub struct OnceArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub max_duration: Option<u64>,
     /// A host key of your own instead of a fresh one (an unencrypted OpenSSH private key)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     pub host_key: Option<PathBuf>,
+    /// Be a fleet's device: let in whom the fleet lets reach it, and show the host key of this folder of sally fleet add
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["authorized_keys", "github", "relay"])]
+    pub bundle: Option<PathBuf>,
     /// Post-quantum key exchange alone: ML-KEM (OpenSSH 9.9 and later)
     #[arg(long)]
     pub pq_only: bool,
@@ -192,6 +199,9 @@ pub struct RecordArgs {
     /// Wait for the disk after each write (fdatasync)
     #[arg(long)]
     pub record_sync: bool,
+    /// End the visit when its record reaches this size (as 100M, 2G)
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub record_limit: Option<u64>,
     /// Record passwords typed at prompts too
     #[arg(long)]
     pub record_passwords: bool,
@@ -199,6 +209,11 @@ pub struct RecordArgs {
 
 fn parse_policy(text: &str) -> Result<crate::record::Policy, String> {
     text.parse().map_err(|_| format!("'{text}' is neither all nor head=SIZE"))
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let size = sally_proto::record::parse_size(text).ok().filter(|size| *size > 0);
+    size.ok_or_else(|| format!("'{text}' is no size such as 65536, 64K or 1M"))
 }
 
 /// `ADDR:PORT`, `[ADDR]:PORT`, or a port for all addresses.
@@ -263,7 +278,7 @@ fn as_sally(mut arguments: Vec<OsString>) -> Vec<OsString> {
 /// Subcommands whose words are those of a program of OpenSSH's, but for the options of ours that stand before them.
 const CLIENTS: [&str; 3] = ["ssh", "scp", "sftp"];
 /// Those options; each takes a word.
-const BEFORE_CLIENTS_WORDS: [&str; 2] = ["--relay", "--config"];
+const BEFORE_CLIENTS_WORDS: [&str; 3] = ["--relay", "--config", "--wait"];
 
 /// Marks where OpenSSH's words begin in `sally ssh …`, since `-v` and many others of ssh's would be taken for ours.
 fn clients_own(mut arguments: Vec<OsString>) -> Vec<OsString> {

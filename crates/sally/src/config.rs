@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sally_proto::error::Fault;
+use sally_proto::host_port::HostPort;
 use sally_proto::relay::PortSet;
+use sally_proto::wake::Prefix;
 
-use crate::cli::{Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
+use crate::broker::Identity;
+use crate::cli::{AgentArgs, FleetArgs, Forwarding, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
+use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
 use crate::record::{Policy, Target};
 use crate::relay::audit::AuditTarget;
@@ -17,7 +21,8 @@ use crate::relay::rules::{Kind, Rules};
 use crate::session::account::Account;
 use crate::session::environment::{self, Environment};
 use crate::ssh::forward::Allowed;
-use crate::tunnel::dial::{Dial, HostTrust};
+use crate::tunnel::dial::Dial;
+use crate::tunnel::link::HostTrust;
 
 /// The variable that holds keys.
 const AUTHORIZED_KEYS: &str = "AUTHORIZED_KEYS";
@@ -55,6 +60,8 @@ pub struct Once {
     pub limits: Limits,
     /// A key of the user's own.
     pub host_key: Option<PathBuf>,
+    /// A fleet's folder for this device.
+    pub bundle: Option<PathBuf>,
     /// Post-quantum key exchange alone.
     pub post_quantum_only: bool,
     /// What may be forwarded.
@@ -69,6 +76,8 @@ pub struct Once {
     pub policy: Policy,
     /// Whether each write waits for the disk.
     pub sync: bool,
+    /// The largest size of the record, in bytes.
+    pub record_limit: Option<u64>,
     /// Whether passwords typed at prompts are masked.
     pub mask: bool,
     /// Who sessions run as.
@@ -117,7 +126,10 @@ impl Once {
             None => Target::Stdout,
         };
         Self {
-            sources: sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
+            sources: match &args.bundle {
+                Some(folder) => vec![Source::Bundle(folder.clone())],
+                None => sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
+            },
             network: Network::from_env(&|name| variables.get(name)),
             user: args.keys.user,
             listen: args.listen,
@@ -132,6 +144,7 @@ impl Once {
                 longest: args.max_duration.map(Duration::from_secs),
             },
             host_key: args.host_key,
+            bundle: args.bundle,
             post_quantum_only: args.pq_only,
             allowed: allowed(&args.allow),
             max_sessions: usize::try_from(args.max_sessions).unwrap_or(1),
@@ -139,6 +152,7 @@ impl Once {
             target,
             policy: args.record.record,
             sync: args.record.record_sync,
+            record_limit: args.record.record_limit,
             mask: !args.record.record_passwords,
             account: Account::current(variables.get("HOME"), variables.get("SHELL")),
             environment: environment::copy(variables.0.iter().cloned()),
@@ -175,6 +189,57 @@ pub struct Relay {
     pub drain: Duration,
     /// Whom to become.
     pub run_as: Option<u32>,
+    /// The fleet whose devices it wakes.
+    pub fleet: Option<Waking>,
+}
+
+/// Everything `sally agent` runs on.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// The folder that sally fleet add made.
+    pub bundle: PathBuf,
+    /// What visitors reach at port 22, if it isn't what the bundle says.
+    pub to: Option<HostPort>,
+    /// What stands before every topic.
+    pub prefix: Prefix,
+}
+
+impl From<AgentArgs> for Agent {
+    fn from(args: AgentArgs) -> Self {
+        Self { bundle: args.bundle, to: args.to, prefix: args.topic_prefix }
+    }
+}
+
+/// How a relay wakes the devices of its fleet.
+#[derive(Clone, Debug)]
+pub struct Waking {
+    /// FLEET/relay.
+    pub folder: PathBuf,
+    /// The broker, if it isn't the fleet's own.
+    pub broker: Option<Broker>,
+    /// Where to be the broker, and how its clients are known.
+    pub mqtt: Option<(SocketAddr, Identity)>,
+    /// Where devices are told to dial; the fleet's addresses where there is none.
+    pub advertise: Vec<HostPort>,
+    /// What stands before every topic.
+    pub prefix: Prefix,
+    /// How long a device has to come.
+    pub deadline: Duration,
+    /// How long its connection is kept after its last visitor.
+    pub linger: Duration,
+}
+
+impl Waking {
+    fn of(args: FleetArgs) -> Option<Self> {
+        let FleetArgs { fleet, broker, mqtt_listen, mqtt_plain, mqtt_insecure, advertise, topic_prefix, wake_deadline, linger } = args;
+        let folder = fleet?;
+        let identity = match (mqtt_plain, mqtt_insecure) {
+            (false, false) => Identity::Certificates(folder.clone()),
+            (_, insecure) => Identity::Unproven { insecure },
+        };
+        let mqtt = mqtt_listen.map(|address| (address, identity));
+        Some(Self { folder, broker, mqtt, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
+    }
 }
 
 impl Relay {
@@ -187,7 +252,8 @@ impl Relay {
             admins: files(args.admins),
             network: Network::from_env(&|name| variables.get(name)),
         };
-        Self::new(Kind::Relay, None, args.listen, keys, args.server)
+        let fleet = Waking::of(args.fleet);
+        Self { fleet, ..Self::new(Kind::Relay, None, args.listen, keys, args.server) }
     }
 
     /// Resolves what was typed after `jail`.
@@ -238,6 +304,7 @@ impl Relay {
             audit,
             drain: args.drain,
             run_as: args.run_as,
+            fleet: None,
         }
     }
 }

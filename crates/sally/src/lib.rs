@@ -4,6 +4,7 @@
 //!
 //! - `cli`, `config`: what was typed, and what it resolves to; nothing below reads the environment
 //! - `cmd`: one file a subcommand, wiring only
+//! - `agent`: the device's side of a fleet: woken, it dials back
 //! - `admin`: the visitor's side of a relay: OpenSSH, told how to get there
 //! - `keys`: where authorized keys come from; no source fails open
 //! - `announce`: telling somebody that a door is open
@@ -15,10 +16,12 @@
 //! - `broker`: the MQTT listener inside a relay, for fleets that have no other
 //! - `dial`: a TCP connection to a host by its name
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
+//! - `mqtt`: messages through a broker
 //! - `shutdown`, `term`: being told to stop, and everything a person reads
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod agent;
 pub mod announce;
 pub mod broker;
 pub mod cli;
@@ -27,6 +30,7 @@ pub mod config;
 pub mod dial;
 pub mod fleet;
 pub mod keys;
+pub mod mqtt;
 pub mod record;
 pub mod relay;
 pub mod session;

@@ -2,6 +2,10 @@
 //!
 //! ssh-key parses them and checks the authority's signature and the dates, nothing else; russh passes them on. The rest is here.
 
+use crate::authority::is_pattern;
+use crate::authorized_keys::matches_pattern;
+use crate::id::DeviceId;
+use crate::krl::Krl;
 use std::net::IpAddr;
 
 use ssh_key::certificate::{CertType, Certificate};
@@ -67,6 +71,19 @@ pub(super) fn check_principals(certificate: &Certificate, wanted: Option<&str>, 
         None => account.is_some_and(|account| principals.iter().any(|own| own == account)),
     };
     if found { Ok(()) } else { Err(Denial::WrongPrincipals) }
+}
+
+/// That a fleet's certificate means this device, and is not revoked.
+pub(super) fn check_device(certificate: &Certificate, device: &DeviceId, revoked: &Krl) -> Result<(), Denial> {
+    if revoked.revokes(certificate) {
+        return Err(Denial::Revoked);
+    }
+    let patterns = certificate.valid_principals();
+    match patterns.iter().any(|pattern| is_pattern(pattern) && matches_pattern(pattern, device.as_str())) {
+        true => Ok(()),
+        false if patterns.is_empty() => Err(Denial::NoPrincipals),
+        false => Err(Denial::WrongPrincipals),
+    }
 }
 
 /// That the signature is its authority's, by an algorithm that counts, and the dates.

@@ -130,6 +130,15 @@ pub enum Denial {
     /// It would need something that isn't enforced here.
     #[error("it would need {0}, which is not enforced here")]
     NotEnforced(OptionKind),
+    /// What the fleet's authorities have certified and revoked can't be read.
+    #[error("the fleet's files can't be read")]
+    FleetUnreadable,
+    /// A device that the fleet has no line for.
+    #[error("the device is not in the fleet's list")]
+    NotInFleet,
+    /// A device that has been given a newer certificate.
+    #[error("a newer certificate was made for the device")]
+    Superseded,
     /// A security key's signature doesn't say that the key was touched.
     #[error("the security key was not touched")]
     NotTouched,
@@ -174,7 +183,10 @@ impl KeyRing {
             None => Grant::of_key(held),
             Some(certificate) => {
                 let limits = certificate::check(certificate, self.enforced(), context)?;
-                certificate::check_principals(certificate, options.principals.as_deref(), context.account)?;
+                match &self.fleet {
+                    Some(fleet) => certificate::check_device(certificate, &fleet.device, &fleet.revoked)?,
+                    None => certificate::check_principals(certificate, options.principals.as_deref(), context.account)?,
+                }
                 let command = merge_commands(options, &limits)?;
                 Grant::of_certificate(held, certificate, limits, command)
             }

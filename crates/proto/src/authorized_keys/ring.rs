@@ -9,6 +9,8 @@ use super::key;
 use super::kinds::{Enforced, OptionKind};
 use super::line::{Entry, LineError, parse};
 use crate::error::KeyDefect;
+use crate::id::DeviceId;
+use crate::krl::Krl;
 
 /// An entry and where it came from.
 #[derive(Clone, Debug)]
@@ -24,9 +26,32 @@ pub struct KeyRing {
     /// Where each key stands in `held`: an offered key is one look-up, however long the list.
     index: HashMap<KeyData, Vec<usize>>,
     enforced: Enforced,
+    /// Of a fleet: which certificates mean this device.
+    pub(super) fleet: Option<Arc<OfFleet>>,
+}
+
+/// What a fleet says beyond its authorities: a certificate's principals are patterns of device names here.
+#[derive(Debug)]
+pub(super) struct OfFleet {
+    pub(super) device: DeviceId,
+    pub(super) revoked: Krl,
 }
 
 impl KeyRing {
+    /// The keys of a fleet's visitor authorities, one a line: whose certificates name this device, by a pattern, and are not revoked.
+    ///
+    /// # Errors
+    /// [`KeyDefect::Unparseable`] or [`KeyDefect::Empty`].
+    pub fn of_fleet(source: &str, authorities: &str, device: DeviceId, revoked: Krl, enforced: Enforced) -> Result<Self, KeyDefect> {
+        let line = |line: &str| match line.trim() {
+            key if key.is_empty() || key.starts_with('#') => format!("{key}\n"),
+            key => format!("cert-authority {key}\n"),
+        };
+        let lines: String = authorities.lines().map(line).collect();
+        let fleet = Some(Arc::new(OfFleet { device, revoked }));
+        Ok(Self { fleet, ..Self::read(source, lines.as_bytes(), enforced)? })
+    }
+
     /// Begins a key ring. `enforced`: the kinds of options that the caller makes sure of.
     pub fn builder(enforced: Enforced) -> KeyRingBuilder {
         KeyRingBuilder { held: Vec::new(), enforced }
@@ -142,7 +167,7 @@ impl KeyRingBuilder {
         for (at, held) in self.held.iter().enumerate() {
             index.entry(held.entry.key().clone()).or_default().push(at);
         }
-        Ok(KeyRing { held: self.held, index, enforced: self.enforced })
+        Ok(KeyRing { held: self.held, index, enforced: self.enforced, fleet: None })
     }
 
     fn read(&self, bytes: &[u8]) -> impl Iterator<Item = Result<Entry, LineError>> + use<> {

@@ -44,17 +44,24 @@ impl FromStr for Policy {
         if text == "all" {
             return Ok(Self::All);
         }
-        let size = text.strip_prefix("head=").ok_or(PolicyError)?;
-        let (digits, unit) = match size.as_bytes().last() {
-            Some(b'K' | b'k') => (size.get(..size.len() - 1), 1u64 << 10),
-            Some(b'M' | b'm') => (size.get(..size.len() - 1), 1 << 20),
-            Some(b'G' | b'g') => (size.get(..size.len() - 1), 1 << 30),
-            _ => (Some(size), 1),
-        };
-        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).ok_or(PolicyError)?;
-        let count: u64 = digits.parse().map_err(|_| PolicyError)?;
-        count.checked_mul(unit).map(Self::Head).ok_or(PolicyError)
+        parse_size(text.strip_prefix("head=").ok_or(PolicyError)?).map(Self::Head)
     }
+}
+
+/// Reads a number of bytes; it may end in K, M or G (1024 each).
+///
+/// # Errors
+/// [`PolicyError`].
+pub fn parse_size(size: &str) -> Result<u64, PolicyError> {
+    let (digits, unit) = match size.as_bytes().last() {
+        Some(b'K' | b'k') => (size.get(..size.len() - 1), 1u64 << 10),
+        Some(b'M' | b'm') => (size.get(..size.len() - 1), 1 << 20),
+        Some(b'G' | b'g') => (size.get(..size.len() - 1), 1 << 30),
+        _ => (Some(size), 1),
+    };
+    let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).ok_or(PolicyError)?;
+    let count: u64 = digits.parse().map_err(|_| PolicyError)?;
+    count.checked_mul(unit).ok_or(PolicyError)
 }
 
 /// The header of a record.

@@ -25,7 +25,7 @@ mod tests;
 pub use audit::{AuditEvent, Certificate, Direction as ForwardDirection, Said, SftpOperation};
 pub use chain::{Chain, Seal, SignError, Signer, check_signature, hex, signed_text};
 pub use encode::{Encoder, MAX_BATCH};
-pub use header::{FORMAT, Header, Policy, PolicyError, UnknownFormat};
+pub use header::{FORMAT, Header, Policy, PolicyError, UnknownFormat, parse_size};
 pub use parse::{Assembly, Event, HashLine, Line, ParseError};
 pub use read::{Lines, RawLine};
 pub use streams::{Direction, Stream, StreamKind, Tracker};

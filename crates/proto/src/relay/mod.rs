@@ -2,17 +2,25 @@
 //!
 //! - `listen`: what a `tcpip-forward` asks for, a name or a port of this machine, and whether a key may have it
 //! - `registry`: who holds which name and port
+//! - `mint`: names that a relay makes, and knows again
 //! - `refusal`: every sentence that somebody is refused with
+//! - `shares`: how many visits at once, and whose
 
 mod listen;
+mod mint;
 mod refusal;
 mod registry;
+mod shares;
 
 /// The global request (RFC 4254 section 4) with which a device asks a relay for a name: see docs/wire.md.
 pub const NAME_REQUEST: &str = "name@sally";
+/// The global request with which a device shows why it has dialled.
+pub const TICKET_REQUEST: &str = "ticket@sally";
 /// Keys that one registration admits.
 pub const GUEST_KEYS_MAX: usize = 64;
 
 pub use listen::{Address, Listen, PortSet, covers_name, nearest, spelled_names};
+pub use mint::Mint;
 pub use refusal::Refusal;
 pub use registry::{Claim, Held, Registry, Slot};
+pub use shares::{Shares, Taker};

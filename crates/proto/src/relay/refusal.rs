@@ -2,6 +2,7 @@
 //! text of a DISCONNECT.
 
 use crate::id::{DeviceId, NotADeviceId};
+use crate::rendezvous::Unreachable;
 
 /// Why somebody doesn't get what they asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +16,15 @@ pub enum Refusal {
     /// A known name that nobody holds at the moment.
     #[error("{0} is not connected")]
     NotConnected(DeviceId),
+    /// A device that was woken, or could not be.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// A device showed a ticket that nobody waits behind: it came late, or not for us.
+    #[error("nobody waits for this device with that ticket")]
+    BadTicket,
+    /// Nobody has used a connection that was made for a visit.
+    #[error("nobody needs this connection any more")]
+    Idle,
     /// A name that nobody may hold; only for a key that might see it.
     #[error("{name} is not a known device{}", meant(.nearest.as_ref()))]
     Unknown {
@@ -110,6 +120,9 @@ impl Refusal {
             Self::NotPermitted | Self::NotYourName(_) | Self::NotYourPort(_) => "not_permitted",
             Self::NotAName(_) | Self::NotListenable(_) => "not_a_name",
             Self::NotConnected(_) => "not_connected",
+            Self::Unreachable(why) => why.word(),
+            Self::BadTicket => "bad_ticket",
+            Self::Idle => "idle",
             Self::Unknown { .. } => "unknown",
             Self::NoSuchPort { .. } => "no_such_port",
             Self::Refused(_) => "refused_by_device",
@@ -168,6 +181,8 @@ mod tests {
             Refusal::Replaced("192.0.2.7:51234".into()),
             Refusal::Kicked,
             Refusal::Revoked,
+            Refusal::BadTicket,
+            Refusal::Idle,
         ];
         let said: Vec<_> = all.iter().map(|refusal| format!("{:<18}{refusal}", refusal.word())).collect();
         insta::assert_snapshot!(said.join("\n"));

@@ -1,7 +1,6 @@
 //! The facts, and what each event changes of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::settle::Settling;
@@ -9,6 +8,7 @@ use super::{
     Action, COUNTED_MAX, Event, SETTLING, Settings, TunnelId, Unreachable, Visit, VisitorId, WAIT_MAX, WAITING_MAX, WAITING_PER_DEVICE,
     WAKE_GAP, WAKES_PER_KEY, WAKES_PER_SOURCE,
 };
+use crate::admission::Source;
 use crate::id::DeviceId;
 use crate::rate::Buckets;
 use crate::wake::{Acknowledgement, Answer, Jti, Moment, Presence, Ticket};
@@ -45,6 +45,8 @@ pub(super) struct Round {
     /// The wakes that may still be answered: the last and the one before.
     pub(super) wakes: VecDeque<Jti>,
     pub(super) next_wake: Duration,
+    /// When the last wake was published, by both clocks.
+    pub(super) last_wake: Option<Moment>,
     /// The connection that showed the ticket.
     pub(super) dialled: Option<TunnelId>,
     /// The device has said that it dials.
@@ -83,7 +85,7 @@ pub struct Rendezvous {
     pub(super) devices: BTreeMap<DeviceId, Device>,
     pub(super) tunnels: BTreeMap<TunnelId, Tunnel>,
     by_key: Buckets<String>,
-    by_source: Buckets<IpAddr>,
+    by_source: Buckets<Source>,
 }
 
 impl Rendezvous {
@@ -199,7 +201,7 @@ impl Rendezvous {
     }
 
     /// Whether one more may wait, and may cause a wake where one is needed.
-    fn admit(&mut self, device: &DeviceId, key: String, source: IpAddr, now: Moment) -> Result<(), Unreachable> {
+    fn admit(&mut self, device: &DeviceId, key: String, source: Source, now: Moment) -> Result<(), Unreachable> {
         let known = self.devices.get(device);
         if known.is_some_and(|known| known.current.is_some()) {
             return Ok(());
@@ -316,6 +318,14 @@ impl Rendezvous {
         known.status = Some((presence, since));
         if !came {
             return;
+        }
+        // It came after the wake, which it has not heard then.
+        if let Some(round) = known.round.as_mut()
+            && round.dialled.is_none()
+            && !round.dials
+            && let Some(last) = round.last_wake.filter(|last| last.unix <= since)
+        {
+            round.next_wake = round.next_wake.min(last.monotonic.saturating_add(WAKE_GAP));
         }
         for visitor in self.visitors.values_mut().filter(|visitor| visitor.device == *device) {
             if let Stands::Parked { since, retry } = &mut visitor.stands {

@@ -20,12 +20,12 @@ mod machine;
 mod settle;
 mod unreachable;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 pub use machine::Rendezvous;
 pub use unreachable::Unreachable;
 
+use crate::admission::Source;
 use crate::host_port::HostPort;
 use crate::id::DeviceId;
 use crate::rate::Rate;
@@ -84,8 +84,8 @@ pub struct Visit {
     pub port: u16,
     /// Fingerprint of the visitor's key: whose wakes are counted.
     pub key: String,
-    /// Where the visitor comes from, IPv6 by its /64.
-    pub source: IpAddr,
+    /// Where the visitor comes from.
+    pub source: Source,
     /// How long they wait for a device that doesn't come at once.
     pub wait: Option<Duration>,
 }

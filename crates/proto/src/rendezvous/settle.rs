@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::machine::{Rendezvous, Round, Stands, Visitor};
-use super::{Action, RETRY, Unreachable, VisitorId};
+use super::{Action, RETRY, Unreachable, VisitorId, WAKE_GAP};
 use crate::id::DeviceId;
 use crate::wake::{Jti, Moment, Presence, Ticket};
 
@@ -58,6 +58,12 @@ impl Settling<'_> {
     fn answer_those_in_vain(&mut self, device: &DeviceId) {
         let now = self.now.monotonic;
         let again = now.saturating_add(self.state.settings.wake_deadline);
+        // It came while it was being woken, and may not have heard it: it is woken again soon.
+        let came = self.state.devices.get(device).is_some_and(|known| {
+            let last = known.round.as_ref().and_then(|round| round.last_wake);
+            matches!((known.status, last), (Some((Presence::Online, since)), Some(last)) if last.unix <= since)
+        });
+        let retry = now.saturating_add(if came { WAKE_GAP } else { RETRY });
         for id in self.waiting(device) {
             let Some(visitor) = self.state.visitors.get(&id) else { continue };
             let patient = visitor.patience.is_some_and(|patience| now < patience);
@@ -70,7 +76,7 @@ impl Settling<'_> {
             let why = self.in_vain(device, visitor, until);
             match (why, self.state.visitors.get_mut(&id)) {
                 (Some(_), Some(visitor)) if patient => {
-                    visitor.stands = Stands::Parked { since: now, retry: now.saturating_add(RETRY) };
+                    visitor.stands = Stands::Parked { since: now, retry };
                     visitor.breaks = 0;
                 }
                 (Some(why), _) => {
@@ -148,6 +154,7 @@ impl Settling<'_> {
             return;
         }
         let action = wake(round, device, port, self.dice);
+        round.last_wake = Some(self.now);
         round.next_wake = now.saturating_add(self.state.settings.wake_deadline);
         self.actions.push(action);
     }
@@ -190,7 +197,7 @@ impl Settling<'_> {
 
 impl Round {
     fn starting(at: Duration) -> Self {
-        Self { ticket: None, wakes: VecDeque::new(), next_wake: at, dialled: None, dials: false, failed: None }
+        Self { ticket: None, wakes: VecDeque::new(), next_wake: at, last_wake: None, dialled: None, dials: false, failed: None }
     }
 }
 

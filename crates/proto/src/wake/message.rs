@@ -123,6 +123,12 @@ impl FromStr for RelayId {
     }
 }
 
+impl From<DeviceId> for RelayId {
+    fn from(name: DeviceId) -> Self {
+        Self(name)
+    }
+}
+
 impl fmt::Display for RelayId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)

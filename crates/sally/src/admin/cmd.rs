@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use sally_proto::authority::is_pattern;
@@ -11,6 +12,7 @@ use ssh_key::Certificate;
 use super::destination::Program;
 use super::settings::{Given, Relay, Settings};
 use super::{openssh, proxy, ssh_config};
+use crate::cli::parse_seconds;
 use crate::config::Variables;
 use crate::term;
 
@@ -31,6 +33,9 @@ pub struct VisitArgs {
     /// Through whom.
     #[command(flatten)]
     pub via: RelayArgs,
+    /// Wait so long for a device that is offline
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    pub wait: Option<Duration>,
     /// Everything else, as ssh(1), scp(1) and sftp(1) take it
     #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub words: Vec<OsString>,
@@ -42,6 +47,9 @@ pub struct ProxyArgs {
     /// Through whom.
     #[command(flatten)]
     pub via: RelayArgs,
+    /// Wait so long for a device that is offline
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    pub wait: Option<Duration>,
     /// In place of ~/.ssh/config
     #[arg(long, value_name = "FILE")]
     pub ssh_config: Option<PathBuf>,
@@ -98,14 +106,17 @@ impl RelayArgs {
 /// Becomes the client; gives the exit status of a failure.
 pub fn visit(program: Program, args: VisitArgs, variables: &Variables) -> u8 {
     match args.via.resolve(variables) {
-        Ok(settings) => failed(&openssh::become_client(program, &settings, args.words)),
+        Ok(settings) => failed(&openssh::become_client(program, &Settings { wait: args.wait, ..settings }, args.words)),
         Err(fault) => failed(&fault),
     }
 }
 
 /// ssh's ProxyCommand.
 pub fn proxy(args: &ProxyArgs, variables: &Variables) -> u8 {
-    let passed = args.via.resolve(variables).and_then(|settings| proxy::run(&settings, args.ssh_config.as_deref(), &args.host, args.port));
+    let passed = args.via.resolve(variables).and_then(|settings| {
+        let settings = Settings { wait: args.wait, ..settings };
+        proxy::run(&settings, args.ssh_config.as_deref(), &args.host, args.port)
+    });
     passed.unwrap_or_else(|fault| failed(&fault))
 }
 

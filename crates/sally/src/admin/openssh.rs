@@ -76,6 +76,9 @@ fn proxy_command(settings: &Settings, ssh_config: Option<&str>) -> Result<String
     if let Some(config) = &settings.config {
         words.extend(["--config".into(), quoted(&literal(text(config)?))]);
     }
+    if let Some(wait) = settings.wait {
+        words.extend(["--wait".into(), wait.as_secs().to_string()]);
+    }
     if let Some(file) = ssh_config {
         words.extend(["--ssh-config".into(), quoted(&literal(file))]);
     }
@@ -120,6 +123,7 @@ mod tests {
             identity: Some("/k".into()),
             known_hosts: None,
             config: Some("/c%d/it's".into()),
+            wait: None,
         }
     }
 

@@ -27,7 +27,7 @@ const PIECE: usize = 256 << 10;
 pub fn run(settings: &Settings, ssh_config: Option<&Path>, host: &str, port: u16) -> Result<u8, Fault> {
     let mut command = openssh::to_relay(settings, ssh_config)?;
     // VERBOSE says when the relay has let us in. Whatever the visitor's own level is, the relay's sentences must come through.
-    command.args(["-o", "LogLevel=VERBOSE", "-W", &target(host, port), "--", &settings.relay.destination()]);
+    command.args(["-o", "LogLevel=VERBOSE", "-W", &target(host, port, settings.wait), "--", &settings.relay.destination()]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| client_fault(&error))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Fault::Internal("ssh has no output".into()));
@@ -50,8 +50,13 @@ fn client_fault(error: &io::Error) -> Fault {
     Fault::Client { program: "ssh".into(), reason: term::reason(error) }
 }
 
-fn target(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+fn target(host: &str, port: u16, wait: Option<Duration>) -> String {
+    match wait {
+        // The relay reads it off the name: stock ssh has no other way to say it.
+        Some(wait) => format!("{host}?wait={}:{port}", wait.as_secs()),
+        None if host.contains(':') => format!("[{host}]:{port}"),
+        None => format!("{host}:{port}"),
+    }
 }
 
 fn status(child: &mut Child) -> Result<u8, Fault> {

@@ -113,6 +113,8 @@ pub struct Settings {
     pub known_hosts: Option<PathBuf>,
     /// The file of settings that was read.
     pub config: Option<PathBuf>,
+    /// How long to wait for a device that is offline.
+    pub wait: Option<std::time::Duration>,
 }
 
 impl Given {
@@ -144,6 +146,7 @@ impl Given {
             identity: file.identity.map(|path| self.at_home(path)),
             known_hosts: file.known_hosts.map(|path| self.at_home(path)).or_else(beside),
             config,
+            wait: None,
         })
     }
 

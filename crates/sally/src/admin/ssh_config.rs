@@ -51,6 +51,7 @@ mod tests {
             identity: Some("~/.ssh/alice".into()),
             known_hosts: None,
             config: None,
+            wait: None,
         };
         insta::assert_snapshot!(print(&settings, &["cam-*".into(), "door-1".into()], "@cert-authority * ssh-ed25519 AAAA fleet"));
     }

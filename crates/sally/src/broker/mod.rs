@@ -28,7 +28,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use sally_proto::admission::{Settings, Startups};
 use sally_proto::broker::{Client, Hub, KEEPALIVE_MAX};
 use sally_proto::error::Fault;
@@ -43,28 +42,13 @@ use self::counters::Counters;
 pub use self::counters::Counts;
 pub use self::local::Local;
 use self::mailbox::Way;
+pub use crate::mqtt::Event;
 use crate::ssh::admission::Gate;
 
 /// Events that the relay in this process may leave lying: as many statuses as come when thousands of devices do.
 const EVENTS: usize = 16_384;
 /// How long connections may take to end when the listener does.
 const GOODBYE: Duration = Duration::from_secs(2);
-
-/// What the relay in this process hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The broker is there.
-    Up,
-    /// It is not, for this reason.
-    Down(String),
-    /// Somebody has published.
-    Message {
-        /// Where, prefix included.
-        topic: String,
-        /// What.
-        payload: Bytes,
-    },
-}
 
 /// How clients are known.
 #[derive(Clone, Debug, PartialEq, Eq)]

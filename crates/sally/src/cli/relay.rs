@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use sally_proto::host_port::HostPort;
+use sally_proto::wake::Prefix;
 
 use super::{KeyArgs, parse_listen, parse_seconds};
+use crate::fleet::settings::Broker;
 
 /// `sally relay`.
 #[derive(Args, Debug)]
@@ -15,7 +18,7 @@ pub struct RelayArgs {
     #[arg(long, value_name = "FILE")]
     pub visitors: Vec<PathBuf>,
     /// Which devices there are, as authorized_keys; permitlisten="cam-17:22" spells a key's name (repeatable)
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "fleet")]
     pub devices: Vec<PathBuf>,
     /// Who may see and end everything on the console, as authorized_keys (repeatable)
     #[arg(long, value_name = "FILE")]
@@ -23,9 +26,45 @@ pub struct RelayArgs {
     /// Address and port to listen on, or a port alone for all addresses
     #[arg(long, value_name = "[ADDR:]PORT", default_value = "2222", value_parser = parse_listen)]
     pub listen: (Option<IpAddr>, u16),
+    /// A fleet whose devices are woken.
+    #[command(flatten)]
+    pub fleet: FleetArgs,
     /// What jail and relay have in common.
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// A fleet, as a relay takes it.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Fleet")]
+pub struct FleetArgs {
+    /// FLEET/relay, as sally fleet makes it: who may come by certificate, and which devices are woken
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["state", "host_key"])]
+    pub fleet: Option<PathBuf>,
+    /// The broker that wakes go through [default: the fleet's]
+    #[arg(long, value_name = "URL", requires = "fleet")]
+    pub broker: Option<Broker>,
+    /// Be the broker: take the MQTT connections of the fleet's devices here, by their certificates
+    #[arg(long, value_name = "ADDR:PORT", requires = "fleet", conflicts_with = "broker")]
+    pub mqtt_listen: Option<SocketAddr>,
+    /// Take MQTT without TLS, on loopback alone: clients are who they say they are
+    #[arg(long, requires = "mqtt_listen")]
+    pub mqtt_plain: bool,
+    /// The same anywhere
+    #[arg(long, requires = "mqtt_listen")]
+    pub mqtt_insecure: bool,
+    /// Where woken devices dial this relay, where there are several (repeatable) [default: the fleet's addresses]
+    #[arg(long, value_name = "HOST:PORT", requires = "fleet")]
+    pub advertise: Vec<HostPort>,
+    /// What stands before every topic
+    #[arg(long, value_name = "LEVELS", requires = "fleet", default_value = "")]
+    pub topic_prefix: Prefix,
+    /// How long a device has to come when it is woken
+    #[arg(long, value_name = "TIME", requires = "fleet", default_value = "8s", value_parser = parse_seconds)]
+    pub wake_deadline: Duration,
+    /// How long a woken device's connection is kept after its last visitor
+    #[arg(long, value_name = "TIME", requires = "fleet", default_value = "10s", value_parser = parse_seconds)]
+    pub linger: Duration,
 }
 
 /// `sally jail`.

@@ -34,6 +34,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Once(args) => once::run(config::Once::resolve(*args, &variables)),
         Command::Relay(args) => relay::run(Ok(config::Relay::of_relay(*args, &variables))),
         Command::Jail(args) => relay::run(config::Relay::of_jail(*args, &variables)),
+        Command::Agent(args) => relay::run_agent(args.into()),
         Command::Record(command) => command.run(),
         Command::Fleet(command) => command.run(),
         Command::Ssh(args) => admin::visit(Program::Ssh, args, &variables),

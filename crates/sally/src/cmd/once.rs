@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use self::progress::{OPEN_LIMIT, Progress};
 use crate::announce::Announce;
 use crate::config::{Limits, Once};
+use crate::fleet::bundle;
 use crate::record::{Recorder, Settings, Sink};
 use crate::session::activity::Activity;
 use crate::session::reaper::Reaper;
@@ -26,6 +27,7 @@ use crate::ssh::door::{Door, Event, Rules};
 use crate::ssh::host_key::HostKey;
 use crate::ssh::inetd;
 use crate::ssh::listen::{self, Entrance, Serve};
+use crate::tunnel::tenure::Tenure;
 use crate::{keys, term};
 
 /// How long sessions may take to end when we are told to.
@@ -66,12 +68,13 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     };
     let announce = config.announce.as_deref().map(|command| Announce::find(command, &config.path)).transpose()?;
     sally_sys::process::guard_ourselves().map_err(internal)?;
-    let host_key = match &config.host_key {
-        Some(file) => HostKey::load(file)?,
-        None => HostKey::fresh()?,
+    let host_key = match (&config.host_key, &config.bundle) {
+        (Some(file), _) => HostKey::load(file)?,
+        (None, Some(folder)) => bundle::host_key(folder)?,
+        (None, None) => HostKey::fresh()?,
     };
     // Opened before the port is, written to after: a port that can't be had leaves no record behind.
-    let sink = Sink::open(&config.target, config.sync)?;
+    let sink = Sink::open(&config.target, config.sync)?.limited(config.record_limit);
     let entrance = open(here, &config, &keys, &host_key).await?;
     let settings = Settings { policy: config.policy, shell: config.account.shell.clone() };
     let recorder = Recorder::start(sink, settings, host_key.private().clone())?;
@@ -127,10 +130,9 @@ async fn open(here: Option<Entrance>, config: &Once, keys: &KeyRing, host_key: &
     let to_stdout = |error: std::io::Error| Fault::Record { file: "stdout".into(), reason: error.to_string() };
     term::data(&host_key.public_line()).map_err(to_stdout)?;
     let Some(dial) = &config.relay else { return listen::bind(config.listen, config.port).map(Entrance::Port) };
-    let registered = dial.register(&keys.bare_lines(GUEST_KEYS_MAX)).await;
-    let registration = registered.map_err(|reason| Fault::Relay { relay: dial.relay.to_string(), reason })?;
-    term::data(registration.name().as_str()).map_err(to_stdout)?;
-    Ok(Entrance::Name(Box::new(registration)))
+    let tenure = Tenure::begin(dial.clone(), keys.bare_lines(GUEST_KEYS_MAX)).await?;
+    term::data(tenure.name().as_str()).map_err(to_stdout)?;
+    Ok(Entrance::Name(Box::new(tenure)))
 }
 
 /// Sees a visit through.

@@ -1,21 +1,31 @@
-//! `sally relay`, and `sally jail`, which is a relay with everything taken away but ports.
+//! `sally relay`; `sally jail`, which is a relay with everything taken away but ports; and `sally agent`, on the other side.
 
 use sally_proto::error::Fault;
 
-use crate::config::Relay;
+use crate::config::{Agent, Relay};
 use crate::relay::start::start;
 use crate::term;
 
 /// Runs it to the exit status.
 pub(super) fn run(config: Result<Relay, Fault>) -> u8 {
-    let ended = config.and_then(|config| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Fault::Internal(error.to_string()))?;
-        let ended = runtime.block_on(start(config));
-        // Nothing that is left may keep us: what had to be said has been said.
-        runtime.shutdown_background();
-        ended
-    });
+    status(config.and_then(|config| to_the_end(start(config))))
+}
+
+/// Runs an agent to the exit status.
+pub(super) fn run_agent(config: Agent) -> u8 {
+    status(to_the_end(crate::agent::run(config)))
+}
+
+fn to_the_end(work: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fault::Internal(error.to_string()))?;
+    let ended = runtime.block_on(work);
+    // Nothing that is left may keep us: what had to be said has been said.
+    runtime.shutdown_background();
+    ended
+}
+
+fn status(ended: Result<(), Fault>) -> u8 {
     match ended {
         Ok(()) => 0,
         Err(fault) => {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sally_proto::authorized_keys::{Enforced, KeyRing};
 use sally_proto::error::Fault;
 use sally_proto::host_port::HostPort;
 use sally_proto::id::DeviceId;
@@ -10,8 +11,9 @@ use ssh_key::{PrivateKey, PublicKey};
 
 use super::authority::{certificate_line, private_text, public_line};
 use super::files::{EXECUTABLE, PRIVATE, PUBLIC, make_folder, write_new};
-use super::settings::{Agent, Settings};
+use super::settings::{Agent, RECORDS, RECORDS_MAX, Serve, Settings, TUNNELS};
 use super::tls::TlsIdentity;
+use crate::ssh::host_key::HostKey;
 
 /// The device's host key: made here, or its own.
 pub(super) enum HostKeyFile {
@@ -53,8 +55,20 @@ impl Bundle<'_> {
         let file = |name: &str| folder.join(name);
         let Settings { relay, broker } = self.settings;
         let known_hosts = known_hosts(&relay, &self.host_authority);
-        let expose = vec![self.to.port().to_string()];
-        let agent = Agent { v: super::settings::VERSION, id: self.id.clone(), relay, broker, to: self.to, expose, clock: true };
+        let expose = vec!["22".into()];
+        let agent = Agent {
+            v: super::settings::VERSION,
+            id: self.id.clone(),
+            relay,
+            broker,
+            to: self.to,
+            expose,
+            clock: true,
+            serve: Serve::default(),
+            records: RECORDS.into(),
+            records_max: RECORDS_MAX.into(),
+            tunnels: TUNNELS,
+        };
         write_new(&file("agent.toml"), agent.text(), PUBLIC)?;
         write_new(&file("device_key"), private_text(&self.key)?, PRIVATE)?;
         write_new(&file("device_key.pub"), public_line(self.key.public_key())?, PUBLIC)?;
@@ -76,6 +90,32 @@ impl Bundle<'_> {
         make_folder(&file("sshd_config.d"), 0o755)?;
         write_new(&file("sshd_config.d/sally.conf"), drop_in(self.installed, own), PUBLIC)
     }
+}
+
+/// Whom a bundle lets reach its device: the fleet's visitors whose certificates name it and are not revoked.
+///
+/// # Errors
+/// [`Fault::FleetInvalid`] for a file that is missing or damaged, the revocation list among them; [`Fault::KeysInvalid`].
+pub fn visitors(folder: &Path, enforced: Enforced) -> Result<KeyRing, Fault> {
+    let file = folder.join("visitor_ca.pub");
+    let device = Agent::load(&folder.join("agent.toml"))?.id;
+    let revoked = super::relay_dir::load_krl(folder)?;
+    let ring = KeyRing::of_fleet(&file.display().to_string(), &super::files::read_text(&file)?, device, revoked, enforced);
+    ring.map_err(|defect| Fault::KeysInvalid { source_name: file.display().to_string(), defect })
+}
+
+/// The host key that a bundle brings, with the fleet's word for it.
+///
+/// # Errors
+/// [`Fault::HostKeyInvalid`], [`Fault::FleetInvalid`].
+pub fn host_key(folder: &Path) -> Result<HostKey, Fault> {
+    let file = folder.join("ssh_host_key-cert.pub");
+    let certificate = Certificate::from_openssh(super::files::read_text(&file)?.trim()).map_err(|error| super::invalid(&file, error))?;
+    let key = HostKey::load(&folder.join("ssh_host_key"))?;
+    if certificate.public_key() != key.public().key_data() {
+        return Err(super::invalid(&file, "it is not for ssh_host_key"));
+    }
+    Ok(HostKey::certified(key.private().clone(), certificate))
 }
 
 /// For stock ssh and for the agent: relays are those that the fleet's host authority says.

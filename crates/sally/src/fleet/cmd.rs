@@ -50,9 +50,9 @@ pub struct InitArgs {
     /// Where devices and visitors reach the relays (repeatable: the same relays under several addresses)
     #[arg(long, value_name = "HOST:PORT", required = true)]
     pub relay: Vec<HostPort>,
-    /// Where wakes are published: mqtts://HOST:PORT, or wss://HOST:PORT/PATH
+    /// Where wakes are published: mqtts://HOST:PORT, or wss://HOST:PORT/PATH [default: the first relay's host, at 8883]
     #[arg(long, value_name = "URL")]
-    pub broker: Broker,
+    pub broker: Option<Broker>,
 }
 
 /// Arguments of `sally fleet add`.

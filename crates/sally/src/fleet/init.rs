@@ -10,7 +10,7 @@ use super::authority::{Authority, Subject, certificate_line, fresh_key, internal
 use super::cmd::InitArgs;
 use super::files::{Draft, PRIVATE, PUBLIC, make_folder, write_new};
 use super::ledger::{Deed, Holder, Ledger};
-use super::settings::Settings;
+use super::settings::{Broker, Settings};
 use super::tls::{RELAY_NAME, TlsAuthority};
 use super::{Fleet, authority_file, now};
 use crate::term;
@@ -24,7 +24,12 @@ pub(super) fn run(args: InitArgs) -> Result<(), Fault> {
     make_folder(&fleet.root.join("ca"), 0o700)?;
     make_folder(&fleet.root.join("relay"), 0o700)?;
     write_new(&fleet.ca("ledger"), "", PRIVATE)?;
-    let settings = Settings { relay: args.relay, broker: args.broker };
+    let broker = match (args.broker, args.relay.first()) {
+        (Some(broker), _) => broker,
+        (None, Some(relay)) => Broker::of_relay(relay)?,
+        (None, None) => return Err(Fault::Usage("a fleet has a relay".into())),
+    };
+    let settings = Settings { relay: args.relay, broker };
     write_new(&fleet.relay("fleet.toml"), settings.text(), PUBLIC)?;
     write_new(&fleet.relay("devices"), "", PUBLIC)?;
     let host_authority = authorities(&fleet)?;

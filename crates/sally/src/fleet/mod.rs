@@ -12,7 +12,7 @@
 //! - `relay_dir`: `FLEET/relay` as a relay reads it, and what it refuses there
 
 mod authority;
-mod bundle;
+pub mod bundle;
 pub mod cmd;
 mod device;
 mod files;

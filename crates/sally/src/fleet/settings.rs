@@ -1,7 +1,7 @@
 //! `relay/fleet.toml`: what all parts of a fleet agree on. `agent.toml`: what one device needs to know.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sally_proto::error::Fault;
@@ -33,6 +33,16 @@ pub struct Broker {
 pub struct NotABroker;
 
 impl Broker {
+    /// The one in the relay itself: where `--mqtt-listen` is expected to listen.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] for a host that no URL can name.
+    pub fn of_relay(relay: &HostPort) -> Result<Self, Fault> {
+        let host = relay.to_string();
+        let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
+        format!("mqtts://{host}").parse().map_err(|error: NotABroker| Fault::Usage(error.to_string()))
+    }
+
     /// Host and port.
     pub fn address(&self) -> &HostPort {
         &self.address
@@ -111,12 +121,55 @@ pub struct Agent {
     pub relay: Vec<HostPort>,
     /// Where it listens for wakes.
     pub broker: Broker,
-    /// What visitors reach: the device's own sshd.
+    /// What visitors reach at port 22: the device's own sshd.
     pub to: HostPort,
-    /// Ports of this machine that visitors may reach.
+    /// Ports that visitors may reach: 22, and others of this machine's loopback.
     pub expose: Vec<String>,
     /// Whether wakes are held against the clock; without one, say false.
     pub clock: bool,
+    /// What answers at port 22.
+    #[serde(default)]
+    pub serve: Serve,
+    /// Where sessions of `serve = "session"` are recorded; in the bundle's own folder unless it begins with a slash.
+    #[serde(default = "records")]
+    pub records: PathBuf,
+    /// What all records together may take, in bytes with K, M or G: beyond it nobody is let in.
+    #[serde(default = "records_max")]
+    pub records_max: String,
+    /// How many connections to relays there may be at once.
+    #[serde(default = "tunnels")]
+    pub tunnels: usize,
+}
+
+/// How many connections to relays an agent holds at once, unless told otherwise: several relays may have visitors for it.
+pub const TUNNELS: usize = 8;
+
+fn records() -> PathBuf {
+    RECORDS.into()
+}
+
+fn records_max() -> String {
+    RECORDS_MAX.into()
+}
+
+/// Where sessions are recorded, unless told otherwise.
+pub const RECORDS: &str = "records";
+/// What all records together may take, unless told otherwise.
+pub const RECORDS_MAX: &str = "1G";
+
+fn tunnels() -> usize {
+    TUNNELS
+}
+
+/// What answers at a device's port 22.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Serve {
+    /// What `to` names.
+    #[default]
+    Sshd,
+    /// A session of Sally's own, recorded on the device.
+    Session,
 }
 
 #[derive(Deserialize)]
@@ -171,7 +224,7 @@ impl Agent {
             "# What the agent of {id} needs to know. Made by sally fleet add.\n\
              v = {VERSION}\nid = \"{id}\"\n\
              # Where it may be told to dial, and nowhere else.\nrelay = {}\nbroker = \"{}\"\n\
-             # What visitors reach, and which ports of this machine they may ask for.\nto = \"{}\"\nexpose = {}\n\
+             # What visitors reach at port 22, and which other ports of this machine they may ask for.\nto = \"{}\"\nexpose = {}\n\
              # Without a clock worth asking: false. A replayed wake then costs one dial to a relay that refuses it.\nclock = {}\n",
             list(&self.relay),
             self.broker,
@@ -204,7 +257,19 @@ mod tests {
     fn agent() -> Agent {
         let Settings { relay, broker } = settings();
         let to = "127.0.0.1:22".parse().unwrap();
-        Agent { v: 1, id: "cam-17".parse().unwrap(), relay, broker, to, expose: vec!["22".into()], clock: true }
+        Agent {
+            v: 1,
+            id: "cam-17".parse().unwrap(),
+            relay,
+            broker,
+            to,
+            expose: vec!["22".into()],
+            clock: true,
+            serve: Serve::Sshd,
+            records: records(),
+            records_max: records_max(),
+            tunnels: TUNNELS,
+        }
     }
 
     #[test]

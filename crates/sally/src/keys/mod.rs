@@ -61,8 +61,17 @@ pub enum Source {
     File(PathBuf),
     /// Standard input, read to its end.
     Stdin,
+    /// A fleet's bundle: whom the fleet lets reach this device. By itself alone.
+    Bundle(PathBuf),
     /// The value of `AUTHORIZED_KEYS`: lines, ended by newlines or by `\n`, backslash and n, outside of quotes.
     Env(OsString),
+    /// What could be read only once, as it was read then.
+    Kept {
+        /// The source's name.
+        name: String,
+        /// What it gave.
+        bytes: Vec<u8>,
+    },
     /// A server that shows a user's keys over HTTPS: bare keys only.
     Url {
         /// The user; percent-escaped where it goes into the address.
@@ -76,18 +85,21 @@ impl Source {
     /// What an error, and a grant, calls it: as the user named it.
     pub fn name(&self) -> String {
         match self {
-            Self::File(file) => file.display().to_string(),
+            Self::File(file) | Self::Bundle(file) => file.display().to_string(),
             Self::Stdin => "-".into(),
             Self::Env(_) => "AUTHORIZED_KEYS".into(),
+            Self::Kept { name, .. } => name.clone(),
             Self::Url { user, template } => url_of(template, user).unwrap_or_else(|_| template.clone()),
         }
     }
 
     async fn read(&self, network: &Network, deadlines: Deadlines) -> Result<Vec<u8>, KeyDefect> {
         match self {
+            Self::Bundle(_) => Err(KeyDefect::Unreadable("a bundle is the only source where it is one".into())),
             Self::File(file) => local::read_file(file.clone(), deadlines.read).await,
             Self::Stdin => local::read_stdin(deadlines.read).await,
             Self::Env(value) => Ok(local::lines_of_variable(value)),
+            Self::Kept { bytes, .. } => Ok(bytes.clone()),
             Self::Url { user, template } => {
                 let fetched = match url_of(template, user) {
                     Ok(url) => fetch::fetch(&url, network, deadlines.fetch).await,
@@ -99,11 +111,44 @@ impl Source {
     }
 }
 
+/// For whoever loads again: reads what can be read only once, stdin and what is no plain file (a shell's `<(…)`), and keeps it. Stdin that is
+/// named twice is the same.
+///
+/// # Errors
+/// [`Fault::KeysInvalid`] of the first that can't be read.
+pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut Source>) -> Result<(), Fault> {
+    let mut kept: Vec<(Source, Vec<u8>)> = Vec::new();
+    for source in sources {
+        let once = match source {
+            Source::Stdin => true,
+            Source::File(file) => std::fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()),
+            Source::Env(_) | Source::Kept { .. } | Source::Url { .. } | Source::Bundle(_) => false,
+        };
+        if !once {
+            continue;
+        }
+        let name = source.name();
+        let bytes = match kept.iter().find(|(known, _)| known == source) {
+            Some((_, bytes)) => bytes.clone(),
+            None => {
+                let read = source.read(&Network::default(), DEADLINES).await;
+                read.map_err(|defect| Fault::KeysInvalid { source_name: name.clone(), defect })?
+            }
+        };
+        let read = std::mem::replace(source, Source::Kept { name, bytes: bytes.clone() });
+        kept.push((read, bytes));
+    }
+    Ok(())
+}
+
 /// Loads every source, in order. `enforced`: the kinds of options that the caller makes sure of; a line with another stops the start.
 ///
 /// # Errors
 /// [`Fault::KeysUnnamed`] for no source at all, else [`Fault::KeysInvalid`] of the first source that fails.
 pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> Result<KeyRing, Fault> {
+    if let [Source::Bundle(folder)] = sources {
+        return crate::fleet::bundle::visitors(folder, enforced);
+    }
     load_within(sources, network, enforced, DEADLINES).await
 }
 

@@ -52,6 +52,7 @@ pub struct Sink {
     may_block: bool,
     max_line: usize,
     written: u64,
+    limit: Option<u64>,
     checked: Option<Instant>,
 }
 
@@ -94,7 +95,13 @@ impl Sink {
 
     /// A sink over any output.
     pub(super) fn over(output: Box<dyn Output>, name: String, sync: bool, max_line: usize) -> Self {
-        Self { output, name, sync, may_block: false, max_line, written: 0, checked: None }
+        Self { output, name, sync, may_block: false, max_line, written: 0, limit: None, checked: None }
+    }
+
+    /// Takes no more than so many bytes: whatever would go beyond is a record that can't be written.
+    #[must_use]
+    pub fn limited(self, limit: Option<u64>) -> Self {
+        Self { limit, ..self }
     }
 
     /// The name for people: the file as given, or `stdout`.
@@ -118,6 +125,9 @@ impl Sink {
             self.check(now)?;
         }
         self.checked.get_or_insert(now);
+        if let Some(limit) = self.limit.filter(|limit| self.written.saturating_add(batch.len() as u64) > *limit) {
+            return Err(self.error(format!("it would be larger than the {limit} bytes that it may have")));
+        }
         let mut rest = batch;
         while !rest.is_empty() {
             match self.output.write(rest) {

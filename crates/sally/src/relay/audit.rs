@@ -132,6 +132,14 @@ pub enum Event<'a> {
         seconds: f64,
         why: &'a str,
     },
+    Wake {
+        device: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        jti: Option<String>,
+        what: &'a str,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        detail: String,
+    },
     Console {
         connection: u64,
         key: &'a str,

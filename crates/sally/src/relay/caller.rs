@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use sally_proto::authority::Visitor;
 use sally_proto::authorized_keys::{Denial, Grant, Offer};
 use sally_proto::id::DeviceId;
 use ssh_key::certificate::Certificate;
@@ -12,6 +13,7 @@ use ssh_key::public::KeyData;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::fleet::Member;
 use crate::tunnel::line::Line;
 
 /// Seconds since 1970, for expiry: a clock before that is no clock, and everything that expires has expired.
@@ -25,6 +27,8 @@ pub struct Access {
     pub(super) visitor: Option<Grant>,
     pub(super) device: Option<Grant>,
     pub(super) admin: Option<Grant>,
+    /// What the fleet's authorities say.
+    pub(super) member: Option<Member>,
     /// Whether some registration admitted the key when it came in.
     pub(super) guest: bool,
 }
@@ -49,25 +53,59 @@ impl Access {
         self.admin.as_ref().filter(|grant| !has_ended(grant))
     }
 
+    /// Somebody of the fleet.
+    pub fn member(&self) -> Option<&Member> {
+        self.member.as_ref().filter(|member| member.until() > now())
+    }
+
+    /// The device that the fleet says somebody is.
+    pub fn fleet_device(&self) -> Option<&DeviceId> {
+        match self.member() {
+            Some(Member::Device { id, .. }) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The visitor that the fleet says somebody is.
+    pub fn fleet_visitor(&self) -> Option<&Visitor> {
+        match self.member() {
+            Some(Member::Visitor(visitor)) => Some(visitor),
+            _ => None,
+        }
+    }
+
+    /// Whether anything is asked for that a visitor, an administrator or a guest may ask for.
+    pub fn may_visit(&self) -> bool {
+        self.visitor().is_some() || self.admin().is_some() || self.guest || self.fleet_visitor().is_some()
+    }
+
     /// Whether a visitor's or a device's grant is over: the answer to who had it is another then.
     pub fn has_expired(&self) -> bool {
-        [&self.visitor, &self.device].into_iter().flatten().any(has_ended)
+        let fleets = self.member.is_some() && self.member().is_none();
+        fleets || [&self.visitor, &self.device].into_iter().flatten().any(has_ended)
+    }
+
+    /// Whether what let a device in is over.
+    pub(super) fn device_has_ended(&self) -> bool {
+        let of_a_fleet = matches!(&self.member, Some(member @ Member::Device { .. }) if member.until() <= now());
+        of_a_fleet || self.device.as_ref().is_some_and(has_ended)
     }
 
     /// Whether these keys say the same as those of before, wherever in the files they stand.
     pub(super) fn is_still(&self, before: &Self) -> bool {
         let roles = [(&self.visitor, &before.visitor), (&self.device, &before.device), (&self.admin, &before.admin)];
-        roles.into_iter().all(|(now, before)| match (now, before) {
-            (Some(now), Some(before)) => now.permits_the_same(before),
-            (None, None) => true,
-            _ => false,
-        })
+        self.member == before.member
+            && roles.into_iter().all(|(now, before)| match (now, before) {
+                (Some(now), Some(before)) => now.permits_the_same(before),
+                (None, None) => true,
+                _ => false,
+            })
     }
 
     /// This access, where there is any.
     pub(crate) fn some_role(self) -> Option<Self> {
         let any = self.visitor.is_some() || self.device.is_some() || self.admin.is_some() || self.guest;
-        any.then_some(self)
+        (any || self.member.is_some()).then_some(self)
     }
 
     /// This access, where a security key has said what every line of it wants (PROTOCOL.u2f); any other key has nothing to say.
@@ -85,9 +123,10 @@ impl Access {
 
     /// The names of the roles.
     pub fn roles(&self) -> Vec<&'static str> {
+        let fleets = self.member.as_ref().map(Member::role);
         let roles = [
-            (self.visitor.is_some(), "visitor"),
-            (self.device.is_some(), "device"),
+            (self.visitor.is_some() || fleets == Some("visitor"), "visitor"),
+            (self.device.is_some() || fleets == Some("device"), "device"),
             (self.admin.is_some(), "admin"),
             (self.guest, "guest"),
         ];
@@ -171,12 +210,13 @@ impl Caller {
     /// Somebody who has just been let in.
     pub fn new(number: u64, peer: SocketAddr, user: String, access: Access, offer: Proven, line: Line) -> Self {
         let fingerprint = offer.fingerprint();
-        let comment = access.grant().map(Grant::comment).filter(|comment| !comment.is_empty());
+        let member = access.member.as_ref().map(|member| crate::term::printable(member.name()));
+        let comment = access.grant().map(|grant| grant.comment().to_owned()).or(member).filter(|comment| !comment.is_empty());
         Self {
             number,
             peer,
             user,
-            who: comment.unwrap_or(&fingerprint).to_owned(),
+            who: comment.unwrap_or_else(|| fingerprint.clone()),
             access,
             offer,
             fingerprint,
@@ -191,13 +231,15 @@ impl Caller {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a line of the files lets it know of a name.
+    /// Whether a line of the files, or the fleet, lets it know of a name.
     pub fn sees(&self, name: &DeviceId) -> bool {
-        self.access.visitor().is_some_and(|grant| grant.sees_device(name)) || self.access.admin().is_some()
+        let listed = self.access.visitor().is_some_and(|grant| grant.sees_device(name)) || self.access.admin().is_some();
+        listed || self.access.fleet_visitor().is_some_and(|visitor| visitor.may_reach(name))
     }
 
-    /// Whether a line of the files lets it reach a name at a port.
+    /// Whether a line of the files, or the fleet, lets it reach a name at a port. Which ports there are, a fleet's devices say.
     pub fn reaches(&self, name: &DeviceId, port: u16) -> bool {
-        self.access.visitor().is_some_and(|grant| grant.allows_device(name, port))
+        let listed = self.access.visitor().is_some_and(|grant| grant.allows_device(name, port));
+        listed || self.access.fleet_visitor().is_some_and(|visitor| visitor.may_reach(name))
     }
 }

@@ -76,7 +76,7 @@ impl Relay {
     pub(crate) fn has_console(&self, caller: &Caller) -> bool {
         let access = &caller.access;
         let forced = access.grant().is_some_and(|grant| grant.forced_command().is_some());
-        matches!(self.rules.kind, Kind::Relay) && !forced && (access.visitor().is_some() || access.admin().is_some() || access.guest)
+        matches!(self.rules.kind, Kind::Relay) && !forced && access.may_visit()
     }
 
     /// Answers a command; an empty one is that of a client which wanted a shell.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sally_proto::authorized_keys::KeyRing;
 use sally_proto::id::DeviceId;
 use sally_proto::relay::{Address, Claim, Held, Listen, Refusal, Slot};
+use sally_proto::rendezvous::{Event as Happening, TunnelId};
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
@@ -30,17 +31,18 @@ impl Relay {
     /// Answers `name@sally`: the name that a device may register, made here where it asks for none.
     pub(crate) fn promise(&self, caller: &Caller, asked: &str) -> Result<DeviceId, Refusal> {
         let device = caller.access.device().filter(|_| matches!(self.rules.kind, Kind::Relay)).ok_or(Refusal::NotPermitted)?;
+        let bare = device.permit_listen().is_empty() && device.allows_port_forwarding();
         if asked.is_empty() {
-            if !device.permit_listen().is_empty() || !device.allows_port_forwarding() {
+            if !bare {
                 return Err(Refusal::NotPermitted);
             }
-            let mut random = [0_u8; 16];
-            getrandom::fill(&mut random).map_err(|_| Refusal::NotPermitted)?;
-            return Ok(DeviceId::generated(random));
+            let random = getrandom::u64().map_err(|_| Refusal::NotPermitted)?;
+            return Ok(self.mint.make(random.to_be_bytes(), &caller.fingerprint));
         }
         let name = DeviceId::parse(asked).map_err(|_| Refusal::NotAName(term::one_line(asked)))?;
         let ours = device.permit_listen().iter().any(|rule| device.allows_name(&name, rule.port().unwrap_or(22)));
-        if ours { Ok(name) } else { Err(Refusal::NotYourName(name.to_string())) }
+        // Whoever held one that was made here comes back for it: it may have been told to somebody.
+        if ours || (bare && self.mint.made(&name, &caller.fingerprint)) { Ok(name) } else { Err(Refusal::NotYourName(name.to_string())) }
     }
 
     /// Registers what a `tcpip-forward` asks for.
@@ -72,12 +74,23 @@ impl Relay {
         if let (Slot::Name(name, _), Some(guests)) = (&slot, &promised.guests) {
             self.tunnels.admit(name.clone(), caller.number, guests.clone());
         }
+        if let Slot::Name(device, port) = slot {
+            self.happen(Happening::Listening { tunnel: TunnelId(caller.number), device, port });
+        }
         Metrics::count(&self.metrics.registered);
         Ok(())
     }
 
     fn may_register(&self, caller: &Caller, address: &str, listen: &Listen, promised: &Promised) -> Result<(), Refusal> {
         let denied = if caller.access.has_expired() { Refusal::Expired } else { Refusal::NotPermitted };
+        if let Some(own) = caller.access.fleet_device() {
+            return match listen {
+                _ if self.shut.is_cancelled() => Err(Refusal::Stopping),
+                Listen::Name(name, _) if name == own => Ok(()),
+                Listen::Name(name, port) => Err(Refusal::NotYourName(format!("{name}:{port}"))),
+                Listen::Port(_, port) => Err(Refusal::NotYourPort(*port)),
+            };
+        }
         let device = caller.access.device().ok_or(denied)?;
         if self.shut.is_cancelled() {
             return Err(Refusal::Stopping);
@@ -148,7 +161,10 @@ impl Relay {
                 tokio::spawn(async move {
                     match relay.knock(&caller, port, peer).await {
                         Ok(tunnelled) => tunnelled.carry_socket(tcp).await,
-                        Err(refusal) => tracing::info!(%peer, port, %refusal, "a connection to a forwarded port was dropped"),
+                        Err(refusal) => {
+                            relay.metrics.refused(refusal.word());
+                            tracing::info!(%peer, port, %refusal, "a connection to a forwarded port was dropped");
+                        }
                     }
                 });
             };
@@ -171,6 +187,7 @@ impl Relay {
             return false;
         }
         self.close_port(caller, &slot).await;
+        self.not_listening(caller, &slot);
         self.audit.note(Event::Release { connection: caller.number, slot: slot.to_string(), why: "cancelled" }).await;
         true
     }
@@ -183,7 +200,14 @@ impl Relay {
             sockets.close().await;
         }
         for slot in self.tunnels.release_all(caller.number) {
+            self.not_listening(caller, &slot);
             self.audit.note(Event::Release { connection: caller.number, slot: slot.to_string(), why }).await;
+        }
+    }
+
+    fn not_listening(&self, caller: &Caller, slot: &Slot) {
+        if let Slot::Name(device, port) = slot {
+            self.happen(Happening::NotListening { tunnel: TunnelId(caller.number), device: device.clone(), port: *port });
         }
     }
 

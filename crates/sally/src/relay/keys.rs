@@ -1,10 +1,9 @@
-//! Who may come, in which role: loaded at the start, loaded again when a file changes or somebody says so.
+//! Who may come, in which role.
 //!
 //! A line that can't be accepted is skipped, said and audited: one slip in a long file must not lock out everybody else. A source that can't be
-//! read stops the start; later, the last good keys serve for 15 minutes, and then nobody comes in.
+//! read stops the start; `reload` says what becomes of it later.
 
-use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use sally_proto::authorized_keys::{Context, Denial, Enforced, KeyRing, Offer};
 use sally_proto::error::{Fault, KeyDefect};
@@ -13,9 +12,6 @@ use sally_proto::relay::{covers_name, spelled_names};
 
 use super::caller::Access;
 use crate::keys::{self, Network, Skipped, Source};
-
-/// How long the last good keys serve when a source can't be read any more.
-const STALE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// The keys of every role.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +38,7 @@ impl KeySet {
                 None
             }
         };
-        let access = Access { visitor: role(&self.visitors), device: role(&self.devices), admin: role(&self.admins), guest: false };
+        let access = Access { visitor: role(&self.visitors), device: role(&self.devices), admin: role(&self.admins), ..Access::default() };
         match (access.grant(), denial) {
             (None, Some(denial)) => Err(denial),
             _ => Ok(access),
@@ -75,6 +71,9 @@ impl KeySet {
     }
 }
 
+/// What each source looked like: length, time and number of a file.
+pub(super) type Seen = Vec<Option<(u64, SystemTime, u64)>>;
+
 /// Where the keys of each role come from.
 #[derive(Clone, Debug)]
 pub struct KeySources {
@@ -92,11 +91,8 @@ impl KeySources {
     /// Loads everything, for a start: a source that fails or has no key at all stops it.
     ///
     /// # Errors
-    /// [`Fault::KeysInvalid`], [`Fault::KeysUnnamed`].
+    /// [`Fault::KeysInvalid`].
     pub async fn load(&self) -> Result<(KeySet, Vec<Skipped>), Fault> {
-        if self.devices.is_empty() {
-            return Err(Fault::KeysUnnamed);
-        }
         let (set, skipped, empty) = self.read().await?;
         match empty {
             Some(source_name) => Err(Fault::KeysInvalid { source_name, defect: KeyDefect::Empty }),
@@ -105,7 +101,7 @@ impl KeySources {
     }
 
     /// Loads everything, and gives the first source that holds no key: at a reload that is somebody's decision to let nobody in.
-    async fn read(&self) -> Result<(KeySet, Vec<Skipped>, Option<String>), Fault> {
+    pub(super) async fn read(&self) -> Result<(KeySet, Vec<Skipped>, Option<String>), Fault> {
         let (mut skipped, mut empty) = (Vec::new(), None);
         let mut rings = Vec::new();
         for sources in [&self.visitors, &self.devices, &self.admins] {
@@ -121,18 +117,23 @@ impl KeySources {
         Ok((KeySet { visitors: next(), devices: next(), admins: next(), authorities }, skipped, empty))
     }
 
+    /// Reads what can be read only once, and keeps it for every time that keys are loaded again.
+    ///
+    /// # Errors
+    /// [`Fault::KeysInvalid`] of the first that can't be read.
+    pub(super) async fn keep(&mut self) -> Result<(), Fault> {
+        keys::keep([&mut self.visitors, &mut self.devices, &mut self.admins].into_iter().flatten()).await
+    }
+
     /// What the files look like: when it changes, they are read again.
-    fn look(&self) -> Vec<Option<(u64, SystemTime, u64)>> {
+    pub(super) fn look(&self) -> Seen {
         use std::os::unix::fs::MetadataExt as _;
-        let files = [&self.visitors, &self.devices, &self.admins].into_iter().flatten().filter_map(|source| match source {
-            Source::File(file) => Some(file),
-            _ => None,
-        });
-        let look = |file: &Path| {
-            let meta = std::fs::metadata(file).ok()?;
+        let look = |source: &Source| {
+            let Source::File(file) = source else { return None };
+            let meta = std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file)?;
             Some((meta.len(), meta.modified().ok()?, meta.ino()))
         };
-        files.map(|file| look(file)).collect()
+        [&self.visitors, &self.devices, &self.admins].into_iter().flatten().map(look).collect()
     }
 }
 
@@ -148,67 +149,10 @@ fn nobody_named(ring: &KeyRing) -> Vec<Skipped> {
         .collect()
 }
 
-/// Reloads as files change.
-#[derive(Debug)]
-pub(super) struct Reloader {
-    sources: KeySources,
-    loaded: Vec<Option<(u64, SystemTime, u64)>>,
-    seen: Vec<Option<(u64, SystemTime, u64)>>,
-    failing: Option<(Instant, bool)>,
-}
-
-/// What a look at the files comes to.
-#[derive(Debug)]
-pub(super) enum Reload {
-    /// Nothing has changed.
-    Same,
-    /// New keys.
-    New(Box<KeySet>, Vec<Skipped>),
-    /// They can't be read; the last good ones serve on.
-    Stale(Fault),
-    /// They couldn't be read for too long: nobody comes in.
-    Nobody,
-}
-
-impl Reloader {
-    pub(super) fn new(sources: KeySources) -> Self {
-        let seen = sources.look();
-        Self { sources, loaded: seen.clone(), seen, failing: None }
-    }
-
-    /// Looks again. A file that changed is read when it has been the same for two looks: whoever writes it may be half-way.
-    pub(super) async fn look(&mut self, now: Instant, forced: bool) -> Reload {
-        let seen = self.sources.look();
-        let settled = seen == self.seen;
-        self.seen = seen;
-        let changed = settled && self.seen != self.loaded;
-        if !forced && !changed && self.failing.is_none() {
-            return Reload::Same;
-        }
-        match self.sources.read().await {
-            Ok((set, skipped, _)) => {
-                let was_failing = self.failing.take().is_some();
-                let changed = forced || was_failing || self.seen != self.loaded;
-                self.loaded.clone_from(&self.seen);
-                if changed { Reload::New(Box::new(set), skipped) } else { Reload::Same }
-            }
-            Err(fault) => match &mut self.failing {
-                None => {
-                    self.failing = Some((now, false));
-                    Reload::Stale(fault)
-                }
-                Some((since, denied)) if !*denied && now.duration_since(*since) >= STALE_LIMIT => {
-                    *denied = true;
-                    Reload::Nobody
-                }
-                Some(_) => Reload::Same,
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbnqQ/SGC/OWnL4cQGxlZcFxxfCVx0mD+1MlF/Zdidu";
@@ -228,28 +172,5 @@ mod tests {
         assert!(set.covers(&DeviceId::parse("cam-17").unwrap()));
         std::fs::write(&file, "# nobody\n").unwrap();
         assert!(matches!(sources(&file).load().await, Err(Fault::KeysInvalid { defect: KeyDefect::Empty, .. })));
-    }
-
-    #[tokio::test]
-    async fn a_changed_file_is_read_once_it_rests_and_a_missing_one_serves_for_a_while() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("devices");
-        std::fs::write(&file, KEY).unwrap();
-        let mut reloader = Reloader::new(sources(&file));
-        let start = Instant::now();
-        assert!(matches!(reloader.look(start, false).await, Reload::Same));
-        std::fs::write(&file, format!("{KEY}\n{KEY} again\n")).unwrap();
-        assert!(matches!(reloader.look(start, false).await, Reload::Same), "it has only just changed");
-        assert!(matches!(reloader.look(start, false).await, Reload::New(set, _) if set.counts()[1].1 == 2));
-        assert!(matches!(reloader.look(start, false).await, Reload::Same));
-        std::fs::remove_file(&file).unwrap();
-        reloader.look(start, false).await;
-        let late = start + STALE_LIMIT;
-        let looks = [reloader.look(start, false).await, reloader.look(start, false).await];
-        assert!(looks.iter().any(|look| matches!(look, Reload::Stale(_) | Reload::Same)), "{looks:?}");
-        assert!(matches!(reloader.look(late, false).await, Reload::Nobody));
-        assert!(matches!(reloader.look(late, false).await, Reload::Same));
-        std::fs::write(&file, KEY).unwrap();
-        assert!(matches!(reloader.look(late, false).await, Reload::New(..)));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Relay;
+use crate::broker::Counts;
 
 /// Counters that only grow.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Metrics {
     pub registered: AtomicU64,
     /// Older connections replaced.
     pub takeovers: AtomicU64,
+    /// Times that the fleet's folder couldn't be read.
+    pub fleet_failures: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -66,16 +69,45 @@ impl Relay {
         counter("takeovers_total", "Silent connections replaced by newer ones", &[("", load(&metrics.takeovers))]);
         counter("visits_total", "Visits begun", &[("", load(&metrics.visits))]);
         counter("bytes_total", "Bytes carried", &[("direction=\"up\"", up), ("direction=\"down\"", down)]);
+        if let Some(wakes) = &self.wakes {
+            counter("wakes_total", "Wakes published", &[("", load(&wakes.published))]);
+            counter("fleet_failures_total", "Times that the fleet's folder couldn't be read", &[("", load(&metrics.fleet_failures))]);
+        }
         let mut gauge = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "gauge", help, samples);
         gauge("connected", "Connections that are in", &[("", callers)]);
         gauge("tunnels", "Names and ports held", &[("kind=\"name\"", names), ("kind=\"port\"", ports)]);
         gauge("visits", "Visits under way", &[("", live)]);
         gauge("audit_failing", "Whether the audit log can't be written", &[("", self.audit.is_failing().into())]);
+        if let Some(wakes) = &self.wakes {
+            gauge("broker_up", "Whether the broker is connected", &[("", wakes.broker_up.load(Ordering::Relaxed).into())]);
+            gauge("waiting", "Visitors that wait for a device", &[("", wakes.waiting() as u64)]);
+            if let Some(broker) = &wakes.embedded {
+                broker_families(&mut text, &broker.counts());
+            }
+        }
         let refused = metrics.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let labels: Vec<_> = refused.iter().map(|(why, count)| (format!("why=\"{why}\""), *count)).collect();
         let samples: Vec<_> = labels.iter().map(|(label, count)| (label.as_str(), *count)).collect();
         family(&mut text, "refused_total", "counter", "Requests refused", &samples);
         text
+    }
+}
+
+/// What the broker in this process counts.
+fn broker_families(text: &mut String, counts: &Counts) {
+    let mut one = |name, kind, help, samples: &[(&str, u64)]| family(text, name, kind, help, samples);
+    one("mqtt_clients", "gauge", "MQTT clients connected", &[("", counts.connected as u64)]);
+    one("mqtt_retained", "gauge", "Statuses retained", &[("", counts.retained as u64)]);
+    one("mqtt_accepted_total", "counter", "MQTT connections accepted", &[("", counts.accepted)]);
+    one("mqtt_entered_total", "counter", "MQTT clients let in", &[("", counts.entered)]);
+    let messages = [("direction=\"in\"", counts.published), ("direction=\"out\"", counts.delivered), ("direction=\"lost\"", counts.lost)];
+    one("mqtt_messages_total", "counter", "MQTT messages", &messages);
+    for (name, help, reasons) in
+        [("mqtt_refused_total", "MQTT connections refused", &counts.refused), ("mqtt_ended_total", "MQTT connections ended", &counts.ended)]
+    {
+        let labels: Vec<_> = reasons.iter().map(|(why, count)| (format!("why=\"{why}\""), *count)).collect();
+        let samples: Vec<_> = labels.iter().map(|(label, count)| (label.as_str(), *count)).collect();
+        one(name, "counter", help, &samples);
     }
 }
 

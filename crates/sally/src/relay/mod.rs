@@ -1,8 +1,11 @@
 //! The relay: visitors reach names, devices hold them, and nobody gets anything else. A jail is a relay with everything taken away but ports.
 //!
 //! - `rules`: what this relay is
-//! - `keys`: who may come, loaded and reloaded
+//! - `keys`, `reload`: who may come, loaded and loaded again
+//! - `places`: how many visits at once, and whose
 //! - `caller`: somebody who is connected
+//! - `fleet`: whom a fleet's authorities vouch for
+//! - `wake`: a device that isn't here is fetched
 //! - `hold`: a device registers a name or a port, and gives it up
 //! - `route`: a visitor reaches a name, a socket reaches the holder of its port
 //! - `console`: what `ssh relay devices` answers
@@ -13,14 +16,18 @@
 pub mod audit;
 pub mod caller;
 pub mod console;
+pub mod fleet;
 mod hold;
 pub mod http;
 pub mod keys;
 pub mod metrics;
+mod places;
+pub mod reload;
 mod route;
 pub mod rules;
 pub mod run;
 pub mod start;
+pub mod wake;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -29,8 +36,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sally_proto::authorized_keys::{Context, Denial, Offer};
 use sally_proto::id::DeviceId;
-use sally_proto::relay::Refusal;
-use tokio::sync::{Notify, Semaphore};
+use sally_proto::relay::{Mint, Refusal};
+use sally_proto::rendezvous::{self, TunnelId};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::tunnel::registry::Tunnels;
@@ -39,39 +47,46 @@ use caller::{Access, Caller};
 pub(crate) use hold::Promised;
 use keys::KeySet;
 use metrics::Metrics;
+use places::Places;
 pub use route::Visit;
-use rules::{Rules, VISITS_MAX};
+use rules::Rules;
+use wake::Wakes;
 
 /// Everything that the connections of a relay share.
 pub struct Relay {
     pub(crate) rules: Rules,
     pub(crate) audit: Audit,
+    mint: Mint,
     pub(crate) metrics: Metrics,
     keys: Mutex<Arc<KeySet>>,
     tunnels: Tunnels,
     callers: Mutex<BTreeMap<u64, Arc<Caller>>>,
     visits: Mutex<BTreeMap<u64, Arc<Visit>>>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     numbers: AtomicU64,
     shut: CancellationToken,
     visit_ended: Notify,
+    /// How devices are woken, where there is a fleet.
+    wakes: Option<Wakes>,
 }
 
 impl Relay {
     /// A relay that nobody has come to.
-    pub fn new(rules: Rules, keys: KeySet, audit: Audit) -> Arc<Self> {
+    pub fn new(rules: Rules, keys: KeySet, audit: Audit, mint: Mint, wakes: Option<Wakes>) -> Arc<Self> {
         Arc::new(Self {
             rules,
             audit,
+            mint,
             metrics: Metrics::default(),
             keys: Mutex::new(Arc::new(keys)),
             tunnels: Tunnels::default(),
             callers: Mutex::default(),
             visits: Mutex::default(),
-            places: Arc::new(Semaphore::new(VISITS_MAX)),
+            places: Arc::default(),
             numbers: AtomicU64::new(1),
             shut: CancellationToken::new(),
             visit_ended: Notify::new(),
+            wakes,
         })
     }
 
@@ -82,6 +97,16 @@ impl Relay {
 
     pub(crate) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether a certificate might get in: its key says nothing then.
+    pub(crate) fn has_authorities(&self) -> bool {
+        self.wakes.is_some() || self.keys().has_authorities()
+    }
+
+    /// The fleet, where there is one.
+    pub(crate) fn fleet(&self) -> Option<&fleet::Fleet> {
+        self.wakes.as_ref().map(|wakes| &wakes.fleet)
     }
 
     pub(crate) fn keys(&self) -> Arc<KeySet> {
@@ -102,7 +127,7 @@ impl Relay {
 
     /// How many visits there are, those being opened included.
     pub(crate) fn visits_taken(&self) -> usize {
-        VISITS_MAX.saturating_sub(self.places.available_permits())
+        self.places.taken()
     }
 
     pub(crate) fn tunnels(&self) -> &Tunnels {
@@ -116,7 +141,18 @@ impl Relay {
     pub(crate) fn authorize(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Access, Denial> {
         // A certificate has to name what its authority's line wants: there is no account here that it could name instead.
         let context = Context { peer: Some(peer), now: caller::now(), account: None };
-        let mut access = self.keys().authorize(offer, &context)?;
+        let listed = self.keys().authorize(offer, &context);
+        let member = match (&self.wakes, offer) {
+            (Some(wakes), Offer::Certificate(certificate)) => match wakes.fleet.authorize(certificate, peer, context.now) {
+                Ok(member) => Some(member),
+                Err(Denial::UnknownAuthority) => None,
+                // A fleet's certificate is good for nothing else.
+                Err(denial) => return Err(denial),
+            },
+            _ => None,
+        };
+        let mut access = if member.is_some() { listed.unwrap_or_default() } else { listed? };
+        access.member = member;
         access.guest = !self.tunnels.admitting(|keys| keys.may_accept(offer, &context)).is_empty();
         access.some_role().ok_or(Denial::UnknownKey)
     }
@@ -135,6 +171,7 @@ impl Relay {
     /// Somebody is gone: what they held is free.
     pub(crate) async fn leave(&self, caller: &Caller, why: &str) {
         self.callers().remove(&caller.number);
+        self.happen(rendezvous::Event::Gone(TunnelId(caller.number)));
         self.release_everything(caller, why).await;
         self.audit.note(Event::Disconnect { connection: caller.number, why, seconds: caller.since.elapsed().as_secs() }).await;
     }
@@ -151,12 +188,25 @@ impl Relay {
     /// New keys: whoever is no longer permitted, or no longer the same, is told so and goes.
     pub(crate) fn replace_keys(&self, keys: KeySet) {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        self.dismiss_the_changed();
+    }
+
+    /// Judges everybody who is connected again.
+    fn dismiss_the_changed(&self) {
         let connected: Vec<_> = self.callers().values().cloned().collect();
         for caller in connected {
             let access = self.authorize(caller.offer.as_offer(), caller.peer.ip());
             if !access.is_ok_and(|access| access.is_still(&caller.access)) {
                 caller.line.dismiss(&Refusal::Revoked.to_string());
             }
+        }
+    }
+
+    /// Devices whose permission has ended while they were connected go as if their key were gone.
+    pub(crate) fn let_go_expired(&self) {
+        let connected: Vec<_> = self.callers().values().cloned().collect();
+        for caller in connected.iter().filter(|caller| caller.access.device_has_ended()) {
+            caller.line.dismiss(&Refusal::Expired.to_string());
         }
     }
 

@@ -3,21 +3,24 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{Refusal, Slot, nearest};
+use sally_proto::relay::{Refusal, Slot, Taker, nearest};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::audit::Event;
 use super::caller::Caller;
 use super::metrics::Metrics;
-use super::rules::{OPEN_LIMIT, VISITS_MAX};
+use super::places;
+use super::rules::OPEN_LIMIT;
+use super::wake::Place;
+use crate::fleet::relay_dir::State;
 use crate::term;
 use crate::tunnel::line::{Closing, NotOpened, Passage};
+use crate::tunnel::ports::keep_alive;
 use crate::tunnel::splice::{Meter, Sink, SocketSink, SocketSource, Source, splice};
 
 /// A visit: somebody, through a passage, at a name or port.
@@ -61,25 +64,40 @@ pub(crate) struct Opened {
     relay: Arc<Relay>,
     visit: Arc<Visit>,
     far: Passage,
-    place: OwnedSemaphorePermit,
+    place: places::Place,
+    /// While it lasts, a woken device's connection is kept.
+    held: Option<Place>,
 }
 
 impl Relay {
     /// A visitor's `direct-tcpip`. It reaches names and nothing else: nothing is ever dialled.
     pub(crate) async fn visit(self: &Arc<Self>, caller: &Caller, host: &str, port: u32) -> Result<Opened, Refusal> {
+        let (host, wait) = with_wait(host);
         let name = DeviceId::parse(host).map_err(|_| Refusal::NotAName(term::one_line(host)))?;
         let port = u16::try_from(port).map_err(|_| Refusal::NotPermitted)?;
         // Known or not, the answer is the same to who may not.
         if !caller.reaches(&name, port) && !self.guest_of(caller).contains(&name) {
             return Err(if caller.access.has_expired() { Refusal::Expired } else { Refusal::NotPermitted });
         }
+        if self.is_of_fleet(&name).await {
+            return self.meet(caller, name, port, wait).await;
+        }
         let slot = Slot::Name(name.clone(), port);
         let holder = match self.tunnels.find(&slot) {
             Some(forward) => forward.connection,
-            None => self.summon(caller, &name, port).await?,
+            None => return Err(self.missing(caller, &name, port)),
         };
         // What a client says of itself is worth nothing: the device is told where its connection comes from.
         self.open(slot, holder, Some(caller), caller.peer).await
+    }
+
+    /// Whether a name is that of a device of the fleet, which may have been added a moment ago.
+    async fn is_of_fleet(self: &Arc<Self>, name: &DeviceId) -> bool {
+        let has = || self.fleet().is_some_and(|fleet| fleet.has(name));
+        if self.fleet().is_some() && !has() {
+            self.look_at_fleet(false).await;
+        }
+        has()
     }
 
     /// A connection to a port that somebody holds.
@@ -87,20 +105,19 @@ impl Relay {
         self.open(Slot::Port(port), holder.number, None, peer).await
     }
 
-    /// What becomes of a visitor whose device isn't there: whatever can fetch a device is asked here, and gives its connection.
-    #[expect(clippy::unused_async, reason = "fetching a device takes time")]
-    async fn summon(&self, caller: &Caller, name: &DeviceId, port: u16) -> Result<u64, Refusal> {
+    /// Why a name that nobody can fetch is not reached.
+    fn missing(&self, caller: &Caller, name: &DeviceId, port: u16) -> Refusal {
         let held = self.tunnels.ports_of(name);
         if !held.is_empty() {
             let guest = self.guest_of(caller).contains(name);
             let offered = held.into_iter().filter(|port| guest || caller.reaches(name, *port)).collect();
-            return Err(Refusal::NoSuchPort { name: name.clone(), port, offered });
+            return Refusal::NoSuchPort { name: name.clone(), port, offered };
         }
         if self.keys().covers(name) || name.looks_generated() {
-            return Err(Refusal::NotConnected(name.clone()));
+            return Refusal::NotConnected(name.clone());
         }
         let known = self.known_names(caller);
-        Err(Refusal::Unknown { name: name.clone(), nearest: nearest(name, known.iter()).cloned() })
+        Refusal::Unknown { name: name.clone(), nearest: nearest(name, known.iter()).cloned() }
     }
 
     /// The names that somebody may know of: spelled by a device's key or connected. Names that the relay made are for those who were told.
@@ -110,6 +127,10 @@ impl Relay {
             Slot::Name(name, _) => Some(name),
             Slot::Port(_) => None,
         }));
+        if let Some(fleet) = self.fleet() {
+            let dir = fleet.dir();
+            names.extend(dir.known.iter().filter(|(_, device)| device.state == State::Active).map(|(name, _)| name.clone()));
+        }
         let guest_of = self.guest_of(caller);
         names.retain(|name| {
             let told = !name.looks_generated() || caller.access.admin().is_some();
@@ -120,12 +141,20 @@ impl Relay {
         names
     }
 
-    async fn open(self: &Arc<Self>, slot: Slot, holder: u64, visitor: Option<&Caller>, from: SocketAddr) -> Result<Opened, Refusal> {
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        slot: Slot,
+        holder: u64,
+        visitor: Option<&Caller>,
+        from: SocketAddr,
+    ) -> Result<Opened, Refusal> {
         if self.shut.is_cancelled() {
             return Err(Refusal::Stopping);
         }
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| Refusal::TooMany { what: "visits on this relay", limit: VISITS_MAX })?;
+        let place = self.places.take(match (&slot, visitor) {
+            (Slot::Port(port), _) => Taker::Stranger { port: *port, from: from.ip() },
+            (Slot::Name(..), visitor) => Taker::Visitor(visitor.map(|caller| caller.fingerprint.clone()).unwrap_or_default()),
+        })?;
         let gone = || match &slot {
             Slot::Name(name, _) => Refusal::NotConnected(name.clone()),
             Slot::Port(_) => Refusal::Stopping,
@@ -153,7 +182,7 @@ impl Relay {
             down: Arc::default(),
             kicked: CancellationToken::new(),
         });
-        let opened = Opened { relay: Arc::clone(self), visit, far, place };
+        let opened = Opened { relay: Arc::clone(self), visit, far, place, held: None };
         if !opened.record().await {
             opened.far.closing.close().await;
             return Err(Refusal::Unrecorded);
@@ -162,7 +191,18 @@ impl Relay {
     }
 }
 
+/// What stands behind a device's name, by which a visitor says how long they wait for it: `cam-17?wait=3600`, in seconds.
+fn with_wait(host: &str) -> (&str, Option<Duration>) {
+    let parsed = host.split_once("?wait=").and_then(|(name, seconds)| Some((name, seconds.parse().ok()?)));
+    parsed.map_or((host, None), |(name, seconds)| (name, Some(Duration::from_secs(seconds))))
+}
+
 impl Opened {
+    /// Keeps a place in the meeting of visitors and devices for as long as the visit lasts.
+    pub(super) fn held(self, held: Place) -> Self {
+        Self { held: Some(held), ..self }
+    }
+
     async fn record(&self) -> bool {
         let visit = &self.visit;
         let event = Event::Open {
@@ -187,13 +227,17 @@ impl Opened {
     pub(crate) async fn carry_socket(self, tcp: TcpStream) {
         // Keystrokes are small packets that must not wait; a socket that refuses is only slower.
         let _ = tcp.set_nodelay(true);
+        let rules = &self.relay.rules;
+        if let Err(error) = keep_alive(&tcp, rules.alive_interval, rules.alive_count) {
+            tracing::debug!(%error, "no keepalive on a forwarded connection");
+        }
         let (read, write) = tcp.into_split();
         self.carry((SocketSource::new(read), SocketSink(write))).await.close().await;
     }
 
     /// Gives what closes the far end.
     async fn carry(self, near: (impl Source, impl Sink)) -> Closing {
-        let Self { relay, visit, far, place } = self;
+        let Self { relay, visit, far, place, held } = self;
         Metrics::count(&relay.metrics.visits);
         relay.visits().insert(visit.number, Arc::clone(&visit));
         let (mut up, mut down) = (Meter::shared(&visit.up), Meter::shared(&visit.down));
@@ -210,7 +254,7 @@ impl Opened {
         let seconds = visit.since.elapsed().as_secs_f64();
         let event = Event::Close { visit: visit.number, slot: visit.slot.to_string(), up, down, seconds, why: &why };
         relay.audit.note(event).await;
-        drop(place);
+        drop((place, held));
         relay.visit_ended.notify_waiters();
         far.closing
     }

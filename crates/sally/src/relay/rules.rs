@@ -6,8 +6,6 @@ use sally_proto::relay::PortSet;
 
 use crate::tunnel::registry::Takeover;
 
-/// Visits at once: what they may hold in memory, should nobody read, is this many times two windows of 2 MiB.
-pub const VISITS_MAX: usize = 512;
 /// Channels of one visitor's connection: an IDE with port forwards behind a shared connection opens a few dozen.
 pub const CHANNELS_MAX: usize = 64;
 /// Sessions (console commands) of one connection at once, as sshd's MaxSessions.
@@ -16,6 +14,8 @@ pub const SESSIONS_MAX: usize = 10;
 pub const FORWARDS_MAX: usize = 16;
 /// The size together of the keys that one registration admits.
 pub const GUEST_BYTES_MAX: usize = 32 << 10;
+/// Later than anything that is waited for.
+pub(crate) const FAR: Duration = Duration::from_secs(24 * 3600);
 /// How long a device has to take a visitor's channel: less than the 10 s that Ansible gives the whole connection.
 pub const OPEN_LIMIT: Duration = Duration::from_secs(8);
 

@@ -1,23 +1,25 @@
 //! A relay from start to drained: accept, reload, stop.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sally_proto::error::Fault;
 use sally_proto::relay::Refusal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 use super::audit::{Audit, Event};
-use super::keys::{KeySet, KeySources, Reload, Reloader};
+use super::keys::KeySet;
+use super::reload::{self, Reloader};
 use super::{Relay, http};
 use crate::ssh::host_key::HostKey;
 use crate::ssh::listen;
 use crate::ssh::relay::Service;
 use crate::term;
 
-/// How often the key files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often it is looked for permissions that have ended.
+const EXPIRY_LOOK: Duration = Duration::from_secs(2);
 /// How long the connections that are left may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -31,8 +33,8 @@ pub struct Parts {
     pub http: Option<TcpListener>,
     /// The key it shows.
     pub host_key: HostKey,
-    /// Where its keys come from.
-    pub sources: KeySources,
+    /// What loads its keys again.
+    pub reloader: Reloader,
     /// How long visits may go on when it is told to stop.
     pub drain: Duration,
 }
@@ -45,24 +47,30 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut signals = Signals::listen().map_err(internal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
-    let Parts { relay, listener, http, host_key, sources, drain } = parts;
+    let Parts { relay, listener, http, host_key, reloader, drain } = parts;
     let service = Service::new(Arc::clone(&relay), &host_key);
     let accepting = tokio::spawn(listen::accept(listener, service));
     let answering = http.map(|listener| tokio::spawn(http::serve(listener, Arc::clone(&relay))));
-    let mut reloader = Reloader::new(sources);
-    let mut looks = tokio::time::interval(LOOK);
+    let wanted = Arc::new(Notify::new());
+    let reloading = tokio::spawn(reload::watch(Arc::clone(&relay), reloader, Arc::clone(&wanted)));
+    let mut looks = tokio::time::interval(EXPIRY_LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let number = loop {
         tokio::select! {
             number = signals.stop() => break number,
             _ = hangup.recv() => {
                 relay.audit.reopen().await;
-                reload(&relay, &mut reloader, true).await;
+                wanted.notify_one();
+                relay.look_at_fleet(true).await;
             }
-            _ = looks.tick() => reload(&relay, &mut reloader, false).await,
+            _ = looks.tick() => {
+                relay.let_go_expired();
+                relay.look_at_fleet(false).await;
+            }
         }
     };
     relay.shut().cancel();
+    reloading.abort();
     term::say(&format!("Told to stop by signal {number}: {} visit(s) may take {} s to end", relay.visits().len(), drain.as_secs()));
     tokio::select! {
         _ = tokio::time::timeout(drain, relay.idle()) => {}
@@ -88,27 +96,6 @@ async fn disconnect_everybody(relay: &Relay) {
         }
     };
     let _ = tokio::time::timeout(GOODBYE, gone).await; // Who doesn't read it is cut off by our end.
-}
-
-async fn reload(relay: &Relay, reloader: &mut Reloader, forced: bool) {
-    match reloader.look(Instant::now(), forced).await {
-        Reload::Same => {}
-        Reload::New(keys, skipped) => {
-            relay.audit.skipped(&skipped).await;
-            note_keys(&relay.audit, &keys).await;
-            relay.replace_keys(*keys);
-        }
-        Reload::Stale(fault) => {
-            term::fault(&fault);
-            term::say("  the keys of before serve for 15 minutes");
-            relay.audit.note(Event::KeysFailed { reason: fault.to_string() }).await;
-        }
-        Reload::Nobody => {
-            term::say("The keys could not be read for 15 minutes: nobody is let in any more");
-            relay.audit.note(Event::KeysFailed { reason: "not read for too long: nobody is let in".into() }).await;
-            relay.replace_keys(KeySet::default());
-        }
-    }
 }
 
 /// Says and records how many keys there are.

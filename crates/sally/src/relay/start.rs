@@ -1,17 +1,29 @@
 //! The order in which a relay starts: nothing is listened on before everything else is known to be right.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use sally_proto::error::Fault;
+use sally_proto::id::DeviceId;
+use sally_proto::relay::Mint;
+use sally_proto::rendezvous;
+use sally_proto::wake::{RelayId, Topic};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use super::Relay;
 use super::audit::{Audit, Event};
+use super::fleet::Fleet;
+use super::reload::Reloader;
 use super::rules::Kind;
 use super::run::{self, Parts, note_keys};
-use crate::config::Relay as Config;
+use super::wake::{self, Attendance, Wakes};
+use crate::broker::{self, Broker, Identity};
+use crate::config::{Relay as Config, Waking};
+use crate::fleet::relay_dir::RelayDir;
+use crate::mqtt::{self, Bus, client, client::Client};
 use crate::ssh::host_key::HostKey;
 use crate::ssh::listen;
 use crate::term;
@@ -25,9 +37,16 @@ const HOST_KEY: &str = "ssh_host_ed25519_key";
 /// Whatever stops the start.
 pub async fn start(config: Config) -> Result<(), Fault> {
     let internal = |error: io::Error| Fault::Internal(error.to_string());
-    let (keys, skipped) = config.keys.load().await?;
+    if config.keys.devices.is_empty() && config.fleet.is_none() {
+        return Err(Fault::KeysUnnamed);
+    }
+    let (reloader, keys, skipped) = Reloader::load(config.keys.clone()).await?;
     say_sources(&config);
-    let host_key = host_key(&config)?;
+    let fleet = config.fleet.as_ref().map(|waking| Fleet::load(&waking.folder)).transpose()?;
+    let host_key = match &fleet {
+        Some(fleet) => HostKey::certified(fleet.dir().host_key.clone(), fleet.dir().host_certificate.clone()),
+        None => host_key(&config)?,
+    };
     let audit = Audit::open(&config.audit)?;
     let listener = listen::bind(config.listen.0, config.listen.1)?;
     let http = match config.http {
@@ -48,8 +67,59 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     }
     note_keys(&audit, &keys).await;
     say_ready(&config, &listener, http.as_ref(), &host_key)?;
-    let relay = Relay::new(config.rules, keys, audit);
-    run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, sources: config.keys, drain: config.drain }).await
+    let (wakes, attendance) = match fleet.zip(config.fleet).map(|(fleet, waking)| wakes(fleet, waking)).transpose()? {
+        Some((wakes, attendance)) => (Some(wakes), Some(attendance)),
+        None => (None, None),
+    };
+    let relay = Relay::new(config.rules, keys, audit, Mint::new(&host_key.derive("sally relay names")?), wakes);
+    if let Some(attendance) = attendance {
+        tokio::spawn(Arc::clone(&relay).attend(attendance));
+    }
+    run::run(Parts { relay: Arc::clone(&relay), listener, http, host_key, reloader, drain: config.drain }).await
+}
+
+/// The broker: one of our own, or a connection to another. Wakes are published there, and answers heard.
+fn wakes(fleet: Fleet, waking: Waking) -> Result<(Wakes, Attendance), Fault> {
+    let dir = fleet.dir();
+    // Another at every start: an answer to the relay of before is nobody's.
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| Fault::Internal(format!("no randomness: {error}")))?;
+    let id = RelayId::from(DeviceId::generated(random));
+    let addresses = if waking.advertise.is_empty() { dir.settings.relay.clone() } else { waking.advertise.clone() };
+    let answers = Topic::Acknowledgement(id.clone()).text(&waking.prefix);
+    let (bus, embedded) = match waking.mqtt.clone() {
+        Some((listen, identity)) => near(&waking, listen, identity, &answers)?,
+        None => (far(&dir, &waking, &id, answers)?, None),
+    };
+    let rendezvous = rendezvous::Settings { wake_deadline: waking.deadline, linger: waking.linger, woken_to: addresses.first().cloned() };
+    let settings = wake::Settings { id, addresses, prefix: waking.prefix, rendezvous };
+    Ok(Wakes::new(fleet, settings, bus, embedded))
+}
+
+type Heard = mpsc::Receiver<mqtt::Event>;
+
+fn far(dir: &RelayDir, waking: &Waking, id: &RelayId, answers: String) -> Result<(Bus, Heard), Fault> {
+    let files =
+        mqtt::tls::Files { certificate: dir.tls.certificate.clone(), key: dir.tls.key.clone(), authority: dir.tls.authority.clone() };
+    let client = client::Settings {
+        broker: waking.broker.clone().unwrap_or_else(|| dir.settings.broker.clone()),
+        name: id.to_string(),
+        tls: mqtt::tls::client(&files)?,
+        login: client::Login::load(&waking.folder.join("broker_login"))?,
+        will: Box::new(|| None),
+    };
+    term::say(&format!("Devices are woken through {}", client.broker));
+    let (client, heard) = Client::start(client, [answers]);
+    Ok((Bus::Far(client), heard))
+}
+
+fn near(waking: &Waking, listen: SocketAddr, identity: Identity, answers: &str) -> Result<((Bus, Heard), Option<Broker>), Fault> {
+    let config = broker::Config { listen, identity, prefix: waking.prefix.clone(), limits: broker::Limits::default() };
+    let embedded = Broker::start(config)?;
+    let (local, heard) = embedded.attach();
+    local.subscribe(answers)?;
+    term::say(&format!("Devices are woken through MQTT listening on {}", embedded.address()));
+    Ok(((Bus::Near(local), heard), Some(embedded)))
 }
 
 /// The user's own, the one kept in the state directory, or a fresh one that is gone tomorrow.

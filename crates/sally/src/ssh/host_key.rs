@@ -5,13 +5,18 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sally_proto::error::Fault;
+use sha2::Sha256;
+use ssh_key::certificate::Certificate;
+use ssh_key::encoding::Encode as _;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 
 /// The host key of one run.
 #[derive(Clone)]
 pub struct HostKey {
     private: PrivateKey,
+    certificate: Option<Certificate>,
 }
 
 impl HostKey {
@@ -22,7 +27,7 @@ impl HostKey {
     pub fn fresh() -> Result<Self, Fault> {
         let mut seed = [0_u8; 32];
         getrandom::fill(&mut seed).map_err(|error| Fault::Internal(format!("no randomness: {error}")))?;
-        Ok(Self { private: PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&seed)) })
+        Ok(Self { private: PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&seed)), certificate: None })
     }
 
     /// An unencrypted private key in OpenSSH's format.
@@ -37,9 +42,19 @@ impl HostKey {
             return Err(invalid("it is protected by a passphrase".into()));
         }
         match private.algorithm() {
-            Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. } => Ok(Self { private }),
+            Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. } => Ok(Self { private, certificate: None }),
             other => Err(invalid(format!("a host key can't be of type {other}"))),
         }
+    }
+
+    /// A key, and what an authority says of it.
+    pub fn certified(private: PrivateKey, certificate: Certificate) -> Self {
+        Self { private, certificate: Some(certificate) }
+    }
+
+    /// What an authority says of it, where it does.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// Keeps the key in a file that is not there yet, for its owner alone.
@@ -59,6 +74,17 @@ impl HostKey {
         public.set_comment("");
         // An encoding that fails is a key without a name for its type, which load() refuses.
         public.to_openssh().unwrap_or_default()
+    }
+
+    /// A secret for another purpose: whoever has this key has it too, and nobody else.
+    ///
+    /// # Errors
+    /// [`Fault::Internal`] where the key can't be encoded.
+    pub fn derive(&self, purpose: &str) -> Result<[u8; 32], Fault> {
+        let key = self.private.key_data().encode_vec().map_err(|error| Fault::Internal(error.to_string()))?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|error| Fault::Internal(error.to_string()))?;
+        mac.update(purpose.as_bytes());
+        Ok(mac.finalize().into_bytes().into())
     }
 
     /// `SHA256:…`, as ssh-keygen -l says it.

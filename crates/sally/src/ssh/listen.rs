@@ -16,7 +16,7 @@ use super::stream::Wire;
 use super::visitor::Error;
 use crate::session::environment::Endpoint;
 use crate::term;
-use crate::tunnel::dial::Registration;
+use crate::tunnel::tenure::Tenure;
 
 /// Connections the kernel may hold before we accept them.
 pub(super) const BACKLOG: u32 = 128;
@@ -41,7 +41,7 @@ pub enum Entrance {
     /// Through a socket.
     Port(TcpListener),
     /// Through a name on a relay.
-    Name(Box<Registration>),
+    Name(Box<Tenure>),
     /// One of them is here already: a connection, where it comes from, and where it arrived.
     Here(Wire, Endpoint, Endpoint),
 }
@@ -58,7 +58,7 @@ impl Entrance {
     /// The name on a relay, where there is one.
     pub fn name(&self) -> Option<&DeviceId> {
         match self {
-            Self::Name(registration) => Some(registration.name()),
+            Self::Name(tenure) => Some(tenure.name()),
             Self::Port(..) | Self::Here(..) => None,
         }
     }
@@ -67,7 +67,7 @@ impl Entrance {
     pub async fn serve(self, door: Arc<Door>) {
         match self {
             Self::Port(listener) => accept(listener, door).await,
-            Self::Name(registration) => take_in(*registration, door).await,
+            Self::Name(tenure) => take_in(*tenure, door).await,
             Self::Here(wire, peer, local) => serve_one(wire, peer, local, door).await,
         }
     }
@@ -156,28 +156,30 @@ fn admit<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>) {
 }
 
 /// Takes the visitors that a relay sends, until one is in; then the name is given up. Keeps the relay's connection, which carries the visit.
-async fn take_in(mut registration: Registration, door: Arc<Door>) {
+async fn take_in(mut tenure: Tenure, door: Arc<Door>) {
     let shut = door.shut().clone();
     loop {
         let visitor = tokio::select! {
             biased;
             () = shut.cancelled() => break,
-            visitor = registration.next() => visitor,
+            visitor = tenure.next() => visitor,
         };
-        let Some(stream) = visitor else {
-            let (relay, reason) = (registration.relay().to_string(), registration.lost().await);
-            door.shutdown.request(Fault::Relay { relay, reason });
-            break;
+        let stream = match visitor {
+            Ok(stream) => stream,
+            Err(fault) => {
+                door.shutdown.request(fault);
+                break;
+            }
         };
         // Where a visitor comes from is only the relay's word.
         if let Some(connection) = door.gate.admit(Endpoint::UNKNOWN) {
             tokio::spawn(serve(Wire::Other(Box::new(stream)), Endpoint::UNKNOWN, connection, Arc::clone(&door)));
         }
     }
-    registration.close().await;
+    tenure.close().await;
     door.gate.dismiss();
     door.listener_closed();
-    registration.lost().await;
+    tenure.lost().await;
 }
 
 /// Serves the one connection that there will be, in place of a socket's. When it ends, the visit is over.

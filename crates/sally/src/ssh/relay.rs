@@ -30,6 +30,7 @@ use crate::relay::Relay;
 use crate::relay::audit::Event;
 use crate::relay::caller::{Access, Caller, Proven};
 use crate::relay::console::{Answer, NO_CONSOLE};
+use crate::relay::fleet::Member;
 use crate::relay::metrics::Metrics;
 use crate::relay::rules::{CHANNELS_MAX, GUEST_BYTES_MAX, SESSIONS_MAX};
 use crate::session::environment::Endpoint;
@@ -157,6 +158,10 @@ impl Conversation {
         if self.let_in.is_some() || !self.user_is_welcome(user) {
             return Ok(self.turn_away(user, &proven, "the user name is not let in".into()).await);
         }
+        if matches!(proven, Proven::Certificate(_)) {
+            // Whoever was added or revoked a moment ago is, for the newcomer, from the first moment on.
+            self.relay.look_at_fleet(false).await;
+        }
         // A security key that says nothing was not touched.
         let flags = presence.map_or(0, |presence| presence.flags);
         let access = match self.relay.authorize(proven.as_offer(), self.peer.ip()).and_then(|access| access.check_presence(flags)) {
@@ -191,7 +196,7 @@ impl Conversation {
             key: &caller.fingerprint,
             source: grant.map(|grant| format!("{}:{}", grant.source(), grant.line())),
             who: &caller.who,
-            serial: grant.and_then(|grant| grant.certificate()).map(|facts| facts.serial),
+            serial: grant.and_then(|grant| grant.certificate()).map(|facts| facts.serial).or(caller.access.member().map(Member::serial)),
             roles: &caller.access.roles(),
         };
         if !self.relay.audit.write(event).await && !self.relay.rules.unaudited {

@@ -63,6 +63,7 @@ pub(super) fn config(host_key: &HostKey, post_quantum_only: bool) -> Config {
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![host_key.private().clone()],
+        certificates: host_key.certificate().cloned().into_iter().collect(),
         limits: Limits::default(),
         // Consumed data alone reopens it; it grows where the way is long.
         window_size: window::FIRST,

@@ -1,47 +1,23 @@
-//! The far side of a tunnel: dial a relay, prove who we are, hold a name, and take the visitors that it sends.
-//!
-//! The relay is trusted to reach us and with nothing else: it opens `forwarded-tcpip` channels for the name that we hold, and whatever else it
-//! opens is refused.
+//! The far side of a tunnel for one name: dial a relay, prove who we are, hold the name, and take the visitors that it sends.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use russh::client::{self, ChannelOpenHandle, Config, DisconnectReason, Handle, Handler, Msg, Session};
-use russh::keys::PrivateKeyWithHashAlg;
-use russh::{Channel, ChannelId, ChannelStream, Preferred, cipher, compression};
+use russh::ChannelStream;
+use russh::client::Msg;
 use sally_proto::host_port::HostPort;
 use sally_proto::id::DeviceId;
 use sally_proto::relay::NAME_REQUEST;
-use ssh_key::{PrivateKey, PublicKey};
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use ssh_key::PrivateKey;
 
-use crate::dial::Dialer;
-use crate::record::known_hosts;
+use super::link::{HostTrust, Identity, Link, NotHeld};
 use crate::term;
 
 /// The port of the name: the one that `ssh -J relay NAME` asks for.
 const PORT: u16 = 22;
 /// How long a relay has from the first byte to the name.
 const LIMIT: Duration = Duration::from_secs(30);
-/// A relay that answers nothing for 15 s × 3 is gone.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-const KEEPALIVES_UNANSWERED: usize = 3;
-/// How long a relay that refuses may take to say why.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Visitors that may wait for us to look; more are refused.
-const WAITING: usize = 16;
-
-/// How a relay's host key is known.
-#[derive(Clone, Debug)]
-pub enum HostTrust {
-    /// This key and no other.
-    Key(Box<PublicKey>),
-    /// Whatever this file lists for the host.
-    KnownHosts(PathBuf),
-}
 
 /// Which relay, and as whom.
 #[derive(Clone, Debug)]
@@ -58,34 +34,8 @@ pub struct Dial {
 
 /// A name that we hold on a relay, for as long as this lives.
 pub struct Registration {
-    relay: HostPort,
     name: DeviceId,
-    handle: Handle<Answers>,
-    visitors: mpsc::Receiver<Channel<Msg>>,
-    lost: Lost,
-}
-
-/// Why the relay's connection ended, once it has.
-#[derive(Clone, Debug, Default)]
-struct Lost {
-    token: CancellationToken,
-    why: Arc<Mutex<Option<String>>>,
-}
-
-impl Lost {
-    fn set(&self, why: String) {
-        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
-        self.token.cancel();
-    }
-
-    async fn said_within(&self, limit: Duration) -> Option<String> {
-        let _ = tokio::time::timeout(limit, self.token.cancelled()).await; // Perhaps it says nothing.
-        self.why()
-    }
-
-    fn why(&self) -> Option<String> {
-        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+    link: Link,
 }
 
 impl Dial {
@@ -93,241 +43,66 @@ impl Dial {
     /// visitors.
     ///
     /// # Errors
-    /// Why not, the relay's own words where it gave some.
-    pub async fn register(&self, admitted: &str) -> Result<Registration, String> {
+    /// Why not.
+    pub async fn register(&self, admitted: &str) -> Result<Registration, NotHeld> {
         let timed = tokio::time::timeout(LIMIT, self.register_in_any_time(admitted)).await;
-        timed.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
+        timed.unwrap_or_else(|_| Err(NotHeld { reason: format!("no answer within {} s", LIMIT.as_secs()), lasting: false }))
     }
 
-    async fn register_in_any_time(&self, admitted: &str) -> Result<Registration, String> {
-        let key = read_identity(&self.identity)?;
-        let tcp = Dialer::new().connect(self.relay.host(), self.relay.port()).await?;
-        let lost = Lost::default();
-        let (sender, visitors) = mpsc::channel(WAITING);
-        let answers = Answers { trust: self.trust.clone(), relay: self.relay.clone(), lost: lost.clone(), visitors: sender };
-        let registered = self.register_on(tcp, key, answers, admitted).await;
-        let (name, handle) = match registered {
-            Ok(registered) => registered,
-            // What the relay said last explains it better than what failed.
-            Err(reason) => return Err(lost.said_within(LAST_WORDS).await.unwrap_or(reason)),
-        };
-        Ok(Registration { relay: self.relay.clone(), name, handle, visitors, lost })
-    }
-
-    async fn register_on(
-        &self,
-        tcp: TcpStream,
-        key: PrivateKey,
-        answers: Answers,
-        admitted: &str,
-    ) -> Result<(DeviceId, Handle<Answers>), String> {
-        let said = |error: russh::Error| words(&error);
-        let mut handle = client::connect_stream(Arc::new(config()), tcp, answers).await.map_err(said)?;
-        let hash = match key.algorithm() {
-            ssh_key::Algorithm::Rsa { .. } => handle.best_supported_rsa_hash().await.map_err(said)?.flatten(),
-            _ => None,
-        };
-        let proven = handle.authenticate_publickey("sally", PrivateKeyWithHashAlg::new(Arc::new(key), hash)).await.map_err(said)?;
-        if !proven.success() {
-            return Err(format!("it doesn't let in the key of {}", self.identity.display()));
+    async fn register_in_any_time(&self, admitted: &str) -> Result<Registration, NotHeld> {
+        let key = Arc::new(read_identity(&self.identity).map_err(NotHeld::lasting)?);
+        let identity = Identity { name: format!("the key of {}", self.identity.display()), key, certificate: None };
+        let link = Link::dial(&self.relay, self.trust.clone(), &identity).await?;
+        let name = ask_for_name(&link, self.name.as_ref(), admitted).await?;
+        let name = DeviceId::parse(&name).map_err(|_| NotHeld::lasting("it gave a name that is none".into()))?;
+        if self.name.as_ref().is_some_and(|wanted| *wanted != name) {
+            return Err(NotHeld::lasting(format!("it gave the name {name} and not the one that was asked for")));
         }
-        let name = ask_for_name(&handle, self.name.as_ref(), admitted).await.map_err(said)?;
-        let name = DeviceId::parse(&name).map_err(|_| "it gave a name that is none".to_owned())?;
-        handle.tcpip_forward(name.as_str(), PORT.into()).await.map_err(said)?;
-        Ok((name, handle))
+        link.listen(name.as_str(), PORT).await?;
+        Ok(Registration { name, link })
     }
 }
 
-fn read_identity(file: &Path) -> Result<PrivateKey, String> {
+/// An unencrypted private key in OpenSSH's format.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_identity(file: &Path) -> Result<PrivateKey, String> {
     let invalid = |reason: String| format!("the key of {} can't be used: {reason}", file.display());
     let text = std::fs::read(file).map_err(|error| invalid(term::reason(&error)))?;
     let key = PrivateKey::from_openssh(&text).map_err(|error| invalid(error.to_string()))?;
     if key.is_encrypted() { Err(invalid("it is protected by a passphrase".into())) } else { Ok(key) }
 }
 
-fn config() -> Config {
-    Config {
-        inactivity_timeout: None,
-        keepalive_interval: Some(KEEPALIVE),
-        keepalive_max: KEEPALIVES_UNANSWERED,
-        nodelay: true,
-        preferred: Preferred {
-            // The first that both know is taken: the fastest goes first.
-            cipher: vec![cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305].into(),
-            compression: vec![compression::NONE].into(),
-            ..Preferred::default()
-        },
-        ..Config::default()
-    }
-}
-
-async fn ask_for_name(handle: &Handle<Answers>, wanted: Option<&DeviceId>, admitted: &str) -> Result<String, russh::Error> {
+async fn ask_for_name(link: &Link, wanted: Option<&DeviceId>, admitted: &str) -> Result<String, NotHeld> {
     let mut data = Vec::new();
     for text in [wanted.map_or("", DeviceId::as_str), admitted] {
         data.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
         data.extend_from_slice(text.as_bytes());
     }
-    let answer = handle.send_global_request(NAME_REQUEST, &data, true).await?;
-    Ok(String::from_utf8_lossy(answer.as_deref().unwrap_or_default()).into_owned())
-}
-
-/// An error in words for people.
-fn words(error: &russh::Error) -> String {
-    match error {
-        russh::Error::UnknownKey => "its host key is not the one that is expected".into(),
-        russh::Error::RequestDenied => "it refuses the name".into(),
-        russh::Error::Disconnect | russh::Error::SendError => "it closed the connection".into(),
-        russh::Error::IO(error) => term::reason(error),
-        other => other.to_string(),
-    }
+    let answer = link.ask(NAME_REQUEST, &data).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 impl Registration {
-    /// The relay.
-    pub fn relay(&self) -> &HostPort {
-        &self.relay
-    }
-
     /// The name that we hold.
     pub fn name(&self) -> &DeviceId {
         &self.name
     }
 
-    /// The next visitor; `None` when the relay's connection is gone. Cancel-safe.
+    /// The next visitor; `None` when the relay's connection is gone. Whoever is being let in when this is dropped is refused.
     pub async fn next(&mut self) -> Option<ChannelStream<Msg>> {
-        tokio::select! {
-            biased;
-            () = self.lost.token.cancelled() => None,
-            visitor = self.visitors.recv() => visitor.map(Channel::into_stream),
-        }
+        Some(self.link.next().await?.accept().await.into_stream())
     }
 
     /// Takes no more visitors: the name is given up, and whoever waits is refused. Those that are in go on.
     pub async fn close(&mut self) {
-        self.visitors.close();
-        while let Ok(waiting) = self.visitors.try_recv() {
-            drop(waiting.into_stream()); // Which closes it.
-        }
-        let _ = self.handle.cancel_tcpip_forward(self.name.as_str(), PORT.into()).await; // A relay that is gone has forgotten it.
+        self.link.close();
+        self.link.stop_listening(self.name.as_str(), PORT).await;
     }
 
     /// Waits until the relay's connection has ended; says why. Cancel-safe.
     pub async fn lost(&self) -> String {
-        self.lost.token.cancelled().await;
-        self.lost.why().unwrap_or_default()
-    }
-}
-
-/// What we answer a relay: no, but for visitors to our name.
-struct Answers {
-    trust: HostTrust,
-    relay: HostPort,
-    lost: Lost,
-    visitors: mpsc::Sender<Channel<Msg>>,
-}
-
-impl Handler for Answers {
-    type Error = russh::Error;
-
-    async fn check_server_key(&mut self, shown: &russh::keys::PublicKeyOrCertificate) -> Result<bool, russh::Error> {
-        let russh::keys::PublicKeyOrCertificate::PublicKey { key, .. } = shown else { return Ok(false) };
-        let known = match &self.trust {
-            HostTrust::Key(expected) => expected.key_data() == key.key_data(),
-            HostTrust::KnownHosts(file) => {
-                let text = std::fs::read_to_string(file).unwrap_or_default();
-                known_hosts::lists(&text, self.relay.host(), self.relay.port(), key)
-            }
-        };
-        if !known {
-            self.lost.set(format!("its host key {} is not known", key.fingerprint(ssh_key::HashAlg::Sha256)));
-        }
-        Ok(known)
-    }
-
-    async fn server_channel_open_forwarded_tcpip(
-        &mut self,
-        channel: Channel<Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
-        reply: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        // Only one name was asked for. Where nobody has room for one more, dropping the reply refuses.
-        if let Ok(place) = self.visitors.try_reserve() {
-            reply.accept().await;
-            place.send(channel);
-        }
-        Ok(())
-    }
-
-    async fn server_channel_open_forwarded_streamlocal(
-        &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_agent_forward(
-        &mut self,
-        _: Channel<Msg>,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_session(&mut self, _: Channel<Msg>, _: ChannelOpenHandle, _: &mut Session) -> Result<(), russh::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_direct_tcpip(
-        &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_direct_streamlocal(
-        &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_x11(
-        &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        Ok(())
-    }
-
-    async fn should_accept_unknown_server_channel(&mut self, _: ChannelId, _: &str) -> bool {
-        false
-    }
-
-    async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
-        self.lost.set(match reason {
-            DisconnectReason::ReceivedDisconnect(info) => term::printable(&info.message),
-            DisconnectReason::Error(error) => words(&error),
-        });
-        Ok(())
+        self.link.lost().await
     }
 }

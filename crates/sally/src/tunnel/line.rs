@@ -90,6 +90,11 @@ impl Line {
         }
     }
 
+    /// Waits until the connection is over. Cancel-safe.
+    pub(crate) async fn gone(&self) {
+        self.cut.cancelled().await;
+    }
+
     /// Ends the connection with a sentence for whoever reads the other end.
     pub fn dismiss(&self, words: &str) {
         let (line, words) = (self.clone(), words.to_owned());

@@ -2,13 +2,17 @@
 //! types.
 //!
 //! - `splice`: two connections joined, bytes both ways until both ways have ended
-//! - `dial`: the far side: hold a name on a relay
+//! - `link`: a connection to a relay, on which it sends visitors
+//! - `dial`: hold a name on a relay
+//! - `tenure`: the name is kept, by dialling again
 //! - `line`: the connection of somebody who is connected, as others use it: open a channel, ask whether it is alive, say goodbye
 //! - `registry`: who holds which name and port
 //! - `ports`: ports of this machine, bound as the client said
 
 pub mod dial;
 pub mod line;
+pub mod link;
 pub mod ports;
 pub mod registry;
 pub mod splice;
+pub mod tenure;

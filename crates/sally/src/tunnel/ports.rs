@@ -2,12 +2,17 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use sally_proto::relay::Address;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::ssh::listen::{ACCEPT_PAUSE, bind_all, bind_to};
+
+/// The most that Linux takes (tcp(7): MAX_TCP_KEEPIDLE, MAX_TCP_KEEPCNT).
+const KEEPALIVE_TIME_MAX: Duration = Duration::from_secs(32_767);
+const KEEPALIVE_COUNT_MAX: usize = 127;
 
 /// Binds a port: one socket, or for `localhost` one a family.
 ///
@@ -47,6 +52,19 @@ pub async fn accept(listener: TcpListener, stop: CancellationToken, mut each: im
             }
         }
     }
+}
+
+/// Asks a silent other end for a sign of life, as a client's connection is asked: nobody speaks a protocol here that could.
+///
+/// # Errors
+/// Where the connection is gone already.
+pub fn keep_alive(tcp: &TcpStream, interval: Duration, count: usize) -> io::Result<()> {
+    use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
+    let (interval, count) = (interval.min(KEEPALIVE_TIME_MAX), count.min(KEEPALIVE_COUNT_MAX));
+    set_tcp_keepidle(tcp, interval)?;
+    set_tcp_keepintvl(tcp, interval)?;
+    set_tcp_keepcnt(tcp, u32::try_from(count).unwrap_or(u32::MAX))?;
+    Ok(set_socket_keepalive(tcp, true)?)
 }
 
 #[cfg(test)]

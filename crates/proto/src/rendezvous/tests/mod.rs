@@ -77,7 +77,7 @@ fn visit(visitor: u64, device: &str, port: u16, wait: Option<u64>) -> Event {
         device: id(device),
         port,
         key: "SHA256:alice".into(),
-        source: "192.0.2.7".parse().unwrap(),
+        source: std::net::IpAddr::from([192, 0, 2, 7]).into(),
         wait: wait.map(Duration::from_secs),
     })
 }

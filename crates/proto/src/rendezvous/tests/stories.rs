@@ -238,3 +238,20 @@ fn so_many_wait_for_one_device() {
     }
     assert_eq!(refused(&relay.visit(1000, "cam-17")), [(1000, "too many are waiting: the limit is 32".into())]);
 }
+
+#[test]
+fn a_device_that_comes_after_the_wake_is_woken_again_at_once() {
+    let mut relay = Relay::new();
+    let (first, ticket) = relay.wake(1, "cam-17");
+    // What it said before the wake was published says nothing about whether it heard it.
+    let before = Event::Seen { device: id("cam-17"), presence: Presence::Online, since: START - 60 };
+    assert_eq!(published(&relay.on(before)), None);
+    relay.after(2);
+    let now = Event::Seen { device: id("cam-17"), presence: Presence::Online, since: START + 2 };
+    let (second, same) = published(&relay.on(now)).unwrap();
+    assert!(second != first && same == ticket);
+    let again = Event::Seen { device: id("cam-17"), presence: Presence::Online, since: START + 2 };
+    assert_eq!(published(&relay.on(again)), None);
+    assert_eq!(opened(&relay.dial_back(7, "cam-17", ticket)), [0; 0]);
+    assert_eq!(opened(&relay.listening(7, "cam-17", 22)), [1]);
+}

@@ -7,7 +7,7 @@ use std::time::Instant;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedCertificate, VerifiedPublicKey};
 use russh::{Channel, ChannelId, Pty};
 use sally_proto::authorized_keys::Offer;
-use sally_proto::relay::{NAME_REQUEST, Refusal};
+use sally_proto::relay::{NAME_REQUEST, Refusal, TICKET_REQUEST};
 
 use super::{Asking, Conversation, FEW, guests, refuse, string};
 use crate::relay::caller::Proven;
@@ -27,7 +27,7 @@ impl Handler for Conversation {
             return Ok(self.turn_away(user, &Proven::Key(key.clone()), "the user name or signature algorithm is not let in".into()).await);
         }
         // The library shows a certificate's key and not the certificate: where there are authorities, only the signed request tells.
-        if self.relay.keys().has_authorities() {
+        if self.relay.has_authorities() {
             return Ok(Auth::Accept);
         }
         match self.relay.authorize(Offer::Key(key), self.peer.ip()) {
@@ -180,6 +180,14 @@ impl Handler for Conversation {
 
     async fn global_request(&mut self, name: &str, data: &[u8], session: &mut Session) -> Result<Option<Vec<u8>>, Error> {
         let Some(caller) = self.seat.get() else { return Ok(None) };
+        if name == TICKET_REQUEST {
+            let ticket = string(data).map(|(ticket, _)| ticket).unwrap_or_default();
+            if let Err(refusal) = self.relay.show_ticket(caller, ticket) {
+                self.refuse_forward(caller, TICKET_REQUEST, &refusal, session).await?;
+                return Ok(None);
+            }
+            return Ok(Some(Vec::new()));
+        }
         if name != NAME_REQUEST {
             refuse(&self.relay, &self.patience, caller, name, &Refusal::NotPermitted).await;
             return Ok(None);

@@ -1,0 +1,87 @@
+//! Names that a relay makes, and knows again without keeping a list: whoever held one gets it back after the relay was started anew.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::id::DeviceId;
+
+/// Before what is signed here, so that it is never taken for anything else.
+const PREFIX: &[u8] = b"sally/name\0";
+
+/// Makes names of 64 random bits and 64 bits of a MAC over these and a key: 128 bits to whoever has to guess them, and nobody's but that key's.
+#[derive(Clone)]
+pub struct Mint {
+    mac: Hmac<Sha256>,
+}
+
+impl std::fmt::Debug for Mint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mint")
+    }
+}
+
+impl Mint {
+    /// One whose names are known again by whoever has the same secret.
+    pub fn new(secret: &[u8; 32]) -> Self {
+        let mut key = [0; 64]; // A block of SHA-256, filled up as RFC 2104 does.
+        key.iter_mut().zip(secret).for_each(|(to, from)| *to = *from);
+        Self { mac: Hmac::new(&key.into()) }
+    }
+
+    /// A name for the key with this fingerprint (`SHA256:…`).
+    pub fn make(&self, random: [u8; 8], fingerprint: &str) -> DeviceId {
+        let mac = self.over(random, fingerprint).finalize().into_bytes();
+        let mut bits = [0; 16];
+        for (bit, byte) in bits.iter_mut().zip(random.into_iter().chain(mac)) {
+            *bit = byte;
+        }
+        DeviceId::generated(bits)
+    }
+
+    /// Whether a name was made here for the key with this fingerprint.
+    pub fn made(&self, name: &DeviceId, fingerprint: &str) -> bool {
+        let Some(bits) = name.generated_from() else { return false };
+        let Some((random, mac)) = bits.split_first_chunk::<8>() else { return false };
+        self.over(*random, fingerprint).verify_truncated_left(mac).is_ok()
+    }
+
+    fn over(&self, random: [u8; 8], fingerprint: &str) -> Hmac<Sha256> {
+        let mut mac = self.mac.clone();
+        mac.update(PREFIX);
+        mac.update(&random);
+        mac.update(fingerprint.as_bytes());
+        mac
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_is_known_again_for_its_key_alone(secret: [u8; 32], random: [u8; 8], bit in 0_usize..128) {
+            let mint = Mint::new(&secret);
+            let name = mint.make(random, "SHA256:one");
+            prop_assert!(name.looks_generated());
+            prop_assert!(Mint::new(&secret).made(&name, "SHA256:one"));
+            prop_assert!(!mint.made(&name, "SHA256:other"));
+            let mut other = secret;
+            other[bit / 8 % 32] ^= 1;
+            prop_assert!(!Mint::new(&other).made(&name, "SHA256:one"));
+            let mut bits = name.generated_from().unwrap();
+            bits[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(!mint.made(&DeviceId::generated(bits), "SHA256:one"));
+        }
+    }
+
+    #[test]
+    fn a_name_that_somebody_chose_was_not_made() {
+        let mint = Mint::new(&[7; 32]);
+        for name in ["cam-17", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "zzzzzzzzzzzzzzzzzzzzzzzzzz"] {
+            assert!(!mint.made(&DeviceId::parse(name).unwrap(), "SHA256:one"), "{name}");
+        }
+    }
+}

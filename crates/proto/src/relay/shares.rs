@@ -1,0 +1,189 @@
+//! How many visits there may be at once, and how many of them anybody's: nobody takes all places.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::Refusal;
+use crate::admission::Source;
+
+/// Visits at once: what they may hold in memory, should nobody read, is this many times two windows of 2 MiB.
+const VISITS_MAX: usize = 512;
+/// Of these, connections to forwarded ports: nobody asks for a key there, and who has one finds the rest.
+const STRANGERS_MAX: usize = 384;
+/// Of these, connections to one port.
+const PORT_MAX: usize = 128;
+/// Of these, connections from one source (an IPv4 address, 64 bits of an IPv6 address). Loopback is no source: who comes from there is a
+/// proxy, for others.
+const SOURCE_MAX: usize = 64;
+/// Visits to names by one key, over all its connections: a fleet's own automation visits hundreds at once.
+const KEY_MAX: usize = 384;
+
+/// Who wants a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taker {
+    /// Somebody who connects to a forwarded port.
+    Stranger {
+        /// The port.
+        port: u16,
+        /// Where from.
+        from: IpAddr,
+    },
+    /// A visitor to a name, by the fingerprint of the key.
+    Visitor(String),
+}
+
+/// The places that are taken.
+#[derive(Debug, Default)]
+pub struct Shares {
+    all: usize,
+    strangers: usize,
+    ports: BTreeMap<u16, usize>,
+    sources: BTreeMap<Source, usize>,
+    keys: BTreeMap<String, usize>,
+}
+
+impl Shares {
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.all
+    }
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// [`Refusal::TooMany`], of the smallest share that is full.
+    pub fn take(&mut self, who: &Taker) -> Result<(), Refusal> {
+        let full = |what, limit| Err(Refusal::TooMany { what, limit });
+        match who {
+            Taker::Stranger { from, .. } if count(&self.sources, &Source::from(*from)) >= SOURCE_MAX && is_a_source(*from) => {
+                return full("connections to ports from one address", SOURCE_MAX);
+            }
+            Taker::Stranger { port, .. } if count(&self.ports, port) >= PORT_MAX => {
+                return full("connections to this port", PORT_MAX);
+            }
+            Taker::Stranger { .. } if self.strangers >= STRANGERS_MAX => return full("connections to ports", STRANGERS_MAX),
+            Taker::Visitor(key) if count(&self.keys, key) >= KEY_MAX => return full("visits by this key", KEY_MAX),
+            _ if self.all >= VISITS_MAX => return full("visits on this relay", VISITS_MAX),
+            _ => {}
+        }
+        self.all += 1;
+        match who {
+            Taker::Stranger { port, from } => {
+                self.strangers += 1;
+                *self.ports.entry(*port).or_default() += 1;
+                *self.sources.entry((*from).into()).or_default() += 1;
+            }
+            Taker::Visitor(key) => *self.keys.entry(key.clone()).or_default() += 1,
+        }
+        Ok(())
+    }
+
+    /// Gives one back that was taken.
+    pub fn give_back(&mut self, who: &Taker) {
+        self.all = self.all.saturating_sub(1);
+        match who {
+            Taker::Stranger { port, from } => {
+                self.strangers = self.strangers.saturating_sub(1);
+                one_less(&mut self.ports, port);
+                one_less(&mut self.sources, &Source::from(*from));
+            }
+            Taker::Visitor(key) => one_less(&mut self.keys, key),
+        }
+    }
+}
+
+fn is_a_source(from: IpAddr) -> bool {
+    !from.to_canonical().is_loopback()
+}
+
+fn count<K: Ord>(counts: &BTreeMap<K, usize>, key: &K) -> usize {
+    counts.get(key).copied().unwrap_or(0)
+}
+
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stranger(port: u16, from: &str) -> Taker {
+        Taker::Stranger { port, from: from.parse().unwrap() }
+    }
+
+    fn visitor(key: &str) -> Taker {
+        Taker::Visitor(key.into())
+    }
+
+    /// As many as there is room for, and why there is none for more.
+    fn fill(shares: &mut Shares, mut who: impl FnMut(usize) -> Taker) -> (usize, String) {
+        let mut taken = 0;
+        loop {
+            match shares.take(&who(taken)) {
+                Ok(()) => taken += 1,
+                Err(refusal) => return (taken, refusal.to_string()),
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_floods_a_port_keeps_nobody_else_out() {
+        let mut shares = Shares::default();
+        let one = fill(&mut shares, |_| stranger(2022, "192.0.2.1"));
+        assert_eq!(one, (64, "too many connections to ports from one address: the limit is 64".into()));
+        let many = fill(&mut shares, |number| stranger(2022, &format!("198.51.100.{number}")));
+        assert_eq!(many, (64, "too many connections to this port: the limit is 128".into()));
+        // Another port, and the same crowd at all the ports that there are.
+        shares.take(&stranger(2023, "203.0.113.1")).unwrap();
+        let more = fill(&mut shares, |number| stranger(3000 + u16::try_from(number).unwrap(), &format!("203.0.113.{}", number % 200)));
+        assert_eq!(more, (255, "too many connections to ports: the limit is 384".into()));
+        let (visits, why) = fill(&mut shares, |_| visitor("one"));
+        assert_eq!((visits, why.as_str()), (128, "too many visits on this relay: the limit is 512"));
+    }
+
+    #[test]
+    fn an_ipv6_subscriber_is_one_source_and_a_proxy_here_is_none() {
+        let mut shares = Shares::default();
+        assert_eq!(fill(&mut shares, |number| stranger(2022, &format!("2001:db8::{number:x}"))).0, 64);
+        assert_eq!(fill(&mut shares, |_| stranger(2023, "127.0.0.1")).0, 128);
+        assert_eq!(fill(&mut shares, |_| stranger(2024, "::1")).0, 128);
+    }
+
+    #[test]
+    fn a_key_leaves_room_for_another() {
+        let mut shares = Shares::default();
+        assert_eq!(fill(&mut shares, |_| visitor("one")).0, 384);
+        assert_eq!(fill(&mut shares, |_| visitor("other")).0, 128);
+        shares.give_back(&visitor("one"));
+        assert!(shares.take(&visitor("other")).is_ok());
+    }
+
+    fn taker() -> impl Strategy<Value = Taker> {
+        prop_oneof![
+            (0_u16..4, 0_u8..6).prop_map(|(port, host)| Taker::Stranger { port, from: IpAddr::from([10, 0, 0, host]) }),
+            (0_u8..3).prop_map(|key| Taker::Visitor(key.to_string())),
+        ]
+    }
+
+    proptest! {
+        /// Places that were given back are all there again, in whatever order.
+        #[test]
+        fn nothing_is_left_when_all_is_given_back(takers in proptest::collection::vec(taker(), 0..1500)) {
+            let mut shares = Shares::default();
+            let taken: Vec<_> = takers.into_iter().filter(|who| shares.take(who).is_ok()).collect();
+            prop_assert_eq!(shares.taken(), taken.len());
+            prop_assert!(taken.len() <= VISITS_MAX);
+            taken.iter().rev().for_each(|who| shares.give_back(who));
+            prop_assert_eq!(shares.taken(), 0);
+            prop_assert!(shares.ports.is_empty() && shares.sources.is_empty() && shares.keys.is_empty() && shares.strangers == 0);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The folder that `sally fleet add` made for the device.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sally_proto::error::Fault;
+use sally_proto::host_port::HostPort;
+use sally_proto::wake::{Clock, Pins, WakeKeys};
+use ssh_key::PrivateKey;
+use ssh_key::certificate::Certificate;
+
+use super::session::Sessions;
+use crate::fleet::settings::{Agent, Serve};
+use crate::mqtt::tls;
+use crate::term;
+use crate::tunnel::dial::read_identity;
+use crate::tunnel::link::Identity;
+
+/// Ports that a device may offer: as many as a relay takes from one connection.
+const EXPOSED_MAX: usize = 16;
+
+/// What answers at a device's port 22.
+#[derive(Clone, Debug)]
+pub enum Ssh {
+    /// An sshd.
+    At(HostPort),
+    /// Sessions of Sally's own.
+    Session(Arc<Sessions>),
+}
+
+/// Everything that an agent is told.
+#[derive(Debug)]
+pub struct Bundle {
+    folder: PathBuf,
+    /// `agent.toml`.
+    pub settings: Agent,
+    /// The ports that visitors may reach.
+    pub exposed: Vec<u16>,
+    /// What proves to relays who the device is; acknowledgements are signed with it too.
+    pub key: Arc<PrivateKey>,
+    /// What the fleet says of it.
+    pub certificate: Certificate,
+    /// What answers at port 22.
+    pub ssh: Ssh,
+    wake_keys: WakeKeys,
+    /// What the file of wake keys looked like when it was read.
+    read: Option<SystemTime>,
+}
+
+impl Bundle {
+    /// Reads the folder.
+    ///
+    /// # Errors
+    /// [`Fault::FleetInvalid`] for whatever is missing, can't be read, or is not what it should be.
+    pub fn load(folder: &Path) -> Result<Self, Fault> {
+        let settings = Agent::load(&folder.join("agent.toml"))?;
+        let exposed = exposed(&settings).map_err(|reason| invalid(&folder.join("agent.toml"), reason))?;
+        let file = folder.join("device_key");
+        let key = read_identity(&file).map_err(|reason| invalid(&file, reason))?;
+        let file = folder.join("device_key-cert.pub");
+        let certificate = Certificate::read_file(&file).map_err(|error| invalid(&file, error.to_string()))?;
+        let named = certificate.valid_principals() == [settings.id.as_str()];
+        if !named || certificate.public_key() != key.public_key().key_data() {
+            return Err(invalid(&file, format!("it is not for device_key, or not for {}", settings.id)));
+        }
+        let (wake_keys, read) = read_wake_keys(&folder.join("wake.pub"))?;
+        let ssh = match settings.serve {
+            Serve::Sshd => Ssh::At(settings.to.clone()),
+            Serve::Session => Ssh::Session(Arc::new(Sessions::new(folder, &settings)?)),
+        };
+        Ok(Self { folder: folder.to_owned(), settings, exposed, key: Arc::new(key), certificate, ssh, wake_keys, read })
+    }
+
+    /// A file of the folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// What is proved to relays.
+    pub fn identity(&self) -> Identity {
+        let name = format!("the certificate of {}", self.file("device_key-cert.pub").display());
+        Identity { name, key: Arc::clone(&self.key), certificate: Some(self.certificate.clone()) }
+    }
+
+    /// Where TLS finds its files.
+    pub fn tls(&self) -> tls::Files {
+        tls::Files { certificate: self.file("tls.pem"), key: self.file("tls.key"), authority: self.file("tls_ca.pem") }
+    }
+
+    /// What wakes are held against.
+    pub fn pins(&self) -> Pins {
+        let Agent { id, relay, clock, tunnels, .. } = &self.settings;
+        let clock = if *clock { Clock::Checked } else { Clock::Absent };
+        Pins { id: id.clone(), keys: self.wake_keys.clone(), relays: relay.clone(), clock, tunnels_max: *tunnels }
+    }
+
+    /// Reads the wake keys again where their file has changed (they are rotated). Whether they are new; where they can't be read, those of
+    /// before are good.
+    pub fn refresh(&mut self) -> bool {
+        let file = self.file("wake.pub");
+        if changed(&file) == self.read {
+            return false;
+        }
+        match read_wake_keys(&file) {
+            Ok((keys, read)) => {
+                (self.wake_keys, self.read) = (keys, read);
+                true
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "the wake keys of before are used");
+                false
+            }
+        }
+    }
+}
+
+fn exposed(settings: &Agent) -> Result<Vec<u16>, String> {
+    let port = |text: &String| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or(format!("'{text}' is no port to expose"));
+    let ports = settings.expose.iter().map(port).collect::<Result<Vec<_>, _>>()?;
+    match ports.len() {
+        1..=EXPOSED_MAX => Ok(ports),
+        _ => Err(format!("expose names 1 to {EXPOSED_MAX} ports")),
+    }
+}
+
+fn changed(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).and_then(|facts| facts.modified()).ok()
+}
+
+fn read_wake_keys(file: &Path) -> Result<(WakeKeys, Option<SystemTime>), Fault> {
+    // Before it is read: what changes meanwhile is read once more.
+    let read = changed(file);
+    let text = std::fs::read_to_string(file).map_err(|error| invalid(file, term::reason(&error)))?;
+    Ok((WakeKeys::parse(&text).map_err(|error| invalid(file, error.to_string()))?, read))
+}
+
+pub(super) fn invalid(file: &Path, reason: String) -> Fault {
+    Fault::FleetInvalid { file: file.display().to_string(), reason }
+}

@@ -1,0 +1,15 @@
+//! The device's side of a fleet: asleep but for a connection to a broker; woken, it dials back, carries its visitors, and closes again.
+//!
+//! - `bundle`: the folder that `sally fleet add` made for the device
+//! - `watch`: follows the broker, and decides about each wake
+//! - `tunnel`: one connection to a relay, from the dial to its last visitor
+//! - `visit`: one visitor, and what they reach
+//! - `session`: a recorded session of Sally's own, where there is no sshd
+
+pub mod bundle;
+mod session;
+mod tunnel;
+mod visit;
+mod watch;
+
+pub use watch::run;

@@ -1,0 +1,78 @@
+//! Sessions of Sally's own, for devices without an sshd: one `sally once` for each visitor, so that nothing of one visit outlives it.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sally_proto::authorized_keys::Enforced;
+use sally_proto::error::Fault;
+use sally_proto::record::parse_size;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use super::bundle::invalid;
+use crate::fleet::bundle::{host_key, visitors};
+use crate::fleet::settings::Agent;
+use crate::{keys, term};
+
+/// Sessions that a visitor may have in one connection, as sshd's MaxSessions.
+const SESSIONS: &str = "10";
+/// A visit for which there is less room than this is not begun: it would end in mid-sentence.
+const LEAST_ROOM: u64 = 64 << 10;
+
+/// Where sessions come from, and where they are recorded.
+#[derive(Debug)]
+pub struct Sessions {
+    bundle: PathBuf,
+    records: PathBuf,
+    most: u64,
+    number: AtomicU32,
+}
+
+impl Sessions {
+    pub(super) fn new(bundle: &Path, settings: &Agent) -> Result<Self, Fault> {
+        let file = bundle.join("agent.toml");
+        let most = parse_size(&settings.records_max).map_err(|_| invalid(&file, "records_max is no size such as 64K or 1G".into()))?;
+        let records = bundle.join(&settings.records);
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&records);
+        made.map_err(|error| invalid(&records, term::reason(&error)))?;
+        // Once before anybody comes: what would refuse every visitor is told now.
+        host_key(bundle)?;
+        visitors(bundle, Enforced::new(keys::ENFORCED))?;
+        Ok(Self { bundle: bundle.to_owned(), records, most, number: AtomicU32::new(0) })
+    }
+
+    /// Begins a session; gives the near end of its connection.
+    pub(super) fn begin(&self) -> Result<(UnixStream, Child), String> {
+        let room = self.room().map_err(|error| format!("{}: {}", self.records.display(), term::reason(&error)))?;
+        let reason = |error: std::io::Error| term::reason(&error);
+        let (near, far) = std::os::unix::net::UnixStream::pair().map_err(reason)?;
+        near.set_nonblocking(true).map_err(reason)?;
+        let output = OwnedFd::from(far.try_clone().map_err(reason)?);
+        let mut once = Command::new(std::env::current_exe().map_err(reason)?);
+        once.args(["once", "--inetd", "--max-sessions", SESSIONS, "--record-limit", &room.to_string(), "--bundle"]).arg(&self.bundle);
+        once.arg("--log").arg(self.file()).stdin(OwnedFd::from(far)).stdout(output).stderr(Stdio::inherit()).kill_on_drop(true);
+        let session = once.spawn().map_err(reason)?;
+        Ok((UnixStream::from_std(near).map_err(reason)?, session))
+    }
+
+    fn file(&self) -> PathBuf {
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        self.records.join(format!("{now}-{}-{number}.cast", std::process::id()))
+    }
+
+    /// How large one more record may become.
+    fn room(&self) -> std::io::Result<u64> {
+        let mut taken = 0_u64;
+        for entry in std::fs::read_dir(&self.records)? {
+            taken = taken.saturating_add(entry?.metadata()?.len());
+        }
+        match self.most.saturating_sub(taken) {
+            room if room >= LEAST_ROOM => Ok(room),
+            _ => Err(std::io::Error::other(format!("the records take all of the {} bytes that they may", self.most))),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! One connection to a relay, from the dial to its last visitor.
+
+use std::time::Duration;
+
+use sally_proto::host_port::HostPort;
+use sally_proto::id::DeviceId;
+use sally_proto::relay::TICKET_REQUEST;
+use sally_proto::wake::Wake;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::bundle::Ssh;
+use super::visit;
+use crate::tunnel::link::{HostTrust, Identity, Link};
+
+/// How long a relay's addresses have, all together, to take the connection and the ticket: the visitor waits for 8 s.
+const DIAL_LIMIT: Duration = Duration::from_secs(7);
+/// How long a connection without a visitor is kept. The relay closes it earlier, where it still knows that it has it.
+const UNUSED_LIMIT: Duration = Duration::from_secs(60);
+/// Visitors of one connection at once.
+const VISITORS_MAX: usize = 64;
+
+/// What visitors may reach.
+#[derive(Clone, Debug)]
+pub(super) struct Ways {
+    /// At port 22.
+    pub(super) ssh: Ssh,
+    /// The ports there are.
+    pub(super) exposed: Vec<u16>,
+}
+
+/// A connection that a wake asks for.
+pub(super) struct Tunnel {
+    pub(super) id: DeviceId,
+    pub(super) identity: Identity,
+    pub(super) ways: Ways,
+    pub(super) stop: CancellationToken,
+}
+
+impl Tunnel {
+    /// Dials, and carries visitors until nobody needs the connection.
+    ///
+    /// # Errors
+    /// Why no relay was reached, in words for the visitor who waits.
+    pub(super) async fn run(self, wake: &Wake) -> Result<(), String> {
+        let limit = Instant::now() + DIAL_LIMIT;
+        let mut failure = "it names no address".to_owned();
+        for (address, left) in wake.relay.iter().zip((1..=u32::try_from(wake.relay.len()).unwrap_or(1)).rev()) {
+            // A dead address leaves some time for the next.
+            let share = limit.saturating_duration_since(Instant::now()) / left;
+            match tokio::time::timeout(share, self.reach(address, wake)).await {
+                Ok(Ok(link)) => {
+                    self.serve(link).await;
+                    return Ok(());
+                }
+                Ok(Err(why)) => failure = why,
+                Err(_) => failure = "no answer".into(),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn reach(&self, address: &HostPort, wake: &Wake) -> Result<Link, String> {
+        let link = Link::dial(address, HostTrust::Fingerprint(wake.hk), &self.identity).await.map_err(|failed| failed.reason)?;
+        let ticket = wake.tkt.expose();
+        let mut shown = u32::try_from(ticket.len()).unwrap_or_default().to_be_bytes().to_vec();
+        shown.extend_from_slice(ticket.as_bytes());
+        let wanted = if self.ways.exposed.contains(&wake.svc) { Some(wake.svc) } else { None };
+        // One round trip for both: the relay answers in order.
+        let first = async {
+            match wanted {
+                Some(port) => link.listen(self.id.as_str(), port).await,
+                None => Ok(()),
+            }
+        };
+        let (ticket, listening) = tokio::join!(link.ask(TICKET_REQUEST, &shown), first);
+        ticket.map(drop).and(listening).map_err(|failed| failed.reason)?;
+        for port in self.ways.exposed.iter().filter(|port| Some(**port) != wanted) {
+            link.listen(self.id.as_str(), *port).await.map_err(|failed| failed.reason)?;
+        }
+        Ok(link)
+    }
+
+    async fn serve(&self, mut link: Link) {
+        let mut visits = JoinSet::new();
+        let unused = tokio::time::sleep(UNUSED_LIMIT);
+        tokio::pin!(unused);
+        let (over, mut stopping) = (link.over(), false);
+        loop {
+            tokio::select! {
+                visitor = link.next(), if !stopping => match visitor {
+                    // Who is one too many is refused.
+                    Some(visitor) if visits.len() < VISITORS_MAX => drop(visits.spawn(visit::carry(visitor, self.ways.clone()))),
+                    Some(_) => {}
+                    None => break,
+                },
+                () = over.cancelled(), if stopping => break,
+                Some(_) = visits.join_next() => {
+                    unused.as_mut().reset(Instant::now() + UNUSED_LIMIT);
+                    if stopping && visits.is_empty() {
+                        break;
+                    }
+                }
+                () = &mut unused, if visits.is_empty() => break,
+                () = self.stop.cancelled(), if !stopping => {
+                    link.close();
+                    stopping = true;
+                    if visits.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+        link.leave("nobody needs this connection any more").await;
+    }
+}

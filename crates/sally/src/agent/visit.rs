@@ -1,0 +1,80 @@
+//! One visitor, and what they reach.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use russh::ChannelWriteHalf;
+use russh::client::Msg;
+use sally_proto::host_port::HostPort;
+
+use super::bundle::Ssh;
+use super::session::Sessions;
+use super::tunnel::Ways;
+use crate::dial::Dialer;
+use crate::ssh::channel::ChannelSource;
+use crate::term;
+use crate::tunnel::link::Visitor;
+use crate::tunnel::splice::{Deaf, Meter, Sink, SocketSink, SocketSource, Source, splice};
+
+/// The port of a device's name that leads to its sshd.
+const SSH: u16 = 22;
+
+/// Carries a visitor to what they want to reach; whoever can't be is refused.
+pub(super) async fn carry(visitor: Visitor, ways: Ways) {
+    // The relay is held to what the device offers, whatever it was told.
+    let Some(port) = u16::try_from(visitor.port()).ok().filter(|port| ways.exposed.contains(port)) else {
+        tracing::warn!(port = visitor.port(), "the relay asks for a port that is not exposed");
+        return;
+    };
+    let local = HostPort::loopback(port);
+    let carried = match (port, &ways.ssh) {
+        (SSH, Ssh::Session(sessions)) => to_session(visitor, sessions).await,
+        (SSH, Ssh::At(to)) => to_socket(visitor, to).await,
+        _ => to_socket(visitor, &local).await,
+    };
+    match carried {
+        Ok((inward, outward)) => tracing::info!(port, inward, outward, "a visit ended"),
+        Err(reason) => tracing::warn!(port, reason, "a visitor is refused"),
+    }
+}
+
+async fn to_socket(visitor: Visitor, to: &HostPort) -> Result<(u64, u64), String> {
+    let tcp = Dialer::new().connect(to.host(), to.port()).await.map_err(|reason| format!("{to}: {reason}"))?;
+    let (read, write) = tcp.into_split();
+    Ok(join(visitor, SocketSource::new(read), SocketSink(write)).await)
+}
+
+async fn to_session(visitor: Visitor, sessions: &Sessions) -> Result<(u64, u64), String> {
+    let (stream, mut session) = sessions.begin()?;
+    let (read, write) = stream.into_split();
+    let carried = join(visitor, SocketSource::new(read), SocketSink(write)).await;
+    // It ends with its connection, and seals its record.
+    let status = session.wait().await.map_err(|error| term::reason(&error))?;
+    tracing::info!(%status, "a session ended");
+    Ok(carried)
+}
+
+/// Lets a visitor in, and carries both ways to their ends; bytes inward and outward.
+async fn join(visitor: Visitor, source: impl Source, sink: impl Sink) -> (u64, u64) {
+    let (from_relay, to_relay) = visitor.accept().await.split();
+    let to_relay = Arc::new(to_relay);
+    let (mut inward, mut outward) = (Meter::default(), Meter::default());
+    let relay = (ChannelSource(from_relay), ToRelay(Arc::clone(&to_relay)));
+    let ended = splice(relay, (source, sink), &mut inward, &mut outward).await;
+    let _ = to_relay.close().await; // Or the connection is gone, and the channel with it.
+    tracing::debug!(over = ?ended.err(), "carried");
+    (inward.bytes(), outward.bytes())
+}
+
+/// To the visitor; the channel is closed when both ways have ended.
+struct ToRelay(Arc<ChannelWriteHalf<Msg>>);
+
+impl Sink for ToRelay {
+    async fn deliver(&mut self, bytes: Bytes) -> Result<(), Deaf> {
+        self.0.data_bytes(bytes).await.map_err(|_| Deaf)
+    }
+
+    async fn end(&mut self) -> Result<(), Deaf> {
+        self.0.eof().await.map_err(|_| Deaf)
+    }
+}

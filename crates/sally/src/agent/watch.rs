@@ -1,0 +1,189 @@
+//! Follows the broker: says that the device is there, and decides about each wake.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sally_proto::error::Fault;
+use sally_proto::wake::{Acknowledgement, Answer, Gate, Jti, Moment, Prefix, Presence, RelayId, Status, Topic, VERSION, Wake};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::bundle::{Bundle, Ssh};
+use super::tunnel::{self, Tunnel};
+use crate::config::Agent as Config;
+use crate::mqtt::Event;
+use crate::mqtt::client::{Client, Login, Message, Settings};
+use crate::mqtt::tls;
+use crate::term;
+
+/// How long visitors may go on when the agent is told to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// An agent that runs.
+struct Watch {
+    bundle: Bundle,
+    config: Config,
+    gate: Gate,
+    broker: Client,
+    /// This connection to the broker, as its status says it.
+    connection: Arc<Mutex<String>>,
+    tunnels: JoinSet<()>,
+    stop: CancellationToken,
+    /// What tunnels have to say to relays.
+    answers: mpsc::Sender<(RelayId, Jti, Answer, String)>,
+    began: Instant,
+}
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// [`Fault::FleetInvalid`] for the bundle; [`Fault::Internal`].
+pub async fn run(config: Config) -> Result<(), Fault> {
+    let internal = |error: std::io::Error| Fault::Internal(error.to_string());
+    let mut bundle = Bundle::load(&config.bundle)?;
+    if let Some(to) = &config.to {
+        bundle.ssh = Ssh::At(to.clone());
+    }
+    sally_sys::process::guard_ourselves().map_err(internal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
+    let connection = Arc::new(Mutex::new(String::new()));
+    let (broker, mut events) = connect(&bundle, &config.prefix, &connection)?;
+    let (answers, mut to_say) = mpsc::channel(16);
+    term::say(&format!("Agent of {}: waiting to be woken through {}", bundle.settings.id, bundle.settings.broker));
+    let (gate, stop, tunnels) = (Gate::new(bundle.pins()), CancellationToken::new(), JoinSet::new());
+    let mut watch = Watch { bundle, config, gate, broker, connection, tunnels, stop, answers, began: Instant::now() };
+    loop {
+        tokio::select! {
+            Some(event) = events.recv() => watch.hear(event),
+            Some((relay, jti, answer, detail)) = to_say.recv() => {
+                watch.acknowledge(&Acknowledgement::new(relay, jti, unix(), answer, &detail));
+            }
+            Some(_) = watch.tunnels.join_next() => {}
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+        }
+    }
+    watch.end().await;
+    Ok(())
+}
+
+fn connect(bundle: &Bundle, prefix: &Prefix, connection: &Arc<Mutex<String>>) -> Result<(Client, mpsc::Receiver<Event>), Fault> {
+    let id = bundle.settings.id.clone();
+    let topics = [Topic::Wake(id.clone()).text(prefix), Topic::Status(id.clone()).text(prefix)];
+    let (status, connection) = (topics[1].clone(), Arc::clone(connection));
+    let will = move || {
+        // Another for each connection: what an old one leaves behind is told from what this one says.
+        let fresh = format!("{:016x}", getrandom::u64().unwrap_or_default());
+        connection.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&fresh);
+        Some(Message { topic: status.clone(), payload: status_of(Presence::Offline, fresh).payload(), retain: true })
+    };
+    let settings = Settings {
+        broker: bundle.settings.broker.clone(),
+        name: id.to_string(),
+        tls: tls::client(&bundle.tls())?,
+        login: Login::load(&bundle.file("broker_login"))?,
+        will: Box::new(will),
+    };
+    Ok(Client::start(settings, topics))
+}
+
+fn status_of(s: Presence, sid: String) -> Status {
+    Status { v: VERSION, s, sid, t: unix(), ver: env!("CARGO_PKG_VERSION").into() }
+}
+
+/// Unix seconds. A clock before 1970 is no clock.
+fn unix() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Watch {
+    fn hear(&mut self, event: Event) {
+        let id = self.bundle.settings.id.clone();
+        match event {
+            Event::Up => {
+                tracing::info!("connected to the broker");
+                self.say_online();
+            }
+            Event::Down(why) => tracing::warn!(why, "no connection to the broker; trying again"),
+            Event::Message { topic, payload } => match Topic::parse(&topic, &self.config.prefix) {
+                Some(Topic::Wake(device)) if device == id => self.wake(&payload),
+                // The will of a connection that this one has taken over.
+                Some(Topic::Status(device)) if device == id => {
+                    let foreign = Status::parse(&payload).is_none_or(|status| status.s == Presence::Offline && status.sid != self.sid());
+                    if foreign {
+                        self.say_online();
+                    }
+                }
+                _ => {}
+            },
+        }
+    }
+
+    fn sid(&self) -> String {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn say_online(&self) {
+        self.publish(Topic::Status(self.bundle.settings.id.clone()), status_of(Presence::Online, self.sid()).payload(), true);
+    }
+
+    fn publish(&self, topic: Topic, payload: String, retain: bool) {
+        // Unsaid, it costs a plainer sentence.
+        if let Err(error) = self.broker.publish(Message { topic: topic.text(&self.config.prefix), payload, retain }) {
+            tracing::info!(%error, %topic, "not published");
+        }
+    }
+
+    fn acknowledge(&self, answer: &Acknowledgement) {
+        if let Some(payload) = answer.seal(&self.bundle.key, &self.bundle.certificate) {
+            self.publish(Topic::Acknowledgement(answer.aud.clone()), payload, false);
+        }
+    }
+
+    /// Decides about a wake, and dials.
+    fn wake(&mut self, payload: &[u8]) {
+        if self.bundle.refresh() {
+            self.gate.set_pins(self.bundle.pins());
+        }
+        let now = Moment { unix: unix(), monotonic: self.began.elapsed() };
+        match self.gate.admit(payload, now, self.tunnels.len()) {
+            Ok(wake) => {
+                tracing::info!(relay = %wake.rid, jti = %wake.jti, port = wake.svc, "woken");
+                self.acknowledge(&Acknowledgement::new(wake.rid.clone(), wake.jti, now.unix, Answer::Ok, ""));
+                self.dial(wake);
+            }
+            Err(rejected) => {
+                tracing::warn!(reason = %rejected.reason, "a wake is not followed");
+                if let Some(answer) = rejected.acknowledgement(now.unix) {
+                    self.acknowledge(&answer);
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, wake: Wake) {
+        let ways = tunnel::Ways { ssh: self.bundle.ssh.clone(), exposed: self.bundle.exposed.clone() };
+        let tunnel = Tunnel { id: self.bundle.settings.id.clone(), identity: self.bundle.identity(), ways, stop: self.stop.clone() };
+        let answers = self.answers.clone();
+        self.tunnels.spawn(async move {
+            if let Err(why) = tunnel.run(&wake).await {
+                tracing::warn!(relay = %wake.rid, why, "the relay was not reached");
+                // The agent listens for as long as it runs.
+                let _ = answers.send((wake.rid, wake.jti, Answer::DialFailed, why)).await;
+            }
+        });
+    }
+
+    /// Says that the device is gone, takes no more visitors, and lets those that are in go on for a while.
+    async fn end(mut self) {
+        self.stop.cancel();
+        let last = status_of(Presence::Offline, self.sid()).payload();
+        let topic = Topic::Status(self.bundle.settings.id.clone()).text(&self.config.prefix);
+        self.broker.close(Some(Message { topic, payload: last, retain: true })).await;
+        let drained = async { while self.tunnels.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(DRAIN, drained).await; // Who is left is cut off by our end.
+    }
+}

@@ -1,0 +1,184 @@
+//! A relay's fleet: whom its authorities vouch for. Its folder is read again when it changes; while it can't be, no certificate is good.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use sally_proto::authority::Visitor;
+use sally_proto::authorized_keys::Denial;
+use sally_proto::error::Fault;
+use sally_proto::id::DeviceId;
+use ssh_key::certificate::Certificate;
+
+use crate::fleet::relay_dir::{Device, RelayDir, State};
+
+/// What is looked at to see whether the folder changed.
+const FILES: [&str; 9] =
+    ["fleet.toml", "devices", "revoked", "device_ca.pub", "host_ca.pub", "visitor_ca.pub", "host_key", "host_key-cert.pub", "wake_key"];
+
+/// Somebody whom a fleet's authority vouches for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// A device, by its own name.
+    Device {
+        /// The name.
+        id: DeviceId,
+        /// Its certificate's number.
+        serial: u64,
+        /// When the certificate ends, in Unix seconds.
+        until: u64,
+    },
+    /// A person, by patterns of names.
+    Visitor(Visitor),
+}
+
+impl Member {
+    /// When the certificate ends, in Unix seconds.
+    pub fn until(&self) -> u64 {
+        match self {
+            Self::Device { until, .. } => *until,
+            Self::Visitor(visitor) => visitor.valid_before,
+        }
+    }
+
+    /// The certificate's number.
+    pub fn serial(&self) -> u64 {
+        match self {
+            Self::Device { serial, .. } => *serial,
+            Self::Visitor(visitor) => visitor.serial,
+        }
+    }
+
+    /// Who it is, for people.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Device { id, .. } => id.as_str(),
+            Self::Visitor(visitor) => &visitor.key_id,
+        }
+    }
+
+    /// What it is here.
+    pub fn role(&self) -> &'static str {
+        match self {
+            Self::Device { .. } => "device",
+            Self::Visitor(_) => "visitor",
+        }
+    }
+}
+
+type Look = Vec<Option<(u64, SystemTime)>>;
+
+/// The fleet as it was read last.
+#[derive(Debug)]
+pub struct Fleet {
+    folder: PathBuf,
+    state: Mutex<Read>,
+}
+
+#[derive(Debug)]
+struct Read {
+    dir: Arc<RelayDir>,
+    /// Whether it could be read the last time.
+    readable: bool,
+    look: Look,
+}
+
+/// What another look comes to.
+#[derive(Debug)]
+pub enum Change {
+    /// Nothing has changed.
+    None,
+    /// It was read anew.
+    Read,
+    /// It can't be read: no certificate is good until it can.
+    Failed(Fault),
+}
+
+impl Fleet {
+    /// Reads the folder whole.
+    ///
+    /// # Errors
+    /// Those of [`RelayDir::load`].
+    pub fn load(folder: &Path) -> Result<Self, Fault> {
+        // Looked at before it is read: what changes meanwhile is seen at the next look.
+        let look = look_at(folder);
+        let dir = Arc::new(RelayDir::load(folder)?);
+        Ok(Self { folder: folder.to_owned(), state: Mutex::new(Read { dir, readable: true, look }) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, Read> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As it was read last.
+    pub fn dir(&self) -> Arc<RelayDir> {
+        Arc::clone(&self.state().dir)
+    }
+
+    /// Looks again; reads what has changed. Blocks while it reads.
+    pub fn look(&self, forced: bool) -> Change {
+        let look = look_at(&self.folder);
+        let (same, readable) = {
+            let state = self.state();
+            (state.look == look, state.readable)
+        };
+        if same && readable && !forced {
+            return Change::None;
+        }
+        match RelayDir::load(&self.folder) {
+            Ok(dir) => {
+                *self.state() = Read { dir: Arc::new(dir), readable: true, look };
+                Change::Read
+            }
+            Err(fault) => {
+                let was_readable = std::mem::replace(&mut self.state().readable, false);
+                if was_readable { Change::Failed(fault) } else { Change::None }
+            }
+        }
+    }
+
+    /// What a certificate makes somebody.
+    ///
+    /// # Errors
+    /// Why nothing.
+    pub fn authorize(&self, certificate: &Certificate, peer: IpAddr, now: u64) -> Result<Member, Denial> {
+        let (dir, readable) = {
+            let state = self.state();
+            (Arc::clone(&state.dir), state.readable)
+        };
+        if !readable {
+            return Err(Denial::FleetUnreadable);
+        }
+        match dir.visitors.visitor(certificate, &dir.krl, Some(peer), now) {
+            Err(Denial::UnknownAuthority) => {}
+            visitor => return visitor.map(Member::Visitor),
+        }
+        let id = dir.devices.device(certificate, &dir.krl, Some(peer), now)?;
+        current(&dir, &id, certificate.serial())?;
+        Ok(Member::Device { id, serial: certificate.serial(), until: certificate.valid_before() })
+    }
+
+    /// A device that is part of the fleet.
+    pub fn has(&self, name: &DeviceId) -> bool {
+        self.dir().known.get(name).is_some_and(|device| device.state == State::Active)
+    }
+}
+
+/// Whether a device's certificate is its newest: an older one may be in a disk that was thrown away.
+pub(super) fn current(dir: &RelayDir, id: &DeviceId, serial: u64) -> Result<(), Denial> {
+    match dir.known.get(id) {
+        None => Err(Denial::NotInFleet),
+        Some(Device { state: State::Revoked, .. }) => Err(Denial::Revoked),
+        Some(device) if serial < device.serial => Err(Denial::Superseded),
+        Some(_) => Ok(()),
+    }
+}
+
+fn look_at(folder: &Path) -> Look {
+    let look = |name: &&str| {
+        let facts = std::fs::metadata(folder.join(name)).ok()?;
+        Some((facts.len(), facts.modified().ok()?))
+    };
+    FILES.iter().map(look).collect()
+}

@@ -1,0 +1,88 @@
+//! A name that is kept: when the relay's connection is lost, it is dialled again until the name is held again.
+
+use std::time::Instant;
+
+use russh::ChannelStream;
+use russh::client::Msg;
+use sally_proto::backoff::{Backoff, Pace};
+use sally_proto::error::Fault;
+use sally_proto::id::DeviceId;
+
+use super::dial::{Dial, Registration};
+use super::link::NotHeld;
+use crate::term;
+
+/// A name on a relay, for as long as this lives.
+pub struct Tenure {
+    dial: Dial,
+    admitted: String,
+    name: DeviceId,
+    registration: Registration,
+    backoff: Backoff,
+    since: Instant,
+}
+
+impl Tenure {
+    /// Dials once: what doesn't work at the start is said at once. `admitted` as in [`Dial::register`].
+    ///
+    /// # Errors
+    /// [`Fault::Relay`].
+    pub async fn begin(mut dial: Dial, admitted: String) -> Result<Self, Fault> {
+        let registration = dial.register(&admitted).await.map_err(|why| fault(&dial, why))?;
+        let name = registration.name().clone();
+        // From now on it may have been told to somebody: no other will do.
+        dial.name = Some(name.clone());
+        Ok(Self { dial, admitted, name, registration, backoff: Backoff::new(Pace::FLEET), since: Instant::now() })
+    }
+
+    /// The name.
+    pub fn name(&self) -> &DeviceId {
+        &self.name
+    }
+
+    /// The next visitor. Whoever stops waiting for it while the relay is dialled again has no name any more.
+    ///
+    /// # Errors
+    /// [`Fault::Relay`] where dialling again is of no use.
+    pub async fn next(&mut self) -> Result<ChannelStream<Msg>, Fault> {
+        loop {
+            if let Some(visitor) = self.registration.next().await {
+                return Ok(visitor);
+            }
+            self.resume().await?;
+        }
+    }
+
+    async fn resume(&mut self) -> Result<(), Fault> {
+        let mut why = self.registration.lost().await;
+        self.backoff.held(self.since.elapsed());
+        loop {
+            let pause = self.backoff.pause(getrandom::u64().unwrap_or_default());
+            term::say(&format!("Relay {} is lost ({why}): dialling again in {:.1} s", self.dial.relay, pause.as_secs_f32()));
+            tokio::time::sleep(pause).await;
+            match self.dial.register(&self.admitted).await {
+                Ok(registration) => {
+                    (self.registration, self.since) = (registration, Instant::now());
+                    term::say(&format!("Reached again as: ssh -J {} {}", self.dial.relay, self.name));
+                    return Ok(());
+                }
+                Err(failed) if failed.lasting => return Err(fault(&self.dial, failed)),
+                Err(failed) => why = failed.reason,
+            }
+        }
+    }
+
+    /// As [`Registration::close`].
+    pub async fn close(&mut self) {
+        self.registration.close().await;
+    }
+
+    /// As [`Registration::lost`].
+    pub async fn lost(&self) -> String {
+        self.registration.lost().await
+    }
+}
+
+fn fault(dial: &Dial, failed: NotHeld) -> Fault {
+    Fault::Relay { relay: dial.relay.to_string(), reason: failed.reason }
+}

@@ -1,0 +1,102 @@
+//! A relay's keys while it runs: sources that are slow, that can be read once, that change at a bad moment; permissions that end.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::process::Command;
+
+use crate::support::*;
+
+fn fifo(home: &Home, name: &str) -> std::path::PathBuf {
+    let file = home.path(name);
+    assert!(run(tool("mkfifo", "coreutils").arg(&file)).status.success());
+    file
+}
+
+#[test]
+fn a_source_that_is_slow_to_read_holds_up_nothing_else() {
+    let home = Home::new();
+    let (mut relay, mut device, _sshd) = connected(&home, home.relay());
+    let slow = fifo(&home, "slow");
+    fs::rename(&slow, home.path("visitors")).unwrap();
+    // Opens once the relay reads it; nothing is ever written.
+    let _writer = OpenOptions::new().write(true).open(home.path("visitors")).unwrap();
+    let who = run(home.via(&relay, "alice").args(["relay", "whoami"]));
+    assert!(who.status.success(), "{}", text(&who.stderr));
+    fs::rename(home.path("audit"), home.path("audit.1")).unwrap();
+    relay.signal("HUP");
+    until("the log is opened anew", || home.path("audit").exists().then_some(()));
+    relay.signal("TERM");
+    assert_eq!(relay.wait(), Some(0));
+    device.await_stderr("the relay is stopping");
+    let logs = home.read("audit.1") + &home.read("audit");
+    assert!(!logs.contains("keys_failed"), "it ended because the source did: {logs}");
+}
+
+#[test]
+fn keys_from_stdin_or_a_pipe_of_the_shells_stay_when_files_are_read_again() {
+    let home = Home::new();
+    home.relay();
+    home.write("admins", home.line("root", ""));
+    let mut shell = tool("bash", "bash");
+    let script = r#"exec "$0" "${@:2}" --visitors - --devices "$1" --admins <(cat "${1%devices}admins") <"${1%devices}visitors""#;
+    shell.args(["-c", script]).arg(sally()).arg(home.path("devices"));
+    shell.args(["relay", "--listen", "127.0.0.1:0", "--audit"]).arg(home.path("audit"));
+    let relay = Relay::start(&home, shell);
+    let counts = |event: &serde_json::Value| [&event["visitors"], &event["devices"], &event["admins"]].map(|count| count.as_u64().unwrap());
+    assert_eq!(counts(&relay.await_events("keys", 1)), [1, 1, 1]);
+    home.write("devices", [home.read("devices"), home.line("other", "")].concat());
+    relay.signal("HUP");
+    assert_eq!(counts(&relay.await_events("keys", 2)), [1, 2, 1]);
+    for key in ["alice", "root"] {
+        let who = run(home.via(&relay, key).args(["relay", "whoami"]));
+        assert!(who.status.success(), "{key}: {}", text(&who.stderr));
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_the_relay_starts_is_read_again() {
+    let home = Home::new();
+    let mut command = home.relay();
+    let last = fifo(&home, "admins");
+    command.arg("--admins").arg(&last);
+    let admin = home.line("root", "");
+    let both = [home.read("devices"), home.line("other", "")].concat();
+    let devices = home.path("devices");
+    // What can be read once is read first of all: by then the others have been looked at.
+    let writing = std::thread::spawn(move || {
+        let mut writer = OpenOptions::new().write(true).open(last).unwrap();
+        fs::write(&devices, both.replace("cam-17", "cam-18")).unwrap();
+        writer.write_all(admin.as_bytes()).unwrap();
+    });
+    let relay = Relay::start(&home, command);
+    writing.join().unwrap();
+    let _device = home.hold(&relay, "cam", "cam-18:22:127.0.0.1:1");
+    relay.await_events("register", 1);
+}
+
+#[test]
+fn a_device_whose_permission_ends_is_let_go_and_no_other_is() {
+    let home = Home::new();
+    let command = home.relay();
+    let expiry = text(&run(Command::new("date").args(["-u", "-d", "1 hour", "+%Y%m%d%H%MZ"])).stdout).trim().to_owned();
+    let lines = [
+        home.line("cam", &format!(r#"permitlisten="cam-17:22",expiry-time="{expiry}""#)),
+        home.line("other", r#"permitlisten="cam-18:22""#),
+    ];
+    home.write("devices", lines.concat());
+    // The relay's clock is in a file.
+    let clock = home.write("clock", "+0");
+    let mut shell = tool("faketime", "faketime");
+    shell.args(["-f", "+0", "sh", "-c", r#"unset FAKETIME; exec "$0" "$@""#]).arg(sally()).args(command.get_args());
+    shell.env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
+    shell.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+    let (relay, mut device, _sshd) = connected(&home, shell);
+    let _other = home.hold(&relay, "other", "cam-18:22:127.0.0.1:1");
+    relay.await_events("register", 2);
+    home.write("clock", "+1d");
+    device.await_stderr("the permission of this key has expired");
+    assert_eq!(relay.await_events("release", 1)["slot"], "cam-17:22");
+    let refused = run(&mut home.holding(&relay, "cam", "cam-17:22:127.0.0.1:1"));
+    assert!(text(&refused.stderr).contains("Permission denied"), "{}", text(&refused.stderr));
+    assert_eq!(relay.events("release").len(), 1, "the other device stays");
+}

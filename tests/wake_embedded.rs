@@ -1,0 +1,81 @@
+//! A fleet that has no broker but its relay; and several relays that have one broker.
+
+use crate::support::*;
+
+fn reached(live: &Live) {
+    let visit = run(live.jump("cam-17").arg("echo in"));
+    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
+}
+
+fn sentence(live: &Live) -> String {
+    text(&run(live.jump("cam-17").arg("true")).stderr)
+}
+
+#[test]
+fn a_device_sleeps_and_wakes_with_nothing_but_sally() {
+    let live = Live::embedded(&["--linger", "1s"]);
+    let (_agent, _sshd) = live.device("cam-17");
+    reached(&live);
+    live.relay.await_events("release", 1);
+    reached(&live);
+    assert_eq!(live.relay.events("register").len(), 2);
+}
+
+#[test]
+fn what_became_of_a_device_is_known_without_another_broker() {
+    let live = Live::embedded(&["--wake-deadline", "1s"]);
+    let (mut agent, device) = live.device("cam-17");
+    agent.signal("TERM");
+    assert_eq!(agent.wait(), Some(0));
+    assert!(sentence(&live).contains("cam-17 is offline: last seen 20"), "{}", sentence(&live));
+    let agent = Agent::start(&mut device.agent());
+    reached(&live);
+    drop(agent);
+    assert!(sentence(&live).contains("cam-17 is offline: last seen 20"), "{}", sentence(&live));
+}
+
+#[test]
+fn a_relay_that_is_the_broker_comes_back_and_so_do_its_devices() {
+    let mut live = Live::embedded(&[]);
+    let (mut agent, _sshd) = live.device("cam-17");
+    reached(&live);
+    let listen = format!("127.0.0.1:{}", live.mqtt_port());
+    live.new_relay(&["--mqtt-listen", &listen]);
+    agent.await_words("connected to the broker");
+    reached(&live);
+}
+
+#[test]
+fn a_revoked_device_is_gone_from_the_broker_too() {
+    let live = Live::embedded(&[]);
+    let (mut agent, _sshd) = live.device("cam-17");
+    live.fleet.sally(&["revoke", "FLEET", "cam-17"]);
+    agent.await_words("no connection to the broker");
+}
+
+#[test]
+fn two_relays_wake_one_device_at_once() {
+    let port = free_port();
+    let live = Live::at(&[port], &[]);
+    let first = format!("127.0.0.1:{}", live.relay.port);
+    let (_agent, _sshd) = live.device("cam-17");
+    // What the fleet's addresses are, each relay is told: it is the one that it answers at.
+    let second = live.another_relay(port);
+    let other = live.fleet.home.write(
+        "config-second",
+        std::fs::read_to_string(live.config("alice")).unwrap().replace(&format!("Port {}", live.relay.port), &format!("Port {port}")),
+    );
+    let mut visitors: Vec<_> = [live.config("alice"), other.clone()]
+        .iter()
+        .map(|config| {
+            Client::start(std::process::Command::new("ssh").arg("-F").arg(config).args(["-J", "relay", "cam-17", "echo in; cat"]))
+        })
+        .collect();
+    for visitor in &mut visitors {
+        visitor.await_line("in");
+    }
+    assert_eq!(second.events("register").len() + live.relay.events("register").len(), 4, "both write one log: {first}");
+    // One of them dies; whoever dials again is served by the other.
+    drop(second);
+    reached(&live);
+}

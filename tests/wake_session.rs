@@ -1,0 +1,71 @@
+//! A device without an sshd: sessions of Sally's own, recorded there.
+
+use std::fs;
+
+use crate::support::*;
+
+/// cam-17 with these settings of its own, and no sshd.
+fn device(live: &Live, more: &str) -> (Agent, std::path::PathBuf) {
+    let bundle = live.fleet.add("cam-17");
+    let settings = bundle.join("agent.toml");
+    fs::write(&settings, format!("{}serve = \"session\"\n{more}", fs::read_to_string(&settings).unwrap())).unwrap();
+    let mut command = std::process::Command::new(sally());
+    command.args(["-v", "agent", "--bundle"]).arg(&bundle);
+    (Agent::start(&mut command), bundle.join("records"))
+}
+
+fn records(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn a_session_is_recorded_on_the_device_and_its_host_key_is_believed() {
+    let live = Live::new();
+    let (mut agent, folder) = device(&live, "");
+    let visit = run(live.jump("cam-17").arg("echo in; echo aside >&2; exit 7"));
+    assert_eq!((visit.status.code(), text(&visit.stdout), text(&visit.stderr)), (Some(7), "in\n".into(), "aside\n".into()));
+    agent.await_words("a session ended");
+    let record = records(&folder);
+    assert_eq!(record.len(), 1);
+    assert!(fs::read_to_string(&record[0]).unwrap().contains("in\\n"));
+    let key = live.fleet.home.read("cam-17/ssh_host_key.pub");
+    let (verdict, sentence) = verify(&record[0], Some(&key));
+    assert_eq!(verdict, 0, "{sentence}");
+}
+
+#[test]
+fn only_whom_the_fleet_lets_reach_it_gets_a_session() {
+    let live = Live::new();
+    let (_agent, _) = device(&live, "");
+    live.fleet.home.key("bob", "ed25519");
+    live.fleet.sally(&["visitor", "add", "FLEET", "bob.pub", "--for", "door-*"]);
+    // The relay lets alice through; whom the session is for, the device decides.
+    let config = fs::read_to_string(live.config("bob")).unwrap();
+    let through = format!("Host relay\n IdentityFile {}\n", live.fleet.path("alice").display());
+    let config = live.fleet.home.write("through", config.replacen("Host relay\n", &through, 1));
+    let visit = run(std::process::Command::new("ssh").arg("-F").arg(config).args(["-J", "relay", "cam-17", "true"]));
+    assert!(text(&visit.stderr).contains("root@cam-17: Permission denied (publickey)"), "{}", text(&visit.stderr));
+}
+
+#[test]
+fn when_the_records_are_full_nobody_is_let_in() {
+    let live = Live::new();
+    let (mut agent, folder) = device(&live, "records_max = \"100K\"\n");
+    assert!(run(live.jump("cam-17").arg("true")).status.success());
+    agent.await_words("a session ended");
+    fs::write(folder.join("old.cast"), vec![b'x'; 90 << 10]).unwrap();
+    let refused = run(live.jump("cam-17").arg("true"));
+    assert!(text(&refused.stderr).contains("refuses the connection"), "{}", text(&refused.stderr));
+    assert!(agent.await_words("a visitor is refused").contains("102400 bytes that they may"));
+}
+
+#[test]
+fn a_session_that_fills_the_records_ends() {
+    let live = Live::new();
+    let (mut agent, _) = device(&live, "records_max = \"100K\"\n");
+    let visit = run(live.jump("cam-17").arg("yes"));
+    assert_ne!(visit.status.code(), Some(0));
+    agent.await_words("Could not write to log file");
+    agent.await_words("a session ended");
+    assert!(visit.stdout.len() < 100 << 10, "nothing unrecorded was delivered: {}", visit.stdout.len());
+}
