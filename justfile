@@ -56,6 +56,10 @@ bench *ARGS: release
 bench-relay *ARGS: release
     bench/run-relay target/x86_64-unknown-linux-gnu/release/sally {{ARGS}}
 
+# memory of a connection at the MQTT listener beside mosquitto and another broker in Rust, in one run (--write docs/benchmarks.md keeps the table)
+bench-broker *ARGS: prepare
+    bench/run-broker {{ARGS}}
+
 # man pages and completions into target/share
 share: build
     tools/share target/debug/sally
@@ -64,6 +68,6 @@ share: build
 dist:
     tools/dist
 
-# feed a target (authorized_keys, record, preauth, connection, wake, sftp) whatever the fuzzer finds, for SECONDS
+# feed a target (authorized_keys, record, preauth, connection, wake, sftp, mqtt) whatever the fuzzer finds, for SECONDS
 fuzz TARGET SECONDS="60":
     fuzz/run {{TARGET}} {{SECONDS}}

@@ -216,8 +216,9 @@ impl<O: Outlet> Hub<O> {
         self.seats.is_empty() && self.relays.is_empty() && self.parted.is_empty()
     }
 
-    /// Cuts everybody off. No will is published: nobody is there to hear it.
+    /// Cuts everybody off, and has no place for anybody any more. No will is published: nobody is there to hear it.
     pub fn stop(&mut self) {
+        self.most = 0;
         for seat in self.seats.values_mut() {
             seat.outlet.cut(End::Stopping);
         }

@@ -326,4 +326,7 @@ fn there_are_so_many_places() {
     for (name, connected) in [("a", Ok(())), ("b", Ok(())), ("c", Err(Refused::Full)), ("b", Ok(()))] {
         assert_eq!(hub.connect(&device(name), 1, 5, None, Line::default()), connected, "{name}");
     }
+    hub.stop();
+    assert_eq!(hub.connect(&device("b"), 1, 5, None, Line::default()), Err(Refused::Full));
+    assert!(hub.is_bare());
 }

@@ -1,0 +1,70 @@
+//! Thousands of devices in one process, for benchmarks: they connect, say that they are online, wait for wakes, and answer nothing.
+//!
+//! `fleet` makes the files of a fleet that a listener needs; devices have one key among them, and each a certificate of its own, made when it
+//! connects. `listen` runs the relay's MQTT listener alone. `connect` is the devices.
+
+mod certificates;
+mod devices;
+
+use std::error::Error;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use sally::broker::{Broker, Config, Identity, Limits};
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+#[derive(Parser)]
+enum Args {
+    /// Makes the files of a fleet with so many devices
+    Fleet { folder: PathBuf, devices: usize },
+    /// Runs the MQTT listener until stdin ends
+    Listen {
+        address: SocketAddr,
+        /// The files of a fleet: TLS
+        #[arg(long)]
+        fleet: Option<PathBuf>,
+    },
+    /// Connects so many devices, says so on stdout, and holds them until stdin ends
+    Connect {
+        address: SocketAddr,
+        devices: usize,
+        /// The files of a fleet: TLS
+        #[arg(long)]
+        fleet: Option<PathBuf>,
+        /// How many may be connecting at once
+        #[arg(long, default_value_t = 64)]
+        at_once: usize,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    match Args::parse() {
+        Args::Fleet { folder, devices } => certificates::make(&folder, devices),
+        Args::Listen { address, fleet } => {
+            let identity = fleet.map_or(Identity::Unproven { insecure: false }, Identity::Certificates);
+            let broker = Broker::start(Config { listen: address, identity, prefix: "".parse()?, limits: Limits::default() })?;
+            say(&format!("listening on {}", broker.address()))?;
+            stdin_ends().await
+        }
+        Args::Connect { address, devices, fleet, at_once } => {
+            let held = devices::connect(address, devices, fleet.as_deref(), at_once).await?;
+            say(&format!("connected {}", held.len()))?;
+            stdin_ends().await
+        }
+    }
+}
+
+fn say(line: &str) -> Outcome<()> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}
+
+async fn stdin_ends() -> Outcome<()> {
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    Ok(())
+}
