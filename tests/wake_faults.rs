@@ -21,7 +21,11 @@ fn a_device_that_has_said_goodbye_is_offline_since_then() {
     let live = Live::with(&["--wake-deadline", "1s"]);
     let (mut agent, _sshd) = live.device("cam-17");
     agent.signal("TERM");
+    let mut owner = live.broker.overhear("sally/v1/cam-17/status");
     assert_eq!(agent.wait(), Some(0));
+    owner.await_line(r#"{"v":1,"s":"offline""#);
+    live.broker.publish("sally/v1/cam-17/status", "the end");
+    assert_eq!(owner.await_line(""), "the end", "a farewell and no will");
     let sentence = told(&live, "cam-17");
     assert!(
         sentence.starts_with("cam-17 is offline: last seen 20") && sentence.contains(" UTC (") && sentence.ends_with(" s ago)"),

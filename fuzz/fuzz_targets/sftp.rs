@@ -1,25 +1,41 @@
-//! A client of anybody's making: whatever comes, packets, requests or errors come of it, and nothing is longer than it may be.
+//! A client of anybody's making: whatever comes, packets, requests or errors come of it, nothing is longer than it may be, and it makes no
+//! difference in which pieces it comes. The first byte says how long those are; 0 is all at once.
 #![no_main]
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use sally_proto::sftp::{MAX_PACKET, Message, Packets, Request};
+use sally_proto::sftp::{BadLength, MAX_PACKET, Message, Packets, Request};
 
-fuzz_target!(|pieces: Vec<Vec<u8>>| {
-    let mut packets = Packets::default();
-    for piece in pieces {
-        let mut input = Bytes::from(piece);
-        loop {
-            match packets.next(&mut input) {
-                Ok(Some(packet)) => {
-                    assert!((1..=MAX_PACKET).contains(&packet.len()));
-                    if let Ok(Message::Request { request: Ok(Request::Setstat { attrs, .. }), .. }) = Message::parse(&packet) {
-                        let _ = attrs.to_string();
-                    }
-                }
-                Ok(None) => break,
-                Err(_) => return,
-            }
+fuzz_target!(|data: &[u8]| {
+    let Some((&size, stream)) = data.split_first() else { return };
+    let whole = cut(stream, stream.len());
+    if size > 0 {
+        assert_eq!(cut(stream, size.into()), whole);
+    }
+    for packet in whole.0 {
+        assert!((1..=MAX_PACKET).contains(&packet.len()));
+        let Ok(Message::Request { request: Ok(request), .. }) = Message::parse(&packet) else { continue };
+        match request {
+            Request::Open { flags, attrs, .. } => drop((flags.to_string(), attrs.to_string())),
+            Request::Setstat { attrs, .. } | Request::Fsetstat { attrs, .. } | Request::Lsetstat { attrs, .. } => drop(attrs.to_string()),
+            Request::Write { data, .. } => assert!(data.len() < packet.len()),
+            _ => {}
         }
     }
 });
+
+/// The packets of a stream that comes in pieces, and what stopped it.
+fn cut(stream: &[u8], size: usize) -> (Vec<Bytes>, Option<BadLength>) {
+    let (mut packets, mut all) = (Packets::default(), Vec::new());
+    for piece in stream.chunks(size.max(1)) {
+        let mut input = Bytes::copy_from_slice(piece);
+        loop {
+            match packets.next(&mut input) {
+                Ok(Some(packet)) => all.push(packet),
+                Ok(None) => break,
+                Err(error) => return (all, Some(error)),
+            }
+        }
+    }
+    (all, None)
+}

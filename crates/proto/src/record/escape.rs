@@ -40,6 +40,9 @@ const fn controls() -> [[u8; 8]; 32] {
     all
 }
 
+/// What becomes of one byte at most: `\u0000`.
+const LONGEST: usize = 6;
+
 /// Appends `text` (UTF-8) as the inside of a JSON string; where that is longer than `limit`, appends nothing and says false.
 pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8], limit: usize) -> bool {
     // A stream of NULs would be written sixfold and thrown away.
@@ -48,7 +51,9 @@ pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8], limit: usize) -> bool {
         return false;
     }
     let start = out.len();
-    out.resize(start.saturating_add(limit).saturating_add(BLOCK), 0);
+    // Room for what may come of it, and not for the longest line there is: an event is a key that is pressed, as often as not.
+    let room = text.len().saturating_mul(LONGEST).min(limit);
+    out.resize(start.saturating_add(room).saturating_add(BLOCK), 0);
     let length = out.get_mut(start..).and_then(|room| write_escaped(room, text)).filter(|length| *length <= limit);
     out.truncate(start + length.unwrap_or(0));
     length.is_some()

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sally_proto::authorized_keys::{Enforced, KeyRing, OptionKind, PermitRule};
+use sally_proto::authorized_keys::{Enforced, KeyRing, KeyRingBuilder, LineError, OptionKind, PermitRule};
 use sally_proto::error::{Fault, KeyDefect};
 
 pub use fetch::{parse_template, url_of};
@@ -164,18 +164,35 @@ struct Deadlines {
 const DEADLINES: Deadlines = Deadlines { read: READ_DEADLINE, fetch: FETCH_DEADLINE };
 
 async fn load_within(sources: &[Source], network: &Network, enforced: Enforced, deadlines: Deadlines) -> Result<KeyRing, Fault> {
+    let whole = gather(sources, network, enforced, deadlines, |ring, name, bytes| ring.add(name, bytes).map(|_| Vec::new()));
+    // Every source has given a key, so an empty ring had none.
+    whole.await?.ring.ok_or(Fault::KeysUnnamed)
+}
+
+/// Reads every source, in order, and `take`s its lines, which gives those that are skipped. Fetched keys are bare keys or nothing.
+async fn gather(
+    sources: &[Source],
+    network: &Network,
+    enforced: Enforced,
+    deadlines: Deadlines,
+    take: impl Fn(&mut KeyRingBuilder, &str, &[u8]) -> Result<Vec<LineError>, KeyDefect>,
+) -> Result<Lenient, Fault> {
     let mut ring = KeyRing::builder(enforced);
+    let (mut skipped, mut empty) = (Vec::new(), None);
     for source in sources {
-        let source_name = source.name();
+        let (name, before) = (source.name(), ring.len());
         let taken = match (source.read(network, deadlines).await, source) {
-            (Ok(bytes), Source::Url { rules, .. }) => ring.add_bare(&source_name, &bytes, rules),
-            (Ok(bytes), _) => ring.add(&source_name, &bytes),
+            (Ok(bytes), Source::Url { rules, .. }) => ring.add_bare(&name, &bytes, rules).map(|_| Vec::new()),
+            (Ok(bytes), _) => take(&mut ring, &name, &bytes),
             (Err(defect), _) => Err(defect),
         };
-        taken.map_err(|defect| Fault::KeysInvalid { source_name, defect })?;
+        let errors = taken.map_err(|defect| Fault::KeysInvalid { source_name: name.clone(), defect })?;
+        skipped.extend(errors.into_iter().map(|error| Skipped { source: name.clone(), line: error.line, reason: error.reason }));
+        if ring.len() == before {
+            empty.get_or_insert(name);
+        }
     }
-    // Every source has given a key, so an empty ring had none.
-    ring.build().map_err(|_| Fault::KeysUnnamed)
+    Ok(Lenient { ring: ring.build().ok(), skipped, empty })
 }
 
 /// A line that is not taken.
@@ -200,29 +217,12 @@ pub struct Lenient {
     pub empty: Option<String>,
 }
 
-/// As [`load`], for servers that reload: a line that can't be accepted is skipped and named. Fetched keys are bare keys or nothing, as always.
+/// As [`load`], for servers that reload: a line that can't be accepted is skipped and named.
 ///
 /// # Errors
 /// [`Fault::KeysInvalid`] of the first source that can't be read.
 pub async fn load_lenient(sources: &[Source], network: &Network, enforced: Enforced) -> Result<Lenient, Fault> {
-    let mut ring = KeyRing::builder(enforced);
-    let (mut skipped, mut empty) = (Vec::new(), None);
-    for source in sources {
-        let source_name = source.name();
-        let fault = |defect| Fault::KeysInvalid { source_name: source_name.clone(), defect };
-        let bytes = source.read(network, DEADLINES).await.map_err(fault)?;
-        let before = ring.len();
-        if let Source::Url { rules, .. } = source {
-            ring.add_bare(&source_name, &bytes, rules).map_err(fault)?;
-        } else {
-            let errors = ring.add_lenient(&source_name, &bytes);
-            skipped.extend(errors.into_iter().map(|error| Skipped { source: source_name.clone(), line: error.line, reason: error.reason }));
-        }
-        if ring.len() == before {
-            empty.get_or_insert(source_name);
-        }
-    }
-    Ok(Lenient { ring: ring.build().ok(), skipped, empty })
+    gather(sources, network, enforced, DEADLINES, |ring, name, bytes| Ok(ring.add_lenient(name, bytes))).await
 }
 
 #[cfg(test)]

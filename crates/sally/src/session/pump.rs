@@ -136,7 +136,17 @@ async fn write_record(entry: Entry, size: usize) -> Result<(), Halt> {
     if size < SMALL || entry.is_written() {
         return Ok(entry.write()?);
     }
-    tokio::task::spawn_blocking(|| entry.write()).await.map_err(io::Error::other)?.map_err(Halt::Record)
+    Ok(elsewhere(|| entry.write()).await??)
+}
+
+/// Has it done by a thread that may wait. A panic there is one here: it ends the session, and not one of its streams in silence.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Halt> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        // The runtime ends, and with it everything.
+        Err(_) => Halt::Gone,
+    })
 }
 
 async fn silence(ended: &CancellationToken, terminal: bool) {
@@ -273,4 +283,16 @@ async fn hand_on(program: Option<&Fd>, entered: Option<(Entry, Arrived)>) -> Res
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_thread_that_writes_is_the_pumps() {
+        assert_eq!(tokio::spawn(elsewhere(|| 7)).await.unwrap().unwrap(), 7);
+        let broken = tokio::spawn(elsewhere(|| panic!("the writer broke"))).await.unwrap_err();
+        assert!(broken.to_string().contains("the writer broke"), "{broken}");
+    }
 }

@@ -1,5 +1,7 @@
 //! What is asked of an open file.
 
+use std::os::fd::AsFd;
+
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, pread, pwrite};
 use sally_proto::record::SftpOperation;
@@ -76,20 +78,7 @@ impl Server {
     /// Counted and hashed before it is answered: what was written of it, where the disk is full.
     pub(super) fn write(&mut self, id: u32, handle: &[u8], offset: u64, data: &[u8]) -> Result<(), Stop> {
         let Some(file) = self.handles.file_mut(handle) else { return self.status(id, Err(NO_HANDLE)) };
-        let (mut rest, mut at) = (data, offset);
-        let mut done = Ok(());
-        while !rest.is_empty() && done.is_ok() {
-            match again(|| pwrite(&file.fd, rest, at)) {
-                Ok(count) if count > 0 => {
-                    let (piece, left) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-                    file.written.add(at, piece);
-                    rest = left;
-                    at = at.saturating_add(piece.len() as u64);
-                }
-                Ok(_) => done = Err(Errno::IO.into()),
-                Err(errno) => done = Err(errno.into()),
-            }
-        }
+        let done = write_all(&file.fd, offset, data, &mut file.written);
         self.status(id, done)
     }
 
@@ -168,24 +157,28 @@ impl Server {
                 Ok(count) => place.get(..count).unwrap_or_default(),
                 Err(errno) => return (copied, Err(errno.into())),
             };
-            let mut rest = piece;
-            while !rest.is_empty() {
-                match again(|| pwrite(&target.fd, rest, to_at)) {
-                    Ok(count) if count > 0 => {
-                        let (written, unwritten) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-                        copied.add(to_at, written);
-                        to_at = to_at.saturating_add(written.len() as u64);
-                        rest = unwritten;
-                    }
-                    Ok(_) => return (copied, Err(Errno::IO.into())),
-                    Err(errno) => return (copied, Err(errno.into())),
-                }
+            let size = piece.len() as u64;
+            if let Err(failure) = write_all(&target.fd, to_at, piece, &mut copied) {
+                return (copied, Err(failure));
             }
-            at = at.saturating_add(piece.len() as u64);
-            left -= piece.len() as u64;
+            at = at.saturating_add(size);
+            to_at = to_at.saturating_add(size);
+            left -= size;
         }
         (copied, Ok(()))
     }
+}
+
+/// Writes all of it, and counts what is written, all of it or not.
+fn write_all(fd: impl AsFd, mut at: u64, mut data: &[u8], written: &mut Tally) -> Done {
+    while !data.is_empty() {
+        let count = again(|| pwrite(&fd, data, at))?;
+        let Some((piece, rest)) = data.split_at_checked(count).filter(|_| count > 0) else { return Err(Errno::IO.into()) };
+        written.add(at, piece);
+        at = at.saturating_add(piece.len() as u64);
+        data = rest;
+    }
+    Ok(())
 }
 
 /// A call that a signal interrupts is made again.
