@@ -50,3 +50,4 @@ mod sources;
 mod status;
 mod strangers;
 mod streams;
+mod waits;

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 mod client;
+mod clock;
 mod evidence;
 mod podman;
 mod process;
@@ -18,6 +19,7 @@ mod stderr;
 mod terminal;
 
 pub use client::Client;
+pub use clock::Clock;
 pub use evidence::{events, stream, verify};
 pub use podman::Podman;
 pub use process::{as_root, cpu, from_requirements, lives, marked, python, quiet, rooted, status_field, tool, without};
