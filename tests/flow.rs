@@ -158,6 +158,39 @@ fn a_client_rekeys_by_time_in_the_middle_of_an_upload() {
     assert_eq!((status.code(), door.wait().0.code()), (Some(0), Some(0)));
 }
 
+/// Row 39: after 1 GiB each way the server asks for new keys; a client of today would not for a long time.
+#[test]
+fn a_server_rekeys_by_volume_in_the_middle_of_a_download_and_of_an_upload() {
+    let _turn = big();
+    let home = Home::new();
+    let mut door = home.open(&["--record", "head=1K"]);
+    let id = home.path("id");
+    let bytes: u64 = (1 << 30) + (64 << 20);
+    // What goes up comes down: one visit is enough for both.
+    let mut ssh = home.ssh_with(door.port, &["-v", "-i", id.to_str().unwrap()]);
+    let mut ssh = ssh.arg("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = lines(ssh.stderr.take().unwrap());
+    let mut stdin = ssh.stdin.take().unwrap();
+    let pushing = thread::spawn(move || {
+        let (piece, mut sent) = (random(1 << 20), Sha256::new());
+        for _ in 0..bytes >> 20 {
+            stdin.write_all(&piece).unwrap();
+            sent.update(&piece);
+        }
+        sent.finalize()
+    });
+    let (mut stdout, mut came, mut piece) = (ssh.stdout.take().unwrap(), Sha256::new(), vec![0; 1 << 20]);
+    while let read @ 1.. = stdout.read(&mut piece).unwrap() {
+        came.update(&piece[..read]);
+    }
+    assert_eq!(came.finalize(), pushing.join().unwrap());
+    assert!(wait(&mut ssh).success());
+    let begun: Vec<_> = said.iter().filter(|line| line.contains("SSH2_MSG_KEXINIT")).collect();
+    let first = |exchange: &[String]| exchange.first().is_some_and(|line| line.contains("received"));
+    assert!(begun.len() >= 4 && begun.chunks(2).skip(1).all(first), "the server begins after 1 GiB: {begun:?}");
+    assert_eq!(door.wait().0.code(), Some(0));
+}
+
 #[test]
 fn a_client_rekeys_fifty_times() {
     let home = Home::new();

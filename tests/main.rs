@@ -60,3 +60,4 @@ mod wake_embedded;
 mod wake_faults;
 mod wake_session;
 mod wake_trust;
+mod waits;

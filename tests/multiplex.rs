@@ -6,7 +6,7 @@ use std::thread;
 use crate::support::*;
 
 /// A ControlMaster that stays, and the option for those who go through it.
-fn master(home: &Home, door: &Door) -> (Client, String) {
+pub fn master(home: &Home, door: &Door) -> (Client, String) {
     let socket = home.path("control");
     let control = format!("-oControlPath={}", socket.display());
     let id = home.path("id");
@@ -16,7 +16,7 @@ fn master(home: &Home, door: &Door) -> (Client, String) {
     (client, control)
 }
 
-fn through(home: &Home, door: &Door, control: &str) -> Command {
+pub fn through(home: &Home, door: &Door, control: &str) -> Command {
     home.ssh_with(door.port, &["-oControlMaster=no", "-oLogLevel=INFO", control])
 }
 

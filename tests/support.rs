@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 mod client;
+mod clock;
 mod evidence;
 mod fleet;
 mod lab;
@@ -21,6 +22,7 @@ mod stderr;
 mod terminal;
 
 pub use client::Client;
+pub use clock::Clock;
 pub use evidence::{events, stream, verify};
 pub use fleet::{Agent, Device, Fleet, Live};
 pub use lab::{Lab, RELAY};

@@ -240,6 +240,19 @@ def opens(port, key, folder):
     print(code(sftp.ask(request(CLOSE, 1, string(open_handles[0])))[0]), sftp.ask(opening(2, path))[0][0] == HANDLE)
 
 
+def opens_and_closes(port, key, folder):
+    """A hundred thousand files one after another, as a large tree has; says how far it is, and stays."""
+    sftp = Sftp(port, key).greet()
+    path = f"{folder}/file"
+    open(path, "w").close()
+    for start in range(0, 100_000, 500):
+        opened = sftp.ask(*[opening(number, path) for number in range(start, start + 500)])
+        closed = sftp.ask(*[request(CLOSE, number, string(take(answer, 5)[0])) for number, answer in enumerate(opened)])
+        assert all(code(answer) == OK for answer in closed), closed
+        print("so far", start + 500)
+    sys.stdin.read()
+
+
 def byte_by_byte(port, key, folder):
     sftp = Sftp(port, key)
     with open(f"{folder}/file", "wb") as file:

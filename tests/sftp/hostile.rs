@@ -72,6 +72,27 @@ fn twenty_thousand_opens_are_512() {
 }
 
 #[test]
+fn a_hundred_thousand_files_one_after_another_leave_nothing_open() {
+    let _turn = big();
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let mut client =
+        Client::start(python("sftp.py").arg("opens-and-closes").arg(door.port.to_string()).arg(home.path("id")).arg(folder(&home)));
+    let held = || fs::read_dir(format!("/proc/{}/fd", door.child.id())).unwrap().count();
+    client.await_line("so far 5000");
+    let before = door.rss();
+    for count in (10_000..=100_000).step_by(5000) {
+        client.await_line(&format!("so far {count}"));
+    }
+    assert!(door.rss() < before + (8 << 10), "{before} KiB grew to {}", door.rss());
+    assert!(held() < 50, "{} descriptors", held());
+    assert!(client.finish().0.success());
+    over(&home, &mut door);
+    let opened = done(&home).into_iter().filter(|event| event["op"] == "open" && event["result"] == "ok").count();
+    assert_eq!(opened, 100_000);
+}
+
+#[test]
 fn a_packet_may_come_byte_by_byte() {
     assert_eq!(visit("byte-by-byte").1, "[2, 102, 103, 101] True\n");
 }

@@ -42,6 +42,11 @@ impl Client {
         }
     }
 
+    /// The lines of stdout up to the last that was awaited.
+    pub fn said(&self) -> &[String] {
+        &self.said
+    }
+
     /// Waits for a line on stderr that has this in it.
     pub fn await_stderr(&mut self, words: &str) -> String {
         let mut said = Vec::new();

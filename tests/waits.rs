@@ -1,0 +1,115 @@
+//! What happens after a minute or an hour, by a clock that the tests put forward.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use crate::multiplex::{master, through};
+use crate::support::*;
+
+fn open(home: &Home, clock: &Clock, options: &[&str]) -> Door {
+    let mut command = home.once();
+    command.args(options);
+    Door::open(clock.govern(command))
+}
+
+/// Row 15: the connection is there, and nobody is at its other end.
+#[test]
+fn a_client_that_answers_no_keepalive_is_gone() {
+    let home = Home::new();
+    let clock = Clock::new(&home);
+    let mut door = open(&home, &clock, &["-v"]);
+    let mut client = home.visit(&door, "echo in; echo $$; exec sleep 100000", "in");
+    let program = client.await_pid();
+    client.signal("STOP");
+    clock.hurry(30);
+    let (status, said) = door.wait();
+    assert!(said.contains("Keepalive timeout"), "{said}");
+    assert_eq!((status.code(), said.lines().last()), (Some(255), Some("Connection closed unexpectedly")));
+    assert!(!lives(program));
+    home.assert_sealed(&door);
+}
+
+#[test]
+fn a_client_that_stays_when_all_is_over_is_not_waited_for() {
+    let home = Home::new();
+    let clock = Clock::new(&home);
+    let mut door = open(&home, &clock, &[]);
+    let (client, control) = master(&home, &door);
+    assert_eq!(run(through(&home, &door, &control).arg("exit 3")).status.code(), Some(3));
+    clock.hurry(30);
+    assert_eq!(door.wait().0.code(), Some(3), "the visit was over");
+    assert_eq!(client.finish().0.code(), Some(255));
+    home.assert_sealed(&door);
+}
+
+/// A server that says back what it hears, to one client.
+fn echo() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = [0; 16];
+        while let Ok(read @ 1..) = stream.read(&mut bytes) {
+            stream.write_all(&bytes[..read]).unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn forwards_alone_are_idle_when_they_carry_nothing() {
+    let home = Home::new();
+    let clock = Clock::new(&home);
+    let mut door = open(&home, &clock, &["--allow", "local-forward", "--idle-timeout", "100"]);
+    let socket = home.path("local.sock");
+    let (id, local) = (home.path("id"), format!("{}:127.0.0.1:{}", socket.display(), echo()));
+    let client = Client::start(&mut home.ssh_with(door.port, &["-N", "-L", &local, "-i", id.to_str().unwrap()]));
+    let mut stream = until("ssh listens", || UnixStream::connect(&socket).ok());
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut ask = || {
+        stream.write_all(b"anybody?").unwrap();
+        let mut answer = [0; 8];
+        stream.read_exact(&mut answer).map(|()| answer)
+    };
+    // Longer than the limit in all, and never so long between two of them.
+    for minute in 0..5 {
+        clock.put_forward_to(60 * minute);
+        assert_eq!(&ask().unwrap(), b"anybody?");
+    }
+    clock.put_forward_to(60 * 4 + 101);
+    let (status, said) = door.wait();
+    assert_eq!((status.code(), said.lines().last()), (Some(124), Some("The visit ended: idle for 100 s")));
+    assert_eq!(client.finish().0.code(), Some(255));
+    home.assert_sealed(&door);
+}
+
+/// Row 39: after an hour the server asks for new keys, whoever is in mid-transfer.
+#[test]
+fn a_server_rekeys_every_hour_in_the_middle_of_both_ways() {
+    let home = Home::new();
+    let clock = Clock::new(&home);
+    let mut door = open(&home, &clock, &[]);
+    let id = home.path("id");
+    let mut client = Client::start(home.ssh_with(door.port, &["-v", "-i", id.to_str().unwrap()]).arg("cat"));
+    client.await_stderr("Sending command");
+    let piece = "a line of an upload and of a download\n".repeat(1000);
+    for hour in 1..=4 {
+        // What comes back shows that the session is open, and that the server has the keys of the last exchange.
+        client.write(format!("hour {hour}\n"));
+        client.await_line(&format!("hour {hour}"));
+        client.write(&piece);
+        clock.put_forward_to(hour * 3601);
+        client.write(&piece);
+        let first = client.await_stderr("SSH2_MSG_KEXINIT");
+        assert!(first.contains("received"), "the server began: {first}");
+        client.await_stderr("SSH2_MSG_NEWKEYS received");
+    }
+    client.write("over\n");
+    client.await_line("over");
+    let sent = (1..=4).map(|hour| format!("hour {hour}\n{}", piece.repeat(2))).collect::<String>() + "over";
+    assert!(client.said().join("\n") == sent, "what came back is what was sent");
+    assert_eq!((client.finish().0.code(), door.wait().0.code()), (Some(0), Some(0)));
+    home.assert_sealed(&door);
+}
