@@ -94,7 +94,7 @@ impl Login {
 /// A connection to a broker, for as long as this lives.
 pub struct Client {
     shared: Arc<Shared>,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 #[derive(Default)]
@@ -122,7 +122,7 @@ impl Client {
         shared.live().topics = topics.into_iter().collect();
         let (events, receiver) = mpsc::channel(WAITING);
         let task = AbortOnDropHandle::new(tokio::spawn(keep_connected(settings, Arc::clone(&shared), events)));
-        (Self { shared, _task: task }, receiver)
+        (Self { shared, task }, receiver)
     }
 
     /// Publishes with QoS 1.
@@ -165,7 +165,10 @@ impl Client {
                     let _ = sent.wait_async().await; // Who has gone can't be told.
                 }
             }
-            client.disconnect_with_timeout(FAREWELL).await
+            // Queued is not sent: the task ends when it is.
+            if client.disconnect_with_timeout(FAREWELL).await.is_ok() {
+                let _ = self.task.await; // The same.
+            }
         };
         let _ = tokio::time::timeout(FAREWELL, farewell).await; // The same.
     }
