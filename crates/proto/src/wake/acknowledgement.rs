@@ -34,6 +34,19 @@ pub enum Answer {
     DialFailed,
 }
 
+impl Answer {
+    /// As it stands in the acknowledgement; for logs too.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Busy => "busy",
+            Self::Clock => "clock",
+            Self::Denied => "denied",
+            Self::DialFailed => "dial_failed",
+        }
+    }
+}
+
 /// An acknowledgement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {

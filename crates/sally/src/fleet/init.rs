@@ -84,7 +84,9 @@ fn tls(fleet: &Fleet, settings: &Settings, ledger: &Ledger, serial: u64) -> Resu
     write_new(&fleet.ca("tls_ca.key"), own.key, PRIVATE)?;
     write_new(&fleet.ca("tls_ca.pem"), &own.certificate, PUBLIC)?;
     write_new(&fleet.relay("tls_ca.pem"), &own.certificate, PUBLIC)?;
-    let relay = authority.relay(host_names(&settings.relay), serial)?;
+    // A broker beside the relays shows the same certificate, under its own name.
+    let servers: Vec<_> = settings.relay.iter().chain([settings.broker.address()]).cloned().collect();
+    let relay = authority.relay(host_names(&servers), serial)?;
     write_new(&fleet.relay("tls.pem"), relay.certificate, PUBLIC)?;
     write_new(&fleet.relay("tls.key"), relay.key, PRIVATE)?;
     write_new(&fleet.relay("tls.crl"), authority.crl(ledger)?, PUBLIC)

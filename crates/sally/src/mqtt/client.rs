@@ -165,10 +165,9 @@ impl Client {
                     let _ = sent.wait_async().await; // Who has gone can't be told.
                 }
             }
+            // Queued is not sent: the task ends when it is.
             if client.disconnect_with_timeout(FAREWELL).await.is_ok() {
-                drop(client);
-                // It has been sent when the connection's task has come to its end.
-                let _ = self.task.await;
+                let _ = self.task.await; // The same.
             }
         };
         let _ = tokio::time::timeout(FAREWELL, farewell).await; // The same.

@@ -163,7 +163,8 @@ impl Wakes {
                 // The certificate comes with it; which number is the newest, the list says.
                 match Acknowledgement::open(payload, &relay, &dir.devices, &dir.krl, caller::now()) {
                     Ok((device, answer)) if fleet::current(&dir, &device, u64::MAX).is_ok() => {
-                        self.note(&device, Some(answer.jti), "answered", format!("{:?} {}", answer.ans, answer.detail));
+                        let said = format!("{} {}", answer.ans.word(), answer.detail);
+                        self.note(&device, Some(answer.jti), "answered", said.trim_end().into());
                         Some(Event::Answered(device, answer))
                     }
                     Ok((device, _)) => {
