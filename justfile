@@ -43,8 +43,17 @@ docs: prepare
 release: prepare
     tools/release
 
-# the main job, end to end: a door, a visit with stock ssh, its record verified and played
+# a fleet on this machine: devices behind a NAT, asleep, reached by name (BROKER=mosquitto: through a mosquitto)
 demo: prepare
+    cargo build --locked -p sally
+    demo/fleet target/debug/sally
+
+# take away what a demo that was killed has left
+demo-clean:
+    demo/fleet clean
+
+# a door, a visit with stock ssh, its record verified and played
+demo-once: prepare
     cargo build --locked -p sally
     demo/run target/debug/sally
 
@@ -59,6 +68,10 @@ bench-relay *ARGS: release
 # memory of a connection at the MQTT listener beside mosquitto and another broker in Rust, in one run (--write docs/benchmarks.md keeps the table)
 bench-broker *ARGS: prepare
     bench/run-broker {{ARGS}}
+
+# visits to devices that sleep, beside a permanent ssh -R tunnel through sshd (--write docs/benchmarks.md keeps the table)
+bench-fleet *ARGS: release
+    bench/run-fleet target/x86_64-unknown-linux-gnu/release/sally {{ARGS}}
 
 # man pages and completions into target/share
 share: build

@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "admin")]
 use crate::admin::cmd::{DevicesArgs, KnownHostsArgs, ProxyArgs, SshConfigArgs, VisitArgs};
+#[cfg(feature = "fleet")]
 use crate::fleet::cmd::FleetCommand;
+#[cfg(feature = "record")]
 use crate::record::cmd::RecordCommand;
 
 pub use agent::AgentArgs;
@@ -52,32 +55,45 @@ pub enum LogFormat {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[cfg(feature = "once")]
     /// An SSH server for exactly one audited visit
     Once(Box<OnceArgs>),
+    #[cfg(feature = "relay")]
     /// A relay: visitors reach devices by name, through tunnels that the devices hold
     Relay(Box<RelayArgs>),
+    #[cfg(feature = "relay")]
     /// A door for reverse tunnels and nothing else
     Jail(Box<JailArgs>),
+    #[cfg(feature = "agent")]
     /// A device of a fleet: it waits to be woken, dials back, and carries its visitors
     Agent(AgentArgs),
+    #[cfg(feature = "record")]
     /// Verify, play and read the record of a visit
     #[command(subcommand)]
     Record(RecordCommand),
+    #[cfg(feature = "fleet")]
     /// A fleet of devices: its authorities, bundles, visitors
     #[command(subcommand)]
     Fleet(FleetCommand),
+    #[cfg(feature = "admin")]
     /// ssh to a device through a relay
     Ssh(VisitArgs),
+    #[cfg(feature = "admin")]
     /// Copy files to and from a device through a relay
     Scp(VisitArgs),
+    #[cfg(feature = "admin")]
     /// sftp to a device through a relay
     Sftp(VisitArgs),
+    #[cfg(feature = "admin")]
     /// The devices that a relay lets you reach
     Devices(DevicesArgs),
+    #[cfg(feature = "admin")]
     /// Print Host blocks for stock ssh, for machines where nothing of ours is installed
     SshConfig(SshConfigArgs),
+    #[cfg(feature = "admin")]
     /// Connect stdin and stdout to a device through a relay: a ProxyCommand for ssh
     Proxy(ProxyArgs),
+    #[cfg(feature = "admin")]
     /// Print host keys for ssh's KnownHostsCommand
     #[command(hide = true)]
     KnownHosts(KnownHostsArgs),

@@ -34,6 +34,9 @@ pub struct Sessions {
 impl Sessions {
     pub(super) fn new(bundle: &Path, settings: &Agent) -> Result<Self, Fault> {
         let file = bundle.join("agent.toml");
+        if !cfg!(feature = "once") {
+            return Err(invalid(&file, "serve = \"session\" needs a sally that was built with once".into()));
+        }
         let most = parse_size(&settings.records_max).map_err(|_| invalid(&file, "records_max is no size such as 64K or 1G".into()))?;
         let records = bundle.join(&settings.records);
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&records);

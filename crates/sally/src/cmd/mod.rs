@@ -1,7 +1,9 @@
 //! One file a subcommand: wiring only.
 
+#[cfg(feature = "once")]
 mod once;
-mod relay;
+#[cfg(any(feature = "relay", feature = "agent"))]
+mod server;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,10 +13,12 @@ use clap::CommandFactory;
 use sally_proto::error::exit;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::admin::cmd as admin;
-use crate::admin::destination::Program;
+#[cfg(feature = "admin")]
+use crate::admin::{cmd as admin, destination::Program};
 use crate::cli::{Cli, Command, LogFormat, file};
-use crate::config::{self, Variables};
+#[cfg(any(feature = "once", feature = "relay"))]
+use crate::config;
+use crate::config::Variables;
 use crate::term;
 
 /// Parses, runs, and gives the exit status.
@@ -38,18 +42,31 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let variables = Variables::of_process();
     diagnostics(&cli, &variables);
     let status = match cli.command {
+        #[cfg(feature = "once")]
         Command::Once(args) => once::run(config::Once::resolve(*args, &variables)),
-        Command::Relay(args) => relay::run(Ok(config::Relay::of_relay(*args, &variables))),
-        Command::Jail(args) => relay::run(config::Relay::of_jail(*args, &variables)),
-        Command::Agent(args) => relay::run_agent(args.into()),
+        #[cfg(feature = "relay")]
+        Command::Relay(args) => server::run(Ok(config::Relay::of_relay(*args, &variables))),
+        #[cfg(feature = "relay")]
+        Command::Jail(args) => server::run(config::Relay::of_jail(*args, &variables)),
+        #[cfg(feature = "agent")]
+        Command::Agent(args) => server::run_agent(args.into()),
+        #[cfg(feature = "record")]
         Command::Record(command) => command.run(),
+        #[cfg(feature = "fleet")]
         Command::Fleet(command) => command.run(),
+        #[cfg(feature = "admin")]
         Command::Ssh(args) => admin::visit(Program::Ssh, args, &variables),
+        #[cfg(feature = "admin")]
         Command::Scp(args) => admin::visit(Program::Scp, args, &variables),
+        #[cfg(feature = "admin")]
         Command::Sftp(args) => admin::visit(Program::Sftp, args, &variables),
+        #[cfg(feature = "admin")]
         Command::Devices(args) => admin::devices(&args, &variables),
+        #[cfg(feature = "admin")]
         Command::SshConfig(args) => admin::print_ssh_config(&args, &variables),
+        #[cfg(feature = "admin")]
         Command::Proxy(args) => admin::proxy(&args, &variables),
+        #[cfg(feature = "admin")]
         Command::KnownHosts(args) => admin::known_hosts(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sally", &mut std::io::stdout());

@@ -2,16 +2,22 @@
 
 use sally_proto::error::Fault;
 
-use crate::config::{Agent, Relay};
+#[cfg(feature = "agent")]
+use crate::config::Agent;
+#[cfg(feature = "relay")]
+use crate::config::Relay;
+#[cfg(feature = "relay")]
 use crate::relay::start::start;
 use crate::term;
 
 /// Runs it to the exit status.
+#[cfg(feature = "relay")]
 pub(super) fn run(config: Result<Relay, Fault>) -> u8 {
     status(config.and_then(|config| to_the_end(start(config))))
 }
 
 /// Runs an agent to the exit status.
+#[cfg(feature = "agent")]
 pub(super) fn run_agent(config: Agent) -> u8 {
     status(to_the_end(crate::agent::run(config)))
 }
