@@ -7,9 +7,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::config::{NameServerConfig, ResolverConfig, ServerOrderingStrategy};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -17,6 +17,9 @@ use crate::term;
 
 /// How long a host has to be found and to take a connection, all its addresses together: who waits for more has given up.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a name server has to answer before the next is asked, at most: so that a dead one leaves time for the rest.
+const NAME_SERVER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Finds hosts by their names, and connects to them.
 #[derive(Debug)]
@@ -33,8 +36,17 @@ impl Dialer {
             let servers = vec![NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into())];
             TokioResolver::builder_with_config(ResolverConfig::from_parts(None, Vec::new(), servers), TokioRuntimeProvider::default())
         };
-        let resolver = TokioResolver::builder_tokio().unwrap_or_else(|_| local()).build();
-        Self { resolver: resolver.map_err(|error| error.to_string()) }
+        Self::with(TokioResolver::builder_tokio().unwrap_or_else(|_| local()))
+    }
+
+    fn with(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Self {
+        // One after the other in resolv.conf's order, as the C library: the first may know names that the others deny, those of a container's
+        // network or of an office.
+        let options = builder.options_mut();
+        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+        options.num_concurrent_reqs = 1;
+        options.timeout = options.timeout.min(NAME_SERVER_DEADLINE);
+        Self { resolver: builder.build().map_err(|error| error.to_string()) }
     }
 
     /// Connects to a host (a name, or an address without brackets): its addresses in turn, each with its share of the time that is left,
@@ -76,7 +88,45 @@ fn undelayed(stream: TcpStream) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::UdpSocket;
+
     use super::*;
+
+    /// A name server that knows every name's IPv4 address to be 127.0.0.1, after a while; or denies them all, at once.
+    async fn name_server(address: &str, knows: bool) -> NameServerConfig {
+        let socket = UdpSocket::bind((address, 0)).await.unwrap();
+        let mut config = NameServerConfig::udp(address.parse().unwrap());
+        config.connections[0].port = socket.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut query = [0; 512];
+            loop {
+                let (length, peer) = socket.recv_from(&mut query).await.unwrap();
+                // RFC 1035 section 4: id, flags, counts; the question, whose name ends with a zero, then type and class.
+                let end = 12 + query[12..length].iter().position(|byte| *byte == 0).unwrap() + 5;
+                let address = knows && query[end - 3] == 1;
+                let flags = if knows { 0x80 } else { 0x83 };
+                let mut answer = [&query[..2], &[0x81, flags, 0, 1, 0, address.into(), 0, 0, 0, 0], &query[12..end]].concat();
+                if address {
+                    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1]);
+                }
+                if knows {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                socket.send_to(&answer, peer).await.unwrap();
+            }
+        });
+        config
+    }
+
+    #[tokio::test]
+    async fn the_first_name_server_is_believed_before_the_second() {
+        let servers = vec![name_server("127.0.0.2", true).await, name_server("127.0.0.3", false).await];
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+        let dialer = Dialer::with(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()));
+        for name in ["relay", "broker", "relay.example.com"] {
+            assert_eq!(dialer.resolve(name).await.unwrap(), [Ipv4Addr::LOCALHOST], "{name}");
+        }
+    }
 
     #[tokio::test]
     async fn a_name_and_an_address_are_dialled_and_a_refusal_has_the_systems_words() {
