@@ -1,10 +1,21 @@
 //! A relay's keys while it runs: sources that are slow, that can be read once, that change at a bad moment; permissions that end.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::OFlags;
+
 use crate::support::*;
+
+/// The writing end, once somebody reads.
+fn writer(fifo: &Path) -> File {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    until("it is read", || options.open(fifo).ok())
+}
 
 fn fifo(home: &Home, name: &str) -> std::path::PathBuf {
     let file = home.path(name);
@@ -18,8 +29,8 @@ fn a_source_that_is_slow_to_read_holds_up_nothing_else() {
     let (mut relay, mut device, _sshd) = connected(&home, home.relay());
     let slow = fifo(&home, "slow");
     fs::rename(&slow, home.path("visitors")).unwrap();
-    // Opens once the relay reads it; nothing is ever written.
-    let _writer = OpenOptions::new().write(true).open(home.path("visitors")).unwrap();
+    // Nothing is ever written.
+    let _writer = writer(&home.path("visitors"));
     let who = run(home.via(&relay, "alice").args(["relay", "whoami"]));
     assert!(who.status.success(), "{}", text(&who.stderr));
     fs::rename(home.path("audit"), home.path("audit.1")).unwrap();
@@ -64,7 +75,7 @@ fn a_file_that_changes_while_the_relay_starts_is_read_again() {
     let devices = home.path("devices");
     // What can be read once is read first of all: by then the others have been looked at.
     let writing = std::thread::spawn(move || {
-        let mut writer = OpenOptions::new().write(true).open(last).unwrap();
+        let mut writer = writer(&last);
         fs::write(&devices, both.replace("cam-17", "cam-18")).unwrap();
         writer.write_all(admin.as_bytes()).unwrap();
     });
@@ -77,7 +88,7 @@ fn a_file_that_changes_while_the_relay_starts_is_read_again() {
 #[test]
 fn a_device_whose_permission_ends_is_let_go_and_no_other_is() {
     let home = Home::new();
-    let command = home.relay();
+    let mut command = home.relay();
     let expiry = text(&run(Command::new("date").args(["-u", "-d", "1 hour", "+%Y%m%d%H%MZ"])).stdout).trim().to_owned();
     let lines = [
         home.line("cam", &format!(r#"permitlisten="cam-17:22",expiry-time="{expiry}""#)),
@@ -86,11 +97,11 @@ fn a_device_whose_permission_ends_is_let_go_and_no_other_is() {
     home.write("devices", lines.concat());
     // The relay's clock is in a file.
     let clock = home.write("clock", "+0");
-    let mut shell = tool("faketime", "faketime");
-    shell.args(["-f", "+0", "sh", "-c", r#"unset FAKETIME; exec "$0" "$@""#]).arg(sally()).args(command.get_args());
-    shell.env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
-    shell.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
-    let (relay, mut device, _sshd) = connected(&home, shell);
+    // Without faketime itself in between, which would be what is killed at the end, and not the relay.
+    let library = run(tool("faketime", "faketime").args(["-f", "+0", "sh", "-c", "echo $LD_PRELOAD"]));
+    command.env("LD_PRELOAD", text(&library.stdout).trim()).env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+    let (relay, mut device, _sshd) = connected(&home, command);
     let _other = home.hold(&relay, "other", "cam-18:22:127.0.0.1:1");
     relay.await_events("register", 2);
     home.write("clock", "+1d");
