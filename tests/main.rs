@@ -18,6 +18,7 @@ mod broker;
 mod clients;
 mod clock;
 mod containers;
+mod containers_fleet;
 mod deadlines;
 mod diagnostics;
 mod disk;

@@ -14,6 +14,8 @@ const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/docker/o
 /// podman with a store in a temporary folder, and images made of what this machine has: none can be pulled.
 pub struct Podman {
     dir: tempfile::TempDir,
+    /// How layers lie on each other.
+    driver: &'static str,
 }
 
 impl Podman {
@@ -24,11 +26,15 @@ impl Podman {
             let _ = writeln!(std::io::stderr(), "SKIPPED, containers: they need root here, and namespaces");
             return None;
         }
-        let podman = Self { dir: tempfile::tempdir().unwrap() };
+        let dir = tempfile::tempdir().unwrap();
+        // Copies of everything are slow, and work everywhere.
+        let driver = if overlays(dir.path()) { "overlay" } else { "vfs" };
+        let podman = Self { dir, driver };
         // The limits and the manager of control groups that containers have by default need more privileges than a CI machine gives.
         let settings = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
                         [engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\n[network]\nnetwork_backend = \"netavark\"\n";
         fs::write(podman.path("containers.conf"), settings).unwrap();
+        fs::create_dir(podman.path("networks")).unwrap();
         Some(podman)
     }
 
@@ -37,10 +43,28 @@ impl Podman {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = tool("podman", "podman");
-        command.env("CONTAINERS_CONF", self.path("containers.conf"));
-        command.arg("--root").arg(self.path("store")).arg("--runroot").arg(self.path("run"));
-        command.args(["--storage-driver=vfs", "--events-backend=none", "--log-level=error"]).args(arguments);
+        let mut words = self.words().into_iter();
+        let mut command = tool(&words.next().unwrap(), "podman");
+        command.env("CONTAINERS_CONF", self.path("containers.conf")).args(words).args(arguments);
+        command
+    }
+
+    /// Everything before podman's own arguments.
+    fn words(&self) -> Vec<String> {
+        let folder = |option: &str, name: &str| format!("--{option}={}", self.path(name).display());
+        let folders = [folder("root", "store"), folder("runroot", "run"), folder("network-config-dir", "networks")];
+        let others = ["--events-backend=none", "--log-level=error"]
+            .map(String::from)
+            .into_iter()
+            .chain([format!("--storage-driver={}", self.driver)]);
+        ["podman".to_owned()].into_iter().chain(folders).chain(others).collect()
+    }
+
+    /// deploy/compose/run, with this store.
+    pub fn compose(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(format!("{DEPLOY}/../../compose/run"));
+        command.env("CONTAINERS_CONF", self.path("containers.conf")).env("PODMAN", self.words().join(" "));
+        command.env("IMAGE", "localhost/sally-fleet").args(arguments);
         command
     }
 
@@ -98,10 +122,42 @@ impl Podman {
     }
 }
 
+impl Podman {
+    /// The image of deploy/compose, from a Debian that tests/run has made.
+    pub fn build_fleet(&self) {
+        let debian = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/test-debian.tar");
+        assert!(Path::new(debian).exists(), "{debian} is missing: tests/run makes it");
+        self.slowly(&["import", "--quiet", debian, "localhost/debian"]);
+        let (compose, context) = (format!("{DEPLOY}/../../compose"), self.path("fleet"));
+        let binary = context.join("target/x86_64-unknown-linux-gnu/release/sally");
+        copy(sally(), &binary);
+        assert!(run(tool("strip", "binutils").arg(&binary)).status.success());
+        copy(Path::new(&format!("{compose}/role")), &context.join("deploy/compose/role"));
+        let (file, context) = (format!("{compose}/Dockerfile"), context.display().to_string());
+        let how = ["--quiet", "--isolation=chroot", "--layers=false", "--build-arg=BASE=localhost/debian"];
+        self.slowly(&[&["build", "-t", "localhost/sally-fleet", "-f", &file], &how[..], &[&context]].concat());
+    }
+
+    /// Runs it for as long as it takes: whole systems are copied.
+    fn slowly(&self, arguments: &[&str]) {
+        let output = self.command(arguments).output().unwrap();
+        assert!(output.status.success(), "podman {arguments:?}: {}", text(&output.stderr));
+    }
+}
+
 impl Drop for Podman {
     fn drop(&mut self) {
         let _ = self.command(&["rm", "--all", "--force", "--time=0"]).output();
     }
+}
+
+/// Whether folders can be laid over each other here.
+fn overlays(dir: &Path) -> bool {
+    let folders = ["lower", "upper", "work", "merged"].map(|name| dir.join("overlay").join(name));
+    folders.iter().for_each(|folder| fs::create_dir_all(folder).unwrap());
+    let [lower, upper, work, merged] = folders.map(|folder| folder.display().to_string());
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    run(Command::new("unshare").args(["--mount", "mount", "-t", "overlay", "overlay", "-o", &options, &merged])).status.success()
 }
 
 fn copy(from: &Path, to: &Path) {
