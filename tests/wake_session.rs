@@ -69,3 +69,20 @@ fn a_session_that_fills_the_records_ends() {
     agent.await_words("a session ended");
     assert!(visit.stdout.len() < 100 << 10, "nothing unrecorded was delivered: {}", visit.stdout.len());
 }
+
+#[test]
+fn a_session_whose_agent_or_relay_is_killed_ends_and_is_sealed() {
+    for victim in ["agent", "relay"] {
+        let mut live = Live::new();
+        let (mut agent, folder) = device(&live, "");
+        let mut visitor = Client::start(live.jump("cam-17").arg("echo $$; exec sleep 1000"));
+        let shell = visitor.await_pid();
+        let _open = visitor.take_stdin();
+        let killed = if victim == "agent" { &mut agent.child } else { &mut live.relay.child };
+        killed.kill().unwrap();
+        let _ = visitor.finish();
+        until("the session's process is gone", || (!lives(shell)).then_some(()));
+        let key = live.fleet.home.read("cam-17/ssh_host_key.pub");
+        until("the record is sealed", || (verify(&records(&folder)[0], Some(&key)).0 == 0).then_some(()));
+    }
+}

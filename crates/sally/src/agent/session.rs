@@ -56,7 +56,8 @@ impl Sessions {
         let output = OwnedFd::from(far.try_clone().map_err(reason)?);
         let mut once = Command::new(std::env::current_exe().map_err(reason)?);
         once.args(["once", "--inetd", "--max-sessions", SESSIONS, "--record-limit", &room.to_string(), "--bundle"]).arg(&self.bundle);
-        once.arg("--log").arg(self.file()).stdin(OwnedFd::from(far)).stdout(output).stderr(Stdio::inherit()).kill_on_drop(true);
+        once.arg("--log").arg(self.file()).stdin(OwnedFd::from(far)).stdout(output).stderr(Stdio::inherit());
+        // Not killed with us: when its connection is gone it ends what is left, and seals the record.
         let session = once.spawn().map_err(reason)?;
         Ok((UnixStream::from_std(near).map_err(reason)?, session))
     }
