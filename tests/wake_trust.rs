@@ -79,7 +79,7 @@ async fn a_device_holds_no_name_but_its_own_and_no_port() {
 async fn a_visitors_certificate_makes_no_device_and_a_devices_no_visitor() {
     let live = Live::new();
     live.fleet.add("cam-17");
-    let key = PrivateKey::read_openssh_file(&live.fleet.path("alice")).unwrap();
+    let key = PrivateKey::read_openssh_file(live.fleet.path("alice")).unwrap();
     let certificate = Certificate::read_file(&live.fleet.path("alice-cert.pub")).unwrap();
     let link = dialled(&live, key, certificate).await;
     assert_eq!(link.listen("cam-17", 22).await.unwrap_err().reason, "not permitted");
