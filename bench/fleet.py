@@ -66,8 +66,8 @@ class Process:
 
 
 class Run:
-    def __init__(self, args, work):
-        self.args, self.work, self.processes = args, work, []
+    def __init__(self, args, work, more_keys=()):
+        self.args, self.work, self.processes, self.more_keys = args, work, [], more_keys
         self.delay = args.rtt / 2000
         (work / "authorized_keys").write_text((work / "id.pub").read_text())
         self.device = self.sshd("device")
@@ -100,7 +100,8 @@ class Run:
         subprocess.run([sally, "fleet", "init", folder, "--relay", f"127.0.0.1:{dialled}", "--broker", f"mqtts://127.0.0.1:{self.road(mqtt)}"], **quiet)
         for name in self.names:
             subprocess.run([sally, "fleet", "add", folder, name, "--out", self.work / name], **quiet)
-        (self.work / "visitors").write_text(f'permitopen="cam-*:22" {(self.work / "id.pub").read_text()}')
+        keys = [self.work / "id.pub", *self.more_keys]
+        (self.work / "visitors").write_text("".join(f'permitopen="cam-*:22" {key.read_text()}' for key in keys))
         self.relay = self.start("Server listening", sally, "-v", "relay", "--fleet", folder / "relay", "--listen", f"127.0.0.1:{port}",
                                 "--mqtt-listen", f"127.0.0.1:{mqtt}", "--visitors", self.work / "visitors", "--linger", "1s",
                                 "--wake-deadline", "30s", "--audit", self.work / "audit")

@@ -58,7 +58,7 @@ pub struct Settings {
     pub rendezvous: sally_proto::rendezvous::Settings,
 }
 
-/// What has still to be done when a relay with a fleet runs: see [`Relay::attend`].
+/// What has still to be done when a relay with a fleet runs: the broker is followed, and notes are written.
 pub struct Attendance {
     heard: mpsc::Receiver<Heard>,
     notes: mpsc::Receiver<Note>,
