@@ -143,10 +143,12 @@ class Run:
 
     def visits(self):
         cold, warm, permanent = [], [], []
-        for _ in range(self.args.runs):
+        for turn in range(self.args.runs):
+            # Another each time: a device is not to be woken again and again.
+            name = self.names[turn % len(self.names)]
             self.asleep()
-            cold.append(self.visit(self.names[0]))
-            warm.append(self.visit(self.names[0]))
+            cold.append(self.visit(name))
+            warm.append(self.visit(name))
             permanent.append(self.through_sshd())
         return [statistics.median(times) for times in (cold, warm, permanent)]
 
