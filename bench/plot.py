@@ -4,7 +4,7 @@ import re
 import sys
 
 ROW = re.compile(r"^\| (plain|mTLS), ([\d,]+) connections \|[^|]*\| ([^|]*)\| ([^|]*)\|", re.MULTILINE)
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 360, 60, 50, 20, 190
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 360, 60, 50, 20, 230
 COLOURS = {"sally": "#1b6ca8", "mosquitto": "#b5651d"}
 
 

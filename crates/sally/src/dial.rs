@@ -76,7 +76,10 @@ impl Dialer {
             return Ok(vec![address]);
         }
         let resolver = self.resolver.as_ref().map_err(|error| format!("no names can be resolved: {error}"))?;
-        let found = resolver.lookup_ip(host).await.map_err(|error| format!("the name can't be resolved: {error}"))?;
+        let found = resolver.lookup_ip(host).await.map_err(|error| match error.is_nx_domain() || error.is_no_records_found() {
+            true => "the name can't be resolved: there is no such host".to_owned(),
+            false => format!("the name can't be resolved: {error}"),
+        })?;
         Ok(found.iter().collect())
     }
 }
