@@ -97,12 +97,14 @@ pub enum Command {
     /// Print host keys for ssh's KnownHostsCommand
     #[command(hide = true)]
     KnownHosts(KnownHostsArgs),
+    #[cfg(feature = "manual")]
     /// Print a completion script
     #[command(hide = true)]
     Completions {
         /// For which shell
         shell: clap_complete::Shell,
     },
+    #[cfg(feature = "manual")]
     /// Print the manual page, or write one for each command
     #[command(hide = true)]
     Man {

@@ -6,9 +6,11 @@ mod once;
 mod server;
 
 use std::ffi::OsString;
+#[cfg(feature = "manual")]
 use std::path::Path;
 use std::process::ExitCode;
 
+#[cfg(feature = "manual")]
 use clap::CommandFactory;
 use sally_proto::error::exit;
 use tracing_subscriber::filter::LevelFilter;
@@ -68,15 +70,18 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Proxy(args) => admin::proxy(&args, &variables),
         #[cfg(feature = "admin")]
         Command::KnownHosts(args) => admin::known_hosts(&args),
+        #[cfg(feature = "manual")]
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sally", &mut std::io::stdout());
             0
         }
+        #[cfg(feature = "manual")]
         Command::Man { folder } => manual(folder.as_deref()),
     };
     ExitCode::from(status)
 }
 
+#[cfg(feature = "manual")]
 fn manual(folder: Option<&Path>) -> u8 {
     let written = match folder {
         Some(folder) => clap_mangen::generate_to(Cli::command(), folder),
