@@ -41,10 +41,7 @@ impl Mailbox {
             return Poll::Ready(Err(why));
         }
         if mail.deliveries.is_empty() {
-            match &mut mail.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
+            mail.remember(cx);
             return Poll::Pending;
         }
         mail.bytes = 0;
@@ -54,6 +51,13 @@ impl Mailbox {
     /// Why it has to end, where it has to.
     pub(super) fn cut(&self) -> Option<End> {
         self.mail().cut
+    }
+
+    /// Ready once the connection has to end: for whoever can't take deliveries now, and has to hear of that all the same.
+    pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<End> {
+        let mut mail = self.mail();
+        mail.remember(cx);
+        mail.cut.map_or(Poll::Pending, Poll::Ready)
     }
 
     fn put(&self, delivery: Delivery, most: usize) -> bool {
@@ -81,6 +85,13 @@ impl Mailbox {
 }
 
 impl Mail {
+    fn remember(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();

@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn poll_mail(&mut self, cx: &Context<'_>) -> Poll<Result<(), End>> {
         if self.unsent.len() >= UNSENT_MAX {
-            return self.place.mailbox.cut().map_or(Poll::Pending, |why| Poll::Ready(Err(why)));
+            return self.place.mailbox.poll_cut(cx).map(Err);
         }
         let deliveries = ready!(self.place.mailbox.poll(cx))?;
         self.place.shared.counters.delivered.fetch_add(deliveries.len() as u64, Ordering::Relaxed);
