@@ -12,7 +12,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import tempfile
@@ -20,25 +19,12 @@ import threading
 import time
 
 from bench import Table
-from lag import Lag, Way
+from lag import Lag
 from measure import machine
 from peers import free_port
 
 MARKS = re.compile(r"(<!-- bench-fleet -->\n).*?(<!-- /bench-fleet -->)", re.DOTALL)
 LIMIT = 900
-
-
-class Road(Lag):
-    """A way for any number of connections."""
-
-    def accept(self):
-        while True:
-            near, _ = self.listener.accept()
-            far = socket.create_connection(("127.0.0.1", self.target))
-            for end in (near, far):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            Way(near, far, self.delay)
-            Way(far, near, self.delay)
 
 
 class Process:
@@ -90,7 +76,7 @@ class Run:
 
     def road(self, port):
         """The same port, or a longer way to it."""
-        return Road(port, self.delay).port if self.delay else port
+        return Lag(port, self.delay).port if self.delay else port
 
     def fleet(self):
         sally, port, mqtt = self.args.binary, free_port(), free_port()

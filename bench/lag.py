@@ -13,7 +13,7 @@ IN_FLIGHT = 128 << 20
 
 
 class Lag:
-    """Listens, and joins one connection to `port`, each way `delay` seconds long."""
+    """Listens, and joins each connection to `port`, each way `delay` seconds long."""
 
     def __init__(self, port, delay):
         self.target, self.delay = port, delay
@@ -22,12 +22,16 @@ class Lag:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
-        near, _ = self.listener.accept()
-        far = socket.create_connection(("127.0.0.1", self.target))
-        for end in (near, far):
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        Way(near, far, self.delay)
-        Way(far, near, self.delay)
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:  # Closed.
+                return
+            far = socket.create_connection(("127.0.0.1", self.target))
+            for end in (near, far):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            Way(near, far, self.delay)
+            Way(far, near, self.delay)
 
     def close(self):
         self.listener.close()

@@ -2,11 +2,6 @@
 
 use crate::support::*;
 
-fn reached(live: &Live) {
-    let visit = run(live.jump("cam-17").arg("echo in"));
-    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
-}
-
 fn sentence(live: &Live) -> String {
     text(&run(live.jump("cam-17").arg("true")).stderr)
 }
@@ -15,9 +10,9 @@ fn sentence(live: &Live) -> String {
 fn a_device_sleeps_and_wakes_with_nothing_but_sally() {
     let live = Live::embedded(&["--linger", "1s"]);
     let (_agent, _sshd) = live.device("cam-17");
-    reached(&live);
+    live.assert_reached();
     live.relay.await_events("release", 1);
-    reached(&live);
+    live.assert_reached();
     assert_eq!(live.relay.events("register").len(), 2);
 }
 
@@ -29,7 +24,7 @@ fn what_became_of_a_device_is_known_without_another_broker() {
     assert_eq!(agent.wait(), Some(0));
     assert!(sentence(&live).contains("cam-17 is offline: last seen 20"), "{}", sentence(&live));
     let agent = Agent::start(&mut device.agent());
-    reached(&live);
+    live.assert_reached();
     drop(agent);
     assert!(sentence(&live).contains("cam-17 is offline: last seen 20"), "{}", sentence(&live));
 }
@@ -38,11 +33,11 @@ fn what_became_of_a_device_is_known_without_another_broker() {
 fn a_relay_that_is_the_broker_comes_back_and_so_do_its_devices() {
     let mut live = Live::embedded(&[]);
     let (mut agent, _sshd) = live.device("cam-17");
-    reached(&live);
+    live.assert_reached();
     let listen = format!("127.0.0.1:{}", live.mqtt_port());
     live.new_relay(&["--mqtt-listen", &listen]);
     agent.await_words("connected to the broker");
-    reached(&live);
+    live.assert_reached();
 }
 
 #[test]
@@ -77,5 +72,5 @@ fn two_relays_wake_one_device_at_once() {
     assert_eq!(second.events("register").len() + live.relay.events("register").len(), 4, "both write one log: {first}");
     // One of them dies; whoever dials again is served by the other.
     drop(second);
-    reached(&live);
+    live.assert_reached();
 }

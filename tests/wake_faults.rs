@@ -11,11 +11,6 @@ fn told(live: &Live, name: &str) -> String {
     sentence.lines().next().unwrap().to_owned()
 }
 
-fn reached(live: &Live) {
-    let visit = run(live.jump("cam-17").arg("echo in"));
-    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
-}
-
 #[test]
 fn a_device_that_has_said_goodbye_is_offline_since_then() {
     let live = Live::with(&["--wake-deadline", "1s"]);
@@ -68,7 +63,7 @@ fn without_the_broker_live_tunnels_go_on_and_with_it_everything_does() {
     live.broker.stop();
     live.relay.await_words("no connection to the broker");
     assert_eq!(told(&live, "cam-18"), "the broker is unreachable");
-    reached(&live);
+    live.assert_reached();
     visitor.write("still\n");
     visitor.await_line("still");
     live.broker.start_again();
@@ -87,7 +82,7 @@ fn after_the_broker_came_back_a_device_is_woken() {
     live.broker.start_again();
     live.relay.await_words("connected to the broker");
     agent.await_words("connected to the broker");
-    reached(&live);
+    live.assert_reached();
 }
 
 #[test]
@@ -134,7 +129,7 @@ fn a_clock_that_is_days_off_is_said_and_one_that_is_not_asked_does_not_matter() 
         if asked {
             assert_eq!(told(&live, "cam-17"), "cam-17's clock is 2 days off");
         } else {
-            reached(&live);
+            live.assert_reached();
         }
     }
 }
@@ -154,7 +149,7 @@ fn a_visitor_who_gives_up_leaves_no_ticket_behind() {
     assert_eq!(refused["device"], "cam-17");
     agent.await_words("nobody waits for this device with that ticket");
     assert_eq!(live.relay.events("register").len(), 0);
-    reached(&live);
+    live.assert_reached();
 }
 
 #[test]
@@ -171,7 +166,7 @@ fn a_relay_that_dies_between_wake_and_dial_back() {
     agent.signal("CONT");
     // The new relay has no such ticket: whoever holds the old one gets in nowhere.
     agent.await_words("nobody waits for this device with that ticket");
-    reached(&live);
+    live.assert_reached();
 }
 
 #[test]
@@ -184,7 +179,7 @@ fn a_device_that_reboots_in_mid_visit_is_reached_again() {
     let (status, _, _) = visitor.finish();
     assert_eq!(status.code(), Some(255));
     let _agent = Agent::start(&mut device.agent());
-    reached(&live);
+    live.assert_reached();
 }
 
 #[test]
@@ -192,6 +187,6 @@ fn two_devices_with_one_bundle_take_turns() {
     let live = Live::new();
     let (_agent, device) = live.device("cam-17");
     let _copy = Agent::start(&mut device.agent());
-    reached(&live);
+    live.assert_reached();
     assert_eq!(live.relay.events("register").len(), 1);
 }

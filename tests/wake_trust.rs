@@ -14,11 +14,6 @@ use ssh_key::{PrivateKey, PublicKey};
 
 use crate::support::*;
 
-fn reached(live: &Live) {
-    let visit = run(live.jump("cam-17").arg("echo in"));
-    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
-}
-
 /// The next wake for cam-17 that the broker's owner sees.
 fn taken(listener: &mut Client) -> String {
     // `{"` in base64.
@@ -60,7 +55,7 @@ async fn a_ticket_that_is_made_up_or_anothers_opens_nothing() {
         let refused = link.ask(TICKET_REQUEST, &ticket(shown)).await.unwrap_err();
         assert_eq!(refused.reason, "nobody waits for this device with that ticket", "{shown}");
     }
-    reached(&live);
+    live.assert_reached();
 }
 
 #[tokio::test]
@@ -121,7 +116,7 @@ fn what_the_broker_sends_again_or_alters_wakes_nobody() {
     let said = agent.await_words("a wake is not followed");
     assert!(said.contains("it was seen before"), "{said}");
     assert_eq!(live.relay.events("register").len(), 0);
-    reached(&live);
+    live.assert_reached();
 }
 
 #[test]
@@ -191,14 +186,14 @@ fn a_revoked_device_is_gone_at_once() {
 fn a_list_of_the_revoked_that_is_gone_lets_nobody_in() {
     let live = Live::new();
     let (_agent, _sshd) = live.device("cam-17");
-    reached(&live);
+    live.assert_reached();
     let list = live.fleet.path("FLEET/relay/revoked");
     let content = fs::read(&list).unwrap();
     fs::remove_file(&list).unwrap();
     let refused = run(live.jump("cam-17").arg("true"));
     assert!(text(&refused.stderr).contains("Permission denied (publickey)"), "{}", text(&refused.stderr));
     fs::write(&list, content).unwrap();
-    reached(&live);
+    live.assert_reached();
 }
 
 #[test]
@@ -208,7 +203,7 @@ fn wake_keys_are_rotated_without_losing_a_device() {
     live.fleet.sally(&["rotate-wake", "FLEET"]);
     fs::copy(live.fleet.path("FLEET/relay/wake.pub"), device.folder.path().join("sally/wake.pub")).unwrap();
     live.fleet.sally(&["rotate-wake", "FLEET", "--retire"]);
-    reached(&live);
+    live.assert_reached();
 }
 
 #[tokio::test]

@@ -324,6 +324,12 @@ impl Live {
         self.fleet.home.write(&file, config)
     }
 
+    /// cam-17 is reached.
+    pub fn assert_reached(&self) {
+        let visit = run(self.jump("cam-17").arg("echo in"));
+        assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
+    }
+
     /// `ssh -J relay NAME …` as alice.
     pub fn jump(&self, name: &str) -> Command {
         let mut command = self.ssh();
