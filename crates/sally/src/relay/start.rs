@@ -55,6 +55,9 @@ pub async fn start(config: Config) -> Result<(), Fault> {
         None => None,
     };
     let http_tls = config.http_tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+    // While we may still read private keys and bind any port.
+    let woken = fleet.zip(config.fleet.clone()).map(|(fleet, waking)| wakes(fleet, waking)).transpose()?;
+    let (wakes, attendance) = woken.unzip();
     sally_sys::process::guard_ourselves().map_err(internal)?;
     sally_sys::process::raise_descriptor_limit().map_err(internal)?;
     if let Some(id) = config.run_as {
@@ -69,10 +72,6 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     }
     note_keys(&audit, &keys).await;
     say_ready(&config, &listener, http.as_ref(), &host_key)?;
-    let (wakes, attendance) = match fleet.zip(config.fleet).map(|(fleet, waking)| wakes(fleet, waking)).transpose()? {
-        Some((wakes, attendance)) => (Some(wakes), Some(attendance)),
-        None => (None, None),
-    };
     let relay = Relay::new(config.rules, keys, audit, Mint::new(&host_key.derive("sally relay names")?), wakes);
     if let Some(attendance) = attendance {
         tokio::spawn(Arc::clone(&relay).attend(attendance));

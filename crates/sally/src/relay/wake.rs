@@ -286,10 +286,7 @@ impl Relay {
                     let jti = jti.map(|jti| jti.to_string());
                     self.audit.note(Audited::Wake { device: device.as_str(), jti, what, detail: term::printable(&detail) }).await;
                 }
-                told = heard.recv() => match told {
-                    None => return,
-                    Some(told) => self.hear(wakes, told),
-                },
+                Some(told) = heard.recv() => self.hear(wakes, told),
             }
         }
     }
