@@ -17,6 +17,7 @@
 //! - `dial`: a TCP connection to a host by its name
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
 //! - `mqtt`: messages through a broker
+//! - `stamp`: whether a file has changed
 //! - `shutdown`, `term`: being told to stop, and everything a person reads
 #![forbid(unsafe_code)]
 
@@ -36,5 +37,6 @@ pub mod relay;
 pub mod session;
 pub mod shutdown;
 pub mod ssh;
+mod stamp;
 pub mod term;
 pub mod tunnel;

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use sally_proto::error::Fault;
 use sally_proto::host_port::HostPort;
@@ -13,6 +12,7 @@ use ssh_key::certificate::Certificate;
 use super::session::Sessions;
 use crate::fleet::settings::{Agent, Serve};
 use crate::mqtt::tls;
+use crate::stamp::{Stamp, stamp};
 use crate::term;
 use crate::tunnel::dial::read_identity;
 use crate::tunnel::link::Identity;
@@ -45,7 +45,7 @@ pub struct Bundle {
     pub ssh: Ssh,
     wake_keys: WakeKeys,
     /// What the file of wake keys looked like when it was read.
-    read: Option<SystemTime>,
+    read: Stamp,
 }
 
 impl Bundle {
@@ -99,7 +99,7 @@ impl Bundle {
     /// before are good.
     pub fn refresh(&mut self) -> bool {
         let file = self.file("wake.pub");
-        if changed(&file) == self.read {
+        if stamp(&file) == self.read {
             return false;
         }
         match read_wake_keys(&file) {
@@ -124,13 +124,9 @@ fn exposed(settings: &Agent) -> Result<Vec<u16>, String> {
     }
 }
 
-fn changed(file: &Path) -> Option<SystemTime> {
-    std::fs::metadata(file).and_then(|facts| facts.modified()).ok()
-}
-
-fn read_wake_keys(file: &Path) -> Result<(WakeKeys, Option<SystemTime>), Fault> {
+fn read_wake_keys(file: &Path) -> Result<(WakeKeys, Stamp), Fault> {
     // Before it is read: what changes meanwhile is read once more.
-    let read = changed(file);
+    let read = stamp(file);
     let text = std::fs::read_to_string(file).map_err(|error| invalid(file, term::reason(&error)))?;
     Ok((WakeKeys::parse(&text).map_err(|error| invalid(file, error.to_string()))?, read))
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bundle::Ssh;
 use super::visit;
-use crate::tunnel::link::{HostTrust, Identity, Link};
+use crate::tunnel::link::{HostTrust, Identity, Link, string};
 
 /// How long a relay's addresses have, all together, to take the connection and the ticket: the visitor waits for 8 s.
 const DIAL_LIMIT: Duration = Duration::from_secs(7);
@@ -63,9 +63,7 @@ impl Tunnel {
 
     async fn reach(&self, address: &HostPort, wake: &Wake) -> Result<Link, String> {
         let link = Link::dial(address, HostTrust::Fingerprint(wake.hk), &self.identity).await.map_err(|failed| failed.reason)?;
-        let ticket = wake.tkt.expose();
-        let mut shown = u32::try_from(ticket.len()).unwrap_or_default().to_be_bytes().to_vec();
-        shown.extend_from_slice(ticket.as_bytes());
+        let shown = string(&wake.tkt.expose());
         let wanted = if self.ways.exposed.contains(&wake.svc) { Some(wake.svc) } else { None };
         // One round trip for both: the relay answers in order.
         let first = async {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::bundle::{Bundle, Ssh};
 use super::tunnel::{self, Tunnel};
 use crate::config::Agent as Config;
+use crate::fleet::now;
 use crate::mqtt::Event;
 use crate::mqtt::client::{Client, Login, Message, Settings};
 use crate::mqtt::tls;
@@ -59,7 +60,7 @@ pub async fn run(config: Config) -> Result<(), Fault> {
         tokio::select! {
             Some(event) = events.recv() => watch.hear(event),
             Some((relay, jti, answer, detail)) = to_say.recv() => {
-                watch.acknowledge(&Acknowledgement::new(relay, jti, unix(), answer, &detail));
+                watch.acknowledge(&Acknowledgement::new(relay, jti, now(), answer, &detail));
             }
             Some(_) = watch.tunnels.join_next() => {}
             _ = interrupt.recv() => break,
@@ -91,12 +92,7 @@ fn connect(bundle: &Bundle, prefix: &Prefix, connection: &Arc<Mutex<String>>) ->
 }
 
 fn status_of(s: Presence, sid: String) -> Status {
-    Status { v: VERSION, s, sid, t: unix(), ver: env!("CARGO_PKG_VERSION").into() }
-}
-
-/// Unix seconds. A clock before 1970 is no clock.
-fn unix() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    Status { v: VERSION, s, sid, t: now(), ver: env!("CARGO_PKG_VERSION").into() }
 }
 
 impl Watch {
@@ -148,16 +144,16 @@ impl Watch {
         if self.bundle.refresh() {
             self.gate.set_pins(self.bundle.pins());
         }
-        let now = Moment { unix: unix(), monotonic: self.began.elapsed() };
-        match self.gate.admit(payload, now, self.tunnels.len()) {
+        let moment = Moment { unix: now(), monotonic: self.began.elapsed() };
+        match self.gate.admit(payload, moment, self.tunnels.len()) {
             Ok(wake) => {
                 tracing::info!(relay = %wake.rid, jti = %wake.jti, port = wake.svc, "woken");
-                self.acknowledge(&Acknowledgement::new(wake.rid.clone(), wake.jti, now.unix, Answer::Ok, ""));
+                self.acknowledge(&Acknowledgement::new(wake.rid.clone(), wake.jti, moment.unix, Answer::Ok, ""));
                 self.dial(wake);
             }
             Err(rejected) => {
                 tracing::warn!(reason = %rejected.reason, "a wake is not followed");
-                if let Some(answer) = rejected.acknowledgement(now.unix) {
+                if let Some(answer) = rejected.acknowledgement(moment.unix) {
                     self.acknowledge(&answer);
                 }
             }

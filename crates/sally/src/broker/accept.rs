@@ -1,7 +1,6 @@
 //! The socket, and who may be between their first byte and their CONNECT.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Shared, entry};
 use crate::ssh::admission::Connection;
-use crate::ssh::listen::{self, ACCEPT_PAUSE};
+use crate::ssh::listen;
 use crate::term;
 
 /// Connections the kernel may hold before they are accepted: when all devices come back at once, most of them.
@@ -70,36 +69,16 @@ impl Drop for Waiting {
 
 /// Accepts until the listener is shut.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, shut: CancellationToken, tasks: TaskTracker) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shut.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((tcp, peer)) => {
-                shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
-                match admit(&shared, peer) {
-                    Ok(waiting) => drop(tasks.spawn(serve(tcp, waiting))),
-                    Err(why) => shared.counters.refused(why),
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                if is_exhaustion(&error) {
-                    shared.gate.make_room();
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+    let each = |tcp, peer| {
+        shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        match admit(&shared, peer) {
+            Ok(waiting) => drop(tasks.spawn(serve(tcp, waiting))),
+            Err(why) => shared.counters.refused(why),
         }
-    }
+    };
+    listen::accept_each(listener, &shut, each, || shared.gate.make_room()).await;
     shared.gate.dismiss();
     tasks.close();
-}
-
-fn is_exhaustion(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 fn admit(shared: &Arc<Shared>, peer: SocketAddr) -> Result<Waiting, &'static str> {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use sally_proto::broker::{Standing, common_name};
 use sally_proto::error::Fault;
@@ -17,19 +16,20 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, versio
 use webpki::{BorrowedCertRevocationList, EndEntityCert};
 
 use crate::fleet::relay_dir::{State, load_devices};
+use crate::stamp::{Stamp, stamp};
 use crate::term;
 
 /// What is read, in the folder of a relay.
 const FILES: [&str; 5] = ["tls.pem", "tls.key", "tls_ca.pem", "tls.crl", "devices"];
 
-/// When and how each file was last changed: time, length, inode.
-type Stamp = [Option<(SystemTime, u64, u64)>; FILES.len()];
+/// What each file looks like.
+type Look = [Stamp; FILES.len()];
 
 /// The files of a relay's folder that say who is let in.
 #[derive(Debug)]
 pub(super) struct Access {
     folder: PathBuf,
-    current: Mutex<(Stamp, Option<Arc<ServerConfig>>)>,
+    current: Mutex<(Look, Option<Arc<ServerConfig>>)>,
 }
 
 /// What the fleet says of its devices.
@@ -41,9 +41,9 @@ impl Access {
     /// # Errors
     /// [`Fault::FleetInvalid`].
     pub(super) fn open(folder: PathBuf) -> Result<(Self, Fleet), Fault> {
-        let stamp = stamp(&folder);
+        let look = look_at(&folder);
         let (tls, fleet) = load(&folder)?;
-        Ok((Self { folder, current: Mutex::new((stamp, Some(tls))) }, fleet))
+        Ok((Self { folder, current: Mutex::new((look, Some(tls))) }, fleet))
     }
 
     /// What TLS is to be spoken with; `None` where the files can't be read: nobody is let in then.
@@ -57,7 +57,7 @@ impl Access {
     /// [`Fault::FleetInvalid`]: nobody new is let in until they can be read.
     pub(super) fn look(&self, forced: bool) -> Result<Option<Fleet>, Fault> {
         // Before they are read: what changes meanwhile is read again.
-        let now = stamp(&self.folder);
+        let now = look_at(&self.folder);
         if !forced && self.current.lock().unwrap_or_else(PoisonError::into_inner).0 == now {
             return Ok(None);
         }
@@ -72,12 +72,8 @@ impl Access {
     }
 }
 
-fn stamp(folder: &Path) -> Stamp {
-    use std::os::unix::fs::MetadataExt as _;
-    FILES.map(|name| {
-        let facts = fs::metadata(folder.join(name)).ok()?;
-        Some((facts.modified().ok()?, facts.len(), facts.ino()))
-    })
+fn look_at(folder: &Path) -> Look {
+    FILES.map(|name| stamp(&folder.join(name)))
 }
 
 fn load(folder: &Path) -> Result<(Arc<ServerConfig>, Fleet), Fault> {

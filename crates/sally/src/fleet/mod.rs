@@ -62,8 +62,8 @@ fn authority_file(role: Role) -> &'static str {
     }
 }
 
-/// Unix seconds.
-fn now() -> u64 {
+/// Unix seconds. A clock before 1970 is no clock.
+pub(crate) fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

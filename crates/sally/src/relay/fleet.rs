@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use sally_proto::authority::Visitor;
 use sally_proto::authorized_keys::Denial;
@@ -12,6 +11,7 @@ use sally_proto::id::DeviceId;
 use ssh_key::certificate::Certificate;
 
 use crate::fleet::relay_dir::{Device, RelayDir, State};
+use crate::stamp::{Stamp, stamp};
 
 /// What is looked at to see whether the folder changed.
 const FILES: [&str; 9] =
@@ -67,7 +67,7 @@ impl Member {
     }
 }
 
-type Look = Vec<Option<(u64, SystemTime)>>;
+type Look = Vec<Stamp>;
 
 /// The fleet as it was read last.
 #[derive(Debug)]
@@ -176,9 +176,5 @@ pub(super) fn current(dir: &RelayDir, id: &DeviceId, serial: u64) -> Result<(), 
 }
 
 fn look_at(folder: &Path) -> Look {
-    let look = |name: &&str| {
-        let facts = std::fs::metadata(folder.join(name)).ok()?;
-        Some((facts.len(), facts.modified().ok()?))
-    };
-    FILES.iter().map(look).collect()
+    FILES.iter().map(|name| stamp(&folder.join(name))).collect()
 }

@@ -13,6 +13,7 @@ use super::audit::Event;
 use super::caller::{Caller, Sockets};
 use super::metrics::Metrics;
 use super::rules::{FORWARDS_MAX, Kind};
+use crate::ssh::listen::accept_each;
 use crate::term;
 use crate::tunnel::ports;
 use crate::tunnel::registry::{SILENCE, Takeover};
@@ -168,7 +169,8 @@ impl Relay {
                     }
                 });
             };
-            tokio::spawn(ports::accept(listener, stop.clone(), each))
+            let stop = stop.clone();
+            tokio::spawn(async move { accept_each(listener, &stop, each, || ()).await })
         };
         let loops = listeners.into_iter().map(accept).collect();
         caller.sockets().insert(port, Sockets { stop, loops });

@@ -3,8 +3,6 @@
 //! A line that can't be accepted is skipped, said and audited: one slip in a long file must not lock out everybody else. A source that can't be
 //! read stops the start; `reload` says what becomes of it later.
 
-use std::time::SystemTime;
-
 use sally_proto::authorized_keys::{Context, Denial, Enforced, KeyRing, Offer};
 use sally_proto::error::{Fault, KeyDefect};
 use sally_proto::id::DeviceId;
@@ -12,6 +10,7 @@ use sally_proto::relay::{covers_name, spelled_names};
 
 use super::caller::Access;
 use crate::keys::{self, Network, Skipped, Source};
+use crate::stamp::{self, Stamp};
 
 /// The keys of every role.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +71,7 @@ impl KeySet {
 }
 
 /// What each source looked like: length, time and number of a file.
-pub(super) type Seen = Vec<Option<(u64, SystemTime, u64)>>;
+pub(super) type Seen = Vec<Stamp>;
 
 /// Where the keys of each role come from.
 #[derive(Clone, Debug)]
@@ -127,11 +126,9 @@ impl KeySources {
 
     /// What the files look like: when it changes, they are read again.
     pub(super) fn look(&self) -> Seen {
-        use std::os::unix::fs::MetadataExt as _;
         let look = |source: &Source| {
             let Source::File(file) = source else { return None };
-            let meta = std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file)?;
-            Some((meta.len(), meta.modified().ok()?, meta.ino()))
+            stamp::of(std::fs::metadata(file).as_ref().ok().filter(|facts| facts.is_file())?)
         };
         [&self.visitors, &self.devices, &self.admins].into_iter().flatten().map(look).collect()
     }

@@ -115,32 +115,42 @@ pub(crate) fn bind_with(address: SocketAddr, backlog: u32) -> io::Result<TcpList
     socket.listen(backlog)
 }
 
-/// Accepts until nobody more is to come; then the socket is closed, and everyone who isn't authenticated is dropped.
-pub(crate) async fn accept<S: Serve>(listener: TcpListener, service: Arc<S>) {
-    let shut = service.shut().clone();
+/// Accepts until told to stop; the socket is closed when this returns. `exhausted` is called when descriptors are used up, which whoever
+/// waits may have done.
+pub(crate) async fn accept_each(
+    listener: TcpListener,
+    stop: &CancellationToken,
+    mut each: impl FnMut(TcpStream, SocketAddr),
+    exhausted: impl Fn(),
+) {
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shut.cancelled() => break,
+            () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, peer)) => admit(tcp, peer, &service),
+            Ok((tcp, peer)) => each(tcp, peer),
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 if is_exhaustion(&error) {
-                    service.gate().make_room();
+                    exhausted();
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
+}
+
+/// Accepts until nobody more is to come; then the socket is closed, and everyone who isn't authenticated is dropped.
+pub(crate) async fn accept<S: Serve>(listener: TcpListener, service: Arc<S>) {
+    let shut = service.shut().clone();
+    accept_each(listener, &shut, |tcp, peer| admit(tcp, peer, &service), || service.gate().make_room()).await;
     service.gate().dismiss();
     service.listener_closed();
 }
 
-/// Whether descriptors are used up, which whoever waits may have done.
+/// Whether descriptors are used up.
 fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))

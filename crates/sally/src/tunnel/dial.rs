@@ -11,7 +11,7 @@ use sally_proto::id::DeviceId;
 use sally_proto::relay::NAME_REQUEST;
 use ssh_key::PrivateKey;
 
-use super::link::{HostTrust, Identity, Link, NotHeld};
+use super::link::{HostTrust, Identity, Link, NotHeld, string};
 use crate::term;
 
 /// The port of the name: the one that `ssh -J relay NAME` asks for.
@@ -75,11 +75,7 @@ pub fn read_identity(file: &Path) -> Result<PrivateKey, String> {
 }
 
 async fn ask_for_name(link: &Link, wanted: Option<&DeviceId>, admitted: &str) -> Result<String, NotHeld> {
-    let mut data = Vec::new();
-    for text in [wanted.map_or("", DeviceId::as_str), admitted] {
-        data.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
-        data.extend_from_slice(text.as_bytes());
-    }
+    let data = [string(wanted.map_or("", DeviceId::as_str)), string(admitted)].concat();
     let answer = link.ask(NAME_REQUEST, &data).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }

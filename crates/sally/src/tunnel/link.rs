@@ -210,6 +210,12 @@ impl Link {
     }
 }
 
+/// An SSH string (RFC 4251 section 5).
+pub(crate) fn string(text: &str) -> Vec<u8> {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [&length, text.as_bytes()].concat()
+}
+
 /// What the relay said last explains it better than what failed.
 async fn said(lost: &Lost, failed: NotHeld) -> NotHeld {
     let _ = tokio::time::timeout(LAST_WORDS, lost.token.cancelled()).await; // Perhaps it says nothing.

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use sally_proto::relay::Address;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 
-use crate::ssh::listen::{ACCEPT_PAUSE, bind_all, bind_to};
+use crate::ssh::listen::{bind_all, bind_to};
 
 /// The most that Linux takes (tcp(7): MAX_TCP_KEEPIDLE, MAX_TCP_KEEPCNT).
 const KEEPALIVE_TIME_MAX: Duration = Duration::from_secs(32_767);
@@ -32,24 +31,6 @@ pub fn bind(address: Address, port: u16) -> io::Result<Vec<TcpListener>> {
                 Err(_) => {}
             }
             Ok(sockets)
-        }
-    }
-}
-
-/// Accepts until told to stop; the socket is closed when this returns.
-pub async fn accept(listener: TcpListener, stop: CancellationToken, mut each: impl FnMut(TcpStream, SocketAddr)) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((tcp, peer)) => each(tcp, peer),
-            Err(error) => {
-                tracing::warn!(%error, "accept on a forwarded port failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
         }
     }
 }
