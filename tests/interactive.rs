@@ -69,8 +69,9 @@ fn jobs_are_stopped_and_fetched_back() {
     let home = Home::new();
     let mut door = home.open(&[]);
     let mut terminal = bash(&home, &door);
-    terminal.keys("cat\r");
-    terminal.await_text("\r\n");
+    // Only then has the shell given the terminal's line editing back to the terminal.
+    terminal.keys("echo rea''dy; cat\r");
+    terminal.await_text("ready\r\n");
     terminal.keys("one\r");
     terminal.await_text("one\r\none\r\n");
     terminal.keys("\x1a");
