@@ -51,8 +51,8 @@ fn control_c_ends_the_command_and_not_the_shell() {
     let home = Home::new();
     let mut door = home.open(&[]);
     let mut terminal = bash(&home, &door);
-    terminal.keys("cat\r");
-    terminal.await_text("\r\n");
+    terminal.keys("echo rea''dy; cat\r"); // As below: not before the shell has given the terminal back.
+    terminal.await_text("ready\r\n");
     terminal.keys("ping\r");
     terminal.await_text("ping\r\nping\r\n");
     terminal.keys("\x03");
