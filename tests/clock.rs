@@ -4,18 +4,11 @@ use std::process::Command;
 
 use crate::support::*;
 
-/// The door's command under another clock.
-fn at(offset: &str, inner: &Command) -> Command {
-    let mut command = tool("faketime", "faketime");
-    command.args(["-f", offset]).arg(inner.get_program()).args(inner.get_args()).env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
-    command
-}
-
 /// A door for a key that expires at this moment, under this clock: whether its owner comes in.
 fn comes_in(expiry: &str, offset: &str) -> bool {
     let home = Home::new();
     let keys = home.write("keys", format!("expiry-time=\"{expiry}\" {}", home.read("id.pub")));
-    let door = Door::open(at(offset, &home.once_for(&keys)));
+    let door = Door::open(off_by(offset, home.once_for(&keys)));
     let visit = run(home.ssh(&door).arg("true"));
     visit.status.success()
 }
@@ -34,7 +27,9 @@ fn a_key_expires_by_the_clock_of_the_door() {
 fn a_clock_that_is_off_shortens_no_deadline() {
     for offset in ["+1d", "-1d"] {
         let home = Home::new();
-        let mut door = Door::open(at(offset, home.once().args(["--idle-timeout", "3600", "--max-duration", "3600"])));
+        let mut command = off_by(offset, home.once());
+        command.args(["--idle-timeout", "3600", "--max-duration", "3600"]);
+        let mut door = Door::open(command);
         let mut client = home.visit(&door, "echo in; read line; echo $line; exit 4", "in");
         client.write("still here\n");
         client.await_line("still here");
@@ -47,7 +42,8 @@ fn a_clock_that_is_off_shortens_no_deadline() {
 #[test]
 fn timers_run_by_a_clock_that_nobody_can_set() {
     let home = Home::new();
-    let mut command = at("+0 x1000", home.once().args(["--idle-timeout", "600", "--max-duration", "600", "--timeout", "600"]));
+    let mut command = off_by("+0 x1000", home.once());
+    command.args(["--idle-timeout", "600", "--max-duration", "600", "--timeout", "600"]);
     command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
     let mut door = Door::open(command);
     let mut client = home.visit(&door, "echo in; sleep 2; echo out; exit 4", "in");

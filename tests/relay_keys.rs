@@ -88,23 +88,20 @@ fn a_file_that_changes_while_the_relay_starts_is_read_again() {
 #[test]
 fn a_device_whose_permission_ends_is_let_go_and_no_other_is() {
     let home = Home::new();
-    let mut command = home.relay();
+    let command = home.relay();
     let expiry = text(&run(Command::new("date").args(["-u", "-d", "1 hour", "+%Y%m%d%H%MZ"])).stdout).trim().to_owned();
     let lines = [
         home.line("cam", &format!(r#"permitlisten="cam-17:22",expiry-time="{expiry}""#)),
         home.line("other", r#"permitlisten="cam-18:22""#),
     ];
     home.write("devices", lines.concat());
-    // The relay's clock is in a file.
-    let clock = home.write("clock", "+0");
-    // Without faketime itself in between, which would be what is killed at the end, and not the relay.
-    let library = run(tool("faketime", "faketime").args(["-f", "+0", "sh", "-c", "echo $LD_PRELOAD"]));
-    command.env("LD_PRELOAD", text(&library.stdout).trim()).env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
+    let clock = Clock::new(&home);
+    let mut command = clock.govern(command);
     command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
     let (relay, mut device, _sshd) = connected(&home, command);
     let _other = home.hold(&relay, "other", "cam-18:22:127.0.0.1:1");
     relay.await_events("register", 2);
-    home.write("clock", "+1d");
+    clock.put_forward_to(24 * 3600);
     device.await_stderr("the permission of this key has expired");
     assert_eq!(relay.await_events("release", 1)["slot"], "cam-17:22");
     let refused = run(&mut home.holding(&relay, "cam", "cam-17:22:127.0.0.1:1"));

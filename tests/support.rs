@@ -22,7 +22,7 @@ mod stderr;
 mod terminal;
 
 pub use client::Client;
-pub use clock::Clock;
+pub use clock::{Clock, off_by};
 pub use evidence::{events, stream, verify};
 pub use fleet::{Agent, Device, Fleet, Live};
 pub use lab::{Lab, RELAY};

@@ -122,10 +122,7 @@ fn a_clock_that_is_days_off_is_said_and_one_that_is_not_asked_does_not_matter() 
         let live = Live::new();
         let device = Device::start(&live.fleet, "cam-17", &[]);
         device.set("clock = true", &format!("clock = {asked}"));
-        let stock = device.agent();
-        let mut command = tool("faketime", "faketime");
-        command.args(["-f", offset]).arg(stock.get_program()).args(stock.get_args());
-        let _agent = Agent::start(&mut command);
+        let _agent = Agent::start(&mut off_by(offset, device.agent()));
         if asked {
             assert_eq!(told(&live, "cam-17"), "cam-17's clock is 2 days off");
         } else {
