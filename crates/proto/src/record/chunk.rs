@@ -4,8 +4,10 @@
 const TEXT_RUN: usize = 32;
 /// The same where a player could show the text: a lone Latin-1 letter doesn't hide the line it is in.
 const TEXT_RUN_PTY: usize = 8;
-/// How far a search for the next text may step: a stream that isn't text at all is passed over quickly.
+/// How far a search for the next text may step: a stream that isn't text at all is passed over quickly, …
 const STRIDE: usize = 256;
+/// … and the more quickly the longer it was none: by this part of what has been passed over.
+const PATIENCE: usize = 16;
 
 /// The first piece of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ const fn shortest_run(pty: bool) -> usize {
     if pty { TEXT_RUN_PTY } else { TEXT_RUN }
 }
 
-/// Where text begins again, at `from` or later; each step is twice the last one up to [`STRIDE`].
+/// Where text begins again, at `from` or later; each step is twice the last one up to [`STRIDE`], or more in a long run.
 fn binary_run(window: &[u8], from: usize, shortest: usize) -> usize {
     let mut at = from;
     let mut step = 1;
@@ -50,7 +52,7 @@ fn binary_run(window: &[u8], from: usize, shortest: usize) -> usize {
             return at;
         }
         at += step;
-        step = (step * 2).min(STRIDE);
+        step = (step * 2).min(STRIDE.max(at / PATIENCE));
     }
     window.len()
 }
