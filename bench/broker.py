@@ -34,6 +34,9 @@ class Server:
 
     def __init__(self, work, fleet):
         self.work, self.fleet, self.port = work, fleet, free_port()
+        self.start()
+
+    def start(self):
         self.process = subprocess.Popen(self.command(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:

@@ -3,14 +3,18 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::v4::{Connect, LastWill, Packet, Publish, Subscribe, SubscribeFilter};
 use rumqttc::mqttbytes::{Error, QoS};
+use sally_proto::backoff::{Backoff, Pace};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
@@ -21,6 +25,10 @@ use crate::certificates::{Authority, name};
 
 /// The longest answer that is expected.
 const ANSWER_MAX: usize = 4096;
+/// How many come from one address.
+const BEHIND_A_ROUTER: usize = 200;
+/// An agent's: for TCP, TLS and the broker's first answer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connection that is held.
 pub(crate) trait Held: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -47,29 +55,84 @@ impl Tls {
     }
 }
 
-/// Connects them all.
-pub(crate) async fn connect(address: SocketAddr, devices: usize, fleet: Option<&Path>, at_once: usize) -> Outcome<Vec<Box<dyn Held>>> {
-    let tls = Arc::new(fleet.map(Tls::load).transpose()?);
-    let places = Arc::new(Semaphore::new(at_once));
-    let mut tasks = JoinSet::new();
-    for number in 0..devices {
-        let (tls, place) = (Arc::clone(&tls), Arc::clone(&places).acquire_owned().await?);
-        tasks.spawn(async move {
-            let tcp = TcpStream::connect(address).await?;
-            let stream: Box<dyn Held> = match &*tls {
-                Some(tls) => tls.connect(tcp, number).await?,
-                None => Box::new(tcp),
-            };
-            let stream = introduce(stream, &name(number)).await;
-            drop(place);
-            stream
-        });
+/// What devices need to connect, each from an address that it shares with as many as live behind a router.
+pub(crate) struct Devices {
+    broker: SocketAddr,
+    tls: Option<Tls>,
+    places: Semaphore,
+}
+
+impl Devices {
+    pub(crate) fn new(broker: SocketAddr, fleet: Option<&Path>, at_once: usize) -> Outcome<Arc<Self>> {
+        Ok(Arc::new(Self { broker, tls: fleet.map(Tls::load).transpose()?, places: Semaphore::new(at_once) }))
     }
-    let mut held = Vec::with_capacity(devices);
-    while let Some(connected) = tasks.join_next().await {
-        held.push(connected??);
+
+    async fn connect(&self, number: usize) -> Outcome<Box<dyn Held>> {
+        let _place = self.places.acquire().await?;
+        let socket = TcpSocket::new_v4()?;
+        if self.broker.ip().is_loopback() {
+            let router = u16::try_from(number / BEHIND_A_ROUTER)?;
+            let [high, low] = router.to_be_bytes();
+            socket.bind(SocketAddr::from(([127, 1, high, low], 0)))?;
+        }
+        let tcp = socket.connect(self.broker).await?;
+        let stream: Box<dyn Held> = match &self.tls {
+            Some(tls) => tls.connect(tcp, number).await?,
+            None => Box::new(tcp),
+        };
+        introduce(stream, &name(number)).await
     }
-    Ok(held)
+
+    /// Connects them all.
+    pub(crate) async fn connect_all(self: Arc<Self>, devices: usize) -> Outcome<Vec<Box<dyn Held>>> {
+        let mut tasks = JoinSet::new();
+        for number in 0..devices {
+            let all = Arc::clone(&self);
+            tasks.spawn(async move { all.connect(number).await });
+        }
+        let mut held = Vec::with_capacity(devices);
+        while let Some(connected) = tasks.join_next().await {
+            held.push(connected??);
+        }
+        Ok(held)
+    }
+
+    /// Keeps them all connected, at an agent's pace; says once a second how many are, and how many came in that second.
+    pub(crate) async fn keep_all(self: Arc<Self>, devices: usize) -> Outcome<()> {
+        let counts = Arc::new(Counts::default());
+        for number in 0..devices {
+            tokio::spawn(Arc::clone(&self).keep(number, Arc::clone(&counts)));
+        }
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            seconds.tick().await;
+            let (held, came) = (counts.held.load(Ordering::Relaxed), counts.came.swap(0, Ordering::Relaxed));
+            crate::say(&format!("held {held} came {came}"))?;
+        }
+    }
+
+    async fn keep(self: Arc<Self>, number: usize, counts: Arc<Counts>) {
+        let mut backoff = Backoff::new(Pace::FLEET);
+        loop {
+            let began = Instant::now();
+            // As an agent, which gives up as well.
+            if let Ok(Ok(mut stream)) = tokio::time::timeout(CONNECT_LIMIT, self.connect(number)).await {
+                counts.held.fetch_add(1, Ordering::Relaxed);
+                counts.came.fetch_add(1, Ordering::Relaxed);
+                let mut bytes = [0; 256];
+                while matches!(stream.read(&mut bytes).await, Ok(read) if read > 0) {}
+                counts.held.fetch_sub(1, Ordering::Relaxed);
+            }
+            backoff.held(began.elapsed());
+            tokio::time::sleep(backoff.pause(getrandom::u64().unwrap_or_default())).await;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    held: AtomicUsize,
+    came: AtomicUsize,
 }
 
 async fn introduce(mut stream: Box<dyn Held>, name: &str) -> Outcome<Box<dyn Held>> {

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use sally::broker::{Broker, Config, Identity, Limits};
 
+use self::devices::Devices;
+
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[derive(Parser)]
@@ -37,6 +39,9 @@ enum Args {
         /// How many may be connecting at once
         #[arg(long, default_value_t = 64)]
         at_once: usize,
+        /// Those that are cut off come back, at an agent's pace; says each second how many are there and how many came
+        #[arg(long)]
+        again: bool,
     },
 }
 
@@ -50,8 +55,15 @@ async fn main() -> Outcome<()> {
             say(&format!("listening on {}", broker.address()))?;
             stdin_ends().await
         }
-        Args::Connect { address, devices, fleet, at_once } => {
-            let held = devices::connect(address, devices, fleet.as_deref(), at_once).await?;
+        Args::Connect { address, devices, fleet, at_once, again } => {
+            let all = Devices::new(address, fleet.as_deref(), at_once)?;
+            if again {
+                return tokio::select! {
+                    broken = all.keep_all(devices) => broken,
+                    ended = stdin_ends() => ended,
+                };
+            }
+            let held = all.connect_all(devices).await?;
             say(&format!("connected {}", held.len()))?;
             stdin_ends().await
         }

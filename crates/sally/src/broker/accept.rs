@@ -105,10 +105,14 @@ async fn serve(tcp: TcpStream, waiting: Waiting) {
 
 async fn welcome(tcp: TcpStream, waiting: Waiting) -> Option<entry::Running> {
     let shared = &waiting.shared;
+    let entry = async {
+        shared.turns.next().await;
+        entry::enter(tcp, shared).await
+    };
     let entered = tokio::select! {
         biased;
         () = waiting.connection.cut.cancelled() => Err("made_room"),
-        entered = tokio::time::timeout(shared.limits.entry, entry::enter(tcp, shared)) => entered.unwrap_or(Err("too_late")),
+        entered = tokio::time::timeout(shared.limits.entry, entry) => entered.unwrap_or(Err("too_late")),
     };
     match entered {
         Ok(running) => {

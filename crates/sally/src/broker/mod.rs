@@ -21,6 +21,7 @@ mod entry;
 mod local;
 mod mailbox;
 mod session;
+mod turns;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ use self::counters::Counters;
 pub use self::counters::Counts;
 pub use self::local::Local;
 use self::mailbox::Way;
+use self::turns::Turns;
 pub use crate::mqtt::Event;
 use crate::ssh::admission::Gate;
 
@@ -71,7 +73,9 @@ pub struct Limits {
     pub waiting: u32,
     /// The same of one address (IPv6: of one network of 64 bits). All devices behind one router come with one.
     pub waiting_per_source: usize,
-    /// From a connection's first byte to its CONNECT.
+    /// So many connections a second get their turn, 1,000 at most: the rest of a crowd waits for its own.
+    pub turns_per_second: u32,
+    /// From a connection to its CONNECT.
     pub entry: Duration,
     /// The longest keepalive, and that of clients that ask for none.
     pub keepalive: Duration,
@@ -79,7 +83,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { clients: 1_000_000, waiting: 2048, waiting_per_source: 512, entry: Duration::from_secs(15), keepalive: KEEPALIVE_MAX }
+        Self {
+            clients: 1_000_000,
+            waiting: 2048,
+            waiting_per_source: 512,
+            turns_per_second: 1000,
+            entry: Duration::from_secs(15),
+            keepalive: KEEPALIVE_MAX,
+        }
     }
 }
 
@@ -105,6 +116,7 @@ struct Shared {
     limits: Limits,
     gate: Arc<Gate>,
     sources: accept::Sources,
+    turns: Turns,
     counters: Arc<Counters>,
     start: Instant,
     connections: AtomicU64,
@@ -167,6 +179,7 @@ impl Broker {
         };
         let listener = accept::bind(listen)?;
         let address = listener.local_addr().map_err(|error| Fault::Internal(error.to_string()))?;
+        let turns = Turns::new(limits.turns_per_second);
         let startups = Startups { start: limits.waiting, rate: 100, full: limits.waiting };
         let shared = Arc::new(Shared {
             hub: Mutex::new(hub),
@@ -175,6 +188,7 @@ impl Broker {
             limits,
             gate: Gate::new(Settings { startups, refuse: false }),
             sources: accept::Sources::default(),
+            turns,
             counters: Arc::default(),
             start: Instant::now(),
             connections: AtomicU64::new(1),
