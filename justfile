@@ -69,6 +69,10 @@ bench-relay *ARGS: release
 bench-broker *ARGS: prepare
     bench/run-broker {{ARGS}}
 
+# how thousands of devices come back when their broker was gone, beside mosquitto, in one run (--write docs/benchmarks.md keeps the table)
+bench-restart *ARGS: prepare
+    bench/run-restart {{ARGS}}
+
 # visits to devices that sleep, beside a permanent ssh -R tunnel through sshd (--write docs/benchmarks.md keeps the table)
 bench-fleet *ARGS: release
     bench/run-fleet target/x86_64-unknown-linux-gnu/release/sally {{ARGS}}

@@ -13,11 +13,10 @@ import statistics
 import subprocess
 import tempfile
 
-from measure import Bench, machine, payloads
+from measure import Bench, keep, machine, payloads
 from peers import SHM, Sally, Sshd, others
 
 LONG_WAY = 0.1
-TABLE = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 
 class Table:
@@ -135,8 +134,7 @@ def main():
         run.bulk(files)
         run.other_ways(files)
         if args.write:
-            page = args.write.read_text()
-            args.write.write_text(TABLE.sub(lambda marks: marks[1] + about + "\n\n" + "\n".join(run.table.lines) + "\n" + marks[2], page))
+            keep(args.write, "bench", about, run.table.lines)
     finally:
         for file in files.values():
             file.unlink(missing_ok=True)

@@ -9,18 +9,16 @@ import datetime
 import os
 import pathlib
 import re
-import resource
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 
-from measure import machine
+from measure import all_descriptors, keep, machine
 
 LOAD = pathlib.Path("target/release/sally-load")
 RUMQTTD = pathlib.Path("target/bench-peers/bin/rumqttd")
-MARKS = re.compile(r"(<!-- bench-broker -->\n).*?(<!-- /bench-broker -->)", re.DOTALL)
 
 
 def free_port():
@@ -140,8 +138,7 @@ def main():
     parser.add_argument("--counts", default="1000,5000,10000,18000", help="how many devices")
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE", help="put the table between the marks in this file")
     args = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    most = all_descriptors()
     counts = [int(count) for count in args.counts.split(",")]
     peers = [Sally, Mosquitto, Rumqttd]
     work = pathlib.Path(tempfile.mkdtemp())
@@ -158,8 +155,7 @@ def main():
                 lines.append(f"| {what}, {count:,} connections | KiB each (all in after) | " + " | ".join(cells) + " |")
                 print(lines[-1], flush=True)
         if args.write:
-            page = args.write.read_text()
-            args.write.write_text(MARKS.sub(lambda marks: marks[1] + about + "\n\n" + "\n".join(lines) + "\n" + marks[2], page))
+            keep(args.write, "bench-broker", about, lines)
     finally:
         shutil.rmtree(work)
 

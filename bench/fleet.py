@@ -20,10 +20,9 @@ import time
 
 from bench import Table
 from lag import Lag
-from measure import machine
+from measure import keep, machine
 from peers import free_port
 
-MARKS = re.compile(r"(<!-- bench-fleet -->\n).*?(<!-- /bench-fleet -->)", re.DOTALL)
 LIMIT = 900
 
 
@@ -190,8 +189,7 @@ def main():
         table.row(f"asleep, at {args.rtt} ms", "round trips", {"sally": trips(long_cold, cold), "sshd": trips(long_permanent, permanent)}, 1)
         table.row(f"awake, at {args.rtt} ms", "round trips", {"sally": trips(long_warm, warm), "sshd": trips(long_permanent, permanent)}, 1)
         if args.write:
-            page = args.write.read_text()
-            args.write.write_text(MARKS.sub(lambda marks: marks[1] + about + "\n\n" + "\n".join(table.lines) + "\n" + marks[2], page))
+            keep(args.write, "bench-fleet", about, table.lines)
     finally:
         for run in runs:
             run.close()

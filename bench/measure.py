@@ -1,6 +1,8 @@
-"""What is measured of a server, each time on one that was opened for it. Every function gives figures by their units."""
+"""What is measured of a server, each time on one that was opened for it: every function gives figures by their units. And what all benchmarks share."""
 import os
 import pathlib
+import re
+import resource
 import subprocess
 import time
 
@@ -123,3 +125,16 @@ def machine():
                    if line.startswith("PRETTY_NAME")), "?")
     ssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True).stderr.strip()
     return f"{os.cpu_count()} × {model}, {memory} GiB, {system}, Linux {os.uname().release}, client {ssh}"
+
+
+def all_descriptors():
+    """Raises the limit of open files as far as it goes, here and for what is started; gives it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def keep(page, name, about, lines):
+    """Puts a table between the marks of that name in a page."""
+    marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    page.write_text(marks.sub(lambda found: found[1] + about + "\n\n" + "\n".join(lines) + "\n" + found[2], page.read_text()))

@@ -1,7 +1,8 @@
-"""The pivots that are measured, `sally relay` and OpenSSH's sshd: each with one device behind it, which holds its tunnel with a stock ssh."""
+"""The pivots that are measured, `sally relay`, OpenSSH's sshd, and rathole where it is there: each with one device behind it, which holds its tunnel with a stock ssh."""
 import contextlib
 import itertools
 import os
+import pathlib
 import shutil
 import socket
 import subprocess
@@ -9,7 +10,9 @@ import threading
 import time
 
 from measure import CIPHERS, CLIENT
-from peers import Peer, Sshd, free_port
+from peers import Peer, Sshd, await_port, free_port
+
+RATHOLE = pathlib.Path("target/bench-peers/bin/rathole").resolve()
 
 
 class Far:
@@ -129,6 +132,33 @@ class Jump(Pivot, Sshd):
 
     def newcomer(self, _):
         return f"127.0.0.1:{free_port()}:127.0.0.1:9"
+
+
+class Rathole(Pivot):
+    """Another reverse tunnel in Rust, with its own client on the device's side: for ports alone, since it knows no sessions."""
+
+    def __init__(self, transport):
+        self.name, self.transport = f"rathole, {transport}", transport
+
+    def open(self):
+        self.port, self.forwarded = free_port(), free_port()
+        service, server, client = f'[{{}}.services.source]\ntoken = "x"\n{{}} = "127.0.0.1:{{}}"\n', "", ""
+        if self.transport == "noise":
+            private, public = subprocess.run([RATHOLE, "--genkey"], capture_output=True, text=True, check=True).stdout.split()[2::3]
+            server, client = (f'[{side}.transport]\ntype = "noise"\n[{side}.transport.noise]\n{name} = "{key}"\n'
+                              for side, name, key in (("server", "local_private_key", private), ("client", "remote_public_key", public)))
+        server = f'[server]\nbind_addr = "127.0.0.1:{self.port}"\n{server}{service.format("server", "bind_addr", self.forwarded)}'
+        client = f'[client]\nremote_addr = "127.0.0.1:{self.port}"\n{client}{service.format("client", "local_addr", self.ports["source"])}'
+        for side, settings in (("server", server), ("client", client)):
+            (self.work / f"rathole-{side}.toml").write_text(settings)
+        opening = self.start([RATHOLE, "--server", self.work / "rathole-server.toml"])
+        self.clients.append(subprocess.Popen([RATHOLE, "--client", self.work / "rathole-client.toml"], stdout=subprocess.DEVNULL))
+        # Its port is open when the client has said what is behind it.
+        await_port(self.forwarded, self.process)
+        return opening
+
+    def hold(self, *_):
+        return 0.0
 
 
 def busy():

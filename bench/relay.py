@@ -18,11 +18,10 @@ import time
 
 from bench import Table, in_turn, medians
 from crowd import beside_a_stopped_one, endless, fairness
-from measure import machine, payloads
+from measure import keep, machine, payloads
 from peers import SHM
-from pivots import Device, Far, Jump, Relay, busy, echo
+from pivots import RATHOLE, Device, Far, Jump, Rathole, Relay, busy, echo
 
-MARKS = re.compile(r"(<!-- bench-relay -->\n).*?(<!-- /bench-relay -->)", re.DOTALL)
 VENV = pathlib.Path("target/test-venv/bin/python")
 # A measurement that takes longer has hung; thousands of tunnels take a while to be made.
 LIMIT = 600
@@ -55,9 +54,10 @@ class Run:
         self.device.open()
         self.ports = {"session": self.device.port, "source": Far(self.source).port, "echo": Far(echo).port, "endless": Far(endless).port}
         self.peers = [relay, jump]
-        for peer in self.peers:
+        self.tunnels = [*self.peers, *((Rathole("tcp"), Rathole("noise")) if RATHOLE.exists() else ())]
+        for peer in self.tunnels:
             peer.behind(work, self.ports)
-        self.table = Table(self.peers)
+        self.table = Table(self.tunnels)
 
     def source(self, connection):
         with self.payload.open("rb") as payload:
@@ -149,7 +149,7 @@ class Run:
         for peer in self.peers:
             peer.cipher = None
         if re.search(self.args.only, "forwarded port"):
-            figures = in_turn(self.peers, self.args.runs, bounded(lambda peer, _: self.port(peer)))
+            figures = in_turn(self.tunnels, self.args.runs, bounded(lambda peer, _: self.port(peer)))
             self.table.row("TCP stream through a forwarded port", "MB/s", medians(figures["MB/s"]))
             self.table.row("", "pivot's CPU, s/GiB", medians(figures["pivot"]), 2)
             self.table.row("", "the whole machine's CPU, s/GiB", medians(figures["machine"]), 2)
@@ -182,7 +182,7 @@ class Run:
 
     def close(self):
         self.device.close()
-        for peer in self.peers:
+        for peer in self.tunnels:
             for client in peer.clients:
                 client.kill()
             if getattr(peer, "process", None):
@@ -211,8 +211,7 @@ def main():
         run.small()
         run.crowds()
         if args.write:
-            page = args.write.read_text()
-            args.write.write_text(MARKS.sub(lambda marks: marks[1] + about + "\n\n" + "\n".join(run.table.lines) + "\n" + marks[2], page))
+            keep(args.write, "bench-relay", about, run.table.lines)
     finally:
         if run:
             run.close()

@@ -9,16 +9,14 @@ import datetime
 import os
 import pathlib
 import re
-import resource
 import shutil
 import subprocess
 import tempfile
 import time
 
 from broker import LOAD, Mosquitto, Sally
-from measure import machine
+from measure import all_descriptors, keep, machine
 
-MARKS = re.compile(r"(<!-- bench-restart -->\n).*?(<!-- /bench-restart -->)", re.DOTALL)
 PATIENCE = 600
 
 
@@ -72,8 +70,7 @@ def main():
     parser.add_argument("--outage", type=float, default=5, help="seconds")
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE", help="put the table between the marks in this file")
     args = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    all_descriptors()
     work = pathlib.Path(tempfile.mkdtemp())
     about = f"{machine()}; load {os.getloadavg()[0]:.1f} at the start; {datetime.date.today()}; {args.devices:,} devices, {args.outage:g} s of outage."
     lines = ["| | all in at first, s | all back, s after the restart | most in one second |", "| --- | ---: | ---: | ---: |"]
@@ -87,8 +84,7 @@ def main():
                 lines.append(f"| {peer.name}, {what} | {first:.0f} | {back:.0f} | {rate:,} |")
                 print(lines[-1], flush=True)
         if args.write:
-            page = args.write.read_text()
-            args.write.write_text(MARKS.sub(lambda marks: marks[1] + about + "\n\n" + "\n".join(lines) + "\n" + marks[2], page))
+            keep(args.write, "bench-restart", about, lines)
     finally:
         shutil.rmtree(work)
 
