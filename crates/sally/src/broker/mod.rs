@@ -179,7 +179,7 @@ impl Broker {
         };
         let listener = accept::bind(listen)?;
         let address = listener.local_addr().map_err(|error| Fault::Internal(error.to_string()))?;
-        let turns = Turns::new(limits.turns_per_second);
+        let turns = Turns::per_second(limits.turns_per_second);
         let startups = Startups { start: limits.waiting, rate: 100, full: limits.waiting };
         let shared = Arc::new(Shared {
             hub: Mutex::new(hub),
