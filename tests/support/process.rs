@@ -104,3 +104,13 @@ pub fn python(script: &str) -> Command {
     command.arg("-u").arg(tests.join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
+
+/// A program of tests/node, with what tests/node/package.json names.
+pub fn node(script: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let modules = root.join("target/test-node/node_modules");
+    assert!(modules.exists(), "{} is missing: tests/run makes it", modules.display());
+    let mut command = tool("node", "nodejs");
+    command.arg(root.join("tests/node").join(script)).env("NODE_PATH", modules);
+    command
+}
