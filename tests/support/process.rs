@@ -21,6 +21,13 @@ pub fn lives(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
 }
 
+/// Children of a process that it has not buried, zombies too.
+pub fn children(pid: u32) -> Vec<String> {
+    let stats = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    let parent = |stat: &String| stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok();
+    stats.filter(|stat| parent(stat) == Some(pid)).collect()
+}
+
 /// Ticks of CPU that a process has had.
 pub fn cpu(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
