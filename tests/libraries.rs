@@ -1,7 +1,5 @@
 //! The libraries that other programs come in with.
 
-use std::path::Path;
-
 use crate::support::*;
 
 /// A visit of tests/python/libraries.py.
@@ -25,13 +23,8 @@ fn libssh_runs_a_command() {
 }
 
 /// A visit of tests/node/visit.js.
-fn node(home: &Home, door: &Door, more: &[&str]) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let modules = root.join("target/test-node/node_modules");
-    assert!(modules.exists(), "{} is missing: tests/run makes it", modules.display());
-    let mut visit = tool("node", "nodejs");
-    visit.arg(root.join("tests/node/visit.js")).arg(door.port.to_string()).arg(home.path("id")).args(more).env("NODE_PATH", modules);
-    let visit = run(&mut visit);
+fn visit(home: &Home, door: &Door, more: &[&str]) -> String {
+    let visit = run(node("visit.js").arg(door.port.to_string()).arg(home.path("id")).args(more));
     assert!(visit.status.success(), "{}", text(&visit.stderr));
     text(&visit.stdout)
 }
@@ -40,7 +33,7 @@ fn node(home: &Home, door: &Door, more: &[&str]) -> String {
 fn a_program_for_node_runs_a_command() {
     let home = Home::new();
     let mut door = home.open(&[]);
-    assert_eq!(node(&home, &door, &[]), "[\"through\\n\",\"oops\\n\",7]\n");
+    assert_eq!(visit(&home, &door, &[]), "[\"through\\n\",\"oops\\n\",7]\n");
     assert_eq!(door.wait().0.code(), Some(7));
     home.assert_sealed(&door);
 }
@@ -49,6 +42,6 @@ fn a_program_for_node_runs_a_command() {
 fn a_program_for_node_has_a_terminal_and_hears_of_a_signal() {
     let home = Home::new();
     let mut door = home.open(&[]);
-    assert_eq!(node(&home, &door, &["pty"]), "[\"30 100\\r\\n\",\"\",\"SIGTERM\"]\n");
+    assert_eq!(visit(&home, &door, &["pty"]), "[\"30 100\\r\\n\",\"\",\"SIGTERM\"]\n");
     assert_eq!(door.wait().0.code(), Some(128 + 15));
 }

@@ -58,6 +58,7 @@ mod strangers;
 mod streams;
 mod waits;
 mod wake;
+mod wake_brokers;
 mod wake_embedded;
 mod wake_faults;
 mod wake_session;

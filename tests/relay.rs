@@ -312,6 +312,19 @@ fn certificates_let_visitors_and_devices_in() {
     assert_eq!((&auth["who"], &auth["roles"]), (&"alice".into(), &serde_json::json!(["visitor"])));
     // The device's certificate is none for a visitor.
     assert_eq!(fleet.refusal("cam", &["-W", "cam-17:22", "relay"]), "connect failed: not permitted");
+    // ssh shows the plain key first; it is nobody's refusal, and another key's is.
+    assert!(fleet.relay.events("auth_refused").is_empty());
+    fleet.home.key("stranger", "ed25519");
+    let config = fleet.home.config(&fleet.relay, "alice");
+    let both =
+        |command: &mut Command| run(command.arg("-i").arg(fleet.home.path("stranger")).arg("-F").arg(&config).args(["relay", "help"]));
+    assert!(both(&mut Command::new("ssh")).status.success());
+    let stranger = run(Command::new("ssh-keygen").arg("-lf").arg(fleet.home.path("stranger.pub")));
+    let event = fleet.relay.await_events("auth_refused", 1);
+    assert_eq!(Some(event["key"].as_str().unwrap()), text(&stranger.stdout).split(' ').nth(1));
+    // Without a certificate that is let in, the plain key's refusal stays one.
+    assert!(!run(fleet.home.via(&fleet.relay, "stranger").args(["relay", "help"])).status.success());
+    assert_eq!(fleet.relay.await_events("auth_refused", 2)["reason"], "no line has this key");
 }
 
 #[test]

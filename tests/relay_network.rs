@@ -30,12 +30,21 @@ impl Net {
         self.relay = serve(&self.lab, &self.home, &port, &self.options);
     }
 
-    /// A stock ssh that holds cam-17, on one of the hosts behind the NAT.
+    /// A stock ssh that holds cam-17, on one of the hosts behind the NAT, and gives up within seconds.
     fn device(&self, to: u16) -> Command {
+        self.device_with(to, ["-oServerAliveCountMax=3", "-oConnectTimeout=2"])
+    }
+
+    /// One that does not give up.
+    fn patient_device(&self, to: u16) -> Command {
+        self.device_with(to, ["-oServerAliveCountMax=1000", "-oConnectTimeout=1000"])
+    }
+
+    fn device_with(&self, to: u16, patience: [&str; 2]) -> Command {
         let holding = self.home.holding(&self.relay, "cam", &format!("cam-17:22:127.0.0.1:{to}"));
         let mut command = Command::new("ssh");
         command.args(holding.get_args().map(|arg| if arg == "127.0.0.1" { RELAY.as_ref() } else { arg }));
-        command.args(["-oServerAliveInterval=1", "-oServerAliveCountMax=3", "-oConnectTimeout=2"]);
+        command.arg("-oServerAliveInterval=1").args(patience);
         command
     }
 
@@ -108,12 +117,7 @@ fn a_partition_that_is_shorter_than_the_budget_costs_no_tunnel() {
     let Some(lab) = Lab::new("a_partition_that_is_shorter_than_the_budget_costs_no_tunnel") else { return };
     let net = Net::new(lab, &["--alive-interval", "1s", "--alive-count", "1000"]);
     let sshd = net.sshd();
-    let mut device = net.device(sshd.port);
-    device.arg("-oServerAliveCountMax=1000");
-    let device: Vec<_> = device.get_args().filter(|arg| *arg != "-oServerAliveCountMax=3").map(ToOwned::to_owned).collect();
-    let mut patient = Command::new("ssh");
-    patient.args(device);
-    let _device = net.start("device", patient);
+    let _device = net.start("device", net.patient_device(sshd.port));
     net.relay.await_events("register", 1);
     net.lab.cut();
     // Several questions have had no answer: the kernel merges what it sends again.
@@ -170,11 +174,11 @@ fn after_the_relay_was_killed_both_ends_come_back_by_themselves() {
 
 #[test]
 fn over_a_long_way_that_loses_packets_every_byte_arrives() {
-    // 80 ms there and back, and one packet of twenty.
-    let Some(lab) = Lab::slow("over_a_long_way_that_loses_packets_every_byte_arrives", 0.04, 0.05) else { return };
+    // 80 ms there and back, and one packet of ten.
+    let Some(lab) = Lab::slow("over_a_long_way_that_loses_packets_every_byte_arrives", 0.04, 0.1) else { return };
     let net = Net::new(lab, &[]);
     let sshd = net.sshd();
-    let _device = net.start("device", net.device(sshd.port));
+    let _device = net.start("device", net.patient_device(sshd.port));
     net.relay.await_events("register", 1);
     let sent: Vec<u8> = (0..40_000_u32).flat_map(|number| number.wrapping_mul(0x9e37_79b9).to_be_bytes()).collect();
     let visit = net.visit("alice", "cam-17", "cat", &sent);

@@ -27,7 +27,7 @@ pub use evidence::{events, stream, verify};
 pub use fleet::{Agent, Device, Fleet, Live};
 pub use lab::{Lab, RELAY};
 pub use podman::Podman;
-pub use process::{as_root, cpu, from_requirements, lives, marked, python, quiet, rooted, status_field, tool, without};
+pub use process::{as_root, children, cpu, from_requirements, lives, marked, node, python, quiet, rooted, status_field, tool, without};
 pub use relay::{Relay, Sshd, connected, free_port, whoami};
 pub use stderr::Stderr;
 pub use terminal::{Terminal, await_echo_off};

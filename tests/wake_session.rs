@@ -86,3 +86,32 @@ fn a_session_whose_agent_or_relay_is_killed_ends_and_is_sealed() {
         until("the record is sealed", || (verify(&records(&folder)[0], Some(&key)).0 == 0).then_some(()));
     }
 }
+
+#[test]
+fn an_agent_buries_what_it_started() {
+    let live = Live::new();
+    let (mut agent, _) = device(&live, "");
+    for status in 1..4 {
+        assert_eq!(run(live.jump("cam-17").arg(format!("sleep 1000 >/dev/null 2>&1 & exit {status}"))).status.code(), Some(status));
+    }
+    let mut visitor = Client::start(live.jump("cam-17").arg("echo in; exec sleep 1000"));
+    visitor.await_line("in");
+    visitor.signal("KILL");
+    let _ = visitor.finish();
+    for _ in 0..4 {
+        agent.await_words("a session ended");
+    }
+    until("no child is left, nor a zombie", || children(agent.child.id()).is_empty().then_some(()));
+    live.assert_reached();
+}
+
+#[test]
+fn an_agent_in_front_of_sshd_has_nobody_to_bury() {
+    let live = Live::with(&["--linger", "1s"]);
+    let (agent, _sshd) = live.device("cam-17");
+    for visit in 1..4 {
+        live.assert_reached();
+        live.relay.await_events("release", visit);
+        assert_eq!(children(agent.child.id()), [""; 0]);
+    }
+}

@@ -166,6 +166,8 @@ fn whoever_is_revoked_is_gone_at_once() {
     assert!(said.contains("this key is no longer permitted"), "{said}");
     let again = run(live.jump("cam-17").arg("true"));
     assert!(text(&again.stderr).contains("Permission denied (publickey)"), "{}", text(&again.stderr));
+    // Of the certificate, not of the plain key that ssh shows before it.
+    assert_eq!(live.relay.await_events("auth_refused", 1)["reason"], "the certificate is revoked");
 }
 
 #[test]

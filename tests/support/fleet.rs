@@ -9,7 +9,7 @@ use sally::fleet::relay_dir::RelayDir;
 use sally_proto::error::Fault;
 use serde_json::Value;
 
-use super::{Client, Home, Relay, Stderr, free_port, run, sally, text, tool, wait};
+use super::{Client, Home, Relay, Stderr, free_port, node, run, sally, text, tool, wait};
 
 /// A fleet in a home of its own.
 pub struct Fleet {
@@ -103,11 +103,11 @@ impl Device {
     }
 }
 
-/// A stock mosquitto that knows the fleet's certificates and lets each device at its own topics. Killed when dropped.
+/// A stock mosquitto, or aedes, that knows the fleet's certificates and lets each device at its own topics. Killed when dropped.
 pub struct Broker {
     /// None where the relay is the broker itself.
     child: Option<Child>,
-    config: PathBuf,
+    command: Option<Command>,
     /// Where whoever owns it reads and writes everything.
     owners_port: u16,
 }
@@ -115,8 +115,17 @@ pub struct Broker {
 /// Who may do what, by the common name of a certificate: the list that deploy/mosquitto ships.
 const ACL: &str = include_str!("../../deploy/mosquitto/acl");
 
+/// Whose broker it is that a fleet has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Make {
+    Mosquitto,
+    Aedes,
+    /// The relay's own.
+    Sally,
+}
+
 impl Broker {
-    fn start(fleet: &Fleet, port: u16) -> Self {
+    fn mosquitto(fleet: &Fleet, port: u16) -> Self {
         let file = |name: &str| fleet.path(&format!("FLEET/relay/{name}")).display().to_string();
         let owners_port = free_port();
         let acl = fleet.home.write("acl", ACL).display().to_string();
@@ -128,20 +137,25 @@ impl Broker {
             file("tls.key"),
             file("tls.crl"),
         );
-        let config = fleet.home.write("mosquitto.conf", config);
-        Self { child: Self::run(&config), config, owners_port }
+        let mut mosquitto = tool("mosquitto", "mosquitto");
+        mosquitto.arg("-c").arg(fleet.home.write("mosquitto.conf", config));
+        Self::running(mosquitto, owners_port)
+    }
+
+    fn aedes(fleet: &Fleet, port: u16) -> Self {
+        let mut aedes = node("broker.js");
+        aedes.arg(port.to_string()).arg(fleet.path("FLEET/relay"));
+        Self::running(aedes, port)
     }
 
     fn none(port: u16) -> Self {
-        Self { child: None, config: PathBuf::new(), owners_port: port }
+        Self { child: None, command: None, owners_port: port }
     }
 
-    fn run(config: &PathBuf) -> Option<Child> {
-        let mut mosquitto = tool("mosquitto", "mosquitto");
-        let mut child = mosquitto.arg("-c").arg(config).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = Stderr::of(&mut child);
-        said.await_words(" running");
-        Some(child)
+    fn running(command: Command, owners_port: u16) -> Self {
+        let mut broker = Self { child: None, command: Some(command), owners_port };
+        broker.start_again();
+        broker
     }
 
     /// mosquitto_pub or mosquitto_sub as whoever owns the broker.
@@ -174,7 +188,11 @@ impl Broker {
     }
 
     pub fn start_again(&mut self) {
-        self.child = Self::run(&self.config);
+        let command = self.command.as_mut().unwrap();
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = Stderr::of(&mut child);
+        said.await_words(" running");
+        self.child = Some(child);
     }
 }
 
@@ -244,23 +262,32 @@ impl Live {
 
     /// Whose relay is the broker too.
     pub fn embedded(more: &[&str]) -> Self {
-        Self::made(&[], more, true)
+        Self::made(&[], more, Make::Sally)
+    }
+
+    /// Whose broker is neither mosquitto nor ours.
+    pub fn aedes(more: &[&str]) -> Self {
+        Self::made(&[], more, Make::Aedes)
     }
 
     /// Of which devices believe that there are relays at these ports too.
     pub fn at(others: &[u16], more: &[&str]) -> Self {
-        Self::made(others, more, false)
+        Self::made(others, more, Make::Mosquitto)
     }
 
-    fn made(others: &[u16], more: &[&str], embedded: bool) -> Self {
+    fn made(others: &[u16], more: &[&str], make: Make) -> Self {
         let (port, mqtt) = (free_port(), free_port());
         let relays: Vec<_> = [port].iter().chain(others).map(|port| format!("127.0.0.1:{port}")).collect();
         let fleet = Fleet::at(&relays, &format!("mqtts://127.0.0.1:{mqtt}"));
         fleet.home.key("alice", "ed25519");
         let known_hosts = fleet.sally(&["visitor", "add", "FLEET", "alice.pub", "--for", "cam-*"]);
         let listen = format!("127.0.0.1:{mqtt}");
-        let more = if embedded { [&["--mqtt-listen", &listen], more].concat() } else { more.to_vec() };
-        let broker = if embedded { Broker::none(mqtt) } else { Broker::start(&fleet, mqtt) };
+        let more = if make == Make::Sally { [&["--mqtt-listen", &listen], more].concat() } else { more.to_vec() };
+        let broker = match make {
+            Make::Mosquitto => Broker::mosquitto(&fleet, mqtt),
+            Make::Aedes => Broker::aedes(&fleet, mqtt),
+            Make::Sally => Broker::none(mqtt),
+        };
         let relay = Self::relay_of(&fleet, port, &more);
         let live = Self { fleet, broker, relay, known_hosts };
         live.config("alice");

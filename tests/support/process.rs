@@ -21,6 +21,13 @@ pub fn lives(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
 }
 
+/// Children of a process that it has not buried, zombies too.
+pub fn children(pid: u32) -> Vec<String> {
+    let stats = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    let parent = |stat: &String| stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok();
+    stats.filter(|stat| parent(stat) == Some(pid)).collect()
+}
+
 /// Ticks of CPU that a process has had.
 pub fn cpu(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -102,5 +109,15 @@ pub fn python(script: &str) -> Command {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python");
     let mut command = from_requirements("python");
     command.arg("-u").arg(tests.join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// A program of tests/node, with what tests/node/package.json names.
+pub fn node(script: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let modules = root.join("target/test-node/node_modules");
+    assert!(modules.exists(), "{} is missing: tests/run makes it", modules.display());
+    let mut command = tool("node", "nodejs");
+    command.arg(root.join("tests/node").join(script)).env("NODE_PATH", modules);
     command
 }

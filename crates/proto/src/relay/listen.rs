@@ -1,5 +1,7 @@
 //! What a `tcpip-forward` asks for, and whether a key may have it; what a visitor may reach.
 
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -137,20 +139,34 @@ impl std::fmt::Display for PortSet {
 }
 
 /// The name that was probably meant: the nearest within two slips (a letter too many, too few, wrong, or two swapped).
-pub fn nearest<'a>(typed: &DeviceId, known: impl Iterator<Item = &'a DeviceId>) -> Option<&'a DeviceId> {
-    let near = known.map(|name| (slips(typed.as_str().as_bytes(), name.as_str().as_bytes()), name));
+pub fn nearest<N: Borrow<DeviceId> + Ord>(typed: &DeviceId, known: impl Iterator<Item = N>) -> Option<N> {
+    let typed = typed.as_str().as_bytes();
     // A short name is near to every other.
-    let most = SLIPS.min(typed.as_str().len() / 2);
-    near.filter(|(slips, _)| *slips <= most).min().map(|(_, name)| name)
+    let most = SLIPS.min(typed.len() / 2);
+    let near = known.filter_map(|name| {
+        let other = name.borrow().as_str().as_bytes();
+        let slips = if typed.len().abs_diff(other.len()) > most { return None } else { slips(typed, other) };
+        (slips <= most).then_some((slips, name))
+    });
+    near.min().map(|(_, name)| name)
+}
+
+/// Of known names those next to this one in the alphabet, so many before it and so many behind: of few names all, of very many those that
+/// begin alike.
+pub fn around<'a, V>(name: &'a DeviceId, known: &'a BTreeMap<DeviceId, V>, each_way: usize) -> impl Iterator<Item = (&'a DeviceId, &'a V)> {
+    let before = known.range::<DeviceId, _>(..name).rev().take(each_way);
+    known.range::<DeviceId, _>(name..).take(each_way).chain(before)
 }
 
 /// Damerau's distance, adjacent letters swapped counting as one.
 fn slips(one: &[u8], other: &[u8]) -> usize {
     let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX >> 1);
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=other.len()).collect();
+    // Three rows for all: a place to write costs more than what is written there.
+    let empty = || Vec::with_capacity(other.len().saturating_add(1));
+    let (mut before_last, mut last, mut row): (Vec<usize>, Vec<usize>, Vec<usize>) = (empty(), (0..=other.len()).collect(), empty());
     for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i.saturating_add(1)];
+        row.clear();
+        row.push(i.saturating_add(1));
         for (j, b) in other.iter().enumerate() {
             let next = j.saturating_add(1);
             let mut least = at(&last, next).min(at(&row, j)).saturating_add(1);
@@ -161,7 +177,7 @@ fn slips(one: &[u8], other: &[u8]) -> usize {
             }
             row.push(least);
         }
-        before_last = std::mem::replace(&mut last, row);
+        (before_last, last, row) = (last, row, before_last);
     }
     at(&last, other.len())
 }
@@ -284,6 +300,21 @@ mod tests {
         {
             assert_eq!(nearest(&id(typed), known.iter()).map(DeviceId::as_str), meant, "{typed}");
         }
+    }
+
+    #[test]
+    fn a_slip_in_a_fleet_of_very_many_costs_no_look_at_each() {
+        let known: BTreeMap<DeviceId, ()> = (0..300_000).map(|number| (id(&format!("cam-{number:06}")), ())).collect();
+        let mut looked_at = 0;
+        let typed = id("cam-15007x");
+        let meant = nearest(&typed, around(&typed, &known, 1000).map(|(name, ())| name).inspect(|_| looked_at += 1));
+        assert_eq!((meant, looked_at), (Some(&id("cam-150070")), 2000));
+        // At either end, and where there are few, all that there are.
+        for (typed, count) in [("a", 1000), ("z", 1000), ("cam-000000", 1000), ("cam-000300", 1300)] {
+            assert_eq!(around(&id(typed), &known, 1000).count(), count, "{typed}");
+        }
+        let few = BTreeMap::from([(id("a"), ()), (id("cam-17"), ()), (id("z"), ())]);
+        assert_eq!(around(&id("cam-71"), &few, 1000).count(), 3);
     }
 
     proptest! {

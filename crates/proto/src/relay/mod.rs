@@ -19,7 +19,7 @@ pub const TICKET_REQUEST: &str = "ticket@sally";
 /// Keys that one registration admits.
 pub const GUEST_KEYS_MAX: usize = 64;
 
-pub use listen::{Address, Listen, PortSet, covers_name, nearest, spelled_names};
+pub use listen::{Address, Listen, PortSet, around, covers_name, nearest, spelled_names};
 pub use mint::Mint;
 pub use refusal::Refusal;
 pub use registry::{Claim, Held, Registry, Slot};

@@ -50,8 +50,8 @@ impl KeySet {
     }
 
     /// The names that devices' keys spell out.
-    pub fn spelled_names(&self) -> Vec<DeviceId> {
-        self.device_rules().flat_map(spelled_names).collect()
+    pub fn spelled_names(&self) -> impl Iterator<Item = DeviceId> {
+        self.device_rules().flat_map(spelled_names)
     }
 
     /// Whether some device's key may hold this name.

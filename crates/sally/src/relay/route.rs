@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{Refusal, Slot, Taker, nearest};
+use sally_proto::relay::{Refusal, Slot, Taker, around, nearest};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::audit::Event;
 use super::caller::Caller;
+use super::fleet::Fleet;
 use super::metrics::Metrics;
 use super::places;
 use super::rules::OPEN_LIMIT;
@@ -22,6 +23,9 @@ use crate::term;
 use crate::tunnel::line::{Closing, NotOpened, Passage};
 use crate::tunnel::ports::keep_alive;
 use crate::tunnel::splice::{Meter, Sink, SocketSink, SocketSource, Source, splice};
+
+/// How many names of each kind are looked at for one that was mistyped: a few milliseconds, where a million took seconds.
+const LOOKED_AT: usize = 10_000;
 
 /// A visit: somebody, through a passage, at a name or port.
 #[derive(Debug)]
@@ -116,26 +120,50 @@ impl Relay {
         if self.keys().covers(name) || name.looks_generated() {
             return Refusal::NotConnected(name.clone());
         }
-        let known = self.known_names(caller);
-        Refusal::Unknown { name: name.clone(), nearest: nearest(name, known.iter()).cloned() }
+        Refusal::Unknown { name: name.clone(), nearest: self.probably_meant(caller, name) }
     }
 
-    /// The names that somebody may know of: spelled by a device's key or connected. Names that the relay made are for those who were told.
-    pub(crate) fn known_names(&self, caller: &Caller) -> Vec<DeviceId> {
-        let mut names = self.keys().spelled_names();
-        names.extend(self.tunnels.all().into_iter().filter_map(|(slot, _)| match slot {
+    /// The name like this one that somebody may know of. Nobody may cost a look at each of a million by mistyping one, in a loop perhaps.
+    fn probably_meant(&self, caller: &Caller, name: &DeviceId) -> Option<DeviceId> {
+        let known = self.may_know(caller);
+        let (keys, fleet) = (self.keys(), self.fleet().map(Fleet::dir));
+        let spelled = keys.spelled_names().take(LOOKED_AT);
+        let held = self.held_names().take(LOOKED_AT);
+        let listed =
+            fleet.iter().flat_map(|dir| around(name, &dir.known, LOOKED_AT / 2)).filter(|(_, device)| device.state == State::Active);
+        let near = [
+            nearest(name, spelled.filter(&known)),
+            nearest(name, held.filter(&known)),
+            nearest(name, listed.map(|(name, _)| name).filter(|name| known(name))).cloned(),
+        ];
+        nearest(name, near.into_iter().flatten())
+    }
+
+    /// Whether somebody may know of a name. Names that the relay made are for those who were told.
+    fn may_know<'a>(&self, caller: &'a Caller) -> impl Fn(&DeviceId) -> bool + use<'a> {
+        let guest_of = self.guest_of(caller);
+        move |name| {
+            let told = !name.looks_generated() || caller.access.admin().is_some();
+            guest_of.contains(name) || (told && caller.sees(name))
+        }
+    }
+
+    fn held_names(&self) -> impl Iterator<Item = DeviceId> + use<> {
+        self.tunnels.all().into_iter().filter_map(|(slot, _)| match slot {
             Slot::Name(name, _) => Some(name),
             Slot::Port(_) => None,
-        }));
+        })
+    }
+
+    /// The names that somebody may know of: spelled by a device's key, connected, or of the fleet.
+    pub(crate) fn known_names(&self, caller: &Caller) -> Vec<DeviceId> {
+        let mut names: Vec<_> = self.keys().spelled_names().chain(self.held_names()).collect();
         if let Some(fleet) = self.fleet() {
             let dir = fleet.dir();
             names.extend(dir.known.iter().filter(|(_, device)| device.state == State::Active).map(|(name, _)| name.clone()));
         }
-        let guest_of = self.guest_of(caller);
-        names.retain(|name| {
-            let told = !name.looks_generated() || caller.access.admin().is_some();
-            guest_of.contains(name) || (told && caller.sees(name))
-        });
+        let known = self.may_know(caller);
+        names.retain(known);
         names.sort();
         names.dedup();
         names

@@ -2,6 +2,7 @@
 //! defaults refuse, and a channel-open whose reply is dropped is refused too.
 
 mod handler;
+mod refused;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -17,6 +18,7 @@ use sally_proto::relay::{GUEST_KEYS_MAX, NAME_REQUEST, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use self::refused::Refused;
 use super::admission::{Connection, Gate};
 use super::channel::STDERR;
 use super::flood::{Patience, REFUSALS};
@@ -100,15 +102,17 @@ impl Service {
     async fn converse(&self, wire: Wire, connection: &Arc<Connection>, seat: &Arc<OnceLock<Arc<Caller>>>) -> Result<(), Error> {
         // The kernel knows who is at the other end of a socket that it accepted, unless they have left already.
         let Some(peer) = connection.peer.address() else { return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into()) };
+        let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let stream = Guarded::new(wire, connection.cut.clone());
+        let refused = Arc::new(Refused::new(&self.relay, peer));
         let conversation = Conversation {
             relay: Arc::clone(&self.relay),
             connection: Arc::clone(connection),
-            peer: std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            peer,
             heard: stream.heard(),
             let_in: None,
             seat: Arc::clone(seat),
-            refused: false,
+            refused: Arc::clone(&refused),
             promised: Default::default(),
             sessions: HashMap::new(),
             consoles: Arc::new(Semaphore::new(SESSIONS_MAX)),
@@ -116,7 +120,12 @@ impl Service {
             patience: Arc::new(Patience::new(connection.cut.clone())),
             window: Window::new(Instant::now()),
         };
-        russh::server::run_stream(Arc::clone(&self.config), stream, conversation).await?.await
+        let ended = match russh::server::run_stream(Arc::clone(&self.config), stream, conversation).await {
+            Ok(session) => session.await,
+            Err(error) => Err(error),
+        };
+        refused.settle(None).await;
+        ended
     }
 }
 
@@ -139,8 +148,7 @@ struct Conversation {
     let_in: Option<(String, Access, Proven)>,
     /// Who it is, once they are.
     seat: Arc<OnceLock<Arc<Caller>>>,
-    /// Whether a refused key is on the audit log: one a connection is enough.
-    refused: bool,
+    refused: Arc<Refused>,
     promised: crate::relay::Promised,
     sessions: HashMap<ChannelId, Asking>,
     consoles: Arc<Semaphore>,
@@ -175,11 +183,7 @@ impl Conversation {
     async fn turn_away(&mut self, user: &str, proven: &Proven, reason: String) -> Auth {
         tracing::info!(peer = %self.peer, user, reason, "refused");
         self.connection.deny();
-        if !std::mem::replace(&mut self.refused, true) {
-            self.relay.metrics.refused("auth");
-            let (peer, key) = (self.peer.to_string(), proven.fingerprint());
-            self.relay.audit.note(Event::AuthRefused { peer, user, key: &key, reason }).await;
-        }
+        self.refused.key(user, proven, reason).await;
         Auth::reject()
     }
 
@@ -188,6 +192,7 @@ impl Conversation {
         let Some((user, access, proven)) = self.let_in.take() else { return Err(russh::Error::Inconsistent.into()) };
         let line = Line::new(session.handle(), Arc::clone(&self.heard), self.connection.cut.clone());
         let caller = Arc::new(Caller::new(self.relay.number(), self.peer, user, access, proven, line));
+        self.refused.settle(Some(&caller.fingerprint)).await;
         let grant = caller.access.grant();
         let event = Event::Auth {
             connection: caller.number,

@@ -1,41 +1,20 @@
 //! The machine, by stories and by random histories.
 
 mod histories;
+mod model;
 mod sentences;
 mod stories;
 
 use std::time::Duration;
 
+use model::{ADDRESS, Relay, START, id, visit};
+
 use super::*;
 use crate::wake::{Answer, Moment};
 
-const START: u64 = 1_800_000_000;
-
-/// A relay with a clock that a test moves.
-struct Relay {
-    state: Rendezvous,
-    seconds: u64,
-    random: u64,
-}
-
 impl Relay {
     fn new() -> Self {
-        Self::with(Some("relay.example.com:2222"))
-    }
-
-    fn with(broker: Option<&str>) -> Self {
-        let woken_to = broker.map(|address| address.parse().unwrap());
-        let settings = Settings { wake_deadline: WAKE_DEADLINE, linger: LINGER, woken_to };
-        Self { state: Rendezvous::new(settings), seconds: 0, random: 0 }
-    }
-
-    fn on(&mut self, event: Event) -> Vec<Action> {
-        let now = Moment { unix: START + self.seconds, monotonic: Duration::from_secs(self.seconds) };
-        let random = &mut self.random;
-        self.state.handle(event, now, &mut |bytes| {
-            *random += 1;
-            bytes[..8].copy_from_slice(&random.to_be_bytes());
-        })
+        Self::with(Some(ADDRESS))
     }
 
     /// Lets time pass, and says so.
@@ -65,21 +44,6 @@ impl Relay {
         let answer = Acknowledgement::new("relay-1".parse().unwrap(), jti, clock, answer, detail);
         self.on(Event::Answered(id(device), answer))
     }
-}
-
-fn id(text: &str) -> DeviceId {
-    text.parse().unwrap()
-}
-
-fn visit(visitor: u64, device: &str, port: u16, wait: Option<u64>) -> Event {
-    Event::Visit(Visit {
-        visitor: VisitorId(visitor),
-        device: id(device),
-        port,
-        key: "SHA256:alice".into(),
-        source: std::net::IpAddr::from([192, 0, 2, 7]).into(),
-        wait: wait.map(Duration::from_secs),
-    })
 }
 
 fn published(actions: &[Action]) -> Option<(Jti, Ticket)> {

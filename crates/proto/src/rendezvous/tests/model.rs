@@ -1,0 +1,252 @@
+//! A relay whose clock a test moves, histories of what happens to it, and what must hold in each. The fuzzer's target `rendezvous` is this
+//! file too: what it names comes from where it is included.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::*;
+
+/// Where devices dial, as the sentences say it.
+pub(super) const ADDRESS: &str = "relay.example.com:2222";
+/// The most that happens in a history, and a number that nobody has in it.
+const END: u64 = 1000;
+/// When a history begins, in Unix seconds.
+pub(super) const START: u64 = 1_800_000_000;
+
+/// A relay with a clock that a test moves.
+pub(super) struct Relay {
+    pub(super) state: Rendezvous,
+    pub(super) seconds: u64,
+    random: u64,
+}
+
+impl Relay {
+    pub(super) fn with(broker: Option<&str>) -> Self {
+        let woken_to = broker.map(|address| address.parse().unwrap());
+        let settings = Settings { wake_deadline: WAKE_DEADLINE, linger: LINGER, woken_to };
+        Self { state: Rendezvous::new(settings), seconds: 0, random: 0 }
+    }
+
+    pub(super) fn on(&mut self, event: Event) -> Vec<Action> {
+        let now = Moment { unix: START + self.seconds, monotonic: Duration::from_secs(self.seconds) };
+        let random = &mut self.random;
+        self.state.handle(event, now, &mut |bytes| {
+            *random += 1;
+            bytes[..8].copy_from_slice(&random.to_be_bytes());
+        })
+    }
+}
+
+pub(super) fn id(text: &str) -> DeviceId {
+    text.parse().unwrap()
+}
+
+pub(super) fn visit(visitor: u64, device: &str, port: u16, wait: Option<u64>) -> Event {
+    Event::Visit(Visit {
+        visitor: VisitorId(visitor),
+        device: id(device),
+        port,
+        key: "SHA256:alice".into(),
+        source: std::net::IpAddr::from([192, 0, 2, 7]).into(),
+        wait: wait.map(Duration::from_secs),
+    })
+}
+
+/// What happens next. Indexes are of what there is at that moment, the oldest first or the newest; what isn't there doesn't happen.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Visit { device: u8, port: u8, wait: Option<u64> },
+    Opened(usize),
+    Left(usize),
+    Answered { device: u8, wake: usize, answer: u8 },
+    NotPublished { device: u8, wake: usize },
+    DialledBack { device: u8, ticket: usize },
+    Listening { tunnel: usize, device: u8, port: u8 },
+    NotListening { tunnel: usize, device: u8, port: u8 },
+    Standing { device: u8 },
+    Gone(usize),
+    Seen { device: u8, online: bool },
+    After(u64),
+}
+
+type Offers = BTreeSet<(DeviceId, u16)>;
+
+/// What somebody outside knows, and holds the machine to.
+#[derive(Default)]
+struct Watcher {
+    /// Visitors without an answer: device, port, and until when there has to be one.
+    waiting: BTreeMap<u64, (DeviceId, u16, u64)>,
+    /// Visitors with a door: through which connection, and whether it was confirmed.
+    inside: BTreeMap<u64, (DeviceId, u16, u64, bool)>,
+    /// Tickets, newest last: for whom, and whether shown.
+    tickets: Vec<(Ticket, DeviceId, bool)>,
+    wakes: Vec<(Jti, DeviceId)>,
+    /// Live connections: the device that they were woken as, what they offer.
+    tunnels: BTreeMap<u64, (Option<DeviceId>, Offers)>,
+}
+
+impl Watcher {
+    fn check(&mut self, actions: &[Action], seconds: u64) {
+        let mut woken = BTreeSet::new();
+        for action in actions {
+            match action {
+                Action::Publish { device, jti, ticket, .. } => {
+                    assert!(woken.insert(device.clone()), "two wakes at once");
+                    assert!(self.waiting.values().any(|(waited_for, ..)| waited_for == device), "a wake that nobody waits for");
+                    assert!(self.wakes.iter().all(|(known, _)| known != jti), "a wake twice");
+                    match self.tickets.iter().find(|(known, ..)| known == ticket) {
+                        Some((_, of, shown)) => assert!(of == device && !shown, "a used ticket is published"),
+                        None => self.tickets.push((*ticket, device.clone(), false)),
+                    }
+                    self.wakes.push((*jti, device.clone()));
+                }
+                Action::Open { visitor, tunnel, device, port } => {
+                    let asked = self.waiting.remove(&visitor.0);
+                    assert!(asked.is_some_and(|(wanted, of, _)| wanted == *device && of == *port), "a door that nobody waits for");
+                    let (woken, offers) = &self.tunnels[&tunnel.0];
+                    assert!(offers.contains(&(device.clone(), *port)), "a door to what isn't offered");
+                    assert!(woken.as_ref().is_none_or(|woken| woken == device), "the wrong device");
+                    self.inside.insert(visitor.0, (device.clone(), *port, tunnel.0, false));
+                }
+                Action::Refuse(visitor, _) => assert!(self.waiting.remove(&visitor.0).is_some(), "a refusal that nobody waits for"),
+                Action::Close(tunnel) => {
+                    assert!(self.inside.values().all(|(_, _, through, _)| *through != tunnel.0), "closed under a visitor");
+                    assert!(
+                        self.tunnels.remove(&tunnel.0).is_some_and(|(woken, _)| woken.is_some()),
+                        "a connection that isn't ours to close"
+                    );
+                }
+                Action::Accept(_) | Action::Reject(_) | Action::Watch(_) | Action::Unwatch(_) => {}
+            }
+        }
+        for (visitor, (_, _, until)) in &self.waiting {
+            assert!(seconds < *until, "visitor {visitor} waits for ever");
+        }
+    }
+
+    fn step(&mut self, relay: &mut Relay, number: u64, step: Step) {
+        let name = |device: u8| id(&format!("cam-{device}"));
+        let nth = |map: &BTreeMap<u64, _>, index: usize| map.keys().copied().nth(index);
+        let event = match step {
+            Step::Visit { device, port, wait } => {
+                let until = relay.seconds + WAKE_DEADLINE.as_secs().max(wait.unwrap_or(0));
+                self.waiting.insert(number, (name(device), port.into(), until));
+                visit(number, name(device).as_str(), port.into(), wait)
+            }
+            Step::Opened(index) => {
+                let Some((visitor, inside)) = self.inside.iter_mut().nth(index) else { return };
+                inside.3 = true;
+                Event::Opened(VisitorId(*visitor))
+            }
+            Step::Left(index) => {
+                let all: Vec<_> = self.waiting.keys().chain(self.inside.keys()).copied().collect();
+                let Some(visitor) = all.get(index).copied() else { return };
+                self.waiting.remove(&visitor);
+                self.inside.remove(&visitor);
+                Event::Left(VisitorId(visitor))
+            }
+            Step::Answered { device, wake, answer } => {
+                let Some((jti, _)) = self.wakes.iter().rev().nth(wake).cloned() else { return };
+                let answer = [Answer::Ok, Answer::Busy, Answer::Clock, Answer::Denied, Answer::DialFailed][usize::from(answer)];
+                Event::Answered(name(device), Acknowledgement::new("relay-1".parse().unwrap(), jti, START, answer, ""))
+            }
+            Step::NotPublished { device, wake } => {
+                let Some((jti, _)) = self.wakes.iter().rev().nth(wake).cloned() else { return };
+                Event::NotPublished(name(device), jti)
+            }
+            Step::DialledBack { device, ticket } => {
+                let Some((ticket, of, shown)) = self.tickets.iter().rev().nth(ticket).cloned() else { return };
+                let wanted = self.waiting.values().any(|(waited_for, ..)| *waited_for == of);
+                let actions = relay.on(Event::DialledBack { tunnel: TunnelId(number), device: name(device), ticket });
+                if actions.contains(&Action::Accept(TunnelId(number))) {
+                    assert!(of == name(device), "another device's ticket");
+                    assert!(!shown, "a ticket twice");
+                    assert!(wanted, "a ticket of somebody who isn't there");
+                    self.tickets.iter_mut().filter(|(known, ..)| *known == ticket).for_each(|entry| entry.2 = true);
+                    self.tunnels.insert(number, (Some(name(device)), BTreeSet::new()));
+                } else {
+                    assert!(actions.contains(&Action::Reject(TunnelId(number))));
+                }
+                return self.check(&actions, relay.seconds);
+            }
+            Step::Listening { tunnel, device, port } => {
+                let Some(tunnel) = nth(&self.tunnels, tunnel) else { return };
+                let (woken, offers) = self.tunnels.get_mut(&tunnel).unwrap();
+                if woken.as_ref().is_none_or(|woken| *woken == name(device)) {
+                    offers.insert((name(device), port.into()));
+                }
+                Event::Listening { tunnel: TunnelId(tunnel), device: name(device), port: port.into() }
+            }
+            Step::NotListening { tunnel, device, port } => {
+                let Some(tunnel) = nth(&self.tunnels, tunnel) else { return };
+                self.tunnels.get_mut(&tunnel).unwrap().1.remove(&(name(device), port.into()));
+                Event::NotListening { tunnel: TunnelId(tunnel), device: name(device), port: port.into() }
+            }
+            Step::Standing { device } => {
+                self.tunnels.insert(number, (None, BTreeSet::from([(name(device), 0)])));
+                Event::Listening { tunnel: TunnelId(number), device: name(device), port: 0 }
+            }
+            Step::Gone(index) => {
+                let Some(tunnel) = nth(&self.tunnels, index) else { return };
+                self.tunnels.remove(&tunnel);
+                self.broken(tunnel, relay.seconds);
+                Event::Gone(TunnelId(tunnel))
+            }
+            Step::Seen { device, online } => {
+                let presence = if online { Presence::Online } else { Presence::Offline };
+                Event::Seen { device: name(device), presence, since: START + relay.seconds }
+            }
+            Step::After(seconds) => {
+                // As a relay does: it wakes up when the machine says.
+                let end = relay.seconds + seconds;
+                while let Some(next) = relay.state.deadline().map(|at| at.as_secs()).filter(|next| *next <= end) {
+                    relay.seconds = relay.seconds.max(next);
+                    let actions = relay.on(Event::Tick);
+                    self.check(&actions, relay.seconds);
+                    assert!(relay.state.deadline().is_none_or(|at| at.as_secs() > relay.seconds), "it asks for a tick that does nothing");
+                }
+                relay.seconds = end;
+                Event::Tick
+            }
+        };
+        let actions = relay.on(event);
+        self.check(&actions, relay.seconds);
+    }
+
+    /// Whoever was before a door of it waits again, once; whoever was inside is out.
+    fn broken(&mut self, tunnel: u64, seconds: u64) {
+        let through: Vec<_> = self.inside.iter().filter(|(_, (_, _, through, _))| *through == tunnel).map(|(id, _)| *id).collect();
+        for visitor in through {
+            let Some((device, port, _, confirmed)) = self.inside.remove(&visitor) else { continue };
+            if !confirmed {
+                // As patient as the most patient: their own wait is not remembered here.
+                self.waiting.insert(visitor, (device, port, seconds + 208));
+            }
+        }
+    }
+}
+
+/// A whole history, to its end: everybody leaves, every connection that wasn't woken ends, and nothing is left behind.
+pub(super) fn history(broker: bool, steps: impl IntoIterator<Item = Step>) {
+    let mut relay = Relay::with(broker.then_some(ADDRESS));
+    let mut watcher = Watcher::default();
+    for (number, step) in (1..END).zip(steps) {
+        watcher.step(&mut relay, number, step);
+    }
+    watcher.step(&mut relay, END, Step::After(500));
+    assert!(watcher.waiting.is_empty());
+    for visitor in watcher.inside.keys() {
+        relay.on(Event::Left(VisitorId(*visitor)));
+    }
+    watcher.inside.clear();
+    for tunnel in watcher.tunnels.iter().filter(|(_, (woken, _))| woken.is_none()).map(|(id, _)| *id).collect::<Vec<_>>() {
+        watcher.tunnels.remove(&tunnel);
+        relay.on(Event::Gone(TunnelId(tunnel)));
+    }
+    watcher.step(&mut relay, END, Step::After(500));
+    assert!(relay.state.is_idle(), "{:?}", relay.state);
+    for (ticket, device, _) in &watcher.tickets {
+        let late = relay.on(Event::DialledBack { tunnel: TunnelId(END), device: device.clone(), ticket: *ticket });
+        assert_eq!(late, [Action::Reject(TunnelId(END))], "a ticket is left behind");
+    }
+}
