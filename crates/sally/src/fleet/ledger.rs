@@ -123,7 +123,11 @@ impl Ledger {
 
     /// Writes down what is about to be done: a number is used up even where the rest fails.
     pub(super) fn write(&mut self, deed: Deed) -> Result<(), Fault> {
-        let t = now();
+        self.write_at(now(), deed)
+    }
+
+    /// The same, of a moment that is in the deed too.
+    pub(super) fn write_at(&mut self, t: u64, deed: Deed) -> Result<(), Fault> {
         let line = Line { v: VERSION, t, deed };
         let text = serde_json::to_string(&line).map_err(|error| Fault::Internal(error.to_string()))?;
         files::append(&self.file, &text, files::PRIVATE)?;

@@ -30,11 +30,12 @@ pub(super) fn add(args: VisitorAddArgs) -> Result<(), Fault> {
     let out = args.out.unwrap_or_else(|| args.key.with_extension("").with_file_name(format!("{}-cert.pub", stem(&args.key))));
     let mut ledger = Ledger::open(&fleet)?;
     let serial = ledger.next_serial();
-    let until = now().saturating_add(args.valid.as_secs());
+    let at = now();
+    let until = at.saturating_add(args.valid.as_secs());
     let patterns: Vec<String> = args.patterns.iter().map(|pattern| pattern.0.clone()).collect();
     let subject = Subject { serial, key_id: &name, principals: &patterns, extensions: &EXTENSIONS, until: Some(until) };
     let certificate = Authority::load(&fleet, Role::Visitor)?.certify(&key, &subject)?;
-    ledger.write(Deed::Certified { serial, holder: Holder::Visitor, name, patterns: patterns.clone(), until: Some(until) })?;
+    ledger.write_at(at, Deed::Certified { serial, holder: Holder::Visitor, name, patterns: patterns.clone(), until: Some(until) })?;
     files::replace(&out, certificate_line(&certificate)?, PUBLIC)?;
     term::say(&format!("{} goes beside the visitor's private key. For their known_hosts:", out.display()));
     let known = known_hosts(&fleet, &patterns)?;
