@@ -20,7 +20,7 @@ from measure import all_descriptors, keep, machine
 
 LOAD = pathlib.Path("target/release/sally-load")
 # Seconds that all of them have to be connected in.
-LIMIT = 300
+LIMIT = 240
 RUMQTTD = pathlib.Path("target/bench-peers/bin/rumqttd")
 
 
@@ -142,7 +142,7 @@ def main():
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE", help="put the table between the marks in this file")
     args = parser.parse_args()
     most = all_descriptors()
-    counts = [int(count) for count in args.counts.split(",")]
+    counts = sorted(int(count) for count in args.counts.split(","))
     peers = [Sally, Mosquitto, Rumqttd]
     work = pathlib.Path(tempfile.mkdtemp())
     about = f"{machine()}; load {os.getloadavg()[0]:.1f} at the start; {datetime.date.today()}; at most {most} open files a process."
@@ -152,8 +152,11 @@ def main():
         fleet = (work / "fleet").resolve()
         subprocess.run([LOAD, "fleet", fleet, str(max(counts))], check=True)
         for what, folder in (("plain", None), ("mTLS", fleet)):
+            able = set(peers)
             for count in counts:
-                figures = [measure(peer, work, folder, count) for peer in peers]
+                figures = [measure(peer, work, folder, count) if peer in able else None for peer in peers]
+                # Who is too slow for so many is not asked to take more.
+                able = {peer for peer, figure in zip(peers, figures) if figure}
                 cells = [f"{figure[0]:.1f} ({figure[1]:.0f} s)" if figure else "–" for figure in figures]
                 lines.append(f"| {what}, {count:,} connections | KiB each (all in after) | " + " | ".join(cells) + " |")
                 print(lines[-1], flush=True)

@@ -85,10 +85,12 @@ class Run:
         subprocess.run([sally, "fleet", "init", folder, "--relay", f"127.0.0.1:{dialled}", "--broker", f"mqtts://127.0.0.1:{self.road(mqtt)}"], **quiet)
         for name in self.names:
             subprocess.run([sally, "fleet", "add", folder, name, "--out", self.work / name], **quiet)
+        # The next visitor's channel comes seven round trips after the last one left.
+        linger = f"{1 + self.args.rtt // 50}s"
         keys = [self.work / "id.pub", *self.more_keys]
         (self.work / "visitors").write_text("".join(f'permitopen="cam-*:22" {key.read_text()}' for key in keys))
         self.relay = self.start("Server listening", sally, "-v", "relay", "--fleet", folder / "relay", "--listen", f"127.0.0.1:{port}",
-                                "--mqtt-listen", f"127.0.0.1:{mqtt}", "--visitors", self.work / "visitors", "--linger", "1s",
+                                "--mqtt-listen", f"127.0.0.1:{mqtt}", "--visitors", self.work / "visitors", "--linger", linger,
                                 "--wake-deadline", "30s", "--audit", self.work / "audit")
         self.relay.port = self.road(port)
         self.agents = [self.start("connected to the broker", sally, "-v", "agent", "--bundle", self.work / name, "--to", f"127.0.0.1:{self.device}")

@@ -1,4 +1,5 @@
 """The servers that are measured: a door of Sally, and its peers, all with the same key and on loopback."""
+import contextlib
 import os
 import pathlib
 import shutil
@@ -10,6 +11,7 @@ import time
 SHM = pathlib.Path("/dev/shm")
 # A bash that believes to be a login's first sources ~/.bashrc for a command over SSH: what is in there is nobody's business here.
 SHLVL = "3"
+os.environ["SHLVL"] = SHLVL
 
 
 def free_port():
@@ -65,9 +67,10 @@ class Peer:
         """Rss or Pss of the server's processes, in KiB."""
         total = 0
         for pid in self.family():
-            for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith(what + ":"):
-                    total += int(line.split()[1])
+            # One that has ended meanwhile has none.
+            with contextlib.suppress(OSError):
+                lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                total += sum(int(line.split()[1]) for line in lines if line.startswith(what + ":"))
         return total
 
     def start(self, command, **how):
