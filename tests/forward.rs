@@ -81,10 +81,6 @@ fn expected(question: &[u8]) -> String {
     format!("{} {}", question.len(), hash(question))
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// ssh that says what it is refused, and runs nothing.
 fn forwarding(home: &Home, door: &Door, options: &[&str]) -> Command {
     let id = home.path("id");

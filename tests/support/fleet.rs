@@ -80,7 +80,7 @@ impl Device {
         fs::create_dir_all("/run/sshd").unwrap();
         let bundle = folder.path().join("sally").to_str().unwrap().to_owned();
         fleet.sally(&[&["add", "FLEET", id, "--out", &bundle, "--installed", &bundle], more].concat());
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nUsePAM no\nPasswordAuthentication no\nAuthorizedKeysFile none\n\
              LogLevel VERBOSE\nSubsystem sftp internal-sftp\nInclude {bundle}/sshd_config.d/sally.conf\n"

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Client, Home, PATIENCE, Stderr, sally, text, tool, until, wait};
 
@@ -183,9 +184,19 @@ pub fn whoami() -> String {
     text(&Command::new("id").arg("-un").output().unwrap().stdout).trim().to_owned()
 }
 
-/// A port of loopback that nobody has.
+/// A port that nobody has, and that nobody gets before it is used: another each time, below those that the kernel gives to outgoing connections.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 18_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Another run of the tests may be under way.
+        let number = std::process::id().wrapping_mul(641).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + number % COUNT).unwrap();
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A stock sshd on loopback. Killed when dropped.
