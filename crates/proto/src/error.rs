@@ -285,12 +285,13 @@ impl Fault {
             Self::HostKeyInvalid { .. } => Some("make one with: ssh-keygen -t ed25519 -N '' -f FILE"),
             Self::AnnounceInvalid { .. } => Some("name one executable file; it is run without a shell"),
             Self::AnnounceFailed { .. } => Some("it gets the host key as its one argument and 30 s to exit with 0"),
-            Self::Bind { .. } => Some("choose another with --port, or 0 for any that is free"),
+            Self::Bind { .. } => Some("choose another: --port with once, --listen with relay and jail; 0 is any that is free"),
             Self::Inetd(_) => Some("--inetd serves a socket or two pipes that somebody else has put there"),
             Self::Record { .. } => Some("nothing runs unrecorded: free some space, or name another --log"),
-            Self::Relay { .. } => {
-                Some("its host key has to be in known_hosts, or said with --relay-host-key; its --devices need the key of --identity")
-            }
+            Self::Relay { .. } => Some(
+                "its host key has to be in known_hosts, or said with --relay-host-key; its --devices need the key of --identity, with no \
+                 permitlisten= but for --name",
+            ),
             Self::TlsInvalid { .. } => {
                 Some("--http-cert takes a certificate and those that vouch for it, --http-key its private key, both PEM")
             }
@@ -299,7 +300,9 @@ impl Fault {
             }
             Self::Audit { .. } => Some("name a file in a folder that may be written, or - for stdout"),
             Self::State { .. } => Some("name a folder of your own: the host key lies there, mode 0600"),
-            Self::FleetInvalid { .. } => Some("sally fleet init makes a fleet; a relay is given its relay folder whole"),
+            Self::FleetInvalid { .. } => Some(
+                "fleet init makes a fleet, of which a relay has its relay folder whole; fleet add makes an agent's folder; a visitor has a .pub file",
+            ),
             Self::AuthorityExposed { .. } => Some("keep FLEET/ca away from relays; if it was on one, make a new fleet"),
             Self::TwoRoles { .. } => Some("a certificate would be good for both: make each authority's key anew"),
             Self::NotInFleet { .. } => Some("sally fleet list FLEET says who is"),

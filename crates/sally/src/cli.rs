@@ -123,7 +123,7 @@ pub struct KeyArgs {
     /// Where the keys of --github are fetched
     #[arg(long, value_name = "TEMPLATE", default_value = crate::keys::GITHUB, value_parser = crate::keys::parse_template)]
     pub keys_url: String,
-    /// Insist on this user name; without it any name is accepted: keys decide
+    /// Insist on this user name; without it any name is accepted (by a jail: tunuser alone): keys decide
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
 }

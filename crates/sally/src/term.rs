@@ -4,6 +4,9 @@ use std::io::{self, Write};
 
 use sally_proto::error::Fault;
 
+/// Characters of what others said that are worth keeping.
+const EXCERPT: usize = 256;
+
 /// A line for people.
 pub fn say(line: &str) {
     // Where stderr is gone there is nobody to tell.
@@ -28,6 +31,17 @@ pub fn data(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// The same of a list, whose reader may have seen enough (`| head`): false, and no error.
+///
+/// # Errors
+/// Where stdout can't be written.
+pub fn listed(line: &str) -> io::Result<bool> {
+    match data(line) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
+    }
+}
+
 /// What another machine or a file said, without what would move a cursor or ring a bell.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
@@ -36,6 +50,14 @@ pub fn printable(text: &str) -> String {
 /// The same where it is to be one line: in a log, in a sentence.
 pub fn one_line(text: &str) -> String {
     printable(text).replace('\n', "\u{fffd}")
+}
+
+/// The same of what may be as long as they like: as much as is worth keeping.
+pub fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => one_line(text.get(..end).unwrap_or_default()) + "…",
+        None => one_line(text),
+    }
 }
 
 /// The system's words, without Rust's "(os error N)".
@@ -47,6 +69,12 @@ pub fn reason(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_long_is_cut() {
+        assert_eq!(excerpt(&"ä".repeat(EXCERPT)), "ä".repeat(EXCERPT));
+        assert_eq!(excerpt(&"ä\n".repeat(EXCERPT)).chars().count(), EXCERPT + 1);
+    }
 
     #[test]
     fn nothing_said_by_others_moves_the_cursor() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::settle::Settling;
 use super::{
     Action, COUNTED_MAX, Event, SETTLING, Settings, TunnelId, Unreachable, Visit, VisitorId, WAIT_MAX, WAITING_MAX, WAITING_PER_DEVICE,
-    WAKE_GAP, WAKES_PER_KEY, WAKES_PER_SOURCE,
+    WAITING_PER_KEY, WAITING_PER_KEY_AND_DEVICE, WAKE_GAP, WAKES_PER_KEY, WAKES_PER_SOURCE,
 };
 use crate::admission::Source;
 use crate::id::DeviceId;
@@ -30,6 +30,7 @@ pub(super) enum Stands {
 pub(super) struct Visitor {
     pub(super) device: DeviceId,
     pub(super) port: u16,
+    pub(super) key: String,
     pub(super) stands: Stands,
     /// Until when they wait for a device that doesn't come at once.
     pub(super) patience: Option<Duration>,
@@ -189,35 +190,46 @@ impl Rendezvous {
         if self.visitors.contains_key(&visitor) {
             return None;
         }
-        if let Err(why) = self.admit(&device, key, source, now) {
+        if let Err(why) = self.admit(&device, &key, source, now) {
             actions.push(Action::Refuse(visitor, why));
             return None;
         }
         let stands = Stands::Waiting(now.monotonic.saturating_add(self.settings.wake_deadline));
         let patience = wait.map(|wait| now.monotonic.saturating_add(wait.min(WAIT_MAX)));
-        self.visitors.insert(visitor, Visitor { device: device.clone(), port, stands, patience, breaks: 0 });
+        self.visitors.insert(visitor, Visitor { device: device.clone(), port, key, stands, patience, breaks: 0 });
         self.devices.entry(device.clone()).or_default();
         Some(device)
     }
 
     /// Whether one more may wait, and may cause a wake where one is needed.
-    fn admit(&mut self, device: &DeviceId, key: String, source: Source, now: Moment) -> Result<(), Unreachable> {
+    fn admit(&mut self, device: &DeviceId, key: &str, source: Source, now: Moment) -> Result<(), Unreachable> {
         let known = self.devices.get(device);
         if known.is_some_and(|known| known.current.is_some()) {
             return Ok(());
         }
-        let waiting = self.visitors.values().filter(|visitor| visitor.waits());
-        if waiting.clone().count() >= WAITING_MAX {
-            return Err(Unreachable::Crowded(WAITING_MAX));
+        let (mut all, mut of_device, mut of_key, mut of_both) = (0, 0, 0, 0);
+        for visitor in self.visitors.values().filter(|visitor| visitor.waits()) {
+            let (same_device, same_key) = (visitor.device == *device, visitor.key == key);
+            all += 1;
+            of_device += usize::from(same_device);
+            of_key += usize::from(same_key);
+            of_both += usize::from(same_device && same_key);
         }
-        if waiting.filter(|visitor| visitor.device == *device).count() >= WAITING_PER_DEVICE {
-            return Err(Unreachable::Crowded(WAITING_PER_DEVICE));
+        let limits =
+            [(all, WAITING_MAX), (of_device, WAITING_PER_DEVICE), (of_key, WAITING_PER_KEY), (of_both, WAITING_PER_KEY_AND_DEVICE)];
+        if let Some((_, most)) = limits.into_iter().find(|(waiting, most)| waiting >= most) {
+            return Err(Unreachable::Crowded(most));
         }
         if self.settings.woken_to.is_none() || known.is_some_and(|known| known.round.is_some()) {
             return Ok(());
         }
-        let by_key = self.by_key.take(key, now.monotonic);
+        let by_key = self.by_key.take(key.to_owned(), now.monotonic);
         by_key.and_then(|()| self.by_source.take(source, now.monotonic)).map_err(|after| Unreachable::TooManyWakes { after })
+    }
+
+    /// Whether this wake of a device is out, and its answer is worth something.
+    pub fn is_out(&self, device: &DeviceId, jti: Jti) -> bool {
+        self.devices.get(device).and_then(|known| known.round.as_ref()).is_some_and(|round| round.wakes.contains(&jti))
     }
 
     fn round_of(&mut self, device: &DeviceId, jti: Jti) -> Option<&mut Round> {

@@ -47,6 +47,10 @@ pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const WAITING_MAX: usize = 1024;
 /// How many may wait for one device.
 pub const WAITING_PER_DEVICE: usize = 32;
+/// How many may wait with one visitor's key: one who waits for a hundred devices leaves room for others.
+pub const WAITING_PER_KEY: usize = 256;
+/// The same for one device.
+pub const WAITING_PER_KEY_AND_DEVICE: usize = 16;
 /// Wakes that one visitor's key may cause: enough for Ansible with a hundred hosts.
 pub const WAKES_PER_KEY: Rate = Rate { burst: 100, every: Duration::from_secs(1) };
 /// Wakes that one source address may cause: several people behind one router.

@@ -19,7 +19,7 @@ use crate::term;
 /// Which relay.
 #[derive(Args, Clone, Debug)]
 pub struct RelayArgs {
-    /// The relay [default: $SALLY_RELAY, then the settings' relay]
+    /// The relay [default: $SALLY_RELAY, then the settings' relay; port: ssh_config's, else 22]
     #[arg(long, value_name = "[USER@]HOST[:PORT]")]
     pub relay: Option<Relay>,
     /// The settings [default: ~/.config/sally/config.toml]
@@ -66,7 +66,7 @@ pub struct DevicesArgs {
     /// Of which relay.
     #[command(flatten)]
     pub via: RelayArgs,
-    /// One JSON object a line
+    /// A JSON array
     #[arg(long)]
     pub json: bool,
 }

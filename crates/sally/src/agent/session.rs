@@ -1,10 +1,12 @@
 //! Sessions of Sally's own, for devices without an sshd: one `sally once` for each visitor, so that nothing of one visit outlives it.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sally_proto::authorized_keys::Enforced;
 use sally_proto::error::Fault;
@@ -22,6 +24,9 @@ const SESSIONS: &str = "10";
 /// A visit for which there is less room than this is not begun: it would end in mid-sentence.
 const LEAST_ROOM: u64 = 64 << 10;
 
+/// Records that are being written, and what each may become.
+type Running = Mutex<BTreeMap<PathBuf, u64>>;
+
 /// Where sessions come from, and where they are recorded.
 #[derive(Debug)]
 pub struct Sessions {
@@ -29,6 +34,20 @@ pub struct Sessions {
     records: PathBuf,
     most: u64,
     number: AtomicU32,
+    running: Arc<Running>,
+}
+
+/// A session, and the room of its record, which is its own until this goes.
+pub(super) struct Session {
+    pub(super) child: Child,
+    record: PathBuf,
+    running: Arc<Running>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.record);
+    }
 }
 
 impl Sessions {
@@ -44,21 +63,26 @@ impl Sessions {
         // Once before anybody comes: what would refuse every visitor is told now.
         host_key(bundle)?;
         visitors(bundle, Enforced::new(keys::ENFORCED))?;
-        Ok(Self { bundle: bundle.to_owned(), records, most, number: AtomicU32::new(0) })
+        Ok(Self { bundle: bundle.to_owned(), records, most, number: AtomicU32::new(0), running: Arc::default() })
     }
 
     /// Begins a session; gives the near end of its connection.
-    pub(super) fn begin(&self) -> Result<(UnixStream, Child), String> {
-        let room = self.room().map_err(|error| format!("{}: {}", self.records.display(), term::reason(&error)))?;
+    pub(super) fn begin(&self) -> Result<(UnixStream, Session), String> {
+        let record = self.file();
+        let room = self.make_room(&record).map_err(|error| format!("{}: {}", self.records.display(), term::reason(&error)))?;
         let reason = |error: std::io::Error| term::reason(&error);
         let (near, far) = std::os::unix::net::UnixStream::pair().map_err(reason)?;
         near.set_nonblocking(true).map_err(reason)?;
         let output = OwnedFd::from(far.try_clone().map_err(reason)?);
         let mut once = Command::new(std::env::current_exe().map_err(reason)?);
         once.args(["once", "--inetd", "--max-sessions", SESSIONS, "--record-limit", &room.to_string(), "--bundle"]).arg(&self.bundle);
-        once.arg("--log").arg(self.file()).stdin(OwnedFd::from(far)).stdout(output).stderr(Stdio::inherit());
+        once.arg("--log").arg(&record).stdin(OwnedFd::from(far)).stdout(output).stderr(Stdio::inherit());
         // Not killed with us: when its connection is gone it ends what is left, and seals the record.
-        let session = once.spawn().map_err(reason)?;
+        let spawned = once.spawn();
+        if spawned.is_err() {
+            self.running().remove(&record);
+        }
+        let session = Session { child: spawned.map_err(reason)?, record, running: Arc::clone(&self.running) };
         Ok((UnixStream::from_std(near).map_err(reason)?, session))
     }
 
@@ -68,14 +92,26 @@ impl Sessions {
         self.records.join(format!("{now}-{}-{number}.cast", std::process::id()))
     }
 
-    /// How large one more record may become.
-    fn room(&self) -> std::io::Result<u64> {
-        let mut taken = 0_u64;
+    fn running(&self) -> MutexGuard<'_, BTreeMap<PathBuf, u64>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How large one more record may become: half of what is left and isn't promised to others, so that all keep to the limit together.
+    fn make_room(&self, record: &Path) -> std::io::Result<u64> {
+        let mut running = self.running();
+        let mut taken: u64 = running.values().sum();
         for entry in std::fs::read_dir(&self.records)? {
-            taken = taken.saturating_add(entry?.metadata()?.len());
+            let entry = entry?;
+            if !running.contains_key(&entry.path()) {
+                taken = taken.saturating_add(entry.metadata()?.len());
+            }
         }
         match self.most.saturating_sub(taken) {
-            room if room >= LEAST_ROOM => Ok(room),
+            left if left >= LEAST_ROOM => {
+                let room = (left / 2).max(LEAST_ROOM);
+                running.insert(record.to_owned(), room);
+                Ok(room)
+            }
             _ => Err(std::io::Error::other(format!("the records take all of the {} bytes that they may", self.most))),
         }
     }

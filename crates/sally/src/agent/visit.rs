@@ -49,7 +49,7 @@ async fn to_session(visitor: Visitor, sessions: &Sessions) -> Result<(u64, u64),
     let (read, write) = stream.into_split();
     let carried = join(visitor, SocketSource::new(read), SocketSink(write)).await;
     // It ends with its connection, and seals its record.
-    let status = session.wait().await.map_err(|error| term::reason(&error))?;
+    let status = session.child.wait().await.map_err(|error| term::reason(&error))?;
     tracing::info!(%status, "a session ended");
     Ok(carried)
 }

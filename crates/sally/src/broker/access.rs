@@ -58,7 +58,12 @@ impl Access {
     pub(super) fn look(&self, forced: bool) -> Result<Option<Fleet>, Fault> {
         // Before they are read: what changes meanwhile is read again.
         let now = look_at(&self.folder);
-        if !forced && self.current.lock().unwrap_or_else(PoisonError::into_inner).0 == now {
+        let same = {
+            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            // What couldn't be read is tried again: a file's owner or the system's mood shows in no stamp.
+            current.0 == now && current.1.is_some()
+        };
+        if same && !forced {
             return Ok(None);
         }
         let loaded = load(&self.folder);

@@ -77,9 +77,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.hear(&partial)?;
         }
         loop {
-            // Each waits for its own, so that all three are asked.
-            let mail = self.poll_mail(cx)?;
+            // Each waits for its own, so that all three are asked; what is unsent first, for the others wait until that is little.
             let sent = self.poll_send(cx).map_err(|_| End::Lost)?;
+            let mail = self.poll_mail(cx)?;
             let heard = self.poll_hear(cx)?;
             if mail.is_pending() && heard.is_pending() && (sent.is_pending() || self.unsent.is_empty()) {
                 break;

@@ -13,7 +13,10 @@ pub(super) fn run(args: ListArgs) -> Result<(), Fault> {
     let ledger = Ledger::open(&Fleet::at(&args.fleet))?;
     for entry in ledger.entries() {
         let line = if args.json { as_json(entry) } else { as_text(entry) };
-        term::data(&line).map_err(|error| Fault::Unwritable { file: "stdout".into(), reason: term::reason(&error) })?;
+        let more = term::listed(&line).map_err(|error| Fault::Unwritable { file: "stdout".into(), reason: term::reason(&error) })?;
+        if !more {
+            break;
+        }
     }
     Ok(())
 }

@@ -229,6 +229,11 @@ impl Audit {
         }
     }
 
+    /// So many lines never came here: the next one is preceded by one that says so.
+    pub fn have_lost(&self, lines: u64) {
+        self.state.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+
     /// The lines that a source lost.
     pub async fn skipped(&self, skipped: &[Skipped]) {
         for line in skipped {

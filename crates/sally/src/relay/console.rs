@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use sally_proto::authorized_keys::Grant;
+use sally_proto::calendar::utc_minute;
 use sally_proto::id::DeviceId;
 use sally_proto::relay::{Refusal, Slot};
 use serde::Serialize;
 
 use super::caller::Caller;
+use super::fleet::Member;
 use super::rules::Kind;
 use super::{Relay, Visit};
 
@@ -86,7 +89,7 @@ impl Relay {
         if !json && !options.is_empty() {
             return Answer {
                 status: 2,
-                ..Answer::refused(&format!("there is no option {}; try: help", crate::term::printable(&options.join(" "))))
+                ..Answer::refused(&format!("there is no option {}; try: help", crate::term::excerpt(&options.join(" "))))
             };
         }
         match words.as_slice() {
@@ -97,7 +100,7 @@ impl Relay {
             ["kick", target] => self.kick(caller, target),
             [other, ..] => Answer {
                 status: 2,
-                ..Answer::refused(&format!("there is no command '{}' here, and no shell; try: help", crate::term::printable(other)))
+                ..Answer::refused(&format!("there is no command '{}' here, and no shell; try: help", crate::term::excerpt(other)))
             },
         }
     }
@@ -229,22 +232,28 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
 }
 
 fn whoami(caller: &Caller, guest_of: &[DeviceId], json: bool) -> Answer {
-    let grant = caller.access.grant();
-    let may_reach: Vec<String> = caller.access.visitor().map_or_else(Vec::new, |visitor| match visitor.permit_open() {
-        [] => vec!["*:*".into()],
-        rules => rules.iter().map(ToString::to_string).collect(),
-    });
+    let may_reach: Vec<String> = match (caller.access.visitor(), caller.access.fleet_visitor()) {
+        (Some(visitor), _) if visitor.permit_open().is_empty() => vec!["*:*".into()],
+        (Some(visitor), _) => visitor.permit_open().iter().map(ToString::to_string).collect(),
+        (None, Some(of_the_fleet)) => of_the_fleet.patterns.iter().map(|pattern| format!("{pattern}:*")).collect(),
+        (None, None) => Vec::new(),
+    };
+    let certificate_ends = caller.access.member().map(Member::until).filter(|until| *until < u64::MAX);
+    let expires = caller.access.grant().and_then(Grant::expires).into_iter().chain(certificate_ends).min();
     if json {
         return as_json(&serde_json::json!({
             "who": caller.who, "key": caller.fingerprint, "user": caller.user, "from": caller.peer.to_string(),
             "roles": caller.access.roles(), "reaches": may_reach, "guest_of": guest_of,
-            "expires": grant.and_then(sally_proto::authorized_keys::Grant::expires),
+            "expires": expires,
         }));
     }
-    let mut text = format!("{} ({})\nfrom {} as {}\n", caller.who, caller.fingerprint, caller.peer, crate::term::printable(&caller.user));
+    let mut text = format!("{} ({})\nfrom {} as {}\n", caller.who, caller.fingerprint, caller.peer, crate::term::excerpt(&caller.user));
     let _ = writeln!(text, "roles: {}", caller.access.roles().join(", "));
     if !may_reach.is_empty() {
         let _ = writeln!(text, "may reach: {}", may_reach.join(" "));
+    }
+    if let Some(end) = expires {
+        let _ = writeln!(text, "until {} UTC", utc_minute(end));
     }
     Answer::said(text)
 }

@@ -40,7 +40,7 @@ impl Relay {
             let random = getrandom::u64().map_err(|_| Refusal::NotPermitted)?;
             return Ok(self.mint.make(random.to_be_bytes(), &caller.fingerprint));
         }
-        let name = DeviceId::parse(asked).map_err(|_| Refusal::NotAName(term::one_line(asked)))?;
+        let name = DeviceId::parse(asked).map_err(|_| Refusal::NotAName(term::excerpt(asked)))?;
         let ours = device.permit_listen().iter().any(|rule| device.allows_name(&name, rule.port().unwrap_or(22)));
         // Whoever held one that was made here comes back for it: it may have been told to somebody.
         if ours || (bare && self.mint.made(&name, &caller.fingerprint)) { Ok(name) } else { Err(Refusal::NotYourName(name.to_string())) }
@@ -54,7 +54,7 @@ impl Relay {
         port: u32,
         promised: &Promised,
     ) -> Result<(), Refusal> {
-        let listen = Listen::parse(address, port).ok_or_else(|| Refusal::NotListenable(term::one_line(&format!("{address}:{port}"))))?;
+        let listen = Listen::parse(address, port).ok_or_else(|| Refusal::NotListenable(term::excerpt(&format!("{address}:{port}"))))?;
         self.may_register(caller, address, &listen, promised)?;
         if self.tunnels.count_of(caller.number) >= FORWARDS_MAX {
             return Err(Refusal::TooMany { what: "forwards on this connection", limit: FORWARDS_MAX });

@@ -167,6 +167,8 @@ impl Relay {
     /// Somebody is in.
     pub(crate) fn enter(&self, caller: &Arc<Caller>) {
         self.callers().insert(caller.number, Arc::clone(caller));
+        // Keys may have changed since they proved theirs, when nobody knew of them.
+        self.dismiss_if_changed(caller);
     }
 
     /// Somebody is gone: what they held is free.
@@ -181,7 +183,7 @@ impl Relay {
     pub(crate) async fn note_refusal(&self, caller: &Caller, what: &str, refusal: &Refusal) {
         tracing::info!(peer = %caller.peer, what, %refusal, "refused");
         self.metrics.refused(refusal.word());
-        let (what, peer, said) = (crate::term::printable(what), caller.peer.to_string(), refusal.to_string());
+        let (what, peer, said) = (crate::term::excerpt(what), caller.peer.to_string(), refusal.to_string());
         let event = Event::Refused { connection: caller.number, peer, key: &caller.fingerprint, what: &what, why: refusal.word(), said };
         self.audit.note(event).await;
     }
@@ -196,10 +198,14 @@ impl Relay {
     fn dismiss_the_changed(&self) {
         let connected: Vec<_> = self.callers().values().cloned().collect();
         for caller in connected {
-            let access = self.authorize(caller.offer.as_offer(), caller.peer.ip());
-            if !access.is_ok_and(|access| access.is_still(&caller.access)) {
-                caller.line.dismiss(&Refusal::Revoked.to_string());
-            }
+            self.dismiss_if_changed(&caller);
+        }
+    }
+
+    fn dismiss_if_changed(&self, caller: &Caller) {
+        let access = self.authorize(caller.offer.as_offer(), caller.peer.ip());
+        if !access.is_ok_and(|access| access.is_still(&caller.access)) {
+            caller.line.dismiss(&Refusal::Revoked.to_string());
         }
     }
 

@@ -77,12 +77,10 @@ impl Relay {
     /// A visitor's `direct-tcpip`. It reaches names and nothing else: nothing is ever dialled.
     pub(crate) async fn visit(self: &Arc<Self>, caller: &Caller, host: &str, port: u32) -> Result<Opened, Refusal> {
         let (host, wait) = with_wait(host);
-        let name = DeviceId::parse(host).map_err(|_| Refusal::NotAName(term::one_line(host)))?;
+        let name = DeviceId::parse(host).map_err(|_| Refusal::NotAName(term::excerpt(host)))?;
         let port = u16::try_from(port).map_err(|_| Refusal::NotPermitted)?;
         // Known or not, the answer is the same to who may not.
-        if !caller.reaches(&name, port) && !self.guest_of(caller).contains(&name) {
-            return Err(if caller.access.has_expired() { Refusal::Expired } else { Refusal::NotPermitted });
-        }
+        self.may_reach(caller, &name, port)?;
         if self.is_of_fleet(&name).await {
             return self.meet(caller, name, port, wait).await;
         }
@@ -93,6 +91,14 @@ impl Relay {
         };
         // What a client says of itself is worth nothing: the device is told where its connection comes from.
         self.open(slot, holder, Some(caller), caller.peer).await
+    }
+
+    /// Whether a visitor may reach this now.
+    pub(super) fn may_reach(&self, caller: &Caller, name: &DeviceId, port: u16) -> Result<(), Refusal> {
+        if caller.reaches(name, port) || self.guest_of(caller).contains(name) {
+            return Ok(());
+        }
+        Err(if caller.access.has_expired() { Refusal::Expired } else { Refusal::NotPermitted })
     }
 
     /// Whether a name is that of a device of the fleet, which may have been added a moment ago.

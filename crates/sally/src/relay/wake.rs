@@ -39,6 +39,8 @@ pub struct Wakes {
     changed: Notify,
     began: Instant,
     notes: mpsc::Sender<Note>,
+    /// Notes for which the queue had no room.
+    unnoted: AtomicU64,
     /// Wakes published.
     pub(super) published: AtomicU64,
     /// Whether the broker is there.
@@ -100,6 +102,7 @@ impl Wakes {
             changed: Notify::new(),
             began: Instant::now(),
             notes,
+            unnoted: AtomicU64::new(0),
             published: AtomicU64::new(0),
             broker_up: AtomicBool::new(false),
         };
@@ -120,8 +123,9 @@ impl Wakes {
     }
 
     fn note(&self, device: &DeviceId, jti: Option<Jti>, what: &'static str, detail: String) {
-        // A full queue is a log that can't be written, which says so itself.
-        let _ = self.notes.try_send(Note { device: device.clone(), jti, what, detail });
+        if self.notes.try_send(Note { device: device.clone(), jti, what, detail }).is_err() {
+            self.unnoted.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn publish(&self, device: &DeviceId, jti: Jti, ticket: Ticket, port: u16) -> Result<(), Unpublished> {
@@ -163,8 +167,11 @@ impl Wakes {
                 // The certificate comes with it; which number is the newest, the list says.
                 match Acknowledgement::open(payload, &relay, &dir.devices, &dir.krl, caller::now()) {
                     Ok((device, answer)) if fleet::current(&dir, &device, u64::MAX).is_ok() => {
-                        let said = format!("{} {}", answer.ans.word(), answer.detail);
-                        self.note(&device, Some(answer.jti), "answered", said.trim_end().into());
+                        // What a broker repeats later, or has kept from another day, is nobody's answer.
+                        if self.meeting().rendezvous.is_out(&device, answer.jti) {
+                            let said = format!("{} {}", answer.ans.word(), answer.detail);
+                            self.note(&device, Some(answer.jti), "answered", said.trim_end().into());
+                        }
                         Some(Event::Answered(device, answer))
                     }
                     Ok((device, _)) => {
@@ -244,7 +251,6 @@ impl Relay {
         let place = Place { relay: Arc::clone(self), visitor: VisitorId(self.number()) };
         let Some(wakes) = &self.wakes else { return Err(Refusal::NotConnected(device)) };
         wakes.meeting().doors.insert(place.visitor, sender);
-        let slot = Slot::Name(device.clone(), port);
         let key = caller.fingerprint.clone();
         let visit = Visit { visitor: place.visitor, device: device.clone(), port, key, source: caller.peer.ip().into(), wait };
         self.happen(Event::Visit(visit));
@@ -258,7 +264,7 @@ impl Relay {
             match next {
                 None => return Err(Refusal::NotConnected(device)),
                 Some(Door::Refused(why)) => return Err(why.into()),
-                Some(Door::Open(tunnel)) => match self.open(slot.clone(), tunnel.0, Some(caller), caller.peer).await {
+                Some(Door::Open(tunnel)) => match self.open_to(caller, &device, port, tunnel).await {
                     Ok(opened) => {
                         self.happen(Event::Opened(place.visitor));
                         return Ok(opened.held(place));
@@ -269,6 +275,12 @@ impl Relay {
                 },
             }
         }
+    }
+
+    /// They may have waited for a day: that they may reach it is decided again.
+    async fn open_to(self: &Arc<Self>, caller: &Caller, device: &DeviceId, port: u16, tunnel: TunnelId) -> Result<Opened, Refusal> {
+        self.may_reach(caller, device, port)?;
+        self.open(Slot::Name(device.clone(), port), tunnel.0, Some(caller), caller.peer).await
     }
 
     /// Follows the broker, the clock and the fleet's folder, for as long as the relay runs.
@@ -284,6 +296,7 @@ impl Relay {
                 Some(note) = notes.recv() => {
                     let Note { device, jti, what, detail } = note;
                     let jti = jti.map(|jti| jti.to_string());
+                    self.audit.have_lost(wakes.unnoted.swap(0, Ordering::Relaxed));
                     self.audit.note(Audited::Wake { device: device.as_str(), jti, what, detail: term::printable(&detail) }).await;
                 }
                 Some(told) = heard.recv() => self.hear(wakes, told),

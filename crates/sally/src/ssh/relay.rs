@@ -193,11 +193,11 @@ impl Conversation {
         let line = Line::new(session.handle(), Arc::clone(&self.heard), self.connection.cut.clone());
         let caller = Arc::new(Caller::new(self.relay.number(), self.peer, user, access, proven, line));
         self.refused.settle(Some(&caller.fingerprint)).await;
-        let grant = caller.access.grant();
+        let (grant, user) = (caller.access.grant(), term::excerpt(&caller.user));
         let event = Event::Auth {
             connection: caller.number,
             peer: caller.peer.to_string(),
-            user: &caller.user,
+            user: &user,
             key: &caller.fingerprint,
             source: grant.map(|grant| format!("{}:{}", grant.source(), grant.line())),
             who: &caller.who,
@@ -228,7 +228,7 @@ impl Conversation {
         };
         let said = String::from_utf8_lossy(command).into_owned();
         let console = self.relay.has_console(caller);
-        let shown = term::printable(&said);
+        let shown = term::excerpt(&said);
         let event = Event::Console { connection: caller.number, key: &caller.fingerprint, command: &shown, allowed: console };
         let recorded = self.relay.audit.write(event).await || self.relay.rules.unaudited;
         let answer = match (console, recorded) {

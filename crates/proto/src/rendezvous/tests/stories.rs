@@ -230,13 +230,39 @@ fn one_key_wakes_so_many_devices_and_joining_costs_nothing() {
     assert_eq!(relay.visit(1001, "cam-1"), []);
 }
 
+fn visit_by(key: &str, number: usize, device: &str, wait: Option<u64>) -> Event {
+    let mut event = visit(number.try_into().unwrap(), device, 22, wait);
+    if let Event::Visit(visit) = &mut event {
+        visit.key = key.into();
+    }
+    event
+}
+
 #[test]
 fn so_many_wait_for_one_device() {
     let mut relay = Relay::new();
-    for number in 0..WAITING_PER_DEVICE {
-        assert!(refused(&relay.visit(number.try_into().unwrap(), "cam-17")).is_empty());
+    let mut ask = |number: usize, key: &str, device: &str| refused(&relay.on(visit_by(key, number, device, None)));
+    for number in 0..WAITING_PER_KEY_AND_DEVICE {
+        assert_eq!(ask(number, "alice", "cam-17"), []);
+        assert_eq!(ask(100 + number, "bob", "cam-17"), []);
     }
-    assert_eq!(refused(&relay.visit(1000, "cam-17")), [(1000, "too many are waiting: the limit is 32".into())]);
+    assert_eq!(ask(1000, "alice", "cam-17"), [(1000, "too many are waiting: the limit is 32".into())]);
+    for number in 0..WAITING_PER_KEY_AND_DEVICE {
+        assert_eq!(ask(200 + number, "carol", "cam-18"), []);
+    }
+    assert_eq!(ask(1001, "carol", "cam-18"), [(1001, "too many are waiting: the limit is 16".into())]);
+    assert_eq!(ask(1002, "dave", "cam-18"), []);
+}
+
+#[test]
+fn one_key_leaves_places_for_others() {
+    let mut relay = Relay::new();
+    let mut ask = |number: usize, key: &str| refused(&relay.on(visit_by(key, number, &format!("cam-{}", number % 64), Some(3600))));
+    for number in 0..WAITING_PER_KEY {
+        assert_eq!(ask(number, "alice"), []);
+    }
+    assert_eq!(ask(1000, "alice"), [(1000, "too many are waiting: the limit is 256".into())]);
+    assert_eq!(ask(1001, "bob"), []);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::relay::Relay;
 use crate::relay::audit::Event;
 use crate::relay::caller::Proven;
+use crate::term;
 
 /// The refused keys of a connection.
 pub(super) struct Refused {
@@ -37,12 +38,14 @@ impl Refused {
 
     /// A key is refused.
     pub(super) async fn key(&self, user: &str, proven: &Proven, reason: String) {
-        let line = Line { user: user.to_owned(), key: proven.fingerprint(), reason };
+        let line = Line { user: term::excerpt(user), key: proven.fingerprint(), reason };
         let waits = matches!(proven, Proven::Key(_)) && self.relay.has_authorities();
         let now = self.change(|state| match (state, waits) {
             (State::Nothing, true) => (State::Held(line), None),
             // What is said of a certificate tells more than that its key alone isn't known.
             (State::Nothing | State::Held(_), false) => (State::Written, Some(line)),
+            // More than one key: a certificate that follows explains but one of them.
+            (State::Held(held), true) if held.key != line.key => (State::Written, Some(held)),
             (before @ (State::Held(_) | State::Written), _) => (before, None),
         });
         self.write(now).await;
