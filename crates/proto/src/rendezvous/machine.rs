@@ -227,11 +227,6 @@ impl Rendezvous {
         by_key.and_then(|()| self.by_source.take(source, now.monotonic)).map_err(|after| Unreachable::TooManyWakes { after })
     }
 
-    /// Whether this wake of a device is out, and its answer is worth something.
-    pub fn is_out(&self, device: &DeviceId, jti: Jti) -> bool {
-        self.devices.get(device).and_then(|known| known.round.as_ref()).is_some_and(|round| round.wakes.contains(&jti))
-    }
-
     fn round_of(&mut self, device: &DeviceId, jti: Jti) -> Option<&mut Round> {
         let round = self.devices.get_mut(device)?.round.as_mut()?;
         (round.wakes.contains(&jti) && round.dialled.is_none()).then_some(round)

@@ -25,6 +25,10 @@ use crate::term;
 
 /// What waits to be written to the audit log; more is counted as lost there.
 const NOTES: usize = 1024;
+/// Wakes whose answers are awaited: those of some seconds.
+const AWAITED: usize = 4096;
+/// A device says that it dials, and then perhaps that it could not.
+const ANSWERS: u8 = 2;
 
 /// How devices are woken.
 pub struct Wakes {
@@ -41,6 +45,8 @@ pub struct Wakes {
     notes: mpsc::Sender<Note>,
     /// Notes for which the queue had no room.
     unnoted: AtomicU64,
+    /// Wakes that were published lately, and how many answers to each are still worth a line.
+    awaited: Mutex<VecDeque<(Jti, u8)>>,
     /// Wakes published.
     pub(super) published: AtomicU64,
     /// Whether the broker is there.
@@ -103,6 +109,7 @@ impl Wakes {
             began: Instant::now(),
             notes,
             unnoted: AtomicU64::new(0),
+            awaited: Mutex::default(),
             published: AtomicU64::new(0),
             broker_up: AtomicBool::new(false),
         };
@@ -145,10 +152,31 @@ impl Wakes {
             rid: self.settings.id.clone(),
         };
         let payload = wake.seal(&dir.wake_key).ok_or(Unpublished)?;
+        self.await_answers(jti);
         let topic = Topic::Wake(device.clone()).text(&self.settings.prefix);
         self.broker.publish(Message { topic, payload, retain: false })?;
         self.published.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn await_answers(&self, jti: Jti) {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        if awaited.len() >= AWAITED {
+            awaited.pop_front();
+        }
+        awaited.push_back((jti, ANSWERS));
+    }
+
+    /// What a broker repeats, or has kept from another day, is on no log.
+    fn is_awaited(&self, jti: Jti) -> bool {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        match awaited.iter_mut().rev().find(|(published, _)| *published == jti) {
+            Some((_, left @ 1..)) => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 
     fn status_topic(&self, device: &DeviceId) -> String {
@@ -167,8 +195,7 @@ impl Wakes {
                 // The certificate comes with it; which number is the newest, the list says.
                 match Acknowledgement::open(payload, &relay, &dir.devices, &dir.krl, caller::now()) {
                     Ok((device, answer)) if fleet::current(&dir, &device, u64::MAX).is_ok() => {
-                        // What a broker repeats later, or has kept from another day, is nobody's answer.
-                        if self.meeting().rendezvous.is_out(&device, answer.jti) {
+                        if self.is_awaited(answer.jti) {
                             let said = format!("{} {}", answer.ans.word(), answer.detail);
                             self.note(&device, Some(answer.jti), "answered", said.trim_end().into());
                         }
