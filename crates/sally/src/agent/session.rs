@@ -116,3 +116,29 @@ impl Sessions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_are_being_written_share_what_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = folder.path().to_owned();
+        let sessions = Sessions { bundle: records.clone(), records, most: 1 << 20, number: AtomicU32::new(0), running: Arc::default() };
+        let (first, second) = (folder.path().join("1"), folder.path().join("2"));
+        assert_eq!(sessions.make_room(&first).unwrap(), 512 << 10);
+        assert_eq!(sessions.make_room(&second).unwrap(), 256 << 10);
+        // What one has written of its own is not taken twice.
+        std::fs::write(&first, vec![0; 400 << 10]).unwrap();
+        assert_eq!(sessions.make_room(&folder.path().join("3")).unwrap(), 128 << 10);
+        let (mut all, mut more) = ((512 + 256 + 128) << 10, 4..);
+        while let Ok(room) = sessions.make_room(&folder.path().join(more.next().unwrap().to_string())) {
+            all += room;
+        }
+        assert!(all <= 1 << 20, "{all}");
+        // A session that has ended takes what its record has become.
+        sessions.running().clear();
+        assert_eq!(sessions.make_room(&second).unwrap(), (624 << 10) / 2);
+    }
+}

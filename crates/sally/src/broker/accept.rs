@@ -106,13 +106,14 @@ async fn serve(tcp: TcpStream, waiting: Waiting) {
 async fn welcome(tcp: TcpStream, waiting: Waiting) -> Option<entry::Running> {
     let shared = &waiting.shared;
     let entry = async {
+        // No more wait than get their turn within seconds.
         shared.turns.next().await;
-        entry::enter(tcp, shared).await
+        tokio::time::timeout(shared.limits.entry, entry::enter(tcp, shared)).await.unwrap_or(Err("too_late"))
     };
     let entered = tokio::select! {
         biased;
         () = waiting.connection.cut.cancelled() => Err("made_room"),
-        entered = tokio::time::timeout(shared.limits.entry, entry) => entered.unwrap_or(Err("too_late")),
+        entered = entry => entered,
     };
     match entered {
         Ok(running) => {

@@ -73,9 +73,10 @@ pub struct Limits {
     pub waiting: u32,
     /// The same of one address (IPv6: of one network of 64 bits). All devices behind one router come with one.
     pub waiting_per_source: usize,
-    /// So many connections a second get their turn, 1,000 at most: the rest of a crowd waits for its own.
+    /// So many connections a second get their turn, 1,000 at most: the rest of a crowd waits for its own, and costs next to nothing meanwhile.
+    /// Fewer than two processors can do handshakes of, so that none that was begun is in vain.
     pub turns_per_second: u32,
-    /// From a connection to its CONNECT.
+    /// From a connection's turn to its CONNECT.
     pub entry: Duration,
     /// The longest keepalive, and that of clients that ask for none.
     pub keepalive: Duration,
@@ -85,9 +86,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             clients: 1_000_000,
-            waiting: 2048,
+            waiting: 4096,
             waiting_per_source: 512,
-            turns_per_second: 1000,
+            turns_per_second: 300,
             entry: Duration::from_secs(15),
             keepalive: KEEPALIVE_MAX,
         }
