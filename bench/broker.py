@@ -5,6 +5,7 @@ The devices are the same for all, thousands in one process (bench/load): each co
 then says nothing. A figure is the resident memory of the server's process with all of them connected, less what it was before, for each.
 """
 import argparse
+import contextlib
 import datetime
 import os
 import pathlib
@@ -113,6 +114,18 @@ dynamic_filters = true
         return [RUMQTTD, "-c", config]
 
 
+@contextlib.contextmanager
+def fleet_of(devices):
+    """A folder to work in, and in it the files of a fleet."""
+    work = pathlib.Path(tempfile.mkdtemp())
+    try:
+        fleet = (work / "fleet").resolve()
+        subprocess.run([LOAD, "fleet", fleet, str(devices)], check=True)
+        yield work, fleet
+    finally:
+        shutil.rmtree(work)
+
+
 def measure(peer, work, fleet, devices):
     """KiB a connection, and seconds until all were connected. None where the server isn't there, or hasn't let all of them in in time."""
     if peer is Rumqttd and not RUMQTTD.exists():
@@ -144,13 +157,10 @@ def main():
     most = all_descriptors()
     counts = sorted(int(count) for count in args.counts.split(","))
     peers = [Sally, Mosquitto, Rumqttd]
-    work = pathlib.Path(tempfile.mkdtemp())
     about = f"{machine()}; load {os.getloadavg()[0]:.1f} at the start; {datetime.date.today()}; at most {most} open files a process."
     lines = ["| | unit | " + " | ".join(peer.name for peer in peers) + " |", "| --- | --- |" + " ---: |" * len(peers)]
     print(about + "\n\n" + "\n".join(lines), flush=True)
-    try:
-        fleet = (work / "fleet").resolve()
-        subprocess.run([LOAD, "fleet", fleet, str(max(counts))], check=True)
+    with fleet_of(max(counts)) as (work, fleet):
         for what, folder in (("plain", None), ("mTLS", fleet)):
             able = set(peers)
             for count in counts:
@@ -162,8 +172,6 @@ def main():
                 print(lines[-1], flush=True)
         if args.write:
             keep(args.write, "bench-broker", about, lines)
-    finally:
-        shutil.rmtree(work)
 
 
 if __name__ == "__main__":

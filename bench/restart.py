@@ -9,12 +9,10 @@ import datetime
 import os
 import pathlib
 import re
-import shutil
 import subprocess
-import tempfile
 import time
 
-from broker import LOAD, Mosquitto, Sally
+from broker import LOAD, Mosquitto, Sally, fleet_of
 from measure import all_descriptors, keep, machine
 
 PATIENCE = 600
@@ -71,13 +69,10 @@ def main():
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE", help="put the table between the marks in this file")
     args = parser.parse_args()
     all_descriptors()
-    work = pathlib.Path(tempfile.mkdtemp())
     about = f"{machine()}; load {os.getloadavg()[0]:.1f} at the start; {datetime.date.today()}; {args.devices:,} devices, {args.outage:g} s of outage."
     lines = ["| | all in at first, s | all back, s after the restart | most in one second |", "| --- | ---: | ---: | ---: |"]
     print(about + "\n\n" + "\n".join(lines), flush=True)
-    try:
-        fleet = (work / "fleet").resolve()
-        subprocess.run([LOAD, "fleet", fleet, str(args.devices)], check=True)
+    with fleet_of(args.devices) as (work, fleet):
         for what, folder in (("plain", None), ("mTLS", fleet)):
             for peer in (Sally, Mosquitto):
                 (first, _), (back, rate) = measure(peer, work, folder, args)
@@ -85,8 +80,6 @@ def main():
                 print(lines[-1], flush=True)
         if args.write:
             keep(args.write, "bench-restart", about, lines)
-    finally:
-        shutil.rmtree(work)
 
 
 if __name__ == "__main__":

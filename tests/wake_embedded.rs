@@ -2,33 +2,6 @@
 
 use crate::support::*;
 
-fn sentence(live: &Live) -> String {
-    text(&run(live.jump("cam-17").arg("true")).stderr)
-}
-
-#[test]
-fn a_device_sleeps_and_wakes_with_nothing_but_sally() {
-    let live = Live::embedded(&["--linger", "1s"]);
-    let (_agent, _sshd) = live.device("cam-17");
-    live.assert_reached();
-    live.relay.await_events("release", 1);
-    live.assert_reached();
-    assert_eq!(live.relay.events("register").len(), 2);
-}
-
-#[test]
-fn what_became_of_a_device_is_known_without_another_broker() {
-    let live = Live::embedded(&["--wake-deadline", "1s"]);
-    let (mut agent, device) = live.device("cam-17");
-    agent.signal("TERM");
-    assert_eq!(agent.wait(), Some(0));
-    assert!(sentence(&live).contains("cam-17 is offline: last seen 20"), "{}", sentence(&live));
-    let agent = Agent::start(&mut device.agent());
-    live.assert_reached();
-    drop(agent);
-    assert!(sentence(&live).contains("cam-17 is offline: last seen 20"), "{}", sentence(&live));
-}
-
 #[test]
 fn a_relay_that_is_the_broker_comes_back_and_so_do_its_devices() {
     let mut live = Live::embedded(&[]);

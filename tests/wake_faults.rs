@@ -73,19 +73,6 @@ fn without_the_broker_live_tunnels_go_on_and_with_it_everything_does() {
 }
 
 #[test]
-fn after_the_broker_came_back_a_device_is_woken() {
-    let mut live = Live::new();
-    let (mut agent, _sshd) = live.device("cam-17");
-    live.broker.stop();
-    live.relay.await_words("no connection to the broker");
-    agent.await_words("no connection to the broker");
-    live.broker.start_again();
-    live.relay.await_words("connected to the broker");
-    agent.await_words("connected to the broker");
-    live.assert_reached();
-}
-
-#[test]
 fn a_relay_that_the_device_can_not_reach() {
     let dead = free_port();
     let live = Live::at(&[dead], &["--advertise", &format!("127.0.0.1:{dead}")]);

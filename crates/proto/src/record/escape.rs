@@ -128,6 +128,7 @@ fn is_longer(text: &[u8], limit: usize) -> bool {
         length > limit
     })
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
