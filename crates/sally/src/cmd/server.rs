@@ -26,8 +26,8 @@ fn to_the_end(work: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fault::Internal(error.to_string()))?;
     let ended = runtime.block_on(work);
-    // Nothing that is left may keep us: what had to be said has been said.
-    runtime.shutdown_background();
+    // Nothing that is left may keep us: what had to be said has been said. Nor shut down, for whoever still waits for a timer of it would panic.
+    std::mem::forget(runtime);
     ended
 }
 

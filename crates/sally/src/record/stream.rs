@@ -36,11 +36,6 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether nothing is left to be written: [`Entry::write`] returns at once.
-    pub fn is_written(&self) -> bool {
-        self.shared.has_written(self.number)
-    }
-
     /// Returns once write(2) of it, and of everything before it, has. It blocks; the piece may be delivered when, and only when, this is `Ok`.
     ///
     /// # Errors

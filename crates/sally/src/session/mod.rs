@@ -3,7 +3,7 @@
 //! - `account`, `environment`: who the session runs as, and with what
 //! - `activity`: the clock of the last byte
 //! - `start`: a program on a terminal or on pipes
-//! - `pump`: bytes between the program and the visitor, each on the record first
+//! - `pump`: bytes between the program and the visitor, each on the record first; `apart`: threads for those that are many
 //! - `run`: the loop that owns it all and ends it
 //! - `sftp`: files instead of a program
 //! - `ending`: what is recorded and said at the end, of either
@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod activity;
+mod apart;
 mod ending;
 pub mod environment;
 mod fd;

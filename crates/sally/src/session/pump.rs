@@ -13,13 +13,14 @@ use sally_proto::record::incomplete_tail;
 use sally_sys::{process, pty};
 use tokio_util::sync::CancellationToken;
 
+use super::apart::Place;
 use super::fd::Fd;
 use super::{Gone, Inbound, Input, Outbound, Stream};
 use crate::record::{Entry, RecordError, Recorder, StreamRecorder};
 
 /// One piece: large enough that locks, wake-ups and hashes don't count, small enough for the caches, and one write of the record as base64.
 const PIECE: usize = 128 << 10;
-/// A piece smaller than this is copied, so that its buffer serves again, and its record is written at once.
+/// A piece smaller than this is copied, so that its buffer serves again. The first that is not has its stream go on apart.
 const SMALL: usize = 32 << 10;
 /// How long the rest of a character may take to come, before its beginning is recorded and shown as it is.
 const CHARACTER_WAIT: Duration = Duration::from_millis(10);
@@ -75,18 +76,31 @@ pub(super) struct Output<O> {
 }
 
 impl<O: Outbound> Output<O> {
-    /// Runs to the stream's end: a piece is read and entered into the record while the one before it is written and delivered.
+    /// Runs to the stream's end.
     pub(super) async fn run(mut self) -> Result<(), Halt> {
+        let Some((entered, place)) = self.pass(None, !self.terminal).await? else { return Ok(()) };
+        place.run(async move { self.pass(Some(entered), false).await.map(|_| ()) }).await
+    }
+
+    /// Passes on what the program writes: a piece is read and entered into the record while the one before it is delivered. To the stream's
+    /// end, or to the first long piece where there is a place to go on with it.
+    async fn pass(&mut self, mut entered: Option<(Entry, Bytes)>, may_leave: bool) -> Result<Option<((Entry, Bytes), Place)>, Halt> {
         let mut buffer = Vec::new();
-        let mut entered = None;
         loop {
             let deliver = deliver(&*self.visitor, self.stream, &self.shown, entered.take());
             let read = read_piece(&self.source, &self.ended, self.terminal, &mut self.book, &mut buffer);
             let ((), read) = tokio::try_join!(deliver, async { Ok::<_, Halt>(read.await) })?;
-            match read? {
-                Some(piece) => entered = Some(piece),
-                None => return Ok(self.book.finish()?),
+            let Some(piece) = read? else {
+                self.book.finish()?;
+                return Ok(None);
+            };
+            if may_leave
+                && piece.1.len() >= SMALL
+                && let Some(place) = Place::take()
+            {
+                return Ok(Some((piece, place)));
             }
+            entered = Some(piece);
         }
     }
 }
@@ -125,28 +139,10 @@ async fn read_piece(
 
 async fn deliver<O: Outbound>(visitor: &O, stream: Stream, shown: &AtomicU64, entered: Option<(Entry, Bytes)>) -> Result<(), Halt> {
     let Some((entry, piece)) = entered else { return Ok(()) };
-    write_record(entry, piece.len()).await?;
+    entry.write()?;
     // Before the visitor sees it: what they type after a prompt comes after it here too.
     shown.fetch_add(u64::try_from(piece.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
     Ok(visitor.deliver(stream, piece).await?)
-}
-
-/// Returns once a piece's record is written: a large one by another thread, so that this one can go on with the next.
-async fn write_record(entry: Entry, size: usize) -> Result<(), Halt> {
-    if size < SMALL || entry.is_written() {
-        return Ok(entry.write()?);
-    }
-    Ok(elsewhere(|| entry.write()).await??)
-}
-
-/// Has it done by a thread that may wait. A panic there is one here: it ends the session, and not one of its streams in silence.
-async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Halt> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        // The runtime ends, and with it everything.
-        Err(_) => Halt::Gone,
-    })
 }
 
 async fn silence(ended: &CancellationToken, terminal: bool) {
@@ -175,9 +171,15 @@ struct Arrived {
 }
 
 impl<I: Inbound> InputPump<I> {
-    /// Runs until the visitor is gone: what comes is entered into the record while what came before it is written and handed to the program.
+    /// Runs until the visitor is gone.
     pub(super) async fn run(mut self) -> Result<(), Halt> {
-        let mut entered = None;
+        let (entered, place) = self.pass(None, !self.terminal).await?;
+        place.run(async move { self.pass(Some(entered), false).await.map(|_| ()) }).await
+    }
+
+    /// Hands on what the visitor sends: what comes is entered into the record while what came before it is handed to the program. Until the
+    /// visitor is gone, or to the first long piece where there is a place to go on with it.
+    async fn pass(&mut self, mut entered: Option<(Entry, Arrived)>, may_leave: bool) -> Result<((Entry, Arrived), Place), Halt> {
         loop {
             let sink = self.sink.clone();
             let hand_on = hand_on(sink.as_deref(), entered.take());
@@ -192,13 +194,18 @@ impl<I: Inbound> InputPump<I> {
                 self.sink = None;
             }
             let (entry, mut arrived) = arrived?;
-            match arrived.then.take() {
-                None => entered = Some((entry, arrived)),
-                Some(then) => {
-                    self::hand_on(self.sink.as_deref(), Some((entry, arrived))).await?;
-                    self.turn(then)?;
-                }
+            if let Some(then) = arrived.then.take() {
+                self::hand_on(self.sink.as_deref(), Some((entry, arrived))).await?;
+                self.turn(then)?;
+                continue;
             }
+            if may_leave
+                && arrived.size >= SMALL
+                && let Some(place) = Place::take()
+            {
+                return Ok(((entry, arrived), place));
+            }
+            entered = Some((entry, arrived));
         }
     }
 
@@ -275,7 +282,7 @@ impl<I: Inbound> InputPump<I> {
 /// Hands to the program what its record, once written, allows. False: it reads no more.
 async fn hand_on(program: Option<&Fd>, entered: Option<(Entry, Arrived)>) -> Result<bool, Halt> {
     let Some((entry, arrived)) = entered else { return Ok(true) };
-    write_record(entry, arrived.size).await?;
+    entry.write()?;
     let Some(program) = program else { return Ok(true) };
     for piece in &arrived.pieces {
         if program.write_all(piece).await.is_err() {
@@ -283,16 +290,4 @@ async fn hand_on(program: Option<&Fd>, entered: Option<(Entry, Arrived)>) -> Res
         }
     }
     Ok(true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_of_the_thread_that_writes_is_the_pumps() {
-        assert_eq!(tokio::spawn(elsewhere(|| 7)).await.unwrap().unwrap(), 7);
-        let broken = tokio::spawn(elsewhere(|| panic!("the writer broke"))).await.unwrap_err();
-        assert!(broken.to_string().contains("the writer broke"), "{broken}");
-    }
 }
