@@ -19,9 +19,9 @@ fn random(home: &Home, name: &str, bytes: usize) -> std::path::PathBuf {
     file
 }
 
-/// How much `tar` moves each way: 64 MiB, or what `$SALLY_TAR_MIB` says.
+/// How much `tar` moves each way: 1 GiB, for which the disk needs four times as much, or what `$SALLY_TAR_MIB` says.
 fn tar_bytes() -> usize {
-    std::env::var("SALLY_TAR_MIB").map_or(64, |mib| mib.parse().unwrap()) << 20
+    std::env::var("SALLY_TAR_MIB").map_or(1024, |mib| mib.parse().unwrap()) << 20
 }
 
 /// Runs a pipeline in which `$SSH` is ssh to the door, however long it takes.

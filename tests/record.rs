@@ -1,5 +1,6 @@
 //! The record of a real visit: whole, exact, and proof against whoever changes it.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::*;
@@ -31,6 +32,9 @@ fn whoever_knows_the_key_has_it_proven() {
     let (verdict, sentence) = verify(&file, Some(&key));
     assert!(verdict == SEALED && sentence.starts_with("Sealed by ") && sentence.contains("SHA256:"), "{sentence}");
     assert_eq!(verify(&file, None).0, UNPROVEN, "a key that only the file names proves nothing");
+    let print = sentence.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap().trim_end_matches([',', ';', '.', ':']);
+    assert_eq!(verify(&file, Some(print)).0, SEALED);
+    assert_eq!(verify(&file, Some(&print[..print.len() - 1])).0, 2, "a key that was cut short is no other key");
     let other = home.key("other", "ed25519").with_extension("pub");
     assert_eq!(verify(&file, Some(std::fs::read_to_string(other).unwrap().trim())).0, BROKEN);
     // The key may be in a file, or in known_hosts.
@@ -308,7 +312,17 @@ fn a_terminal_is_recorded_whole_whatever_the_head() {
 #[test]
 fn on_stdout_it_follows_the_key_and_no_line_is_longer_than_a_log_driver_takes() {
     let home = Home::new();
-    let mut door = Door::open(home.once_for(&home.path("id.pub")));
+    a_visit_on_stdout(&home, home.once_for(&home.path("id.pub")));
+}
+
+#[test]
+fn a_dash_is_stdout() {
+    let home = Home::new();
+    a_visit_on_stdout(&home, home.once_to(Path::new("-")));
+}
+
+fn a_visit_on_stdout(home: &Home, once: Command) {
+    let mut door = Door::open(once);
     let key = door.host_key.clone();
     let input: Vec<u8> = (0..=255).cycle().take(300_000).collect();
     let visit = run_with(home.ssh(&door).arg(format!("cat; seq 20000; : {}", "x".repeat(50_000))), &input);

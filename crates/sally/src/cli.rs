@@ -206,7 +206,7 @@ pub enum Forwarding {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "The record")]
 pub struct RecordArgs {
-    /// Where the record goes [default: stdout]
+    /// Where the record goes; - is stdout [default: -]
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
     /// all: every byte; head=SIZE: of each stream without a terminal its first SIZE (as 64K, 1M), then length and SHA-256

@@ -123,8 +123,8 @@ impl Once {
         };
         let relay = args.relay.zip(args.identity).map(|(relay, identity)| Dial { relay, trust, identity, name: args.name });
         let target = match args.record.log {
-            Some(file) => Target::File(file),
-            None => Target::Stdout,
+            Some(file) if file != Path::new("-") => Target::File(file),
+            _ => Target::Stdout,
         };
         Self {
             sources: match &args.bundle {

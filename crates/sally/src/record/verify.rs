@@ -6,7 +6,7 @@ use std::path::Path;
 use sally_proto::error::exit as status;
 use sally_proto::record::{Header, Lines, Policy, Report, Trust, Verdict, Verifier};
 use serde::Serialize;
-use ssh_key::{HashAlg, PublicKey};
+use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
 use super::cmd::VerifyArgs;
 use super::known_hosts;
@@ -16,7 +16,7 @@ use crate::term;
 /// What is known of the signer from outside the file.
 enum Expected {
     Nothing,
-    Fingerprint(String),
+    Fingerprint(Fingerprint),
     Keys(Vec<PublicKey>),
     KnownHosts(String, Option<String>),
 }
@@ -193,7 +193,9 @@ fn expected(args: &VerifyArgs) -> Result<Expected, String> {
     }
     let Some(key) = &args.host_key else { return Ok(Expected::Nothing) };
     if key.starts_with("SHA256:") {
-        return Ok(Expected::Fingerprint(key.clone()));
+        let print =
+            key.parse::<Fingerprint>().map_err(|_| format!("{key} is no fingerprint: ssh-keygen -l prints SHA256: and 43 characters"))?;
+        return Ok(Expected::Fingerprint(print));
     }
     if let Ok(key) = PublicKey::from_openssh(key.trim()) {
         return Ok(Expected::Keys(vec![key]));
@@ -210,7 +212,7 @@ fn expected(args: &VerifyArgs) -> Result<Expected, String> {
 
 impl Expected {
     fn judge(&self, signer: &PublicKey) -> (Trust, Option<String>) {
-        let print = signer.fingerprint(HashAlg::Sha256).to_string();
+        let print = signer.fingerprint(HashAlg::Sha256);
         let expected = match self {
             Self::Nothing => return (Trust::Unproven, None),
             Self::KnownHosts(text, host) => return known_hosts::judge(text, host.as_deref(), signer),
