@@ -14,6 +14,7 @@ mod support;
 mod admin;
 mod algorithms;
 mod announce;
+mod bomb;
 mod broker;
 mod clients;
 mod clock;

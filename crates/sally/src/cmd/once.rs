@@ -34,10 +34,14 @@ use crate::{keys, term};
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 /// A handful of tasks, on a machine that has other things to do.
 const WORKERS: usize = 2;
+/// How long the runtime keeps a thread that it has no work for: the runtime panics where it needs its first and the visit has used up what the
+/// system gives (`pids.max`).
+const SPARE_THREAD: Duration = Duration::from_secs(365 * 86_400);
 
 /// Runs it to the exit status.
 pub(super) fn run(config: Once) -> u8 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).thread_keep_alive(SPARE_THREAD).enable_all().build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             term::fault(&Fault::Internal(error.to_string()));
@@ -60,6 +64,7 @@ pub(super) fn run(config: Once) -> u8 {
 async fn visit(config: Once) -> Result<u8, Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut signals = Signals::listen().map_err(internal)?;
+    tokio::task::spawn_blocking(|| ()).await.map_err(|error| internal(error.into()))?;
     // Before anything is said: stderr may be the visitor's connection too.
     let here = if config.inetd { Some(take_over(&config.sources)?) } else { None };
     let keys = tokio::select! {

@@ -79,7 +79,7 @@ impl Sink {
         if path.is_some() && output.regular && output.base > 0 {
             return Err(failed("it already holds something, and a record is never overwritten: name a new file".into()));
         }
-        let may_block = !output.regular;
+        let may_block = !output.regular || sync;
         Ok(Self { may_block, ..Self::over(Box::new(output), name, sync, max_line) })
     }
 
@@ -89,7 +89,7 @@ impl Sink {
     /// The system can't say what it is.
     pub fn from_fd(fd: OwnedFd, name: &str, sync: bool) -> Result<Self, RecordError> {
         let output = FdOutput::new(fd, None).map_err(|error| RecordError { file: name.to_owned(), reason: reason(error) })?;
-        let may_block = !output.regular;
+        let may_block = !output.regular || sync;
         Ok(Self { may_block, ..Self::over(Box::new(output), name.to_owned(), sync, MAX_LINE) })
     }
 
@@ -109,7 +109,7 @@ impl Sink {
         &self.name
     }
 
-    /// Whether a write may have to wait for whoever reads (a pipe, a terminal): async callers step aside first.
+    /// Whether a write may have to wait for whoever reads (a pipe, a terminal), or for the disk: async callers step aside first.
     pub const fn may_block(&self) -> bool {
         self.may_block
     }

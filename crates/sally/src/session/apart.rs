@@ -4,9 +4,11 @@
 //! A long stream is hashed and written on a thread of its own while the runtime encrypts what it gave before.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{panic, thread};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::pump::Halt;
@@ -25,29 +27,41 @@ impl Place {
         FREE.try_acquire().ok().map(Self)
     }
 
-    /// Runs a pump to its end on a thread of its own. Dropped, it stops the pump where that waits next. A panic there is one here: it ends
-    /// the session, and not one of its streams in silence.
-    pub(super) async fn run(self, pump: impl Future<Output = Result<(), Halt>> + Send + 'static) -> Result<(), Halt> {
+    /// Runs a pump to its end on a thread of its own, or here where the system gives none. Dropped, it stops the pump where that waits or
+    /// yields next.
+    pub(super) async fn run<P>(self, pump: P) -> Result<(), Halt>
+    where
+        P: Future<Output = Result<(), Halt>> + Send + 'static,
+    {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let _stop = stop.drop_guard();
-        let runtime = Handle::current();
-        let thread = tokio::task::spawn_blocking(move || {
+        let (end, ended) = oneshot::channel();
+        let waiting = Arc::new(Mutex::new(Some(pump)));
+        let (taken, runtime) = (Arc::clone(&waiting), Handle::current());
+        let started = thread::Builder::new().name("pump".into()).spawn(move || {
             let _place = self.0;
-            runtime.block_on(async {
+            let Some(pump) = take(&taken) else { return };
+            let _ = end.send(runtime.block_on(async {
                 tokio::select! {
                     biased;
                     () = stopped.cancelled() => Err(Halt::Gone),
                     ended = pump => ended,
                 }
-            })
+            }));
         });
-        thread.await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends, and with it everything.
-            Err(_) => Halt::Gone,
-        })?
+        if started.is_err()
+            && let Some(pump) = take(&waiting)
+        {
+            return pump.await;
+        }
+        // A panic there is one here: it ends the session, and not one of its streams in silence.
+        ended.await.unwrap_or_else(|_| panic::resume_unwind(Box::new("the thread of a stream broke")))
     }
+}
+
+fn take<P>(waiting: &Mutex<Option<P>>) -> Option<P> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 #[cfg(test)]
@@ -60,7 +74,23 @@ mod tests {
     async fn a_panic_of_the_thread_is_the_pumps() {
         assert!(Place::take().unwrap().run(async { Ok(()) }).await.is_ok());
         let broken = tokio::spawn(Place::take().unwrap().run(async { panic!("the pump broke") })).await.unwrap_err();
-        assert!(broken.to_string().contains("the pump broke"), "{broken}");
+        assert!(broken.to_string().contains("the thread of a stream broke"), "{broken}");
+    }
+
+    #[tokio::test]
+    async fn a_pump_that_never_has_to_wait_stops_too() {
+        let (alive, gone) = oneshot::channel::<()>();
+        let (begun, begins) = oneshot::channel();
+        let pump = tokio::spawn(Place::take().unwrap().run(async move {
+            let _alive = alive;
+            begun.send(()).unwrap();
+            loop {
+                tokio::task::yield_now().await;
+            }
+        }));
+        begins.await.unwrap();
+        pump.abort();
+        assert!(gone.await.is_err());
     }
 
     #[tokio::test]

@@ -87,6 +87,7 @@ impl<O: Outbound> Output<O> {
     async fn pass(&mut self, mut entered: Option<(Entry, Bytes)>, may_leave: bool) -> Result<Option<((Entry, Bytes), Place)>, Halt> {
         let mut buffer = Vec::new();
         loop {
+            heed_stop(!may_leave && !self.terminal).await;
             let deliver = deliver(&*self.visitor, self.stream, &self.shown, entered.take());
             let read = read_piece(&self.source, &self.ended, self.terminal, &mut self.book, &mut buffer);
             let ((), read) = tokio::try_join!(deliver, async { Ok::<_, Halt>(read.await) })?;
@@ -102,6 +103,13 @@ impl<O: Outbound> Output<O> {
             }
             entered = Some(piece);
         }
+    }
+}
+
+/// On a thread of its own a stream that never has to wait would not see that it is to stop. The runtime's threads see to that themselves.
+async fn heed_stop(apart: bool) {
+    if apart {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -181,6 +189,7 @@ impl<I: Inbound> InputPump<I> {
     /// visitor is gone, or to the first long piece where there is a place to go on with it.
     async fn pass(&mut self, mut entered: Option<(Entry, Arrived)>, may_leave: bool) -> Result<((Entry, Arrived), Place), Halt> {
         loop {
+            heed_stop(!may_leave && !self.terminal).await;
             let sink = self.sink.clone();
             let hand_on = hand_on(sink.as_deref(), entered.take());
             let (reads_on, arrived) = if self.terminal {

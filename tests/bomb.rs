@@ -1,0 +1,72 @@
+//! A fork bomb in a visit, where the system gives only so many processes (`pids.max`). Row 36 of the faults.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use crate::support::*;
+
+/// What the door and its visit may have together, threads too.
+const PLACES: u32 = 120;
+
+/// A cgroup of that many processes; gone when dropped.
+struct Crowded(PathBuf);
+
+impl Crowded {
+    /// None where none can be had: said on stderr, loudly.
+    fn new(test: &str) -> Option<Self> {
+        let name = format!("sally-{}-{test}", std::process::id());
+        let made = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"]
+            .iter()
+            .map(|root| Self(PathBuf::from(root).join(&name)))
+            .find(|group| fs::create_dir(&group.0).is_ok() && fs::write(group.0.join("pids.max"), PLACES.to_string()).is_ok());
+        if made.is_none() {
+            let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {test}: no cgroup for processes is to be had here ***\n");
+        }
+        made
+    }
+
+    fn current(&self) -> u32 {
+        fs::read_to_string(self.0.join("pids.current")).unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for Crowded {
+    fn drop(&mut self) {
+        for pid in fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default().lines() {
+            let _ = tool("kill", "procps").args(["-KILL", pid]).status();
+        }
+        until("the cgroup is empty", || fs::remove_dir(&self.0).is_ok().then_some(()));
+    }
+}
+
+/// A bomb that has filled all places, and goes on trying, beside a shell that then says much; ended in this way, with this status.
+fn a_bomb_leaves_nothing(test: &str, status: i32, end: impl FnOnce(&Door, &mut Client)) {
+    let Some(crowd) = Crowded::new(test) else { return };
+    let home = Home::new();
+    let mut once = tool("sh", "dash");
+    let plain = home.once();
+    once.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(crowd.0.join("cgroup.procs"));
+    once.arg(plain.get_program()).args(plain.get_args()).env("SHELL", "/bin/bash");
+    let mut door = Door::open(once);
+    // Nothing can be started any more, no thread either: what the shell says, it says by itself.
+    let script = "perl -e 'while (1) { fork }' 2>/dev/null & while read -r _; do printf '%0300000d\\n' 7; done";
+    let mut client = Client::start(home.ssh(&door).arg(script));
+    until("all places are taken", || (crowd.current() == PLACES).then_some(()));
+    client.write("go\n");
+    client.await_line(&format!("{}7", "0".repeat(299_999)));
+    end(&door, &mut client);
+    assert_eq!(door.wait().0.code(), Some(status));
+    until("nothing is left", || (crowd.current() == 0).then_some(()));
+    home.assert_sealed(&door);
+}
+
+#[test]
+fn a_fork_bomb_is_gone_with_its_visitor() {
+    a_bomb_leaves_nothing("visitor", 255, |_, client| client.child.kill().unwrap());
+}
+
+#[test]
+fn a_fork_bomb_is_gone_when_the_door_is_told_to_stop() {
+    a_bomb_leaves_nothing("stop", 143, |door, _| door.signal("TERM"));
+}
