@@ -5,6 +5,9 @@ use std::thread;
 
 use crate::support::*;
 
+/// In KiB: nothing of a session may stay in memory. What does is the allocator's.
+const GROWTH: u64 = 8 << 10;
+
 /// A ControlMaster that stays, and the option for those who go through it.
 pub fn master(home: &Home, door: &Door) -> (Client, String) {
     let socket = home.path("control");
@@ -46,6 +49,38 @@ fn eight_sessions_go_at_once_and_more_follow() {
     client.finish();
     assert_eq!(door.wait().0.code(), Some(3), "the status of the last");
     assert_eq!(home.audits("exec").len(), 25);
+    home.assert_sealed(&door);
+}
+
+/// Row 37: ten thousand sessions on one connection, or what `$SALLY_SESSIONS` says.
+#[test]
+fn ten_thousand_sessions_leave_nothing_in_the_door() {
+    let _turn = big();
+    let home = Home::new();
+    let temp = home.path("temp");
+    std::fs::create_dir(&temp).unwrap();
+    let mut command = home.once();
+    command.args(["--max-sessions", "8"]).env("TMPDIR", &temp).env("SHELL", "/bin/sh");
+    let mut door = Door::open(command);
+    let count = std::env::var("SALLY_SESSIONS").unwrap_or_else(|_| "10000".into());
+    let mut visit = Client::start(python("many.py").args([&door.port.to_string(), home.path("id").to_str().unwrap(), &count]));
+    let pid = door.child.id();
+    let left = || {
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        (descriptors, children(pid).len(), std::fs::read_dir(&temp).unwrap().count())
+    };
+    visit.await_line("early");
+    let early = until("the first are buried", || (left().1 == 0).then(left));
+    let memory = door.rss();
+    visit.write("\n");
+    visit.await_line("late");
+    until("no descriptor, process or file is left of all", || (left() == early).then_some(()));
+    assert_eq!(early.2, 0);
+    let grown = door.rss().saturating_sub(memory);
+    assert!(grown < GROWTH, "{grown} KiB more than after a tenth");
+    visit.write("\n");
+    assert!(visit.finish().0.success());
+    door.wait();
     home.assert_sealed(&door);
 }
 
