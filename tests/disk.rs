@@ -64,6 +64,27 @@ fn a_disk_that_fills_up_ends_the_session() {
     }
 }
 
+/// A file system of 64 KiB: ENOSPC from the kernel itself.
+#[test]
+fn a_small_file_system_that_fills_up_ends_the_session() {
+    let home = Home::new();
+    let (name, kept) = ("small/visit.cast", home.path("kept"));
+    std::fs::create_dir(home.path("small")).unwrap();
+    let inner = home.once_to(&home.path(name));
+    let mut command = tool("unshare", "util-linux");
+    command.args(if as_root() { &["-m"][..] } else { &["-r", "-m"] });
+    // What it wrote is brought out to the same place.
+    let script = format!(
+        "cd /; mount -t tmpfs -o size=64k none '{0}' || exit; \"$@\"; status=$?; cp '{0}/visit.cast' '{1}'; umount '{0}'; cp '{1}' '{0}/visit.cast'; exit $status",
+        home.path("small").display(),
+        kept.display()
+    );
+    command.args(["sh", "-c", &script, "sh"]);
+    command.arg(inner.get_program()).args(inner.get_args()).env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
+    visit_fails(&home, command, name);
+    assert_eq!(std::fs::metadata(kept).unwrap().len(), 64 << 10, "to the last byte");
+}
+
 #[test]
 fn a_limit_on_file_sizes_is_an_error_and_not_a_death() {
     let home = Home::new();

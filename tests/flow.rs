@@ -158,6 +158,25 @@ fn a_client_rekeys_by_time_in_the_middle_of_an_upload() {
     assert_eq!((status.code(), door.wait().0.code()), (Some(0), Some(0)));
 }
 
+#[test]
+fn a_client_rekeys_by_time_in_the_middle_of_both_ways() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let id = home.path("id");
+    let options = ["-v", "-oRekeyLimit=default 1s", "-i", id.to_str().unwrap()];
+    let mut client = Client::start(home.ssh_with(door.port, &options).arg("cat"));
+    let mut sent = String::new();
+    for exchange in 0..4 {
+        client.await_stderr("SSH2_MSG_NEWKEYS received");
+        let piece: String = (0..10_000).map(|line| format!("{exchange} {line} {}\n", hash(line.to_string().as_bytes()))).collect();
+        client.write(&piece);
+        sent += &piece;
+    }
+    client.await_line("3 9999 ");
+    assert!(client.said().join("\n") + "\n" == sent, "what comes back is what went");
+    assert_eq!((client.finish().0.code(), door.wait().0.code()), (Some(0), Some(0)));
+}
+
 /// Row 39: after 1 GiB each way the server asks for new keys; a client of today would not for a long time.
 #[test]
 fn a_server_rekeys_by_volume_in_the_middle_of_a_download_and_of_an_upload() {

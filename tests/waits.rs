@@ -31,6 +31,29 @@ fn a_client_that_answers_no_keepalive_is_gone() {
     home.assert_sealed(&door);
 }
 
+/// A job in the background that holds the streams and never falls silent, nor hears SIGHUP.
+fn a_job_that_goes_on_talking(terminal: &[&str]) {
+    let home = Home::new();
+    let clock = Clock::new(&home);
+    let mut door = open(&home, &clock, &[]);
+    let script = "trap '' HUP; echo in; (while :; do echo still; sleep 0.01; done) & echo $!; exit 3";
+    let mut client = Client::start(home.ssh(&door).args(terminal).arg(script));
+    client.await_line("in");
+    let job = client.await_pid();
+    client.await_line("still");
+    clock.hurry(30);
+    assert_eq!(door.wait().0.code(), Some(3));
+    assert!(!lives(job));
+    assert_eq!(client.finish().0.code(), Some(3));
+    home.assert_sealed(&door);
+}
+
+#[test]
+fn a_job_that_goes_on_talking_is_not_listened_to_for_ever() {
+    a_job_that_goes_on_talking(&[]);
+    a_job_that_goes_on_talking(&["-tt"]);
+}
+
 #[test]
 fn a_client_that_stays_when_all_is_over_is_not_waited_for() {
     let home = Home::new();

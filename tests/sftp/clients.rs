@@ -1,6 +1,7 @@
 //! Other clients than OpenSSH's.
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 
 use super::{done, folder, over, random, sha256};
@@ -104,6 +105,29 @@ fn curl_brings_a_file_and_fetches_it() {
     assert_eq!(fs::read(home.path("back")).unwrap(), content);
 }
 
+/// libssh2 once more: its SCP is the remote program's, as with `scp -O`.
+#[test]
+fn curl_copies_by_scp() {
+    let home = Home::new();
+    let content = random(&home.path("file"), 600_000);
+    let curl = |door: &Door| {
+        let mut curl = tool("curl", "curl");
+        curl.args(["-sS", "--insecure", "--user", "anyone:", "--key"]).arg(home.path("id")).arg("--pubkey").arg(home.path("id.pub"));
+        curl.arg(format!("scp://127.0.0.1:{}{}", door.port, home.path("there").display()));
+        curl
+    };
+    let mut door = Door::open(home.once_to(&home.path("up.cast")));
+    let up = run(curl(&door).arg("-T").arg(home.path("file")));
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    door.wait();
+    let mut door = home.open(&[]);
+    let down = run(curl(&door).arg("-o").arg(home.path("back")));
+    assert!(down.status.success(), "{}", text(&down.stderr));
+    door.wait();
+    home.assert_sealed(&door);
+    assert_eq!(fs::read(home.path("back")).unwrap(), content);
+}
+
 #[test]
 fn lftp_mirrors_a_folder() {
     let home = Home::new();
@@ -134,7 +158,7 @@ fn sshfs_mounts_a_folder() {
     // Where it can't be had, the test says so: a container usually has no /dev/fuse.
     let may = fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
     if !may {
-        println!("skipped: /dev/fuse is not there, or not ours to open");
+        let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: sshfs: /dev/fuse is not there, or not ours to open ***\n");
         return;
     }
     let home = Home::new();
