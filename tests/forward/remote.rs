@@ -136,3 +136,41 @@ fn a_file_in_the_way_of_a_socket_stays() {
     door.wait();
     assert_eq!(home.read("remote.sock"), "somebody's");
 }
+
+/// Nobody is led elsewhere by a link: neither to what is there, nor to make something where it points.
+#[test]
+fn a_link_in_the_way_of_a_socket_is_not_followed() {
+    let home = Home::new();
+    let _listener = UnixListener::bind(home.path("somebody's")).unwrap();
+    for target in ["somebody's", "nothing"] {
+        let link = home.path(format!("to-{target}"));
+        std::os::unix::fs::symlink(home.path(target), &link).unwrap();
+        let mut door = Door::open({
+            let mut once = home.once_to(&home.path(format!("{target}.cast")));
+            once.args(REMOTE);
+            once
+        });
+        let options = ["-oExitOnForwardFailure=yes", "-R", &format!("{}:127.0.0.1:1", link.display())];
+        assert!(!run(forwarding(&home, &door, &options).arg("true")).status.success(), "{target}");
+        door.wait();
+        assert_eq!(std::fs::read_link(&link).unwrap(), home.path(target));
+    }
+    assert!(UnixStream::connect(home.path("somebody's")).is_ok(), "it still listens");
+    assert!(!home.path("nothing").exists());
+}
+
+/// What the umask says doesn't open a socket to others.
+#[test]
+fn a_socket_is_the_owners_whatever_the_umask() {
+    let home = Home::new();
+    let socket = home.path("remote.sock");
+    let plain = home.once();
+    let mut command = tool("sh", "dash");
+    command.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(plain.get_program()).args(plain.get_args()).args(REMOTE).env("SHELL", "/bin/sh");
+    let door = Door::open(command);
+    let options = ["-oExitOnForwardFailure=yes", "-R", &format!("{}:127.0.0.1:1", socket.display())];
+    let mut visit = Client::start(forwarding(&home, &door, &options).arg(format!("stat -c %a {}; read -r _", socket.display())));
+    assert_eq!(visit.await_line(""), "600");
+    visit.write("\n");
+    assert!(visit.finish().0.success());
+}
