@@ -2,9 +2,16 @@
 
 use crate::support::*;
 
+mod logins;
+
 /// Runs a scenario of tests/python/hostile.py: what it says.
 fn scenario(door: &Door, name: &str, arguments: &[&str]) -> String {
-    let output = run(python("hostile.py").arg(name).arg(door.port.to_string()).args(arguments));
+    scenario_of("hostile.py", door, name, arguments)
+}
+
+/// The same of another script.
+fn scenario_of(script: &str, door: &Door, name: &str, arguments: &[&str]) -> String {
+    let output = run(python(script).arg(name).arg(door.port.to_string()).args(arguments));
     assert!(output.status.success(), "{name}: {}", text(&output.stderr));
     text(&output.stdout)
 }
@@ -61,66 +68,6 @@ fn a_command_before_authentication_is_not_executed() {
     nothing_runs("channel-before-service");
     nothing_runs("channel-before-auth");
     nothing_runs("connection-service-first");
-}
-
-/// CVE-2024-45337.
-#[test]
-fn permissions_are_those_of_the_key_that_signed() {
-    let home = Home::new();
-    home.key("other", "ed25519");
-    let keys = format!("command=\"echo first\" {}command=\"echo second\" {}", home.read("id.pub"), home.read("other.pub"));
-    let file = home.write("keys", keys);
-    let mut command = home.once_for(&file);
-    command.arg("--log").arg(home.path("visit.cast"));
-    let door = Door::open(command);
-    let (first, second) = (home.path("id"), home.path("other"));
-    let said = scenario(&door, "offer-one-sign-with-another", &[first.to_str().unwrap(), second.to_str().unwrap()]);
-    assert_eq!(said, "True\nTrue\nsecond\n");
-    assert_eq!(home.audits("auth")[0]["source"], format!("{}:2", file.display()));
-}
-
-#[test]
-fn a_good_key_with_a_bad_signature_is_refused() {
-    let home = Home::new();
-    home.key("other", "ed25519");
-    let mut door = home.open(&[]);
-    let (id, other) = (home.path("id"), home.path("other"));
-    let (id, other) = (id.to_str().unwrap(), other.to_str().unwrap());
-    assert_eq!(scenario(&door, "forged-signature", &[id]), "True\nFalse\n");
-    assert_eq!(scenario(&door, "name-one-sign-with-another", &[id, other]), "False\n");
-    assert_eq!(scenario(&door, "signature-of-another-session", &[id]), "False\n");
-    still_open(&home, &mut door);
-}
-
-#[test]
-fn only_public_keys_are_offered_and_passwords_lead_nowhere() {
-    let home = Home::new();
-    let mut door = home.open(&[]);
-    assert_eq!(scenario(&door, "none", &[]), "51 publickey\n");
-    let said = scenario(&door, "password", &[]);
-    let lines: Vec<_> = said.lines().collect();
-    assert!(lines[..lines.len() - 1].iter().all(|line| *line == "51 publickey"), "{said}");
-    assert_eq!(lines.last(), Some(&"closed True"), "attempts are bounded");
-    still_open(&home, &mut door);
-}
-
-#[test]
-fn guesses_at_keys_are_bounded() {
-    let home = Home::new();
-    home.key("wrong", "ed25519");
-    let mut door = home.open(&[]);
-    let wrong = home.path("wrong");
-    assert_eq!(scenario(&door, "probe-for-ever", &[wrong.to_str().unwrap()]), "closed\n");
-    still_open(&home, &mut door);
-}
-
-#[test]
-fn a_user_name_that_changes_is_the_end() {
-    let home = Home::new();
-    let mut door = home.open(&[]);
-    let id = home.path("id");
-    assert_eq!(scenario(&door, "user-name-changes", &[id.to_str().unwrap()]), "closed\n");
-    still_open(&home, &mut door);
 }
 
 /// Runs a scenario after a login: what it says, and what the door ends with.

@@ -12,6 +12,7 @@ PATIENCE = 60
 DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 1, 2, 3, 4, 5, 6, 7
 KEXINIT, NEWKEYS, ECDH_INIT, ECDH_REPLY = 20, 21, 30, 31
 USERAUTH_REQUEST, USERAUTH_FAILURE, USERAUTH_SUCCESS, USERAUTH_BANNER, USERAUTH_PK_OK = 50, 51, 52, 53, 60
+USERAUTH_INFO_REQUEST, USERAUTH_INFO_RESPONSE = 60, 61
 GLOBAL_REQUEST, REQUEST_SUCCESS, REQUEST_FAILURE = 80, 81, 82
 CHANNEL_OPEN, CHANNEL_CONFIRM, CHANNEL_OPEN_FAILURE, WINDOW_ADJUST, CHANNEL_DATA, EXTENDED_DATA, CHANNEL_EOF, CHANNEL_CLOSE = range(90, 98)
 CHANNEL_REQUEST, CHANNEL_SUCCESS, CHANNEL_FAILURE = 98, 99, 100
@@ -172,19 +173,22 @@ class Client:
         self.send(bytes([SERVICE_REQUEST]) + string("ssh-userauth"))
         self.expect(SERVICE_ACCEPT)
 
-    def publickey(self, key, user="anyone", signer=None, blob=None, tamper=False, probe=False, kind="ssh-ed25519", sign=None):
-        """USERAUTH_REQUEST with `key`, signed by `signer` or, where that is not ed25519's own way, by `sign`; the answer's kind."""
+    def publickey(self, key, **how):
+        """Sends a `request`; the answer's kind."""
+        self.send(self.request(key, **how))
+        return self.expect(USERAUTH_SUCCESS, USERAUTH_FAILURE, USERAUTH_PK_OK)[0]
+
+    def request(self, key, user="anyone", signer=None, blob=None, tamper=False, probe=False, kind="ssh-ed25519", sign=None):
+        """USERAUTH_REQUEST with `key`, signed by `signer` or, where that is not ed25519's own way, by `sign`."""
         head = (bytes([USERAUTH_REQUEST]) + string(user) + string("ssh-connection") + string("publickey")
                 + (b"\0" if probe else b"\1") + string(kind) + string(blob or key_blob(key)))
         if probe:
-            self.send(head)
-        elif sign:
-            self.send(head + string(sign(string(self.session) + head)))
-        else:
-            signature = bytearray((signer or key).sign(string(self.session) + head))
-            signature[0] ^= tamper
-            self.send(head + string(string("ssh-ed25519") + string(bytes(signature))))
-        return self.expect(USERAUTH_SUCCESS, USERAUTH_FAILURE, USERAUTH_PK_OK)[0]
+            return head
+        if sign:
+            return head + string(sign(string(self.session) + head))
+        signature = bytearray((signer or key).sign(string(self.session) + head))
+        signature[0] ^= tamper
+        return head + string(string("ssh-ed25519") + string(bytes(signature)))
 
     def enter(self, key):
         self.handshake()
@@ -236,6 +240,11 @@ def open_message(number=0, window=1 << 21):
 
 def exec_message(channel, command):
     return bytes([CHANNEL_REQUEST]) + uint(channel) + string("exec") + b"\1" + string(command)
+
+
+def pty_message(channel, columns=80, rows=24):
+    sizes = uint(columns) + uint(rows) + uint(0) * 2
+    return bytes([CHANNEL_REQUEST]) + uint(channel) + string("pty-req") + b"\1" + string("xterm") + sizes + string(b"\0")
 
 
 def data_message(channel, data):

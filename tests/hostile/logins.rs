@@ -1,0 +1,143 @@
+//! Authentication in ways that no honest client takes: in several steps, with another's key, in numbers.
+
+use super::{scenario_of, still_open};
+use crate::support::*;
+
+/// Runs a scenario of tests/python/logins.py: what it says.
+fn scenario(door: &Door, name: &str, arguments: &[&str]) -> String {
+    scenario_of("logins.py", door, name, arguments)
+}
+
+/// A door for these lines of authorized_keys; its record is `visit.cast`.
+fn open_for(home: &Home, lines: &str) -> Door {
+    let file = home.write("keys", lines);
+    let mut command = home.once_for(&file);
+    command.arg("--log").arg(home.path("visit.cast"));
+    Door::open(command)
+}
+
+/// One login by the key of this line, and the record whole.
+fn assert_in_by(home: &Home, door: &mut Door, line: u32) {
+    assert_eq!(door.wait().0.code(), Some(0));
+    let logins = home.audits("auth");
+    assert_eq!(logins.len(), 1, "{logins:?}");
+    assert_eq!(logins[0]["source"], format!("{}:{line}", home.path("keys").display()));
+    home.assert_sealed(door);
+}
+
+/// CVE-2024-45337.
+#[test]
+fn permissions_are_those_of_the_key_that_signed() {
+    let home = Home::new();
+    home.key("other", "ed25519");
+    let keys = format!("command=\"echo first\" {}command=\"echo second\" {}", home.read("id.pub"), home.read("other.pub"));
+    let file = home.write("keys", keys);
+    let mut command = home.once_for(&file);
+    command.arg("--log").arg(home.path("visit.cast"));
+    let door = Door::open(command);
+    let (first, second) = (home.path("id"), home.path("other"));
+    let said = scenario(&door, "offer-one-sign-with-another", &[first.to_str().unwrap(), second.to_str().unwrap()]);
+    assert_eq!(said, "True\nTrue\nsecond\n");
+    assert_eq!(home.audits("auth")[0]["source"], format!("{}:2", file.display()));
+}
+
+#[test]
+fn a_good_key_with_a_bad_signature_is_refused() {
+    let home = Home::new();
+    home.key("other", "ed25519");
+    let mut door = home.open(&[]);
+    let (id, other) = (home.path("id"), home.path("other"));
+    let (id, other) = (id.to_str().unwrap(), other.to_str().unwrap());
+    assert_eq!(scenario(&door, "forged-signature", &[id]), "True\nFalse\n");
+    assert_eq!(scenario(&door, "name-one-sign-with-another", &[id, other]), "False\n");
+    assert_eq!(scenario(&door, "signature-of-another-session", &[id]), "False\n");
+    still_open(&home, &mut door);
+}
+
+#[test]
+fn only_public_keys_are_offered_and_passwords_lead_nowhere() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    assert_eq!(scenario(&door, "none", &[]), "51 publickey\n");
+    let said = scenario(&door, "password", &[]);
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines[..lines.len() - 1].iter().all(|line| *line == "51 publickey"), "{said}");
+    assert_eq!(lines.last(), Some(&"closed True"), "attempts are bounded");
+    still_open(&home, &mut door);
+}
+
+#[test]
+fn guesses_at_keys_are_bounded() {
+    let home = Home::new();
+    home.key("wrong", "ed25519");
+    let mut door = home.open(&[]);
+    let wrong = home.path("wrong");
+    assert_eq!(scenario(&door, "probe-for-ever", &[wrong.to_str().unwrap()]), "closed\n");
+    still_open(&home, &mut door);
+}
+
+#[test]
+fn a_user_name_that_changes_is_the_end() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let id = home.path("id");
+    assert_eq!(scenario(&door, "user-name-changes", &[id.to_str().unwrap()]), "closed\n");
+    still_open(&home, &mut door);
+}
+
+/// A good request with an unrestricted key, after another has let its owner in: the first one's restrictions stay.
+#[test]
+fn a_second_key_after_the_login_lifts_no_restriction() {
+    // The channel is confirmed (91); what follows is whether there is a terminal, and what the command says.
+    for (options, expected) in [("command=\"echo forced\"", "True\n91\nTrue\nforced\n"), ("restrict", "True\n91\nFalse\nasked\n")] {
+        let home = Home::new();
+        home.key("other", "ed25519");
+        let mut door = open_for(&home, &format!("{options} {}{}", home.read("id.pub"), home.read("other.pub")));
+        let (first, second) = (home.path("id"), home.path("other"));
+        let said = scenario(&door, "again-after-success", &[first.to_str().unwrap(), second.to_str().unwrap()]);
+        assert_eq!(said, expected, "{options}");
+        assert_in_by(&home, &mut door, 1);
+        assert_eq!(home.audits("exec").len(), 1);
+    }
+}
+
+/// The signature is good and the address is not: neither what that line permits nor what it forces is left over.
+#[test]
+fn a_key_that_is_refused_leaves_nothing_to_the_next() {
+    let away = "from=\"192.0.2.1\"";
+    for (first, second, expected) in [
+        (format!("{away},command=\"echo first\""), "", "asked"),
+        (format!("{away},restrict"), "command=\"echo second\"", "second"),
+        (away.into(), "command=\"echo second\"", "second"),
+    ] {
+        let home = Home::new();
+        home.key("other", "ed25519");
+        let mut door = open_for(&home, &format!("{first} {}{second} {}", home.read("id.pub"), home.read("other.pub")));
+        let (refused, used) = (home.path("id"), home.path("other"));
+        let said = scenario(&door, "refused-then", &[refused.to_str().unwrap(), used.to_str().unwrap()]);
+        assert_eq!(said, format!("True\nTrue\n{expected}\n"), "{first}");
+        assert_in_by(&home, &mut door, 2);
+    }
+}
+
+#[test]
+fn a_certificate_that_is_refused_leaves_nothing_to_its_key() {
+    // With an authority in the file the door looks at certificates otherwise than without.
+    for authority in ["", "cert-authority "] {
+        for (line, force, expected) in [("", "force-command=echo certificate", "asked"), ("command=\"echo plain\" ", "permit-pty", "plain")]
+        {
+            let home = Home::new();
+            home.key("unknown", "ed25519");
+            home.key("other", "ed25519");
+            let me = text(&run(std::process::Command::new("id").arg("-un")).stdout).trim().to_owned();
+            let mut keygen = tool("ssh-keygen", "openssh-client");
+            keygen.args(["-q", "-s"]).arg(home.path("unknown")).args(["-I", "v", "-n", &me, "-O", force]).arg(home.path("id.pub"));
+            assert!(run(&mut keygen).status.success());
+            let mut door = open_for(&home, &format!("{authority}{}{line}{}", home.read("other.pub"), home.read("id.pub")));
+            let said = scenario(&door, "certificate-then-key", &[home.path("id").to_str().unwrap()]);
+            assert_eq!(said, format!("True\nTrue\n{expected}\n"), "{authority}{line}");
+            assert_in_by(&home, &mut door, 2);
+            assert!(home.audits("auth")[0]["certificate"].is_null());
+        }
+    }
+}
