@@ -2,6 +2,7 @@
 
 use crate::support::*;
 
+mod floods;
 mod logins;
 
 /// Runs a scenario of tests/python/hostile.py: what it says.
@@ -121,9 +122,9 @@ fn a_window_beyond_all_bounds_is_the_end() {
 }
 
 #[test]
-fn a_packet_beyond_the_maximum_does_no_harm() {
-    let (said, _) = visit("packets-beyond-the-maximum", &[]);
-    assert!(["open", "closed"].contains(&&*said), "{said}");
+fn a_packet_beyond_what_a_channel_takes_loses_nothing_and_one_beyond_the_maximum_is_the_end() {
+    assert_eq!(visit("packet-of-length", &["200000"]), ("200000 0".into(), Some(0)));
+    assert_eq!(visit("packet-of-length", &["300000"]), ("closed".into(), Some(255)));
 }
 
 #[test]

@@ -185,14 +185,16 @@ def window_beyond_all_bounds(port, key):
     print(outcome(client))
 
 
-def packets_beyond_the_maximum(port, key):
+def packet_of_length(port, key, length):
+    """Longer than a channel's largest packet (32 KiB), which the window allows."""
     client = Client(port)
     client.enter(key)
     channel = client.open_session()
-    client.run("cat >/dev/null", channel)
+    client.run("wc -c", channel)
     try:
-        client.send(data_message(channel, bytes(200_000)))
-        print(outcome(client))
+        client.send(data_message(channel, bytes(int(length))), bytes([CHANNEL_EOF]) + uint(channel))
+        said, status = client.output()
+        print(said.decode().strip(), status)
     except Closed:
         print("closed")
 

@@ -1,4 +1,5 @@
-"""The least of an SSH client, each message in the caller's hand: RFC 4253 with curve25519-sha256, ssh-ed25519 and aes128-gcm."""
+"""The least of an SSH client, each message in the caller's hand: RFC 4253 with curve25519-sha256, ssh-ed25519 and aes128-gcm, or with a
+cipher of ciphers.py."""
 import hashlib
 import os
 import socket
@@ -16,7 +17,7 @@ USERAUTH_INFO_REQUEST, USERAUTH_INFO_RESPONSE = 60, 61
 GLOBAL_REQUEST, REQUEST_SUCCESS, REQUEST_FAILURE = 80, 81, 82
 CHANNEL_OPEN, CHANNEL_CONFIRM, CHANNEL_OPEN_FAILURE, WINDOW_ADJUST, CHANNEL_DATA, EXTENDED_DATA, CHANNEL_EOF, CHANNEL_CLOSE = range(90, 98)
 CHANNEL_REQUEST, CHANNEL_SUCCESS, CHANNEL_FAILURE = 98, 99, 100
-CIPHER = b"aes128-gcm@openssh.com"
+MAC = b"hmac-sha2-256-etm@openssh.com"
 STRICT = b"kex-strict-c-v00@openssh.com"
 
 
@@ -55,7 +56,8 @@ def key_blob(key):
 
 
 class Client:
-    def __init__(self, port):
+    def __init__(self, port, cipher=None):
+        self.cipher = cipher or Gcm
         self.socket = socket.create_connection(("127.0.0.1", int(port)))
         self.socket.settimeout(PATIENCE)
         self.inbox = b""
@@ -68,6 +70,8 @@ class Client:
     def write(self, data):
         try:
             self.socket.sendall(data)
+        except TimeoutError:
+            raise
         except OSError as error:
             raise Closed(str(error)) from error
 
@@ -98,10 +102,10 @@ class Client:
         self.write(b"".join(self.packet(payload) for payload in payloads))
 
     def receive(self):
-        length = self.read(4)
-        count = struct.unpack(">I", length)[0]
+        begun = self.read(4)
+        count = struct.unpack(">I", self.inward.length(begun) if self.inward else begun)[0]
         if self.inward:
-            body = self.inward.open(length, self.read(count + 16))
+            body = self.inward.open(begun, self.read(count + self.inward.tag))
         else:
             body = self.read(count)
         return body[1:len(body) - body[0]]
@@ -135,8 +139,8 @@ class Client:
         self.versions = text.strip(), line.strip()
 
     def kexinit(self, strict=True, kex=b"curve25519-sha256", compression=b"none"):
-        names = [kex + (b"," + STRICT if strict else b""), b"ssh-ed25519", CIPHER, CIPHER, b"hmac-sha2-256", b"hmac-sha2-256",
-                 compression, compression, b"", b""]
+        names = [kex + (b"," + STRICT if strict else b""), b"ssh-ed25519", self.cipher.name, self.cipher.name,
+                 MAC, MAC, compression, compression, b"", b""]
         return bytes([KEXINIT]) + os.urandom(16) + b"".join(map(string, names)) + b"\0" + uint(0)
 
     def handshake(self, strict=True, between=()):
@@ -163,9 +167,12 @@ class Client:
         self.session = self.session or digest
         self.send(bytes([NEWKEYS]))
         self.expect(NEWKEYS)
-        derive = lambda letter, count: hashlib.sha256(shared + digest + letter + self.session).digest()[:count]
-        self.out = Gcm(derive(b"C", 16), derive(b"A", 12))
-        self.inward = Gcm(derive(b"D", 16), derive(b"B", 12))
+
+        def derive(letter, count):
+            key = hashlib.sha256(shared + digest + letter + self.session).digest()
+            return (key + hashlib.sha256(shared + digest + key).digest())[:count]
+        self.out = self.cipher(*map(derive, (b"C", b"A", b"E"), self.cipher.keys))
+        self.inward = self.cipher(*map(derive, (b"D", b"B", b"F"), self.cipher.keys))
 
     # What comes after it
 
@@ -218,8 +225,9 @@ class Client:
 
 class Gcm:
     """aes128-gcm@openssh.com: the length is authenticated, not hidden (RFC 5647)."""
+    name, keys, tag = b"aes128-gcm@openssh.com", (16, 12, 0), 16
 
-    def __init__(self, key, nonce):
+    def __init__(self, key, nonce, _mac):
         self.cipher, self.fixed, self.counter = AESGCM(key), nonce[:4], int.from_bytes(nonce[4:], "big")
 
     def nonce(self):
@@ -229,6 +237,9 @@ class Gcm:
 
     def seal(self, length, body):
         return length + self.cipher.encrypt(self.nonce(), body, length)
+
+    def length(self, begun):
+        return begun
 
     def open(self, length, body):
         return self.cipher.decrypt(self.nonce(), body, length)
