@@ -141,3 +141,19 @@ fn a_certificate_that_is_refused_leaves_nothing_to_its_key() {
         }
     }
 }
+
+/// CVE-2026-42189: a number of answers is no reason to make room for them.
+#[test]
+fn four_billion_answers_to_a_question_that_nobody_put_are_a_failure() {
+    /// A connection's own buffers, in KiB.
+    const PEAK: u64 = 6 << 10;
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let peak = |door: &Door| status_field(door.child.id(), "VmHWM:").unwrap();
+    let before = peak(&door);
+    // As often as anybody may try.
+    assert_eq!(scenario(&door, "responses", &["100"]), "51\n".repeat(6) + "closed\n");
+    let after = peak(&door);
+    assert!(after < before + PEAK, "the peak of {before} KiB rose to {after}");
+    still_open(&home, &mut door);
+}
