@@ -213,6 +213,16 @@ impl Door {
     pub fn rss(&self) -> u64 {
         status_field(self.child.id(), "VmRSS:").unwrap()
     }
+
+    /// The most memory that it has had so far, in KiB.
+    pub fn peak(&self) -> u64 {
+        status_field(self.child.id(), "VmHWM:").unwrap()
+    }
+
+    /// How many descriptors are open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
 }
 
 impl Drop for Door {

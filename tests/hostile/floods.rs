@@ -10,12 +10,11 @@ const PEAK: u64 = 24 << 10;
 fn pour(scenarios: &[(&[&str], &str)]) {
     let home = Home::new();
     let mut door = home.open(&[]);
-    let peak = |door: &Door| status_field(door.child.id(), "VmHWM:").unwrap();
-    let before = peak(&door);
+    let before = door.peak();
     for (scenario, expected) in scenarios {
         assert_eq!(scenario_of("floods.py", &door, scenario[0], &scenario[1..]).trim_end(), *expected, "{scenario:?}");
         // While the door lives: a peak is nobody's to read afterwards.
-        let after = peak(&door);
+        let after = door.peak();
         assert!(after < before + PEAK, "{scenario:?}: the peak of {before} KiB rose to {after}");
     }
     still_open(&home, &mut door);

@@ -149,11 +149,10 @@ fn four_billion_answers_to_a_question_that_nobody_put_are_a_failure() {
     const PEAK: u64 = 6 << 10;
     let home = Home::new();
     let mut door = home.open(&[]);
-    let peak = |door: &Door| status_field(door.child.id(), "VmHWM:").unwrap();
-    let before = peak(&door);
+    let before = door.peak();
     // As often as anybody may try.
     assert_eq!(scenario(&door, "responses", &["100"]), "51\n".repeat(6) + "closed\n");
-    let after = peak(&door);
+    let after = door.peak();
     assert!(after < before + PEAK, "the peak of {before} KiB rose to {after}");
     still_open(&home, &mut door);
 }
