@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::*;
 
@@ -22,14 +22,17 @@ fn a_slow_login() {
     let home = Home::new();
     let mut door = home.open(&[]);
     let before = door.rss();
-    let trickle = |beginning: &'static [u8], byte: u8| {
+    let trickle = |beginning: &'static [u8], byte: u8, pace: u64| {
         let mut stream = door.connect();
         move || {
+            let start = Instant::now();
             stream.write_all(beginning).unwrap();
             // The pace of a slowloris: each byte comes before any time-out for a single read could pass.
             while stream.write_all(&[byte]).is_ok() {
-                thread::sleep(Duration::from_millis(50));
+                assert!(start.elapsed() < PATIENCE, "never closed");
+                thread::sleep(Duration::from_millis(pace));
             }
+            start.elapsed()
         }
     };
     let mut midway = Client::start(python("hostile.py").arg("stall-after-kex").arg(door.port.to_string()));
@@ -38,9 +41,14 @@ fn a_slow_login() {
     asking.await_line("asking");
     let mut silent: Vec<TcpStream> = (0..50).map(|_| door.connect()).collect();
     thread::scope(|scope| {
-        scope.spawn(trickle(b"SSH-2.0-", b'x'));
-        scope.spawn(trickle(b"", b'\n'));
-        scope.spawn(trickle(b"SSH-2.0-x\r\n\x00\x00\x80\x00\x04", 0));
+        scope.spawn(trickle(b"", b'\n', 50));
+        // Slow enough to stay within a banner's 255 bytes, and within the packet that is announced: the deadline alone ends them.
+        let banner = scope.spawn(trickle(b"SSH-2.0-", b'x', 250));
+        let packet = scope.spawn(trickle(b"SSH-2.0-x\r\n\x00\x00\x80\x00\x04", 0, 50));
+        for ended in [banner, packet] {
+            let after = ended.join().unwrap();
+            assert!(after > Duration::from_secs(29), "something else ended it, after {after:?}");
+        }
     });
     for stream in &mut silent {
         // A reset is an end as well; a time-out is none.

@@ -206,6 +206,7 @@ impl Door {
     pub fn connect(&self) -> std::net::TcpStream {
         let stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
