@@ -155,16 +155,44 @@ fn five_thousand_forwards_are_bounded_and_cut_off() {
     assert_eq!(holding.join().unwrap(), 128);
 }
 
+/// Row 20 of the faults. No more than 64 are taken; a megabyte of requests that no program has read yet ends the connection.
 #[test]
-fn three_thousand_variables_are_a_clean_answer() {
-    let (said, status) = visit("environment", &["3000"]);
-    assert!([("True\nTrue 0", Some(0)), ("closed", Some(255))].contains(&(&*said, status)), "{said} {status:?}");
+fn five_hundred_variables_are_64_and_three_thousand_are_the_end() {
+    assert_eq!(visit("environment", &["500"]), ("True\n64 0".into(), Some(0)));
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    assert_eq!(scenario(&door, "environment", &[home.path("id").to_str().unwrap(), "3000"]), "closed\n");
+    let (status, said) = door.wait();
+    assert_eq!((status.code(), said.lines().last()), (Some(255), Some("Connection closed unexpectedly")));
+    assert_eq!((home.audits("auth").len(), home.audits("exec").len()), (1, 0), "the visit is on the record, and that nothing ran");
+    home.assert_sealed(&door);
 }
+
+/// Row 38: the columns and rows of a terminal, as `stty size` says them, and how many changes of it are on the record.
+fn sizes(count: &str, again: &str) -> (String, usize) {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    let said = scenario(&door, "window-changes", &[home.path("id").to_str().unwrap(), count, again]);
+    assert_eq!(door.wait().0.code(), Some(0));
+    home.assert_sealed(&door);
+    (said, home.events("visit.cast").iter().filter(|(code, _)| code == "r").count())
+}
+
+/// What applies is clamped; one that is sensible applies before a flood and after it, where a size of nothing is 80 × 24.
+const SIZES: &str = "True\n4096 4096\n43 132\n24 80\n0\n";
 
 #[test]
 fn a_flood_of_absurd_windows_is_clamped() {
-    let (said, status) = visit("window-changes", &["5000"]);
-    let sizes: Vec<_> = said.lines().nth(1).unwrap().split_whitespace().filter(|word| *word != "go").collect();
-    assert_eq!((sizes.len(), &sizes[..2], status), (4, &["4096", "4096"][..], Some(0)), "{said}");
-    assert!(sizes[2..].iter().all(|size| size.parse::<u32>().unwrap() <= 4096), "{said}");
+    let (said, recorded) = sizes("5000", "again");
+    assert_eq!(said, SIZES);
+    // Those that were seen to apply at least. At most those that were sent: the first, one, the flood, and one with each question.
+    assert!((4..=5000 + 3 + 200).contains(&recorded), "{recorded}");
+}
+
+#[test]
+#[ignore = "now and then the last of a flood finds the queue full and is lost: the terminal keeps the size before it"]
+fn the_last_of_a_flood_of_windows_is_what_stays() {
+    for _ in 0..20 {
+        assert_eq!(sizes("5000", "once").0, SIZES);
+    }
 }

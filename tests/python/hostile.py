@@ -33,9 +33,10 @@ def ask_slowly(port):
     client.handshake()
     print("asking", flush=True)
     try:
-        while True:
+        for _ in range(PATIENCE * 20):
             client.send(bytes([IGNORE]) + string("are you there"))
             time.sleep(0.05)
+        print("open")
     except Closed:
         print("closed")
 
@@ -260,16 +261,16 @@ def forwards(port, key, count, target):
 
 
 def environment(port, key, count):
-    """Fault 20: thousands of variables, then a command."""
+    """Fault 20: thousands of variables, then a command that counts them."""
     client = Client(port)
     client.enter(key)
     channel = client.open_session()
     setenv = lambda n: bytes([CHANNEL_REQUEST]) + uint(channel) + string("env") + b"\0" + string(f"LC_{n}") + string("x" * 1000)
     try:
         client.send(*[setenv(number) for number in range(int(count))])
-        print(client.run("env | grep -c ^LC_", channel))
+        print(client.run("env | grep -c ^LC_[0-9]", channel))
         said, status = client.output()
-        print(int(said) <= int(count), status)
+        print(int(said), status)
     except Closed:
         print("closed")
 
@@ -299,20 +300,42 @@ def ending(port, key):
             break
 
 
-def window_changes(port, key, count):
-    """Fault 38: a flood of absurd sizes."""
+def window_changes(port, key, count, again="again"):
+    """Fault 38: a flood of absurd sizes. Sensible ones apply: one before it, and what is sent last, once more with each question (`again`) or
+    not."""
     client = Client(port)
     client.enter(key)
     channel = client.open_session()
-    pty = bytes([CHANNEL_REQUEST]) + uint(channel) + string("pty-req") + b"\1" + string("xterm") + uint(2**32 - 1) * 4 + string(b"\0")
-    client.send(pty)
+    client.send(pty_message(channel, 2**32 - 1, 2**32 - 1))
     print(client.expect(CHANNEL_SUCCESS, CHANNEL_FAILURE)[0] == CHANNEL_SUCCESS)
-    client.run("stty size; read line; stty size", channel)
-    change = bytes([CHANNEL_REQUEST]) + uint(channel) + string("window-change") + b"\0" + uint(2**32 - 1) * 2 + uint(0) * 2
-    last = bytes([CHANNEL_REQUEST]) + uint(channel) + string("window-change") + b"\0" + uint(0) * 4
-    client.send(*[change] * int(count))
-    client.send(data_message(channel, "go\n"))
-    print(client.output()[0].decode().replace("\r", "").replace("\n", " "))
+    client.run("stty -echo; stty size; while read line; do stty size; done", channel)
+    print(line_of(client))
+    change = lambda columns, rows: (bytes([CHANNEL_REQUEST]) + uint(channel) + string("window-change") + b"\0"
+                                    + uint(columns) + uint(rows) + uint(0) * 2)
+    client.send(change(132, 43))
+    print(size_once_it_is(client, channel, "43 132"))
+    client.send(*[change(2**32 - 1, 2**32 - 1)] * int(count), change(0, 0))
+    print(size_once_it_is(client, channel, "24 80", [change(0, 0)] if again == "again" else []))
+    client.send(data_message(channel, "\4"))
+    print(client.output()[1])
+
+
+def line_of(client):
+    while not client.heard.endswith(b"\n"):
+        payload = client.receive()
+        client.heard += take(payload, 5)[0] if payload[0] == CHANNEL_DATA else b""
+    line, client.heard = client.heard.decode().strip(), b""
+    return line
+
+
+def size_once_it_is(client, channel, wanted, before=()):
+    """Sizes and input go different ways in the door: what is typed after a change may arrive before it."""
+    for _ in range(200):
+        client.send(*before, data_message(channel, "go\n"))
+        size = line_of(client)
+        if size == wanted:
+            break
+    return size
 
 
 def rekey_for_ever(port, key, count):
