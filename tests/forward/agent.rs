@@ -84,3 +84,26 @@ fn an_agent_that_may_not_be_forwarded_is_not() {
         assert_eq!(refusals(&home)[0].0, "auth-agent-req", "{options}");
     }
 }
+
+/// CVE-2026-46673: a frame that says 4 GiB, and as much of it as is taken, for an agent that reads none of it.
+#[test]
+fn what_the_agent_does_not_read_is_not_kept_and_the_visit_goes_on() {
+    let _turn = big();
+    // Nothing granted, a little, and more than TCP holds.
+    for window in ["0", "65536", "0xffffffff"] {
+        let home = Home::new();
+        let mut door = home.open(&["--allow", "agent-forward", "--max-sessions", "2"]);
+        let before = door.peak();
+        let mut visitor = python("agent.py");
+        let mut visitor = Client::start(visitor.arg(door.port.to_string()).arg(home.path("id")).arg(window).arg(home.path("witness")));
+        for line in ["True", "auth-agent@openssh.com", "stuck", "other"] {
+            assert_eq!(visitor.await_line(""), line, "a window of {window}");
+        }
+        let after = door.peak();
+        assert!(after < before + (16 << 10), "a window of {window}: the peak of {before} KiB rose to {after}");
+        let (status, rest, stderr) = visitor.finish();
+        assert_eq!((status.code(), &*rest, &*stderr), (Some(0), "over", ""), "a window of {window}");
+        assert_eq!(door.wait().0.code(), Some(0));
+        home.assert_sealed(&door);
+    }
+}
