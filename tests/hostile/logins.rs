@@ -156,3 +156,44 @@ fn four_billion_answers_to_a_question_that_nobody_put_are_a_failure() {
     assert!(after < before + PEAK, "the peak of {before} KiB rose to {after}");
     still_open(&home, &mut door);
 }
+
+/// chisel's CVE-2024-43798: the credential was in the environment, nobody read it, and the server was open to all. `in_file` has a line in the
+/// file, where there is one; "id" has one in the variable.
+fn with_keys_in_the_environment(in_file: Option<&str>) -> (Home, Door) {
+    let home = Home::new();
+    home.key("other", "ed25519");
+    home.key("stranger", "ed25519");
+    let mut command = std::process::Command::new(sally());
+    command.args(["once", "--port", "0", "--listen", "127.0.0.1", "--log"]).arg(home.path("visit.cast"));
+    if let Some(name) = in_file {
+        command.arg("--authorized-keys").arg(home.path(format!("{name}.pub")));
+    }
+    command.env("SHELL", "/bin/sh").env("AUTHORIZED_KEYS", format!("command=\"echo forced\" {}", home.read("id.pub")));
+    let door = Door::open(command);
+    let denied = run(home.ssh_with(door.port, &["-i", home.path("stranger").to_str().unwrap()]).arg("echo in"));
+    assert_eq!(denied.status.code(), Some(255));
+    assert!(text(&denied.stderr).contains("Permission denied (publickey)"), "{}", text(&denied.stderr));
+    (home, door)
+}
+
+#[test]
+fn keys_in_the_environment_alone_keep_a_stranger_out() {
+    let (home, mut door) = with_keys_in_the_environment(None);
+    assert_eq!(text(&run(home.ssh(&door).arg("echo in")).stdout), "forced\n");
+    assert_eq!(door.wait().0.code(), Some(0));
+    let logins = home.audits("auth");
+    assert_eq!((logins.len(), &logins[0]["source"]), (1, &"AUTHORIZED_KEYS:1".into()));
+}
+
+#[test]
+fn keys_in_the_environment_count_beside_those_in_a_file() {
+    for (name, said, from_file) in [("id", "forced\n", false), ("other", "in\n", true)] {
+        let (home, mut door) = with_keys_in_the_environment(Some("other"));
+        let visit = run(home.ssh_with(door.port, &["-i", home.path(name).to_str().unwrap()]).arg("echo in"));
+        assert_eq!(text(&visit.stdout), said, "{name}: {}", text(&visit.stderr));
+        assert_eq!(door.wait().0.code(), Some(0));
+        let source = if from_file { format!("{}:1", home.path("other.pub").display()) } else { "AUTHORIZED_KEYS:1".into() };
+        let logins = home.audits("auth");
+        assert_eq!((logins.len(), logins[0]["source"].as_str()), (1, Some(&*source)), "{name}");
+    }
+}
