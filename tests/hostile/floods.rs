@@ -73,6 +73,7 @@ fn waves_of_strangers_that_run_out_of_time_leave_nothing_behind() {
         clock.put_forward_to(31 * wave);
         strangers.await_line("closed");
         until("all of them are gone", || (door.descriptors() == before).then_some(()));
+        strangers.write("\n");
     }
     let (status, _, stderr) = strangers.finish();
     assert!(status.success() && stderr.is_empty(), "{stderr}");

@@ -101,7 +101,7 @@ def stages(port, key):
 
 
 def waves(port, key, count):
-    """Each wave stays until it is closed. Fewer than would have to make room for each other."""
+    """Each wave stays until it is closed, and the next comes when told to. Fewer than would have to make room for each other."""
     for _ in range(int(count)):
         wave = [client for _ in range(4) for client in stages(port, key)]
         print("there", flush=True)
@@ -112,6 +112,7 @@ def waves(port, key, count):
                 except Closed:
                     break
         print("closed", flush=True)
+        sys.stdin.readline()
 
 
 def impossible_length(port, cipher, when):
