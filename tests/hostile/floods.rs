@@ -30,6 +30,7 @@ fn a_flood_in_place_of_a_banner_is_closed() {
 fn a_flood_after_the_banner_is_closed_or_passed_over() {
     let _turn = big();
     pour(&[
+        (&["empty-packets"], "closed"),
         (&["after-banner", "noise"], "closed"),
         // RFC 4253, section 11.2: it may come at any time, and a strict key exchange hasn't been asked for.
         (&["after-banner", "ignored"], "open 256"),

@@ -157,8 +157,8 @@ fn four_billion_answers_to_a_question_that_nobody_put_are_a_failure() {
     still_open(&home, &mut door);
 }
 
-/// chisel's CVE-2024-43798: the credential was in the environment, nobody read it, and the server was open to all. `in_file` has a line in the
-/// file, where there is one; "id" has one in the variable.
+/// chisel's CVE-2024-43798: the credential was in the environment, nobody read it, and the server was open to all. `in_file` names the key in
+/// the file, where there is one; "id" is in the variable.
 fn with_keys_in_the_environment(in_file: Option<&str>) -> (Home, Door) {
     let home = Home::new();
     home.key("other", "ed25519");

@@ -1,5 +1,5 @@
-"""A visitor whose agent reads nothing, and a program of the visit that has much to say to it: agent.py PORT KEY WINDOW WITNESS. The agent's end
-grants WINDOW bytes, and of the whole connection nothing is read until the program, by the file WITNESS, is stuck."""
+"""A visitor whose agent reads nothing, and a program of the visit that has much to say to it: agent.py PORT KEY WINDOW WITNESS. The
+agent's end grants WINDOW bytes, and of the whole connection nothing is read until the program, by the file WITNESS, is stuck."""
 import pathlib
 import sys
 import time

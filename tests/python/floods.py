@@ -1,5 +1,5 @@
-"""Whoever sends much, or says that much will come: floods.py SCENARIO PORT [ARGUMENT…]. Prints what became of it; tests/hostile/floods.rs
-judges."""
+"""Whoever sends much, or says that much will come: floods.py SCENARIO PORT [ARGUMENT…]. Prints what became of it;
+tests/hostile/floods.rs judges."""
 import itertools
 import sys
 
@@ -19,8 +19,8 @@ def clear(claimed, payload):
 
 
 IGNORED = clear(PIECE + 5, bytes([IGNORE]) + bytes(PIECE - 1))
-UNTIL_BANNER = {"line": b"x" * PIECE, "lines": b"x\r\n" * (PIECE // 3), "zeros": bytes(PIECE), "noise": NOISE}
-AFTER_BANNER = {"ignored": IGNORED, "noise": NOISE, "zeros": bytes(PIECE)}
+UNTIL_BANNER = {"line": b"x" * PIECE, "lines": b"x\r\n" * (PIECE // 3), "noise": NOISE}
+AFTER_BANNER = {"ignored": IGNORED, "noise": NOISE}
 
 
 def pour(client, pieces):
@@ -44,6 +44,17 @@ def after_banner(port, kind):
     client = Client(port)
     client.write(BANNER)
     print(pour(client, itertools.repeat(AFTER_BANNER[kind])))
+
+
+def empty_packets(port):
+    """A packet has a padding of four bytes at least (RFC 4253, section 6): four zeros are none."""
+    client = Client(port)
+    client.write(BANNER + bytes(PIECE))
+    try:
+        while client.read(1):
+            pass
+    except Closed:
+        print("closed")
 
 
 def long_packet(port, claimed):

@@ -301,8 +301,8 @@ def ending(port, key):
 
 
 def window_changes(port, key, count, again="again"):
-    """Fault 38: a flood of absurd sizes. Sensible ones apply: one before it, and what is sent last, once more with each question (`again`) or
-    not."""
+    """Fault 38: a flood of absurd sizes. Sensible ones apply: one before it, and what is sent last, once more with each question
+    (`again`) or not."""
     client = Client(port)
     client.enter(key)
     channel = client.open_session()

@@ -1,5 +1,5 @@
-"""Ways to authenticate that no honest client takes: logins.py SCENARIO PORT [ARGUMENT…]. Prints what became of it; tests/hostile/logins.rs
-judges."""
+"""Ways to authenticate that no honest client takes: logins.py SCENARIO PORT [ARGUMENT…]. Prints what became of it;
+tests/hostile/logins.rs judges."""
 import base64
 import struct
 import sys
@@ -60,7 +60,8 @@ def certificate_then_key(port, key):
 def responses(port, count):
     """CVE-2026-42189: answers to a question that nobody put, in numbers that can't be."""
     client = begin(port)
-    request = bytes([USERAUTH_REQUEST]) + string("anyone") + string("ssh-connection") + string("keyboard-interactive") + string("") + string("")
+    names = "anyone", "ssh-connection", "keyboard-interactive", "", ""
+    request = bytes([USERAUTH_REQUEST]) + b"".join(map(string, names))
     try:
         for _ in range(int(count)):
             client.send(request, bytes([USERAUTH_INFO_RESPONSE]) + uint(0xFFFFFFFF) + string("a") * 2000)
