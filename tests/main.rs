@@ -39,6 +39,7 @@ mod limits;
 mod manual;
 mod masking;
 mod multiplex;
+mod once_network;
 mod options;
 mod places;
 mod record;

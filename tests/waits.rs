@@ -28,6 +28,26 @@ fn a_client_that_answers_no_keepalive_is_gone() {
     assert!(said.contains("Keepalive timeout"), "{said}");
     assert_eq!((status.code(), said.lines().last()), (Some(255), Some("Connection closed unexpectedly")));
     assert!(!lives(program));
+    assert_eq!(home.audits("close")[0]["reason"], "no answer to keepalives");
+    home.assert_sealed(&door);
+}
+
+/// As sshd: it asks after 15, 30 and 45 s of silence, and the last question has as long to be answered as the others.
+#[test]
+fn silence_is_asked_about_three_times_and_lasts_a_minute() {
+    let home = Home::new();
+    let clock = Clock::new(&home);
+    let mut door = open(&home, &clock, &[]);
+    let mut client = Client::start(python("hostile.py").arg("answer-nothing").arg(door.port.to_string()).arg(home.path("id")));
+    client.await_line("silent");
+    clock.hurry(30);
+    assert_eq!(door.wait().0.code(), Some(255));
+    assert_eq!(client.await_line("asked "), "3");
+    assert_eq!(home.audits("close")[0]["reason"], "no answer to keepalives");
+    let record = home.record();
+    let last = record.lines().rfind(|line| line.starts_with('[')).unwrap();
+    let (lasted, _, _): (f64, String, String) = serde_json::from_str(last).unwrap();
+    assert!(lasted >= 60.0, "{lasted} s");
     home.assert_sealed(&door);
 }
 

@@ -351,6 +351,20 @@ def rekey_for_ever(port, key, count):
     print(said.decode().split() == [str(number) for number in range(int(count))], status)
 
 
+def answer_nothing(port, key):
+    """A client that hears what it is asked, and says nothing any more."""
+    client = Client(port)
+    client.enter(key)
+    client.run("exec sleep 1000", client.open_session())
+    print("silent", flush=True)
+    asked = 0
+    try:
+        while True:
+            asked += take(client.expect(GLOBAL_REQUEST), 1)[0] == b"keepalive@openssh.com"
+    except Closed:
+        print("asked", asked)
+
+
 if __name__ == "__main__":
     try:
         globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])

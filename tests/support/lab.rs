@@ -118,6 +118,15 @@ impl Lab {
         })
     }
 
+    /// From now on the way outside the NAT carries so many kilobits a second, each way.
+    pub fn narrow(&self, kilobits: u32) {
+        for host in ["nat", "relay"] {
+            let mut limit = tool("tc", "iproute2");
+            limit.args(["-n", &self.name(host), "qdisc", "add", "dev", "wan", "root", "tbf"]);
+            succeed(limit.args(["rate", &format!("{kilobits}kbit"), "burst", "16k", "latency", "400ms"]));
+        }
+    }
+
     /// Nothing gets through the NAT any more, and nobody is told.
     pub fn cut(&self) {
         self.filter("table inet cut { chain pass { type filter hook forward priority -10; policy drop; }; }");
@@ -152,4 +161,17 @@ impl Drop for Lab {
 fn succeed(command: &mut Command) {
     let done = run(command);
     assert!(done.status.success(), "{command:?}: {}", text(&done.stderr));
+}
+
+/// The same command for another address than loopback.
+pub fn elsewhere(command: &Command, address: &str) -> Command {
+    let mut other = Command::new(command.get_program());
+    other.args(command.get_args().map(|arg| if arg == "127.0.0.1" { address.as_ref() } else { arg }));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    other
 }

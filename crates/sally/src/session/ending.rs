@@ -1,5 +1,6 @@
 //! How a session ends, whatever ran in it: on the record first, then said to the visitor.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,26 @@ use crate::shutdown::Shutdown;
 
 /// How long a last word to the visitor may take.
 const NOTICE_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long what ended the connection may take to be known: for a library that never says, which would be a mistake of it.
+const VERDICT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Tells a session that its visitor is gone, and why where there is more to say than that.
+#[derive(Clone, Debug, Default)]
+pub struct Parting {
+    /// Cancelled when the visitor has closed the channel, or the connection is lost; in any case once why is known.
+    pub gone: CancellationToken,
+    /// Why, of the whole connection.
+    pub why: Arc<OnceLock<&'static str>>,
+}
+
+impl Parting {
+    /// That of one channel, which may be closed while the connection goes on.
+    #[must_use]
+    pub fn of_channel(&self) -> Self {
+        Self { gone: self.gone.child_token(), why: Arc::clone(&self.why) }
+    }
+}
 
 /// What a session ends by.
 pub(super) enum Why {
@@ -29,7 +50,7 @@ pub(super) struct Farewell<'a, O> {
     pub(super) channel: u32,
     pub(super) recorder: &'a Recorder,
     pub(super) visitor: &'a O,
-    pub(super) gone: &'a CancellationToken,
+    pub(super) parting: &'a Parting,
     pub(super) shutdown: &'a Shutdown,
 }
 
@@ -43,15 +64,18 @@ impl<O: Outbound> Farewell<'_, O> {
         // Everything is delivered and the ending is on the record: a visitor who leaves at the last word has had their visit.
         tokio::select! {
             _ = self.visitor.finish(ending) => {}
-            () = self.gone.cancelled() => {}
+            () = self.parting.gone.cancelled() => {}
             fault = self.shutdown.requested() => return Err(fault),
         }
         Ok(ending)
     }
 
     /// The visitor vanished.
-    pub(super) fn lost(&self) -> Fault {
-        self.note(&AuditEvent::Close { reason: Fault::ConnectionLost.to_string() });
+    pub(super) async fn lost(&self) -> Fault {
+        // A pump hears of it before it is known why.
+        let _ = tokio::time::timeout(VERDICT_LIMIT, self.parting.gone.cancelled()).await;
+        let why = self.parting.why.get().map_or_else(|| Fault::ConnectionLost.to_string(), |why| (*why).into());
+        self.note(&AuditEvent::Close { reason: why });
         Fault::ConnectionLost
     }
 

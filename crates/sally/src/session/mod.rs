@@ -12,7 +12,7 @@
 pub mod account;
 pub mod activity;
 mod apart;
-mod ending;
+pub mod ending;
 pub mod environment;
 mod fd;
 pub mod pump;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{Farewell, Why};
+use super::ending::{Farewell, Parting, Why};
 use super::pump::{Halt, InputPump, Output};
 use super::reaper::{Child, Reaper};
 use super::start::{Program, Streams};
@@ -38,8 +38,8 @@ pub struct Session<I, O> {
     pub outbound: O,
     /// Window changes, signals and breaks.
     pub control: mpsc::Receiver<Control>,
-    /// Cancelled when the visitor has closed the channel, or the connection is lost.
-    pub gone: CancellationToken,
+    /// The visitor's end.
+    pub parting: Parting,
     /// Our own end.
     pub shutdown: Shutdown,
     /// The book.
@@ -56,7 +56,7 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
     /// # Errors
     /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished, or what the shutdown says.
     pub async fn run(self) -> Result<Ending, Fault> {
-        let Self { channel, program, inbound, outbound, control, gone, shutdown, recorder, reaper, mask } = self;
+        let Self { channel, program, inbound, outbound, control, parting, shutdown, recorder, reaper, mask } = self;
         let Program { child, streams } = program;
         let visitor = Arc::new(outbound);
         let ended = CancellationToken::new();
@@ -65,7 +65,7 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
             Streams::Pipes { .. } => None,
         };
         let pump = Pumps::start(channel, streams, inbound, &visitor, &recorder, &ended, mask);
-        let mut room = Room { channel, child, terminal, pumps: pump, control, gone, shutdown, recorder, ended };
+        let mut room = Room { channel, child, terminal, pumps: pump, control, parting, shutdown, recorder, ended };
         let why = room.until_something_ends().await;
         let why = match why {
             Why::Ended(ending) => room.drain(ending).await,
@@ -73,11 +73,11 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
         };
         room.pumps.input.abort();
         let pid = room.child.pid;
-        let farewell = Farewell { channel, recorder: &room.recorder, visitor: &*visitor, gone: &room.gone, shutdown: &room.shutdown };
+        let farewell = Farewell { channel, recorder: &room.recorder, visitor: &*visitor, parting: &room.parting, shutdown: &room.shutdown };
         let outcome = match why {
             Why::Ended(ending) => farewell.close(ending).await,
             Why::Gone => {
-                let fault = farewell.lost();
+                let fault = farewell.lost().await;
                 room.hang_up().await;
                 Err(fault)
             }
@@ -147,7 +147,7 @@ struct Room {
     terminal: Option<Arc<super::fd::Fd>>,
     pumps: Pumps,
     control: mpsc::Receiver<Control>,
-    gone: CancellationToken,
+    parting: Parting,
     shutdown: Shutdown,
     recorder: Recorder,
     ended: CancellationToken,
@@ -159,7 +159,7 @@ impl Room {
             tokio::select! {
                 biased;
                 fault = self.shutdown.requested() => return Why::Stopped(fault),
-                () = self.gone.cancelled() => return Why::Gone,
+                () = self.parting.gone.cancelled() => return Why::Gone,
                 Some(halted) = self.pumps.outputs.join_next() => {
                     if let Some(why) = self.halted(halted) {
                         return why;
@@ -185,7 +185,7 @@ impl Room {
             tokio::select! {
                 biased;
                 fault = self.shutdown.requested() => return Why::Stopped(fault),
-                () = self.gone.cancelled() => return Why::Gone,
+                () = self.parting.gone.cancelled() => return Why::Gone,
                 halted = self.pumps.outputs.join_next() => match halted {
                     Some(halted) => if let Some(why) = self.halted(halted) { return why },
                     None => return Why::Ended(ending),

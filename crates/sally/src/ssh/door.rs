@@ -27,6 +27,9 @@ use crate::session::environment::{Endpoint, Environment};
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
 
+/// Why a connection ended whose other side was asked several times, and said nothing.
+pub(super) const UNANSWERED: &str = "no answer to keepalives";
+
 /// What a door admits, and what it gives.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -193,6 +196,15 @@ impl Serve for Door {
     async fn connect(self: Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>) -> Result<(), Error> {
         let stream = Guarded::new(wire, connection.cut.clone());
         let visitor = Visitor::new(Arc::clone(&self), connection, local);
-        russh::server::run_stream(Arc::clone(&self.config), stream, visitor).await?.await
+        let (why, gone) = (Arc::clone(&visitor.parting.why), visitor.parting.gone.clone().drop_guard());
+        let ended = match russh::server::run_stream(Arc::clone(&self.config), stream, visitor).await {
+            Ok(conversation) => conversation.await,
+            Err(error) => Err(error),
+        };
+        if matches!(ended, Err(Error::Ssh(russh::Error::KeepaliveTimeout))) {
+            let _ = why.set(UNANSWERED); // It is the first to know.
+        }
+        drop(gone);
+        ended
     }
 }

@@ -9,7 +9,6 @@ use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
 use sally_proto::record::{AuditEvent, Said};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use super::channel::{SessionInbound, SessionOutbound};
 use super::door::Event;
@@ -104,13 +103,13 @@ impl Visitor {
             Ok(files) => {
                 session.channel_success(id)?;
                 self.tell(Event::SessionStarted).await;
-                let gone = CancellationToken::new();
+                let parting = self.parting.of_channel();
                 let (inbound, outbound) = self.ends(setup.channel, setup.seat, session);
                 let (shutdown, recorder) = (self.door.shutdown.clone(), self.door.recorder.clone());
-                let room = sftp::Session { channel: setup.number, files, inbound, outbound, gone: gone.clone(), shutdown, recorder };
+                let room = sftp::Session { channel: setup.number, files, inbound, outbound, parting: parting.clone(), shutdown, recorder };
                 // Nothing in it has a window to be resized, or hears signals.
                 let (control, controls) = mpsc::channel(1);
-                self.enter(id, Running { control, gone }, async move {
+                self.enter(id, Running { control, gone: parting.gone }, async move {
                     let ended = room.run().await;
                     drop(controls); // Held until here: it tells a session that is running.
                     ended
@@ -133,20 +132,20 @@ impl Visitor {
         agent: Option<Listening>,
     ) {
         let (control, controls) = mpsc::channel(CONTROLS);
-        let gone = CancellationToken::new();
+        let parting = self.parting.of_channel();
         let room = Room {
             channel: number,
             program,
             inbound,
             outbound,
             control: controls,
-            gone: gone.clone(),
+            parting: parting.clone(),
             shutdown: self.door.shutdown.clone(),
             recorder: self.door.recorder.clone(),
             reaper: self.door.reaper.clone(),
             mask: self.door.rules.mask,
         };
-        self.enter(id, Running { control, gone }, async move {
+        self.enter(id, Running { control, gone: parting.gone }, async move {
             let ended = room.run().await;
             if let Some(agent) = agent {
                 agent.stop().await;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::refused::Refused;
 use super::admission::{Connection, Gate};
 use super::channel::STDERR;
+use super::door::UNANSWERED;
 use super::flood::{Patience, REFUSALS};
 use super::host_key::HostKey;
 use super::listen::Serve;
@@ -88,7 +89,7 @@ impl Serve for Service {
 /// Why a connection ended, in the audit log's words.
 fn reason(error: &Error) -> String {
     match error {
-        Error::Ssh(russh::Error::KeepaliveTimeout) => "no answer to keepalives".into(),
+        Error::Ssh(russh::Error::KeepaliveTimeout) => UNANSWERED.into(),
         Error::Ssh(russh::Error::IO(error)) | Error::Io(error) => match error.kind() {
             std::io::ErrorKind::UnexpectedEof => "the other side closed the connection".into(),
             std::io::ErrorKind::ConnectionAborted => "cut off here".into(),

@@ -12,7 +12,7 @@ use super::window;
 
 /// What OpenSSH sends and takes at most.
 const PACKET: u32 = 32 << 10;
-/// A peer that answers nothing for 15 s × 3 is gone.
+/// A peer that is silent is asked so often, at such intervals, and is gone one interval after the last question: as with sshd, a minute.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVES_UNANSWERED: usize = 3;
 /// As sshd's MaxAuthTries, which counts keys that are offered too: an agent with more needs IdentitiesOnly, as everywhere.

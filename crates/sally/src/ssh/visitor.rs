@@ -19,6 +19,7 @@ use super::forward::{AgentSocket, Forwards};
 use super::window::Window;
 use crate::record::RecordError;
 use crate::session::Control;
+use crate::session::ending::Parting;
 use crate::session::environment::Endpoint;
 
 /// What ends a connection from our side.
@@ -107,6 +108,8 @@ pub(super) struct Visitor {
     pub(super) setups: HashMap<ChannelId, Setup>,
     pub(super) running: HashMap<ChannelId, Running>,
     pub(super) forwards: Forwards,
+    /// Of the connection.
+    pub(super) parting: Parting,
     seats: Arc<Semaphore>,
     patience: Patience,
     pub(super) window: Window,
@@ -114,10 +117,7 @@ pub(super) struct Visitor {
 
 impl Drop for Visitor {
     fn drop(&mut self) {
-        for running in self.running.values() {
-            running.gone.cancel();
-        }
-        // Before anybody hears of it: their agents' sockets go with them.
+        // Their sessions hear of it once it is known why. Before anybody hears of it: their agents' sockets go with them.
         self.setups.clear();
         self.forwards.end();
         if self.grant.is_some() {
@@ -131,8 +131,20 @@ impl Visitor {
         let forwards = Forwards::new(Arc::clone(&door));
         let patience = Patience::new(connection.cut.clone());
         let seats = Arc::new(Semaphore::new(door.rules.max_sessions));
-        let (setups, running) = (HashMap::new(), HashMap::new());
-        Self { door, connection, local, grant: None, setups, running, forwards, seats, patience, window: Window::new(Instant::now()) }
+        let (setups, running, parting) = (HashMap::new(), HashMap::new(), Parting::default());
+        Self {
+            door,
+            connection,
+            local,
+            grant: None,
+            setups,
+            running,
+            forwards,
+            parting,
+            seats,
+            patience,
+            window: Window::new(Instant::now()),
+        }
     }
 
     /// A session begins: its channel collects what it is to have. Otherwise why not.

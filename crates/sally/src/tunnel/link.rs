@@ -21,7 +21,7 @@ use crate::dial::Dialer;
 use crate::record::known_hosts;
 use crate::term;
 
-/// A relay that answers nothing for 15 s × 3 is gone.
+/// A relay that is silent is asked so often, at such intervals, and is gone one interval after the last question: a minute.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVES_UNANSWERED: usize = 3;
 /// How long a relay that refuses may take to say why.

@@ -26,10 +26,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use sally_proto::error::Fault;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 use self::server::{Outcome, Server};
-use super::ending::{Farewell, Why};
+use super::ending::{Farewell, Parting, Why};
 use super::{Ending, Gone, Inbound, Input, Outbound, Stream};
 use crate::record::{RecordError, Recorder};
 use crate::shutdown::Shutdown;
@@ -76,8 +75,8 @@ pub struct Session<I, O> {
     pub inbound: I,
     /// To the visitor.
     pub outbound: O,
-    /// Cancelled when the visitor has closed the channel, or the connection is lost.
-    pub gone: CancellationToken,
+    /// The visitor's end.
+    pub parting: Parting,
     /// Our own end.
     pub shutdown: Shutdown,
     /// The book.
@@ -91,12 +90,12 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
     /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished while writing a file, or what
     /// the shutdown says.
     pub async fn run(self) -> Result<Ending, Fault> {
-        let Self { channel, files, inbound, outbound, gone, shutdown, recorder } = self;
+        let Self { channel, files, inbound, outbound, parting, shutdown, recorder } = self;
         let Files { requests, answers, outcome } = files;
         let why = tokio::select! {
             biased;
             fault = shutdown.requested() => Why::Stopped(fault),
-            () = gone.cancelled() => Why::Gone,
+            () = parting.gone.cancelled() => Why::Gone,
             why = carry(inbound, requests, answers, &outbound) => why,
         };
         // Both channels are closed now: the thread ends as soon as it notices.
@@ -105,12 +104,12 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
             Ok(Err(_)) => return Err(Fault::Internal("the thread that serves files has ended".into())),
             Err(_) => Outcome { status: Ending::Exited(1), unfinished: true },
         };
-        let farewell = Farewell { channel, recorder: &recorder, visitor: &outbound, gone: &gone, shutdown: &shutdown };
+        let farewell = Farewell { channel, recorder: &recorder, visitor: &outbound, parting: &parting, shutdown: &shutdown };
         match why {
             Why::Ended(_) => farewell.close(outcome.status).await,
             // Most clients just hang up, some with a file open that they have read: a loss it is only in the middle of writing.
             Why::Gone if !outcome.unfinished => farewell.close(outcome.status).await,
-            Why::Gone => Err(farewell.lost()),
+            Why::Gone => Err(farewell.lost().await),
             Why::Stopped(fault) => {
                 farewell.say_goodbye(&fault, Stream::Stderr).await;
                 Err(fault)
