@@ -40,6 +40,7 @@ mod manual;
 mod masking;
 mod multiplex;
 mod once_network;
+mod once_ports;
 mod options;
 mod places;
 mod record;
