@@ -207,6 +207,8 @@ fn a_connection_that_is_reset_ends_the_session() {
     let (status, said) = door.wait();
     assert_eq!((status.code(), said.lines().last()), (Some(255), Some("Connection closed unexpectedly")));
     gone(&mark);
+    assert_eq!(home.audits("close")[0]["reason"], "Connection closed unexpectedly");
+    home.assert_sealed(&door);
 }
 
 #[test]
