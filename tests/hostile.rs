@@ -190,7 +190,6 @@ fn a_flood_of_absurd_windows_is_clamped() {
 }
 
 #[test]
-#[ignore = "now and then the last of a flood finds the queue full and is lost: the terminal keeps the size before it"]
 fn the_last_of_a_flood_of_windows_is_what_stays() {
     for _ in 0..20 {
         assert_eq!(sizes("5000", "once").0, SIZES);

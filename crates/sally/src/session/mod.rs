@@ -95,8 +95,6 @@ impl Ending {
 /// What a visitor asks of a running session, beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// `window-change`: columns and rows, already clamped.
-    Resize(u16, u16),
     /// `signal`: the number, and the name as the visitor gave it.
     Signal(i32, &'static str),
     /// `break` (RFC 4335): its length in milliseconds, which a pseudo-terminal has no use for.

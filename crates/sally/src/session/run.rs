@@ -9,7 +9,7 @@ use sally_proto::error::Fault;
 use sally_proto::mask::Mask;
 use sally_proto::record::AuditEvent;
 use sally_sys::{process, pty};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -36,8 +36,10 @@ pub struct Session<I, O> {
     pub inbound: I,
     /// To the visitor.
     pub outbound: O,
-    /// Window changes, signals and breaks.
+    /// Signals and breaks.
     pub control: mpsc::Receiver<Control>,
+    /// Columns and rows of the visitor's window, already clamped, whenever they change.
+    pub size: watch::Receiver<(u16, u16)>,
     /// The visitor's end.
     pub parting: Parting,
     /// Our own end.
@@ -56,7 +58,7 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
     /// # Errors
     /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished, or what the shutdown says.
     pub async fn run(self) -> Result<Ending, Fault> {
-        let Self { channel, program, inbound, outbound, control, parting, shutdown, recorder, reaper, mask } = self;
+        let Self { channel, program, inbound, outbound, control, size, parting, shutdown, recorder, reaper, mask } = self;
         let Program { child, streams } = program;
         let visitor = Arc::new(outbound);
         let ended = CancellationToken::new();
@@ -65,7 +67,7 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
             Streams::Pipes { .. } => None,
         };
         let pump = Pumps::start(channel, streams, inbound, &visitor, &recorder, &ended, mask);
-        let mut room = Room { channel, child, terminal, pumps: pump, control, parting, shutdown, recorder, ended };
+        let mut room = Room { channel, child, terminal, pumps: pump, control, size, parting, shutdown, recorder, ended };
         let why = room.until_something_ends().await;
         let why = match why {
             Why::Ended(ending) => room.drain(ending).await,
@@ -147,6 +149,7 @@ struct Room {
     terminal: Option<Arc<super::fd::Fd>>,
     pumps: Pumps,
     control: mpsc::Receiver<Control>,
+    size: watch::Receiver<(u16, u16)>,
     parting: Parting,
     shutdown: Shutdown,
     recorder: Recorder,
@@ -166,6 +169,11 @@ impl Room {
                     }
                 }
                 ending = self.child.wait() => return Why::Ended(ending),
+                Ok(()) = self.size.changed() => {
+                    if let Err(why) = self.resize() {
+                        return why;
+                    }
+                }
                 Some(control) = self.control.recv() => {
                     if let Err(why) = self.obey(&control) {
                         return why;
@@ -210,17 +218,23 @@ impl Room {
         }
     }
 
+    fn resize(&mut self) -> Result<(), Why> {
+        let (columns, rows) = *self.size.borrow_and_update();
+        let Some(terminal) = &self.terminal else { return Ok(()) };
+        self.recorder.resize(self.channel, columns, rows).map_err(|error| Why::Stopped(error.into()))?;
+        if let Err(error) = pty::resize(&**terminal, columns, rows) {
+            tracing::debug!(%error, columns, rows, "the terminal could not be resized");
+        }
+        Ok(())
+    }
+
     fn obey(&self, control: &Control) -> Result<(), Why> {
         let done = match (control, &self.terminal) {
-            (Control::Resize(columns, rows), Some(terminal)) => {
-                self.recorder.resize(self.channel, *columns, *rows).map_err(|error| Why::Stopped(error.into()))?;
-                pty::resize(&**terminal, *columns, *rows)
-            }
             (Control::Break(length), Some(terminal)) => {
                 self.record(&AuditEvent::Break { channel: self.channel, length: *length })?;
                 pty::send_break(&**terminal)
             }
-            (Control::Resize(..) | Control::Break(_), None) => Ok(()),
+            (Control::Break(_), None) => Ok(()),
             (Control::Signal(number, name), terminal) => {
                 self.record(&AuditEvent::Signal { channel: self.channel, name: (*name).into() })?;
                 let foreground = terminal.as_ref().and_then(|terminal| pty::foreground(&**terminal));

@@ -176,8 +176,7 @@ impl Handler for Visitor {
         _: u32,
         session: &mut Session,
     ) -> Result<(), Error> {
-        let (columns, rows) = pty::clamp_size(columns, rows);
-        self.control(id, Control::Resize(columns, rows));
+        self.resize(id, pty::clamp_size(columns, rows));
         Ok(session.channel_success(id)?)
     }
 

@@ -8,7 +8,7 @@ use russh::{Channel, ChannelId};
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
 use sally_proto::record::{AuditEvent, Said};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::channel::{SessionInbound, SessionOutbound};
 use super::door::Event;
@@ -109,7 +109,7 @@ impl Visitor {
                 let room = sftp::Session { channel: setup.number, files, inbound, outbound, parting: parting.clone(), shutdown, recorder };
                 // Nothing in it has a window to be resized, or hears signals.
                 let (control, controls) = mpsc::channel(1);
-                self.enter(id, Running { control, gone: parting.gone }, async move {
+                self.enter(id, Running { control, size: watch::Sender::default(), gone: parting.gone }, async move {
                     let ended = room.run().await;
                     drop(controls); // Held until here: it tells a session that is running.
                     ended
@@ -132,6 +132,7 @@ impl Visitor {
         agent: Option<Listening>,
     ) {
         let (control, controls) = mpsc::channel(CONTROLS);
+        let (size, sizes) = watch::channel((0, 0));
         let parting = self.parting.of_channel();
         let room = Room {
             channel: number,
@@ -139,13 +140,14 @@ impl Visitor {
             inbound,
             outbound,
             control: controls,
+            size: sizes,
             parting: parting.clone(),
             shutdown: self.door.shutdown.clone(),
             recorder: self.door.recorder.clone(),
             reaper: self.door.reaper.clone(),
             mask: self.door.rules.mask,
         };
-        self.enter(id, Running { control, gone: parting.gone }, async move {
+        self.enter(id, Running { control, size, gone: parting.gone }, async move {
             let ended = room.run().await;
             if let Some(agent) = agent {
                 agent.stop().await;

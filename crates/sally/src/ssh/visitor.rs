@@ -9,7 +9,7 @@ use russh::{Channel, ChannelId};
 use sally_proto::authorized_keys::Grant;
 use sally_proto::record::AuditEvent;
 use sally_sys::pty::Pty;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Connection;
@@ -95,6 +95,8 @@ pub(super) struct Setup {
 /// A session channel whose program runs.
 pub(super) struct Running {
     pub(super) control: mpsc::Sender<Control>,
+    /// Columns and rows as of the last `window-change`: of many, the last counts.
+    pub(super) size: watch::Sender<(u16, u16)>,
     pub(super) gone: CancellationToken,
 }
 
@@ -192,8 +194,13 @@ impl Visitor {
 
     pub(super) fn control(&self, id: ChannelId, control: Control) {
         if let Some(running) = self.running.get(&id) {
-            // A flood's excess is dropped; its last word is lost only where the session is stuck anyway.
-            let _ = running.control.try_send(control);
+            let _ = running.control.try_send(control); // A flood's excess is dropped.
+        }
+    }
+
+    pub(super) fn resize(&self, id: ChannelId, size: (u16, u16)) {
+        if let Some(running) = self.running.get(&id) {
+            running.size.send_if_modified(|current| std::mem::replace(current, size) != size);
         }
     }
 
