@@ -55,29 +55,3 @@ fn a_packet_of_four_gibibytes_under_good_keys_is_closed() {
         ]);
     }
 }
-
-/// regreSSHion: the grace time is over for many at once, at every step of the way in, again and again.
-#[test]
-fn waves_of_strangers_that_run_out_of_time_leave_nothing_behind() {
-    /// How many connections a wave of tests/python/floods.py has.
-    const WAVE: usize = 40;
-    let home = Home::new();
-    let clock = Clock::new(&home);
-    let mut command = home.once();
-    command.args(["--timeout", "3600"]);
-    let mut door = Door::open(clock.govern(command));
-    let (memory, before) = (door.peak(), door.descriptors());
-    let mut strangers = Client::start(python("floods.py").arg("waves").arg(door.port.to_string()).arg(home.path("id")).arg("20"));
-    for wave in 1..=20 {
-        strangers.await_line("there");
-        until("all of them are in", || (door.descriptors() == before + WAVE).then_some(()));
-        clock.put_forward_to(31 * wave);
-        strangers.await_line("closed");
-        until("all of them are gone", || (door.descriptors() == before).then_some(()));
-        strangers.write("\n");
-    }
-    let (status, _, stderr) = strangers.finish();
-    assert!(status.success() && stderr.is_empty(), "{stderr}");
-    assert!(door.peak() < memory + PEAK, "the peak of {memory} KiB rose to {}", door.peak());
-    still_open(&home, &mut door);
-}

@@ -87,45 +87,6 @@ def unread_answers(port, count):
         print("stalled")
 
 
-def stages(port, key):
-    """Connections that go no further: one for each step of the way in."""
-    def client(*steps):
-        client = Client(port)
-        for step in steps:
-            step(client)
-        return client
-    half = lambda payload: lambda client: client.write(client.packet(payload)[:-20])
-    begun = Client.banner, lambda client: client.send(client.kexinit())
-    question = bytes([SERVICE_REQUEST]) + string("ssh-userauth")
-    return [
-        client(),
-        client(lambda client: client.write(BANNER[:4])),
-        client(Client.banner),
-        client(Client.banner, lambda client: half(client.kexinit())(client)),
-        client(*begun),
-        client(*begun, half(bytes([ECDH_INIT]) + string(bytes(32)))),
-        client(Client.handshake),
-        client(Client.handshake, half(question)),
-        client(Client.handshake, Client.service),
-        client(Client.handshake, Client.service, lambda client: client.publickey(load_key(key), probe=True)),
-    ]
-
-
-def waves(port, key, count):
-    """Each wave stays until it is closed, and the next comes when told to. Fewer than would have to make room for each other."""
-    for _ in range(int(count)):
-        wave = [client for _ in range(4) for client in stages(port, key)]
-        print("there", flush=True)
-        for client in wave:
-            while True:
-                try:
-                    client.read(1)
-                except Closed:
-                    break
-        print("closed", flush=True)
-        sys.stdin.readline()
-
-
 def impossible_length(port, cipher, when):
     """A packet under good keys that says 4 GiB. What comes before it shows that the keys are good."""
     client = Client(port, {"gcm": Gcm, "chacha": ChaCha, "ctr": CtrEtm}[cipher])
