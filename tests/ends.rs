@@ -245,6 +245,19 @@ fn a_background_job_without_terminal_is_waited_for_within_bounds() {
 }
 
 #[test]
+fn a_visitor_who_leaves_while_a_background_job_is_waited_for_ends_the_visit() {
+    let home = Home::new();
+    let (mut door, mark) = open(&home);
+    let (mut visit, pid) = on_pipes(&home, &door, "sleep 1000 & exit 3");
+    until("the program has ended", || (!lives(pid)).then_some(()));
+    visit.child.kill().unwrap();
+    let (status, said) = door.wait();
+    assert_eq!((status.code(), said.lines().last()), (Some(255), Some("Connection closed unexpectedly")), "{said}");
+    gone(&mark);
+    home.assert_sealed(&door);
+}
+
+#[test]
 fn the_last_word_of_a_background_job_is_heard() {
     let home = Home::new();
     let door = home.open(&[]);

@@ -31,13 +31,19 @@ pub struct Child {
     /// Its number: also that of its session and process group.
     pub pid: Pid,
     ending: oneshot::Receiver<Ending>,
+    ended: Option<Ending>,
 }
 
 impl Child {
-    /// Waits for its end. Cancel-safe.
+    /// Waits for its end, which is the same however often it is asked for. Cancel-safe.
     pub async fn wait(&mut self) -> Ending {
+        if let Some(ended) = self.ended {
+            return ended;
+        }
         // The sender lives in the map until the process is reaped; should it ever vanish, the child counts as killed.
-        (&mut self.ending).await.unwrap_or(Ending::Signalled { signal: Signal::KILL.as_raw(), core: false })
+        let ended = (&mut self.ending).await.unwrap_or(Ending::Signalled { signal: Signal::KILL.as_raw(), core: false });
+        self.ended = Some(ended);
+        ended
     }
 }
 
@@ -68,7 +74,7 @@ impl Reaper {
         let pid = self.spawner.spawn(launch)?;
         let (sender, ending) = oneshot::channel();
         waiting.insert(pid, sender);
-        Ok(Child { pid, ending })
+        Ok(Child { pid, ending, ended: None })
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<Pid, oneshot::Sender<Ending>>> {
