@@ -1,7 +1,6 @@
 //! A fork bomb in a visit, where the system gives only so many processes (`pids.max`). Row 36 of the faults.
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 
 use crate::support::*;
@@ -21,7 +20,7 @@ impl Crowded {
             .map(|root| Self(PathBuf::from(root).join(&name)))
             .find(|group| fs::create_dir(&group.0).is_ok() && fs::write(group.0.join("pids.max"), PLACES.to_string()).is_ok());
         if made.is_none() {
-            let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {test}: no cgroup for processes is to be had here ***\n");
+            skipped(test, "no cgroup for processes is to be had here");
         }
         made
     }

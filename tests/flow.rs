@@ -1,6 +1,5 @@
 //! Backpressure: a slow reader slows its own writer, and nothing grows without bound.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -13,16 +12,6 @@ use crate::support::*;
 
 /// What a door may grow by, in KiB, whatever streams through it: a window each way and the buffers around it.
 const GROWTH: u64 = 64 << 10;
-
-fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn random(bytes: usize) -> Vec<u8> {
-    let mut all = vec![0; bytes];
-    File::open("/dev/urandom").unwrap().read_exact(&mut all).unwrap();
-    all
-}
 
 /// Pushes `data` through a command of the visit and reads the answer, `pace` between two pieces of it; the largest RSS meanwhile.
 fn duplex(home: &Home, door: &Door, options: &[&str], command: &str, data: Vec<u8>, pace: Duration) -> (Vec<u8>, u64) {
@@ -53,7 +42,7 @@ fn full_duplex_at_full_speed() {
     let home = Home::new();
     let mut door = home.open(&[]);
     let before = door.rss();
-    let data = random(48 << 20);
+    let data = noise(48 << 20);
     let (got, rss) = duplex(&home, &door, &[], "cat", data.clone(), Duration::ZERO);
     assert!(got == data, "{} of {} bytes", got.len(), data.len());
     assert!(rss < before + GROWTH, "{before} KiB grew to {rss}");
@@ -67,7 +56,7 @@ fn full_duplex_with_a_slow_reader() {
     let home = Home::new();
     let mut door = home.open(&[]);
     let before = door.rss();
-    let data = random(48 << 20);
+    let data = noise(48 << 20);
     // 64 KiB in 3 ms: some 20 MB/s. The pace is what is tested; nothing is awaited by it.
     let (got, rss) = duplex(&home, &door, &[], "cat", data.clone(), Duration::from_millis(3));
     assert!(got == data, "{} of {} bytes", got.len(), data.len());
@@ -117,7 +106,7 @@ fn a_client_rekeys_in_the_middle_of_both_ways() {
     let _turn = big();
     let home = Home::new();
     let mut door = home.open(&[]);
-    let data = random(24 << 20);
+    let data = noise(24 << 20);
     // Some 24 exchanges each way, while both ways are full.
     let (got, _) = duplex(&home, &door, &["-oRekeyLimit=1M"], "cat", data.clone(), Duration::ZERO);
     assert_eq!(hash(&got), hash(&data));
@@ -128,7 +117,7 @@ fn a_client_rekeys_in_the_middle_of_both_ways() {
 fn a_client_rekeys_in_the_middle_of_a_download_and_of_an_upload() {
     let _turn = big();
     let home = Home::new();
-    let data = random(32 << 20);
+    let data = noise(32 << 20);
     let file = home.write("data", &data);
     let id = home.path("id");
     let options = ["-oRekeyLimit=1M", "-i", id.to_str().unwrap()];
@@ -144,7 +133,7 @@ fn a_client_rekeys_in_the_middle_of_a_download_and_of_an_upload() {
 fn a_client_rekeys_by_time_in_the_middle_of_an_upload() {
     let home = Home::new();
     let mut door = home.open(&[]);
-    let piece = random(256 << 10);
+    let piece = noise(256 << 10);
     let id = home.path("id");
     let options = ["-v", "-oRekeyLimit=default 1s", "-i", id.to_str().unwrap()];
     let mut client = Client::start(home.ssh_with(door.port, &options).arg("sha256sum"));
@@ -191,7 +180,7 @@ fn a_server_rekeys_by_volume_in_the_middle_of_a_download_and_of_an_upload() {
     let said = lines(ssh.stderr.take().unwrap());
     let mut stdin = ssh.stdin.take().unwrap();
     let pushing = thread::spawn(move || {
-        let (piece, mut sent) = (random(1 << 20), Sha256::new());
+        let (piece, mut sent) = (noise(1 << 20), Sha256::new());
         for _ in 0..bytes >> 20 {
             stdin.write_all(&piece).unwrap();
             sent.update(&piece);

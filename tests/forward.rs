@@ -20,16 +20,6 @@ const LOCAL: &[&str] = &["--allow", "local-forward"];
 const REMOTE: &[&str] = &["--allow", "remote-forward"];
 const AGENT: &[&str] = &["--allow", "agent-forward"];
 
-fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut all = vec![0; bytes];
-    std::fs::File::open("/dev/urandom").unwrap().read_exact(&mut all).unwrap();
-    all
-}
-
 /// A server on loopback, for as long as the test runs.
 fn serve(answer: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -5,8 +5,6 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use sha2::{Digest, Sha256};
-
 use crate::support::*;
 
 /// What a door may grow by, in KiB: a window each way and the buffers around it.
@@ -15,16 +13,6 @@ const GROWTH: u64 = 64 << 10;
 const UNDELIVERED: usize = (2 << 20) + (1 << 20);
 /// More than windows and buffers hold: whoever moved so much has somebody at the other end.
 const FLOWING: u64 = 8 << 20;
-
-fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn random(bytes: usize) -> Vec<u8> {
-    let mut all = vec![0; bytes];
-    fs::File::open("/dev/urandom").unwrap().read_exact(&mut all).unwrap();
-    all
-}
 
 /// A door on the public side of the NAT.
 fn open(lab: &Lab, home: &Home, options: &[&str], governed: impl FnOnce(Command) -> Command) -> Door {
@@ -68,7 +56,7 @@ fn ssh(home: &Home, door: &Door) -> Command {
 
 /// A file from a door and one to another: both whole, both on a record that is sealed.
 fn there_and_back(lab: &Lab, bytes: usize) {
-    let data = random(bytes);
+    let data = noise(bytes);
     let home = Home::new();
     let file = home.write("data", &data);
     let mut door = open(lab, &home, &[], |command| command);
@@ -221,7 +209,7 @@ fn over_a_narrow_way_the_command_waits_and_fills_neither_memory_nor_record() {
 #[test]
 fn over_a_narrow_way_an_upload_is_whole() {
     let Some(lab) = narrow("over_a_narrow_way_an_upload_is_whole") else { return };
-    upload(&lab, &random(256 << 10));
+    upload(&lab, &noise(256 << 10));
 }
 
 /// A stopped process has a kernel that still acknowledges, so TCP never tells.

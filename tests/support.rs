@@ -9,6 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 mod client;
 mod clock;
 mod evidence;
@@ -291,6 +293,23 @@ fn slurp(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> 
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// SHA-256, as `sha256sum` says it.
+pub fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes that nothing can be known of.
+pub fn noise(bytes: usize) -> Vec<u8> {
+    let mut all = vec![0; bytes];
+    fs::File::open("/dev/urandom").unwrap().read_exact(&mut all).unwrap();
+    all
+}
+
+/// Says on stderr, loudly and past the test runner's capture, that a test can't run here.
+pub fn skipped(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {test}: {why} ***\n");
 }
 
 /// Whoever moves many bytes waits for their turn: two such tests at once would only slow each other down.

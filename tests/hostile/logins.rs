@@ -31,14 +31,11 @@ fn permissions_are_those_of_the_key_that_signed() {
     let home = Home::new();
     home.key("other", "ed25519");
     let keys = format!("command=\"echo first\" {}command=\"echo second\" {}", home.read("id.pub"), home.read("other.pub"));
-    let file = home.write("keys", keys);
-    let mut command = home.once_for(&file);
-    command.arg("--log").arg(home.path("visit.cast"));
-    let door = Door::open(command);
+    let door = open_for(&home, &keys);
     let (first, second) = (home.path("id"), home.path("other"));
     let said = scenario(&door, "offer-one-sign-with-another", &[first.to_str().unwrap(), second.to_str().unwrap()]);
     assert_eq!(said, "True\nTrue\nsecond\n");
-    assert_eq!(home.audits("auth")[0]["source"], format!("{}:2", file.display()));
+    assert_eq!(home.audits("auth")[0]["source"], format!("{}:2", home.path("keys").display()));
 }
 
 #[test]

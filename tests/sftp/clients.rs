@@ -1,7 +1,6 @@
 //! Other clients than OpenSSH's.
 
 use std::fs;
-use std::io::Write;
 use std::process::Command;
 
 use super::{done, folder, over, random, sha256};
@@ -158,7 +157,7 @@ fn sshfs_mounts_a_folder() {
     // Where it can't be had, the test says so: a container usually has no /dev/fuse.
     let may = fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
     if !may {
-        let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: sshfs: /dev/fuse is not there, or not ours to open ***\n");
+        skipped("sshfs", "/dev/fuse is not there, or not ours to open");
         return;
     }
     let home = Home::new();

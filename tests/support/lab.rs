@@ -1,7 +1,6 @@
 //! Hosts of their own in network namespaces: devices behind a real NAT, and a relay on the public side of it.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -9,7 +8,7 @@ use std::thread;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::process::{as_root, python, tool};
-use super::{Client, run, text};
+use super::{Client, run, skipped, text};
 
 /// Where the relay is reached.
 pub const RELAY: &str = "198.51.100.2";
@@ -36,7 +35,7 @@ impl Lab {
         let lab = Self { prefix, lag: None };
         let possible = as_root() && run(tool("ip", "iproute2").args(["netns", "add", &lab.name("nat")])).status.success();
         if !possible {
-            let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {test}: network namespaces need root, and are not to be had here ***\n");
+            skipped(test, "network namespaces need root, and are not to be had here");
             return None;
         }
         lab.wire();
@@ -47,7 +46,7 @@ impl Lab {
     pub fn slow(test: &str, delay: f32, loss: f32) -> Option<Self> {
         let mut lab = Self::new(test)?;
         if File::options().read(true).write(true).open("/dev/net/tun").is_err() {
-            let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {test}: this kernel has no /dev/net/tun ***\n");
+            skipped(test, "this kernel has no /dev/net/tun");
             return None;
         }
         lab.in_host("nat", &["link", "del", "wan"]);

@@ -1,12 +1,11 @@
 //! Containers by podman, in a store of their own: nothing of the machine's is used, nothing stays.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{as_root, run, sally, text, tool};
+use super::{as_root, run, sally, skipped, text, tool};
 
 /// The folder of what is deployed.
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/docker/once");
@@ -23,7 +22,7 @@ impl Podman {
     pub fn new() -> Option<Self> {
         let may = as_root() && run(tool("unshare", "util-linux").args(["--mount", "--pid", "--fork", "true"])).status.success();
         if !may {
-            let _ = writeln!(std::io::stderr(), "SKIPPED, containers: they need root here, and namespaces");
+            skipped("containers", "they need root here, and namespaces");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();

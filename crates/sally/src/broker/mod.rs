@@ -241,7 +241,7 @@ impl Broker {
         self.shut.cancel();
         self.shared.hub().stop();
         self.tasks.close();
-        let _ = tokio::time::timeout(GOODBYE, self.tasks.wait()).await; // The rest ends with the runtime.
+        let _ = tokio::time::timeout(GOODBYE, self.tasks.wait()).await; // The rest ends with us.
     }
 }
 

@@ -64,6 +64,7 @@ pub(super) fn run(config: Once) -> u8 {
 async fn visit(config: Once) -> Result<u8, Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut signals = Signals::listen().map_err(internal)?;
+    // The spare thread.
     tokio::task::spawn_blocking(|| ()).await.map_err(|error| internal(error.into()))?;
     // Before anything is said: stderr may be the visitor's connection too.
     let here = if config.inetd { Some(take_over(&config.sources)?) } else { None };
