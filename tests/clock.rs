@@ -50,3 +50,28 @@ fn timers_run_by_a_clock_that_nobody_can_set() {
     client.await_line("out");
     assert_eq!((client.finish().0.code(), door.wait().0.code()), (Some(4), Some(4)));
 }
+
+#[test]
+fn a_clock_that_is_set_back_and_forth_in_mid_visit_ends_nothing() {
+    let home = Home::new();
+    let clock = Clock::new(&home);
+    let mut command = clock.govern_dates(home.once());
+    command.args(["-v", "--idle-timeout", "3600", "--max-duration", "3600"]);
+    let mut door = Door::open(command);
+    let mut client = home.visit(&door, "echo in; while read -r line; do echo $line; done", "in");
+    for offset in ["-1d", "+1d", "-3650d", "+3650d"] {
+        clock.set_off_by(offset);
+        client.write(format!("after {offset}\n"));
+        client.await_line(&format!("after {offset}"));
+    }
+    // What the door says of it has a date.
+    client.signal("KILL");
+    let year: i32 = text(&run(Command::new("date").arg("+%Y")).stdout).trim().parse().unwrap();
+    let dated = door.await_stderr_with("connection ended")[..4].parse::<i32>().unwrap();
+    assert!(dated > year + 5, "the door goes by that clock: {dated}");
+    assert_eq!(door.wait().0.code(), Some(255));
+    home.assert_sealed(&door);
+    let times: Vec<f64> =
+        home.read("visit.cast").lines().skip(1).map(|line| line[1..].split(',').next().unwrap().parse().unwrap()).collect();
+    assert!(times.is_sorted() && times.iter().all(|time| (0.0..3600.0).contains(time)), "{times:?}");
+}

@@ -165,6 +165,7 @@ fn five_hundred_variables_are_64_and_three_thousand_are_the_end() {
     let (status, said) = door.wait();
     assert_eq!((status.code(), said.lines().last()), (Some(255), Some("Connection closed unexpectedly")));
     assert_eq!((home.audits("auth").len(), home.audits("exec").len()), (1, 0), "the visit is on the record, and that nothing ran");
+    assert_eq!(home.audits("refusal")[0]["what"], "connection", "and that it was cut");
     home.assert_sealed(&door);
 }
 

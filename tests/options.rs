@@ -154,10 +154,14 @@ fn a_certificate_for_nobody_in_particular_is_for_nobody() {
 }
 
 #[test]
-fn a_certificate_that_has_expired_is_refused() {
-    let home = Home::new();
-    certify(&home, &["-n", "dev", "-V", "20200101:20200102"]);
-    denied(&home, &open_for(&home, &authority(&home, ",principals=\"dev\""), &[]));
+fn a_certificate_outside_its_dates_is_refused_and_it_is_said_why() {
+    for (dates, why) in [("20200101:20200102", "the certificate has expired"), ("+1d:+2d", "the certificate is not yet valid")] {
+        let home = Home::new();
+        certify(&home, &["-n", "dev", "-V", dates]);
+        let mut door = open_for(&home, &authority(&home, ",principals=\"dev\""), &["-v"]);
+        denied(&home, &door);
+        door.await_stderr_with(&format!("refused: {why}"));
+    }
 }
 
 #[test]

@@ -34,18 +34,40 @@ fn as_pid_1_it_buries_orphans() {
     assert_eq!(visit(&home, command, script), "sally\nclean\n");
 }
 
+/// What a container's runtime does, from outside.
+fn signal_pid_1(door: &Door, name: &str) {
+    let inner = until("PID 1 is found", || {
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", door.child.id())).ok()?;
+        children.split_whitespace().next().map(String::from)
+    });
+    assert!(Command::new("kill").args(["-s", name, &inner]).status().unwrap().success());
+}
+
+#[test]
+fn kill_9_of_pid_1_takes_even_who_left_its_session_with_it() {
+    let home = Home::new();
+    let mut command = within(&home, &["--pid", "--fork", "--mount-proc"], "");
+    command.env("VISIT_MARK", home.path(""));
+    let mark = format!("VISIT_MARK={}", home.path("").display());
+    let mut door = Door::open(command);
+    let mut client = Client::start(home.ssh(&door).arg("setsid sh -c 'trap \"\" HUP TERM; echo in; while :; do sleep 1000; done'"));
+    client.await_line("in");
+    assert!(!marked(&mark).is_empty());
+    signal_pid_1(&door, "KILL");
+    assert_eq!(client.finish().0.code(), Some(255));
+    let record = home.write("stdout.cast", door.rest_of_stdout().join("\n") + "\n");
+    until("nothing of the session is left", || marked(&mark).is_empty().then_some(()));
+    let (verdict, said) = verify(&record, Some(&door.host_key));
+    assert!(verdict == 5 && said.to_lowercase().contains("not sealed"), "{verdict} {said}");
+}
+
 #[test]
 fn as_pid_1_it_ends_in_good_order_when_the_container_is_stopped() {
     let home = Home::new();
     let mut door = Door::open(within(&home, &["--pid", "--fork", "--kill-child", "--mount-proc"], ""));
     let mut client = Client::start(home.ssh(&door).arg("trap 'echo hung up' HUP; echo in; while :; do sleep 1000 & wait; done"));
     client.await_line("in");
-    // What a container's runtime does, from outside.
-    let inner = until("PID 1 is found", || {
-        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", door.child.id())).ok()?;
-        children.split_whitespace().next().map(String::from)
-    });
-    assert!(Command::new("kill").args(["-s", "TERM", &inner]).status().unwrap().success());
+    signal_pid_1(&door, "TERM");
     let (status, _, said) = client.finish();
     assert!(said.contains("sally: Stopped by signal 15"), "{said}");
     assert_eq!((status.code(), door.wait().0.code()), (Some(143), Some(143)));

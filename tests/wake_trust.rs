@@ -171,6 +171,18 @@ fn whoever_is_revoked_is_gone_at_once() {
 }
 
 #[test]
+fn a_visitor_whose_time_is_over_is_told_from_a_stranger() {
+    let live = Live::new();
+    live.fleet.home.key("bob", "ed25519");
+    let yesterday = run(&mut off_by("-1d", live.fleet.command(&["visitor", "add", "FLEET", "bob.pub", "--for", "*"])));
+    assert!(yesterday.status.success(), "{}", text(&yesterday.stderr));
+    let mut visitor = Command::new("ssh");
+    let refused = run(visitor.arg("-F").arg(live.config("bob")).args(["-J", "relay", "cam-17", "true"]));
+    assert!(text(&refused.stderr).contains("Permission denied (publickey)"), "{}", text(&refused.stderr));
+    assert_eq!(live.relay.await_events("auth_refused", 1)["reason"], "the certificate has expired");
+}
+
+#[test]
 fn a_revoked_device_is_gone_at_once() {
     let live = Live::new();
     let (_agent, _sshd) = live.device("cam-17");

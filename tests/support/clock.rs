@@ -37,6 +37,18 @@ impl Clock {
         command
     }
 
+    /// The same for the time of day alone: what measures time doesn't notice.
+    pub fn govern_dates(&self, command: Command) -> Command {
+        let mut command = self.govern(command);
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+        command
+    }
+
+    /// As a clock that is set, to so much off (`-1d`): for what is under [`Clock::govern_dates`].
+    pub fn set_off_by(&self, offset: &str) {
+        self.set(offset);
+    }
+
     /// So many seconds have passed, at once.
     pub fn put_forward_to(&self, seconds: u32) {
         self.set(&format!("+{seconds}s"));

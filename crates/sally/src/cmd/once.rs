@@ -32,6 +32,8 @@ use crate::{keys, term};
 
 /// How long sessions may take to end when we are told to.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+/// How long, of that, their last words may take to arrive.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 /// A handful of tasks, on a machine that has other things to do.
 const WORKERS: usize = 2;
 /// How long the runtime keeps a thread that it has no work for: the runtime panics where it needs its first and the visit has used up what the
@@ -195,12 +197,18 @@ impl Attendant {
     /// We are to stop: the sessions and forwards know, and end.
     async fn wind_up(&mut self, fault: Fault) -> Result<u8, Fault> {
         self.door.shut().cancel();
+        let door = Arc::clone(&self.door);
         let ended = async {
+            let was_open = self.visit.is_open();
             while self.visit.is_open() {
                 match self.events.recv().await {
                     Some(event) => drop(self.visit.note(event, Instant::now())),
                     None => break,
                 }
+            }
+            // Their client leaves when it has heard how its session ended.
+            if was_open {
+                let _ = tokio::time::timeout(FAREWELL_LIMIT, door.visitor_left()).await;
             }
         };
         let _ = tokio::time::timeout(SHUTDOWN_LIMIT, ended).await; // What is left is swept.

@@ -54,8 +54,8 @@ impl Gate {
                 }
                 let cut = CancellationToken::new();
                 state.waiting.insert(ticket, cut.clone());
-                let (settled, denied) = (CancellationToken::new(), AtomicBool::new(false));
-                Some(Connection { peer, cut, settled, denied, gate: Arc::clone(self), ticket })
+                let (settled, authenticated, denied) = (CancellationToken::new(), AtomicBool::new(false), AtomicBool::new(false));
+                Some(Connection { peer, cut, settled, authenticated, denied, gate: Arc::clone(self), ticket })
             }
         }
     }
@@ -107,6 +107,7 @@ pub struct Connection {
     /// Cancelled to end it at once.
     pub cut: CancellationToken,
     settled: CancellationToken,
+    authenticated: AtomicBool,
     denied: AtomicBool,
     gate: Arc<Gate>,
     ticket: Ticket,
@@ -115,7 +116,13 @@ pub struct Connection {
 impl Connection {
     /// Somebody is authenticated: the deadline is lifted, and nobody takes the place any more.
     pub fn authenticated(&self) {
+        self.authenticated.store(true, Ordering::Relaxed);
         self.settle(Outcome::Authenticated);
+    }
+
+    /// Whether somebody was.
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Ordering::Relaxed)
     }
 
     /// A key was refused: that counts when the connection ends without another one's success.

@@ -1,6 +1,6 @@
 //! From a key that is offered to the one claim.
 
-use russh::keys::Algorithm;
+use russh::keys::{Algorithm, Certificate};
 use russh::server::{Auth, SecurityKeyPresence};
 use sally_proto::authorized_keys::{Context, Grant, Offer};
 use sally_proto::record::{AuditEvent, Certificate as CertificateOnRecord, Said};
@@ -27,12 +27,20 @@ impl Visitor {
         // The library shows a certificate's key and not the certificate: where there are authorities, only the signed request tells.
         let may = self.door.authorities || self.door.keys.may_accept(offer, &self.context());
         let known = self.grant.is_none() && self.user_is_welcome(user) && may;
-        if !known {
-            tracing::info!(peer = %self.connection.peer, user, "a key that is not let in was offered");
-            self.connection.deny();
-            return Auth::reject();
+        if known { Auth::Accept } else { self.turn_away(user, "a key that is not let in was offered") }
+    }
+
+    fn turn_away(&self, user: &str, why: impl std::fmt::Display) -> Auth {
+        tracing::info!(peer = %self.connection.peer, user, "refused: {why}");
+        self.connection.deny();
+        Auth::reject()
+    }
+
+    /// The library refuses a certificate outside its dates by itself: what remains is to say so.
+    pub(super) fn turn_away_certificate(&self, user: &str, certificate: &Certificate) {
+        if let Err(denial) = self.door.keys.authorize(Offer::Certificate(certificate), &self.context()) {
+            self.turn_away(user, denial);
         }
-        Auth::Accept
     }
 
     /// A signature was good: the checker decides, the record is written, the claim is made; in that order.
@@ -51,11 +59,7 @@ impl Visitor {
         let granted = self.door.keys.authorize(offer, &self.context());
         let grant = match granted.and_then(|grant| grant.check_presence(flags).map(|()| grant)) {
             Ok(grant) => grant,
-            Err(denial) => {
-                tracing::info!(%peer, user, %denial, "refused");
-                self.connection.deny();
-                return Ok(Auth::reject());
-            }
+            Err(denial) => return Ok(self.turn_away(user, denial)),
         };
         self.audit(&connect_event(peer, self.local))?;
         self.audit(&auth_event(user, &grant))?;

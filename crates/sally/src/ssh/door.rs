@@ -195,7 +195,7 @@ impl Serve for Door {
 
     async fn connect(self: Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>) -> Result<(), Error> {
         let stream = Guarded::new(wire, connection.cut.clone());
-        let visitor = Visitor::new(Arc::clone(&self), connection, local);
+        let visitor = Visitor::new(Arc::clone(&self), Arc::clone(&connection), local);
         let (why, gone) = (Arc::clone(&visitor.parting.why), visitor.parting.gone.clone().drop_guard());
         let ended = match russh::server::run_stream(Arc::clone(&self.config), stream, visitor).await {
             Ok(conversation) => conversation.await,
@@ -204,7 +204,16 @@ impl Serve for Door {
         if matches!(ended, Err(Error::Ssh(russh::Error::KeepaliveTimeout))) {
             let _ = why.set(UNANSWERED); // It is the first to know.
         }
+        if !connection.is_authenticated() {
+            return ended;
+        }
+        if let Err(error) = ended.as_ref()
+            && error.is_violation()
+        {
+            self.audit(&AuditEvent::Refusal { what: "connection".into(), why: error.to_string(), channel: None })?;
+        }
         drop(gone);
+        self.visitor_leaves();
         ended
     }
 }

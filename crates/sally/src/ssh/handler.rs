@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
+use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedCertificate, VerifiedPublicKey};
 use russh::{Channel, ChannelId, Pty as Mode, Sig};
 use sally_proto::authorized_keys::{Grant, Offer};
@@ -57,6 +58,11 @@ impl Handler for Visitor {
             return Ok(Auth::reject());
         }
         self.authenticate(user, Offer::Certificate(verified.certificate), verified.presence).await
+    }
+
+    async fn certificate_outside_its_dates(&mut self, user: &str, certificate: &Certificate) -> Result<(), Error> {
+        self.turn_away_certificate(user, certificate);
+        Ok(())
     }
 
     async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Error> {

@@ -50,6 +50,12 @@ impl Error {
             )
         )
     }
+
+    /// Whether the SSH library would not go on, for what the other side did: it has neither left nor been cut off.
+    pub(super) fn is_violation(&self) -> bool {
+        use russh::Error as Ssh;
+        matches!(self, Self::Ssh(error) if !matches!(error, Ssh::IO(_) | Ssh::HUP | Ssh::Disconnect | Ssh::KeepaliveTimeout))
+    }
 }
 
 impl std::fmt::Display for Error {
@@ -119,12 +125,9 @@ pub(super) struct Visitor {
 
 impl Drop for Visitor {
     fn drop(&mut self) {
-        // Their sessions hear of it once it is known why. Before anybody hears of it: their agents' sockets go with them.
+        // Their sessions hear of it once it is known why: their agents' sockets are gone by then.
         self.setups.clear();
         self.forwards.end();
-        if self.grant.is_some() {
-            self.door.visitor_leaves();
-        }
     }
 }
 

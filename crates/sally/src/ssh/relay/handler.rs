@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedCertificate, VerifiedPublicKey};
 use russh::{Channel, ChannelId, Pty};
 use sally_proto::authorized_keys::Offer;
@@ -49,6 +50,14 @@ impl Handler for Conversation {
             return Ok(Auth::reject());
         }
         self.authenticate(user, Proven::Certificate(Box::new(verified.certificate.clone())), verified.presence).await
+    }
+
+    /// The library refuses it by itself: what remains is to say so.
+    async fn certificate_outside_its_dates(&mut self, user: &str, certificate: &Certificate) -> Result<(), Error> {
+        if let Err(denial) = self.relay.authorize(Offer::Certificate(certificate), self.peer.ip()) {
+            self.turn_away(user, &Proven::Certificate(Box::new(certificate.clone())), denial.to_string()).await;
+        }
+        Ok(())
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
