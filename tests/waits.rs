@@ -56,10 +56,10 @@ fn a_job_that_goes_on_talking(terminal: &[&str]) {
     let home = Home::new();
     let clock = Clock::new(&home);
     let mut door = open(&home, &clock, &[]);
-    let script = "trap '' HUP; echo in; (while :; do echo still; sleep 0.01; done) & echo $!; exit 3";
+    let script = "trap '' HUP; echo in; (while :; do echo still; sleep 0.01; done) & echo job=$!; exit 3";
     let mut client = Client::start(home.ssh(&door).args(terminal).arg(script));
     client.await_line("in");
-    let job = client.await_pid();
+    let job = client.await_line("job=").trim().parse().unwrap(); // Whoever of the two speaks first.
     client.await_line("still");
     clock.hurry(30);
     assert_eq!(door.wait().0.code(), Some(3));

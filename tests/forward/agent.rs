@@ -73,6 +73,27 @@ fn the_agents_socket_goes_however_the_visit_ends() {
 }
 
 #[test]
+fn an_agents_socket_that_no_session_came_to_goes_too() {
+    let home = Home::new();
+    let temp = home.path("tmp");
+    std::fs::create_dir(&temp).unwrap();
+    let mut command = home.once();
+    command.args(AGENT).env("TMPDIR", &temp);
+    let mut door = Door::open(command);
+    let mut visitor = python("hostile.py");
+    visitor.arg("agent-without-a-session").arg(door.port.to_string()).arg(home.path("id"));
+    let mut visitor = Client::start(&mut visitor);
+    visitor.await_line("True");
+    let there = || std::fs::read_dir(&temp).unwrap().count();
+    assert_eq!(there(), 1);
+    door.signal("TERM");
+    assert_eq!(door.wait().0.code(), Some(143));
+    assert_eq!(there(), 0);
+    visitor.await_line("closed");
+    home.assert_sealed(&door);
+}
+
+#[test]
 fn an_agent_that_may_not_be_forwarded_is_not() {
     for (options, allowed) in [("", &[][..]), ("no-agent-forwarding", AGENT), ("restrict", AGENT)] {
         let home = Home::new();

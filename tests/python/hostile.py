@@ -260,6 +260,16 @@ def forwards(port, key, count, target):
     sys.stdin.read()
 
 
+def agent_without_a_session(port, key):
+    client = Client(port)
+    client.enter(key)
+    channel = client.open_session()
+    client.send(bytes([CHANNEL_REQUEST]) + uint(channel) + string("auth-agent-req@openssh.com") + b"\1")
+    print(client.expect(CHANNEL_SUCCESS, CHANNEL_FAILURE)[0] == CHANNEL_SUCCESS, flush=True)
+    client.drain()
+    print("closed")
+
+
 def environment(port, key, count):
     """Fault 20: thousands of variables, then a command that counts them."""
     client = Client(port)

@@ -112,8 +112,9 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     let announced = announce.map(|announce| tokio::spawn(announce.run(host_key, port, announced_with, reaper.clone())));
     tokio::spawn(entrance.serve(Arc::clone(&door)));
     let visit = Progress::new(config.max_sessions);
-    let attendant = Attendant { door, events, recorder: recorder.clone(), shutdown, announced, signals, visit };
+    let attendant = Attendant { door: Arc::clone(&door), events, recorder: recorder.clone(), shutdown, announced, signals, visit };
     let outcome = attendant.attend(config.limits).await;
+    door.cut_off().await;
     reaper.sweep(None).await;
     let sealed = recorder.seal();
     let status = outcome?;

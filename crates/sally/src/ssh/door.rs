@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use russh::server::Config;
 use sally_proto::admission::Settings;
@@ -29,6 +29,9 @@ use crate::shutdown::Shutdown;
 
 /// Why a connection ended whose other side was asked several times, and said nothing.
 pub(super) const UNANSWERED: &str = "no answer to keepalives";
+
+/// How long a connection that is cut off may take to end.
+const CUT_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a door admits, and what it gives.
 #[derive(Clone, Debug)]
@@ -86,6 +89,8 @@ pub struct Door {
     forwards: AtomicU64,
     config: Arc<Config>,
     claimed: AtomicBool,
+    /// Ends the connection of whoever has claimed it.
+    cut: OnceLock<CancellationToken>,
     sessions: AtomicU32,
     shut: CancellationToken,
     listener_closed: CancellationToken,
@@ -119,6 +124,7 @@ impl Door {
             forwards: AtomicU64::new(0),
             config,
             claimed: AtomicBool::new(false),
+            cut: OnceLock::new(),
             sessions: AtomicU32::new(0),
             shut: CancellationToken::new(),
             listener_closed: CancellationToken::new(),
@@ -130,6 +136,14 @@ impl Door {
     /// Waits until the visitor's connection has ended. Cancel-safe.
     pub async fn visitor_left(&self) {
         self.left.cancelled().await;
+    }
+
+    /// Ends the connection of whoever is still in: what was made for them, as their agent's socket, goes with it.
+    pub async fn cut_off(&self) {
+        if let Some(cut) = self.cut.get() {
+            cut.cancel();
+            let _ = tokio::time::timeout(CUT_LIMIT, self.left.cancelled()).await; // What is left is not worth more time.
+        }
     }
 
     pub(super) fn visitor_leaves(&self) {
@@ -166,6 +180,7 @@ impl Door {
         if self.claimed.swap(true, Ordering::AcqRel) {
             return false;
         }
+        let _ = self.cut.set(connection.cut.clone()); // The first is the only one.
         // Before the door shuts: who isn't settled then is dropped.
         connection.authenticated();
         self.activity.touch();
