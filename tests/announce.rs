@@ -79,6 +79,29 @@ fn its_failure_ends_everything() {
 }
 
 #[test]
+fn its_failure_is_not_kept_back_by_what_it_leaves_running() {
+    let home = Home::new();
+    let (status, said) = open(&home, "sleep 1000 & echo regrets >&2; exit 4").wait();
+    assert!(status.code() == Some(75) && said.contains("\nAnnounce failed: 4 regrets\n"), "{said}");
+}
+
+#[test]
+fn what_may_not_be_executed_is_passed_over_in_path() {
+    let home = Home::new();
+    let (first, second) = (home.path("first"), home.path("second"));
+    std::fs::create_dir(&first).unwrap();
+    std::fs::create_dir(&second).unwrap();
+    std::fs::write(first.join("announce"), "").unwrap();
+    let told = fifo(&home, "told");
+    std::fs::rename(script(&home, &format!("echo second >{}", told.display())), second.join("announce")).unwrap();
+    let mut command = home.once();
+    command.args(["--announce", "announce"]);
+    command.env("PATH", format!("{}:{}:{}", first.display(), second.display(), std::env::var("PATH").unwrap()));
+    let _door = Door::open(command);
+    assert_eq!(std::fs::read_to_string(told).unwrap(), "second\n");
+}
+
+#[test]
 fn its_death_by_a_signal_ends_everything() {
     let home = Home::new();
     let (status, said) = open(&home, "kill -KILL $$").wait();

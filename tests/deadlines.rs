@@ -71,7 +71,9 @@ fn a_visit_without_a_session() {
     let idle = Client::start(home.ssh_with(door.port, &["-N", "-i", id.to_str().unwrap()]).arg("-n"));
     let (status, said) = door.wait();
     assert_eq!((status.code(), said.lines().last()), (Some(255), Some("The visit ended: no session was opened within 30 s")));
-    assert_eq!(idle.finish().0.code(), Some(255));
+    let (status, _, told) = idle.finish();
+    assert!(status.code() == Some(255) && told.contains(": The visit ended: no session was opened within 30 s"), "{told}");
+    assert_eq!(home.audits("close")[0]["reason"], "The visit ended: no session was opened within 30 s");
     home.assert_sealed(&door);
 }
 

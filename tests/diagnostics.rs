@@ -15,7 +15,7 @@ fn said(options: &[&str]) -> Vec<String> {
     door.wait().1.lines().map(String::from).collect()
 }
 
-const REFUSED: &str = "refused: a key that is not let in was offered";
+const REFUSED: &str = "refused: no line has this key";
 
 #[test]
 fn without_asking_nobody_is_told_of_strangers() {

@@ -105,6 +105,35 @@ fn sigterm_in_a_session_ends_it_in_order() {
 }
 
 #[test]
+fn a_program_that_has_something_to_put_in_order_hears_sigterm_too() {
+    let home = Home::new();
+    let (mut door, mark) = open(&home);
+    let done = home.path("done");
+    let script = format!("trap '' HUP; trap 'echo in order >{}; exit' TERM; echo in; while :; do sleep 1000 & wait; done", done.display());
+    let mut visit = Client::start(home.ssh(&door).arg(script));
+    visit.await_line("in");
+    door.signal("TERM");
+    assert_eq!((door.wait().0.code(), visit.finish().0.code()), (Some(143), Some(143)));
+    assert_eq!(std::fs::read_to_string(done).unwrap(), "in order\n");
+    gone(&mark);
+}
+
+/// SHELL may come from anywhere: whoever opened the door is told that it can't be started.
+#[test]
+fn a_shell_that_is_not_there_is_named() {
+    let home = Home::new();
+    let mut command = home.once();
+    command.env("SHELL", "/nope/sh");
+    let mut door = Door::open(command);
+    assert_eq!(run(home.ssh(&door).arg("true")).status.code(), Some(255));
+    let (status, said) = door.wait();
+    assert_eq!(status.code(), Some(78));
+    assert!(said.contains("\nCould not start shell /nope/sh: No such file or directory\n  hint: "), "{said}");
+    assert_eq!(home.audits("refusal")[0]["why"], "Could not start shell /nope/sh: No such file or directory");
+    home.assert_sealed(&door);
+}
+
+#[test]
 fn sigint_and_sighup_do_the_same() {
     stopped_by("INT", 2);
     stopped_by("HUP", 1);

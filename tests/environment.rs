@@ -79,6 +79,14 @@ fn accept_env_accepts_more_and_never_our_own() {
     let found = parse(&visit.stdout);
     assert_eq!((&*found["GIT_PROTOCOL"], &*found["MINE"]), ("version=2", "1"));
     assert!(!found.contains_key("MINE_TOO") && !found.contains_key("SALLY_X"), "{found:?}");
+    // What was sent is on the record; what reached nobody without what it said, which may be a secret.
+    let mut recorded = home.audits("env");
+    recorded.sort_by_key(|event| event["name"].to_string());
+    let expected = [("GIT_PROTOCOL", Some("version=2")), ("MINE", Some("1")), ("MINE_TOO", None), ("SALLY_X", None)];
+    assert_eq!(recorded.len(), expected.len(), "{recorded:#?}");
+    for (event, (name, value)) in recorded.iter().zip(expected) {
+        assert_eq!((&event["name"], event["value"].as_str(), &event["accepted"]), (&name.into(), value, &value.is_some().into()));
+    }
 }
 
 #[test]
@@ -99,7 +107,7 @@ fn a_login_shell_reads_the_profile_and_a_command_does_not() {
 fn bash_knows_that_it_is_a_login_shell() {
     let home = Home::new();
     let mut once = home.once();
-    once.env("SHELL", "/bin/bash");
+    once.env("SHELL", "/bin/bash").env("HOME", home.path(""));
     let door = Door::open(once);
     let visit = run_with(home.ssh(&door).arg("-T"), b"shopt -q login_shell && echo \"login $0 $SHELL\"\n");
     assert_eq!(text(&visit.stdout), "login -bash /bin/bash\n");
@@ -109,7 +117,7 @@ fn bash_knows_that_it_is_a_login_shell() {
 fn a_command_runs_through_the_shell() {
     let home = Home::new();
     let mut once = home.once();
-    once.env("SHELL", "/bin/bash");
+    once.env("SHELL", "/bin/bash").env("HOME", home.path(""));
     let door = Door::open(once);
     let visit = run(home.ssh(&door).arg("echo $0 ${BASH_VERSION%%.*}; [[ a == a ]] && echo {1..3} | tr ' ' -"));
     let version = text(&run(std::process::Command::new("bash").args(["-c", "echo ${BASH_VERSION%%.*}"])).stdout);

@@ -145,6 +145,7 @@ fn arguments_that_contradict_it_are_refused() {
         &["--authorized-keys", keys, "--log", "x", "--port", "2022"],
         &["--authorized-keys", keys, "--log", "x", "--listen", "::1"],
         &["--authorized-keys", "-", "--log", "x"],
+        &["--authorized-keys", keys, "--log", "-"],
     ] {
         let output = run(Command::new(sally()).args(["once", "--inetd"]).args(wrong));
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", text(&output.stderr));

@@ -165,3 +165,22 @@ fn ansible_works_by_scp() {
 fn ansible_works_by_sftp() {
     ansible("sftp");
 }
+
+/// The visitor is told that it is over, and asks for one more while the first puts things in order.
+#[test]
+fn nothing_begins_once_the_visit_is_over() {
+    let home = Home::new();
+    let mut door = home.open(&["--max-sessions", "8"]);
+    let (client, control) = master(&home, &door);
+    let mut first = Client::start(through(&home, &door, &control).arg("trap '' HUP; echo in; while :; do sleep 1000; done"));
+    first.await_line("in");
+    door.signal("TERM");
+    first.await_stderr("sally: Stopped by signal 15");
+    let late = run(through(&home, &door, &control).arg(format!("touch {}", home.path("late").display())));
+    assert_eq!(late.status.code(), Some(255), "{}", text(&late.stderr));
+    assert_eq!(door.wait().0.code(), Some(143));
+    let _ = (client.finish(), first.finish());
+    assert!(!home.path("late").exists());
+    assert_eq!(home.audits("exec").len(), 1);
+    home.assert_sealed(&door);
+}

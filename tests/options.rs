@@ -43,6 +43,28 @@ fn a_forced_command_replaces_the_shell_and_the_subsystem() {
         let door = open(&home, "command=\"echo forced\"");
         let visit = run(home.ssh(&door).args(arguments).stdin(Stdio::null()));
         assert_eq!((text(&visit.stdout), visit.status.code()), ("forced\n".into(), Some(0)), "{arguments:?}: {}", text(&visit.stderr));
+        let (event, said) = if arguments[0] == "-T" { ("shell", None) } else { ("subsystem", Some(arguments[1])) };
+        let recorded = &home.audits(event)[0];
+        assert_eq!((recorded["name"].as_str(), recorded["forced"].as_str()), (said, Some("echo forced")));
+    }
+}
+
+/// As with sshd, whose MaxAuthTries is 6.
+#[test]
+fn the_sixth_key_of_an_agent_may_be_the_right_one_and_the_seventh_not() {
+    for (wrong, comes_in) in [(5, true), (6, false)] {
+        let home = Home::new();
+        let door = home.open(&[]);
+        let others: Vec<_> = (0..wrong).map(|number| format!("other{number}")).collect();
+        let mut arguments = Vec::new();
+        for other in &others {
+            home.key(other, "ed25519");
+            arguments.extend(["-i".to_owned(), home.path(other).display().to_string()]);
+        }
+        arguments.extend(["-i".to_owned(), home.path("id").display().to_string()]);
+        let visit = run(home.ssh_with(door.port, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).arg("true"));
+        assert_eq!(visit.status.success(), comes_in, "{}", text(&visit.stderr));
+        assert!(comes_in || text(&visit.stderr).contains("Too many authentication attempts"), "{}", text(&visit.stderr));
     }
 }
 
@@ -97,6 +119,19 @@ fn variables_of_the_key_reach_the_session_and_the_first_of_a_name_counts() {
     assert_eq!(text(&visit.stdout), "first/a b\n");
 }
 
+/// As with sshd: over what a login brings, under what the connection brings.
+#[test]
+fn variables_of_the_key_replace_those_of_the_login() {
+    let home = Home::new();
+    let names = ["HOME", "SHELL", "USER", "LOGNAME", "TERM", "SSH_CLIENT"];
+    let options: Vec<_> = names.iter().map(|name| format!("environment=\"{name}=/of-the-key\"")).collect();
+    let door = open(&home, &options.join(","));
+    let visit = run(home.ssh(&door).arg("echo $HOME $SHELL $USER $LOGNAME $TERM; echo $SSH_CLIENT"));
+    let said = text(&visit.stdout);
+    assert_eq!(said.lines().next(), Some(&*["/of-the-key"; 5].join(" ")), "{}", text(&visit.stderr));
+    assert!(said.lines().nth(1).unwrap().starts_with("127.0.0.1 "), "{said}");
+}
+
 /// A certificate over the visitor's key, signed by `ca`.
 fn certify(home: &Home, arguments: &[&str]) {
     if !home.path("ca").exists() {
@@ -122,6 +157,20 @@ fn a_certificate_comes_in_under_the_accounts_name() {
     door.wait();
     let auth = &home.audits("auth")[0];
     assert_eq!((&auth["certificate"]["id"], &auth["certificate"]["serial"]), (&"visitor-7".into(), &42.into()), "{auth}");
+}
+
+#[test]
+fn where_there_are_authorities_only_the_right_certificate_is_asked_to_sign() {
+    let home = Home::new();
+    certify(&home, &["-n", "dev"]);
+    home.key("other", "ed25519");
+    let keys = authority(&home, ",principals=\"dev\"");
+    let door = open_for(&home, &keys, &[]);
+    let visit = run(home.ssh(&door).arg("-v").arg("-i").arg(home.path("other")).arg("true"));
+    assert!(visit.status.success(), "{}", text(&visit.stderr));
+    let said = text(&visit.stderr);
+    let accepted: Vec<_> = said.lines().filter(|line| line.contains("Server accepts key")).collect();
+    assert!(accepted.len() == 1 && accepted[0].contains("-CERT"), "{accepted:#?}");
 }
 
 #[test]

@@ -368,3 +368,18 @@ fn a_long_record_has_checkpoints() {
     assert!(record.lines().all(|line| line.len() < 64 * 1024));
     home.assert_sealed(&door);
 }
+
+#[test]
+fn without_a_stdout_that_somebody_keeps_nothing_starts() {
+    let home = Home::new();
+    for stdout in [">&-", ">/dev/null"] {
+        let script = format!("exec \"$0\" once --authorized-keys \"$1\" --port 0 --listen 127.0.0.1 {stdout}");
+        let output = run(Command::new("sh").args(["-c", &script]).arg(sally()).arg(home.path("id.pub")));
+        assert_eq!(output.status.code(), Some(74), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).starts_with("Could not write to log file stdout: it is closed, or /dev/null"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}

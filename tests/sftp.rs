@@ -289,3 +289,15 @@ fn a_record_that_fills_up_ends_the_session() {
     let seen: usize = seen.trim().parse().unwrap();
     assert!(seen > 0 && recorded >= seen, "{seen} answered, {recorded} recorded");
 }
+
+/// Files are served by Sally itself: what it has in memory, and its record, are nobody's files.
+#[test]
+fn our_own_memory_is_no_file() {
+    let home = Home::new();
+    let door = home.open(&[]);
+    let output =
+        batch(&home, &door, "-get /proc/self/maps x\n-get /proc/self/environ x\n-put id.pub /proc/self/mem\nget /proc/meminfo meminfo\n");
+    let complained = text(&output.stderr);
+    assert_eq!(complained.matches("Permission denied").count(), 3, "{complained}");
+    assert!(output.status.success() && home.read("meminfo").contains("MemTotal"), "{complained}");
+}

@@ -42,6 +42,10 @@ pub fn sally() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_sally"))
 }
 
+/// For an sshd: bash reads the account's ~/.bashrc where it takes itself for the first shell. What is in there is the machine's affair, and
+/// may hold a lock when a test kills it.
+pub const NO_BASHRC: &str = "SetEnv SHLVL=1\n";
+
 /// A folder with a key pair in it.
 pub struct Home {
     dir: tempfile::TempDir,

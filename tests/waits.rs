@@ -124,7 +124,9 @@ fn forwards_alone_are_idle_when_they_carry_nothing() {
     clock.put_forward_to(60 * 4 + 101);
     let (status, said) = door.wait();
     assert_eq!((status.code(), said.lines().last()), (Some(124), Some("The visit ended: idle for 100 s")));
-    assert_eq!(client.finish().0.code(), Some(255));
+    let (status, _, told) = client.finish();
+    assert!(status.code() == Some(255) && told.contains(": The visit ended: idle for 100 s"), "{told}");
+    assert_eq!(home.audits("close")[0]["reason"], "The visit ended: idle for 100 s");
     home.assert_sealed(&door);
 }
 

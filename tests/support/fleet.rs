@@ -9,7 +9,7 @@ use sally::fleet::relay_dir::RelayDir;
 use sally_proto::error::Fault;
 use serde_json::Value;
 
-use super::{Client, Home, Relay, Stderr, free_port, node, run, sally, text, tool, wait};
+use super::{Client, Home, NO_BASHRC, Relay, Stderr, free_port, node, run, sally, text, tool, wait};
 
 /// A fleet in a home of its own.
 pub struct Fleet {
@@ -82,7 +82,7 @@ impl Device {
         fleet.sally(&[&["add", "FLEET", id, "--out", &bundle, "--installed", &bundle], more].concat());
         let port = free_port();
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nUsePAM no\nPasswordAuthentication no\nAuthorizedKeysFile none\n\
+            "Port {port}\nListenAddress 127.0.0.1\n{NO_BASHRC}PidFile none\nUsePAM no\nPasswordAuthentication no\nAuthorizedKeysFile none\n\
              LogLevel VERBOSE\nSubsystem sftp internal-sftp\nInclude {bundle}/sshd_config.d/sally.conf\n"
         );
         let file = folder.path().join("sshd_config");

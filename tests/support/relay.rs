@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Client, Home, PATIENCE, Stderr, sally, text, tool, until, wait};
+use super::{Client, Home, NO_BASHRC, PATIENCE, Stderr, sally, text, tool, until, wait};
 
 /// A running `sally relay` or `sally jail`. Killed when dropped.
 pub struct Relay {
@@ -212,7 +212,7 @@ impl Sshd {
         let keys = home.write("sshd_keys", keys);
         let port = free_port();
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nMaxStartups 100\n\
+            "Port {port}\nListenAddress 127.0.0.1\n{NO_BASHRC}HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nMaxStartups 100\n\
              Subsystem sftp internal-sftp\n",
             host_key.display(),
             keys.display()

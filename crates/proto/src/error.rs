@@ -232,6 +232,14 @@ pub enum Fault {
     /// A visit through a relay, and no relay.
     #[error("No relay is named")]
     NoRelay,
+    /// The shell that a session runs through can't be started.
+    #[error("Could not start shell {shell}: {reason}")]
+    Shell {
+        /// Its path.
+        shell: String,
+        /// The system's reason.
+        reason: String,
+    },
     /// One of OpenSSH's programs can't be started.
     #[error("Could not start {program}: {reason}")]
     Client {
@@ -258,7 +266,7 @@ impl Fault {
             | Self::State { .. } => exit::CONFIG,
             Self::FleetInvalid { .. } | Self::AuthorityExposed { .. } | Self::TwoRoles { .. } | Self::NotInFleet { .. } => exit::CONFIG,
             Self::Exists { .. } | Self::Unwritable { .. } => exit::CANT_CREATE,
-            Self::Settings { .. } | Self::NoRelay | Self::Client { .. } => exit::CONFIG,
+            Self::Settings { .. } | Self::NoRelay | Self::Client { .. } | Self::Shell { .. } => exit::CONFIG,
             Self::AnnounceFailed { .. } => exit::ANNOUNCE,
             Self::Bind { .. } | Self::Relay { .. } | Self::Inetd(_) => exit::BIND,
             Self::ConnectionLost | Self::NoSession(_) => exit::CONNECTION,
@@ -312,6 +320,7 @@ impl Fault {
             Self::NoRelay => {
                 Some("say --relay HOST[:PORT], set SALLY_RELAY, or write relay = \"HOST:PORT\" into ~/.config/sally/config.toml")
             }
+            Self::Shell { .. } => Some("set $SHELL to a shell that is there: /bin/sh, or a static one that you bring along"),
             Self::Client { .. } => Some("it is part of OpenSSH's client: install openssh-client"),
             Self::Internal(_) => Some("run again with -v, and report it with what it prints"),
             Self::ConnectionLost | Self::Usage(_) | Self::Idle(_) | Self::MaxDuration(_) | Self::Signalled(_) | Self::NoSession(_) => None,
@@ -357,6 +366,7 @@ mod tests {
             Fault::NoSession(30),
             Fault::Settings { file: "FILE".into(), reason: "r".into() },
             Fault::NoRelay,
+            Fault::Shell { shell: "/nope/sh".into(), reason: "r".into() },
             Fault::Client { program: "ssh".into(), reason: "r".into() },
             Fault::Internal("r".into()),
         ]

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::Access;
@@ -20,6 +21,8 @@ use crate::term;
 const LIMIT: Duration = Duration::from_secs(30);
 /// What is kept of its stderr, from its end: room for a message, not for a flood.
 const STDERR_KEPT: usize = 4 << 10;
+/// How long, after its end, what it has written may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The status of timeout(1).
 const TOO_LONG: u8 = 124;
 
@@ -39,10 +42,11 @@ impl Announce {
         let found = if command.as_os_str().as_encoded_bytes().contains(&b'/') {
             Some(command.to_owned())
         } else {
-            std::env::split_paths(path).map(|directory| directory.join(command)).find(|candidate| candidate.is_file())
+            let candidates = || std::env::split_paths(path).map(|directory| directory.join(command)).filter(|file| file.is_file());
+            candidates().find(|file| is_executable(file)).or_else(|| candidates().next())
         };
         let found = found.filter(|found| found.exists()).ok_or_else(|| invalid("not found"))?;
-        if !found.is_file() || rustix::fs::access(&found, Access::EXEC_OK).is_err() {
+        if !is_executable(&found) {
             return Err(invalid("not executable"));
         }
         Ok(Self { command: found })
@@ -54,9 +58,13 @@ impl Announce {
     /// [`Fault::AnnounceFailed`] unless it exits with 0 in time.
     pub async fn run(self, host_key: HostKey, port: Option<u16>, environment: Environment, reaper: Reaper) -> Result<(), Fault> {
         let failed = |status, stderr: String| Fault::AnnounceFailed { status, stderr };
-        let (launch, stderr) = self.launch(&host_key, port, environment).map_err(|error| failed(126, error.to_string()))?;
-        let mut child = reaper.spawn(launch).map_err(|error| failed(126, error.to_string()))?;
-        let said = tokio::task::spawn_blocking(move || last_words(stderr));
+        let (launch, stderr) = self.launch(&host_key, port, environment).map_err(|error| failed(126, term::reason(&error)))?;
+        let mut child = reaper.spawn(launch).map_err(|error| failed(126, term::reason(&error)))?;
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let said = tokio::task::spawn_blocking({
+            let heard = Arc::clone(&heard);
+            move || listen(stderr, &heard)
+        });
         let Ok(ending) = tokio::time::timeout(LIMIT, child.wait()).await else {
             let _ = rustix::process::kill_process_group(child.pid, Signal::KILL); // Ended just now: then it is late all the same.
             child.wait().await;
@@ -65,7 +73,9 @@ impl Announce {
         if ending.status() == 0 {
             return Ok(());
         }
-        Err(failed(ending.status(), said.await.unwrap_or_default()))
+        // What it has left running may hold its stderr for as long as it likes.
+        let _ = tokio::time::timeout(LAST_WORDS, said).await;
+        Err(failed(ending.status(), last_words(&heard)))
     }
 
     fn launch(self, host_key: &HostKey, port: Option<u16>, mut environment: Environment) -> io::Result<(Launch, OwnedFd)> {
@@ -93,15 +103,25 @@ impl Announce {
     }
 }
 
-/// Reads to the end, keeps the last of it, makes it one printable line.
-fn last_words(stderr: OwnedFd) -> String {
+fn is_executable(file: &Path) -> bool {
+    file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok()
+}
+
+/// Reads to the end, keeps the last of it.
+fn listen(stderr: OwnedFd, heard: &Mutex<Vec<u8>>) {
     let mut stderr = std::fs::File::from(stderr);
-    let mut kept = Vec::new();
     let mut piece = [0; 1024];
     while let Ok(read @ 1..) = stderr.read(&mut piece) {
+        let mut kept = heard.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend_from_slice(piece.get(..read).unwrap_or_default());
-        kept.drain(..kept.len().saturating_sub(STDERR_KEPT));
+        let excess = kept.len().saturating_sub(STDERR_KEPT);
+        kept.drain(..excess);
     }
+}
+
+/// As one printable line.
+fn last_words(heard: &Mutex<Vec<u8>>) -> String {
+    let kept = heard.lock().unwrap_or_else(PoisonError::into_inner);
     term::printable(String::from_utf8_lossy(&kept).trim())
 }
 

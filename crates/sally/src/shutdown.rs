@@ -20,6 +20,11 @@ impl Shutdown {
         self.token.cancel();
     }
 
+    /// Whether somebody has asked.
+    pub fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// Waits for the request. Cancel-safe.
     pub async fn requested(&self) -> Fault {
         self.token.cancelled().await;

@@ -1,5 +1,6 @@
 //! Everything a person reads, in one voice: stderr is for people, stdout is for data.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use sally_proto::error::Fault;
@@ -57,6 +58,14 @@ pub fn excerpt(text: &str) -> String {
     match text.char_indices().nth(EXCERPT) {
         Some((end, _)) => one_line(text.get(..end).unwrap_or_default()) + "…",
         None => one_line(text),
+    }
+}
+
+/// So many characters of it.
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(text.get(..end).unwrap_or_default().to_owned() + "…"),
+        None => Cow::Borrowed(text),
     }
 }
 

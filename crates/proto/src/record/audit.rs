@@ -14,9 +14,6 @@ pub struct Certificate {
     pub serial: u64,
     /// Fingerprint of the CA's key.
     pub ca: String,
-    /// The principal that matched.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub principal: Option<Said>,
 }
 
 /// One operation on files by SFTP.
@@ -80,12 +77,6 @@ pub enum AuditEvent {
         peer: String,
         /// Our end of it.
         local: String,
-        /// The address that somebody else (a relay, a proxy) says is the peer's: a claim, no more.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        claimed: Option<String>,
-        /// The client's version string.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        client: Option<Said>,
     },
     /// The visitor is authenticated.
     Auth {
@@ -107,11 +98,6 @@ pub enum AuditEvent {
         /// The certificate, where it was one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         certificate: Option<Certificate>,
-    },
-    /// A session channel was opened.
-    Session {
-        /// Its number.
-        channel: u32,
     },
     /// A command runs.
     Exec {
@@ -149,8 +135,9 @@ pub enum AuditEvent {
         channel: u32,
         /// Its name.
         name: Said,
-        /// Its value.
-        value: Said,
+        /// Its value, where the session gets it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Said>,
         /// Whether the session gets it.
         accepted: bool,
     },
@@ -185,9 +172,6 @@ pub enum AuditEvent {
         what: Said,
         /// Why not.
         why: String,
-        /// Channel of the session, where there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        channel: Option<u32>,
     },
     /// An SFTP operation.
     Sftp(SftpOperation),
@@ -256,13 +240,6 @@ pub enum AuditEvent {
         /// SHA-256 (hex) of the whole of it.
         sha256: String,
     },
-    /// Input or output came to its end.
-    Eof {
-        /// Channel of the session.
-        channel: u32,
-        /// The stream.
-        stream: Stream,
-    },
     /// A program was ended by a signal; an `x` line with 128 + its number follows.
     ExitSignal {
         /// Channel of the session.
@@ -279,11 +256,6 @@ pub enum AuditEvent {
         /// The command in the foreground.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         foreground: Option<Said>,
-    },
-    /// A channel closed.
-    ChannelClose {
-        /// Its number.
-        channel: u32,
     },
     /// The visit is over.
     Close {

@@ -19,7 +19,7 @@ use self::progress::{OPEN_LIMIT, Progress};
 use crate::announce::Announce;
 use crate::config::{Limits, Once};
 use crate::fleet::bundle;
-use crate::record::{Recorder, Settings, Sink};
+use crate::record::{AuditEvent, Recorder, Settings, Sink, Target};
 use crate::session::activity::Activity;
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
@@ -69,7 +69,7 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     // The spare thread.
     tokio::task::spawn_blocking(|| ()).await.map_err(|error| internal(error.into()))?;
     // Before anything is said: stderr may be the visitor's connection too.
-    let here = if config.inetd { Some(take_over(&config.sources)?) } else { None };
+    let here = if config.inetd { Some(take_over(&config)?) } else { None };
     let keys = tokio::select! {
         biased;
         number = signals.next() => return Err(Fault::Signalled(number)),
@@ -114,7 +114,8 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     let visit = Progress::new(config.max_sessions);
     let attendant = Attendant { door: Arc::clone(&door), events, recorder: recorder.clone(), shutdown, announced, signals, visit };
     let outcome = attendant.attend(config.limits).await;
-    door.cut_off().await;
+    door.see_off(outcome.as_ref().err()).await;
+    reaper.close();
     reaper.sweep(None).await;
     let sealed = recorder.seal();
     let status = outcome?;
@@ -123,11 +124,14 @@ async fn visit(config: Once) -> Result<u8, Fault> {
 }
 
 /// The connection of `--inetd`.
-fn take_over(sources: &[keys::Source]) -> Result<Entrance, Fault> {
-    if sources.contains(&keys::Source::Stdin) {
+fn take_over(config: &Once) -> Result<Entrance, Fault> {
+    if config.target == Target::Stdout {
+        return Err(Fault::Usage("error: with --inetd stdout is the visitor's: --log - can't be written".into()));
+    }
+    if config.sources.contains(&keys::Source::Stdin) {
         return Err(Fault::Usage("error: with --inetd stdin is the visitor's: --authorized-keys - can't be read".into()));
     }
-    let (wire, peer, local) = inetd::take_over().map_err(|error| Fault::Inetd(error.to_string()))?;
+    let (wire, peer, local) = inetd::take_over().map_err(|error| Fault::Inetd(term::reason(&error)))?;
     Ok(Entrance::Here(wire, peer, local))
 }
 
@@ -192,15 +196,31 @@ impl Attendant {
             term::say(&format!("Nobody came in within {} s: the door is shut", timeout.as_secs()));
             return Ok(0);
         }
-        self.visit.outcome(Fault::NoSession(OPEN_LIMIT.as_secs()))
+        let outcome = self.visit.outcome(Fault::NoSession(OPEN_LIMIT.as_secs()));
+        if let Err(fault @ Fault::NoSession(_)) = &outcome {
+            self.note_end(fault);
+        }
+        outcome
+    }
+
+    /// Why a visit ends that no session ends by: one that is open says so itself.
+    fn note_end(&self, fault: &Fault) {
+        if self.visit.claimed().is_some()
+            && !self.visit.in_session()
+            && self.visit.ended_well().is_none()
+            && let Err(error) = self.recorder.audit(&AuditEvent::Close { reason: fault.to_string() })
+        {
+            tracing::debug!(%error, "the end of the visit is not on the record"); // Sealing it fails as well.
+        }
     }
 
     /// We are to stop: the sessions and forwards know, and end.
     async fn wind_up(&mut self, fault: Fault) -> Result<u8, Fault> {
         self.door.shut().cancel();
+        self.note_end(&fault);
         let door = Arc::clone(&self.door);
         let ended = async {
-            let was_open = self.visit.is_open();
+            let was_in_session = self.visit.in_session();
             while self.visit.is_open() {
                 match self.events.recv().await {
                     Some(event) => drop(self.visit.note(event, Instant::now())),
@@ -208,7 +228,7 @@ impl Attendant {
                 }
             }
             // Their client leaves when it has heard how its session ended.
-            if was_open {
+            if was_in_session {
                 let _ = tokio::time::timeout(FAREWELL_LIMIT, door.visitor_left()).await;
             }
         };

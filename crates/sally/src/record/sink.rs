@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat, fcntl_getfl, fcntl_setfl, fdatasync, fstat, open, seek, stat};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat, fcntl_getfl, fcntl_setfl, fdatasync, fstat, major, minor, open, seek, stat};
 use rustix::io::Errno;
 use sally_proto::record::{MAX_LINE, MAX_LINE_STDOUT};
 
@@ -75,6 +75,10 @@ impl Sink {
             Some(path) => (open_file(path).map_err(failed)?, MAX_LINE),
             None => (io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(term::reason(&error)))?, MAX_LINE_STDOUT),
         };
+        // A stdout that was closed is /dev/null by now. Whoever wants no record says --log /dev/null.
+        if path.is_none() && is_null(&fd) {
+            return Err(failed("it is closed, or /dev/null, where nobody keeps it".into()));
+        }
         let output = FdOutput::new(fd, path.map(Path::to_owned)).map_err(|error| failed(reason(error)))?;
         if path.is_some() && output.regular && output.base > 0 {
             return Err(failed("it already holds something, and a record is never overwritten: name a new file".into()));
@@ -254,6 +258,13 @@ fn is_fifo(path: &Path) -> bool {
 /// Names of the descriptor that we have already: opening them anew would fail for a socket and lose our place in a file.
 fn is_our_stdout(path: &Path) -> bool {
     ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path.as_os_str() == OsStr::new(name))
+}
+
+/// Whether it is the null device (major 1, minor 3: null(4)).
+fn is_null(fd: &OwnedFd) -> bool {
+    fstat(fd).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
+    })
 }
 
 fn reason(error: Errno) -> String {

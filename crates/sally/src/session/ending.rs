@@ -73,7 +73,11 @@ impl<O: Outbound> Farewell<'_, O> {
     /// The visitor vanished.
     pub(super) async fn lost(&self) -> Fault {
         // A pump hears of it before it is known why.
-        let _ = tokio::time::timeout(VERDICT_LIMIT, self.parting.gone.cancelled()).await;
+        tokio::select! {
+            () = self.parting.gone.cancelled() => {}
+            () = tokio::time::sleep(VERDICT_LIMIT) => {}
+            _ = self.shutdown.requested() => {}
+        }
         let why = self.parting.why.get().map_or_else(|| Fault::ConnectionLost.to_string(), |why| (*why).into());
         self.note(&AuditEvent::Close { reason: why });
         Fault::ConnectionLost

@@ -86,7 +86,7 @@ pub struct Visit<'a> {
     pub terminal: Option<(&'a str, &'a str)>,
     /// The command that the visitor asked for, where another one runs instead.
     pub original_command: Option<&'a str>,
-    /// What the client sent, already checked by [`accepts`]. First, so that a login's own variables win.
+    /// What the client sent, already checked by [`accepts`]: a login's own variables win.
     pub sent: &'a [(String, String)],
     /// `environment=` of the visitor's key.
     pub of_key: &'a [(String, String)],
@@ -98,7 +98,7 @@ pub struct Visit<'a> {
 pub fn build(base: &Environment, account: &Account, visit: &Visit<'_>) -> Vec<(OsString, OsString)> {
     let mut all = base.clone();
     let mut set = |name: &str, value: &OsStr| drop(all.insert(name.into(), value.into()));
-    for (name, value) in visit.sent.iter().chain(visit.of_key) {
+    for (name, value) in visit.sent {
         set(name, value.as_ref());
     }
     let ((from, from_port), (to, to_port)) = (visit.peer.words(), visit.local.words());
@@ -107,6 +107,13 @@ pub fn build(base: &Environment, account: &Account, visit: &Visit<'_>) -> Vec<(O
     set("HOME", account.home.as_os_str());
     set("SHELL", account.shell.as_os_str());
     set("PWD", account.home.as_os_str());
+    // What our own terminal is says nothing of the visitor's.
+    ["SSH_TTY", "TERM"].into_iter().for_each(|name| drop(all.remove(OsStr::new(name))));
+    // As with sshd: over the login's own, under the connection's.
+    let mut set = |name: &str, value: &OsStr| drop(all.insert(name.into(), value.into()));
+    for (name, value) in visit.of_key {
+        set(name, value.as_ref());
+    }
     set("SSH_CONNECTION", format!("{from} {from_port} {to} {to_port}").as_ref());
     set("SSH_CLIENT", format!("{from} {from_port} {to_port}").as_ref());
     if let Some(command) = visit.original_command {
@@ -115,13 +122,9 @@ pub fn build(base: &Environment, account: &Account, visit: &Visit<'_>) -> Vec<(O
     if let Some(agent) = visit.agent {
         set("SSH_AUTH_SOCK", agent.as_os_str());
     }
-    match visit.terminal {
-        Some((path, term)) => {
-            set("SSH_TTY", path.as_ref());
-            set("TERM", term.as_ref());
-        }
-        // What our own terminal is says nothing of the visitor's.
-        None => ["SSH_TTY", "TERM"].into_iter().for_each(|name| drop(all.remove(OsStr::new(name)))),
+    if let Some((path, term)) = visit.terminal {
+        set("SSH_TTY", path.as_ref());
+        set("TERM", term.as_ref());
     }
     all.entry("PATH".into()).or_insert_with(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
     all.into_iter().collect()

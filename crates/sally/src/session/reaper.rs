@@ -1,10 +1,11 @@
 //! Every process that is ours ends up here: children that somebody waits for, and orphans that the kernel hands to us (as PID 1, or as
 //! subreaper). No zombie stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use sally_sys::process::{Launch, Spawner, descendants};
@@ -13,16 +14,21 @@ use tokio::sync::oneshot;
 
 use super::Ending;
 
-/// How often survivors are looked for while they are being killed: a fork bomb makes new ones between two looks.
+/// How often survivors are looked for while they are being killed.
 const SWEEP: Duration = Duration::from_millis(10);
-/// After so long, what still lives (in uninterruptible sleep, say) is left to the kernel.
-const SWEEP_LIMIT: Duration = Duration::from_secs(2);
+/// Looks at one go for whoever was born since the last.
+const ROUNDS: u32 = 1000;
+/// Those that have been killed for so long (in uninterruptible sleep, say), and nobody else, are left to the kernel.
+const STUCK_LIMIT: Duration = Duration::from_secs(2);
+/// And so is everybody after so long.
+const SWEEP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Starts processes, waits for them, and buries whoever else ends.
 #[derive(Clone, Debug)]
 pub struct Reaper {
     spawner: Spawner,
     waiting: Arc<Mutex<HashMap<Pid, oneshot::Sender<Ending>>>>,
+    closed: Arc<AtomicBool>,
 }
 
 /// A process that was started, and the promise of how it ends.
@@ -53,7 +59,7 @@ impl Reaper {
     /// # Errors
     /// Where no thread or signal handler can be had.
     pub fn start() -> io::Result<Self> {
-        let reaper = Self { spawner: Spawner::new()?, waiting: Arc::default() };
+        let reaper = Self { spawner: Spawner::new()?, waiting: Arc::default(), closed: Arc::default() };
         let mut ended = signal(SignalKind::child())?;
         let in_background = reaper.clone();
         tokio::spawn(async move {
@@ -71,6 +77,9 @@ impl Reaper {
     pub fn spawn(&self, launch: Launch) -> io::Result<Child> {
         // The lock is held across the start, so that a child which ends at once isn't taken for an orphan.
         let mut waiting = self.waiting();
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the visit is over"));
+        }
         let pid = self.spawner.spawn(launch)?;
         let (sender, ending) = oneshot::channel();
         waiting.insert(pid, sender);
@@ -90,25 +99,55 @@ impl Reaper {
         }
     }
 
+    /// Starts nothing any more. To be called before the last [`Reaper::sweep`].
+    pub fn close(&self) {
+        let _waiting = self.waiting(); // Whoever is being started is there to be swept.
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
     /// Kills every living descendant (of one session, or all) and waits until they are buried.
     pub async fn sweep(&self, session: Option<Pid>) {
-        let swept = async {
-            loop {
-                let living = descendants(session);
-                if living.is_empty() {
-                    break;
-                }
-                for pid in living {
-                    let _ = rustix::process::kill_process(pid, Signal::KILL); // Gone already: that is the aim.
-                }
-                tokio::time::sleep(SWEEP).await;
-                self.reap();
+        let began = Instant::now();
+        let (mut survivors, mut stuck_since) = (Vec::new(), began);
+        loop {
+            let living = stopped(session);
+            if living.is_empty() {
+                return;
             }
-        };
-        if tokio::time::timeout(SWEEP_LIMIT, swept).await.is_err() {
-            tracing::warn!("some processes of the session do not end");
+            for pid in &living {
+                let _ = rustix::process::kill_process(*pid, Signal::KILL); // Gone already: that is the aim.
+            }
+            if living != survivors {
+                (survivors, stuck_since) = (living, Instant::now());
+            }
+            if stuck_since.elapsed() > STUCK_LIMIT || began.elapsed() > SWEEP_LIMIT {
+                tracing::warn!("some processes of the session do not end");
+                return;
+            }
+            tokio::time::sleep(SWEEP).await;
+            self.reap();
         }
     }
+}
+
+/// Every living descendant, brought to a halt: a fork bomb whose members are killed one by one fills each place that becomes free, and takes
+/// the time that killing needs.
+fn stopped(session: Option<Pid>) -> Vec<Pid> {
+    let mut halted = HashSet::new();
+    for _ in 0..ROUNDS {
+        let living = descendants(session);
+        let mut all = true;
+        for pid in &living {
+            if halted.insert(*pid) {
+                all = false;
+                let _ = rustix::process::kill_process(*pid, Signal::STOP);
+            }
+        }
+        if all {
+            return living;
+        }
+    }
+    descendants(session)
 }
 
 fn ending(status: WaitStatus) -> Option<Ending> {

@@ -80,14 +80,16 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
             Why::Ended(ending) => farewell.close(ending).await,
             Why::Gone => {
                 let fault = farewell.lost().await;
-                room.hang_up().await;
+                room.hang_up(None).await;
                 Err(fault)
             }
             Why::Stopped(fault) => {
                 // A terminal has no stderr of its own.
                 let stream = if room.terminal.is_some() { Stream::Stdout } else { Stream::Stderr };
                 farewell.say_goodbye(&fault, stream).await;
-                room.hang_up().await;
+                // What we were told, they are told too: somebody may wait for it to put things in order.
+                let told = if let Fault::Signalled(number) = fault { Signal::from_named_raw(number.into()) } else { None };
+                room.hang_up(told.filter(|signal| *signal != Signal::HUP)).await;
                 Err(fault)
             }
         };
@@ -251,18 +253,22 @@ impl Room {
         self.recorder.audit(event).map_err(|error| Why::Stopped(error.into()))
     }
 
-    /// As a terminal that is pulled out: SIGHUP (and CONT, for who is stopped), a moment, SIGKILL.
-    async fn hang_up(&mut self) {
+    /// As a terminal that is pulled out: SIGHUP, a moment, and SIGKILL; between the two, to whoever does not mind SIGHUP, what else there is to
+    /// say.
+    async fn hang_up(&mut self, also: Option<Signal>) {
         let leader = self.child.pid;
         self.pumps.outputs.abort_all();
-        for pid in process::descendants(Some(leader)) {
-            let _ = rustix::process::kill_process(pid, Signal::HUP); // Gone already: that is the aim.
-            let _ = rustix::process::kill_process(pid, Signal::CONT);
+        for signal in [Some(Signal::HUP), also].into_iter().flatten() {
+            for pid in process::descendants(Some(leader)) {
+                let _ = rustix::process::kill_process(pid, signal); // Gone already: that is the aim.
+                let _ = rustix::process::kill_process(pid, Signal::CONT); // Who is stopped hears nothing.
+            }
+            if tokio::time::timeout(HANGUP_GRACE, self.child.wait()).await.is_ok() {
+                return;
+            }
         }
-        if tokio::time::timeout(HANGUP_GRACE, self.child.wait()).await.is_err() {
-            let _ = signal_group(leader, Signal::KILL.as_raw());
-            self.child.wait().await;
-        }
+        let _ = signal_group(leader, Signal::KILL.as_raw());
+        self.child.wait().await;
     }
 }
 

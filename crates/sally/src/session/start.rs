@@ -24,6 +24,8 @@ pub enum What {
     Shell,
     /// A command line, run through the account's shell.
     Command(OsString),
+    /// A subsystem's name, in place of which the key has something else run.
+    Subsystem(OsString),
 }
 
 /// A running program and our ends of its streams.
@@ -86,7 +88,7 @@ fn arguments(shell: &Path, what: &What) -> (OsString, Vec<OsString>) {
             arg0.push(name);
             (arg0, Vec::new())
         }
-        What::Command(command) => (name.into(), vec!["-c".into(), command.clone()]),
+        What::Command(command) | What::Subsystem(command) => (name.into(), vec!["-c".into(), command.clone()]),
     }
 }
 

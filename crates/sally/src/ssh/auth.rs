@@ -8,6 +8,10 @@ use sally_proto::record::{AuditEvent, Certificate as CertificateOnRecord, Said};
 use super::door::{Door, Event};
 use super::visitor::{Error, Visitor};
 use crate::session::environment::Endpoint;
+use crate::term;
+
+/// Characters of a user name that are worth keeping: any is let in where none is asked for.
+const USER: usize = 1024;
 
 impl Visitor {
     fn context(&self) -> Context<'_> {
@@ -24,10 +28,13 @@ impl Visitor {
 
     /// Whether a key might get in, before its owner has proved to hold it.
     pub(super) fn probe(&self, user: &str, offer: Offer<'_>) -> Auth {
-        // The library shows a certificate's key and not the certificate: where there are authorities, only the signed request tells.
-        let may = self.door.authorities || self.door.keys.may_accept(offer, &self.context());
-        let known = self.grant.is_none() && self.user_is_welcome(user) && may;
-        if known { Auth::Accept } else { self.turn_away(user, "a key that is not let in was offered") }
+        if self.grant.is_some() || !self.user_is_welcome(user) {
+            return self.turn_away(user, "another user name is let in");
+        }
+        match self.door.keys.authorize(offer, &self.context()) {
+            Ok(_) => Auth::Accept,
+            Err(denial) => self.turn_away(user, denial),
+        }
     }
 
     fn turn_away(&self, user: &str, why: impl std::fmt::Display) -> Auth {
@@ -76,12 +83,12 @@ impl Visitor {
 }
 
 fn connect_event(peer: Endpoint, local: Endpoint) -> AuditEvent {
-    AuditEvent::Connect { peer: peer.to_string(), local: local.to_string(), claimed: None, client: None }
+    AuditEvent::Connect { peer: peer.to_string(), local: local.to_string() }
 }
 
 fn auth_event(user: &str, grant: &Grant) -> AuditEvent {
     AuditEvent::Auth {
-        user: user.into(),
+        user: (&*term::cut(user, USER)).into(),
         method: "publickey".into(),
         key_type: Some(grant.algorithm().into()),
         fingerprint: grant.fingerprint().into(),
@@ -91,7 +98,6 @@ fn auth_event(user: &str, grant: &Grant) -> AuditEvent {
             id: facts.key_id.as_str().into(),
             serial: facts.serial,
             ca: facts.authority.clone(),
-            principal: None,
         }),
     }
 }

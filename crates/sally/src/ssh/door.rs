@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-use russh::server::Config;
+use russh::Disconnect;
+use russh::server::{Config, Handle};
 use sally_proto::admission::Settings;
 use sally_proto::authorized_keys::KeyRing;
 use sally_proto::error::Fault;
@@ -75,8 +76,6 @@ pub enum Event {
 /// A door, open or shut.
 pub struct Door {
     pub(super) keys: KeyRing,
-    /// Whether any of the keys is a certificate authority's.
-    pub(super) authorities: bool,
     pub(super) rules: Rules,
     pub(super) recorder: Recorder,
     pub(super) reaper: Reaper,
@@ -91,6 +90,8 @@ pub struct Door {
     claimed: AtomicBool,
     /// Ends the connection of whoever has claimed it.
     cut: OnceLock<CancellationToken>,
+    /// Speaks to them.
+    conversation: OnceLock<Handle>,
     sessions: AtomicU32,
     shut: CancellationToken,
     listener_closed: CancellationToken,
@@ -109,10 +110,8 @@ impl Door {
     ) -> (Arc<Self>, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(16);
         let config = Arc::new(server::config(host_key, rules.post_quantum_only));
-        let authorities = keys.entries().any(|(_, entry)| entry.options().cert_authority);
         let door = Self {
             keys,
-            authorities,
             rules,
             recorder,
             reaper,
@@ -125,6 +124,7 @@ impl Door {
             config,
             claimed: AtomicBool::new(false),
             cut: OnceLock::new(),
+            conversation: OnceLock::new(),
             sessions: AtomicU32::new(0),
             shut: CancellationToken::new(),
             listener_closed: CancellationToken::new(),
@@ -138,12 +138,26 @@ impl Door {
         self.left.cancelled().await;
     }
 
-    /// Ends the connection of whoever is still in: what was made for them, as their agent's socket, goes with it.
-    pub async fn cut_off(&self) {
-        if let Some(cut) = self.cut.get() {
-            cut.cancel();
-            let _ = tokio::time::timeout(CUT_LIMIT, self.left.cancelled()).await; // What is left is not worth more time.
+    pub(super) fn has_conversation(&self, with: Handle) {
+        let _ = self.conversation.set(with); // One visitor is let in.
+    }
+
+    /// Ends the connection of whoever is still in, who is told why where that is on the record: what was made for them, as their agent's
+    /// socket, goes with it.
+    pub async fn see_off(&self, why: Option<&Fault>) {
+        let Some(cut) = self.cut.get() else { return };
+        if let Some(why) = why.filter(|why| !matches!(why, Fault::Record { .. }))
+            && let Some(conversation) = self.conversation.get()
+        {
+            let told = async {
+                if conversation.disconnect(Disconnect::ByApplication, why.to_string(), "en".into()).await.is_ok() {
+                    self.left.cancelled().await;
+                }
+            };
+            let _ = tokio::time::timeout(CUT_LIMIT, told).await;
         }
+        cut.cancel();
+        let _ = tokio::time::timeout(CUT_LIMIT, self.left.cancelled()).await; // What is left is not worth more time.
     }
 
     pub(super) fn visitor_leaves(&self) {
@@ -225,7 +239,7 @@ impl Serve for Door {
         if let Err(error) = ended.as_ref()
             && error.is_violation()
         {
-            self.audit(&AuditEvent::Refusal { what: "connection".into(), why: error.to_string(), channel: None })?;
+            self.audit(&AuditEvent::Refusal { what: "connection".into(), why: error.to_string() })?;
         }
         drop(gone);
         self.visitor_leaves();

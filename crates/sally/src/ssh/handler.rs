@@ -18,6 +18,7 @@ use super::visitor::{Error, Visitor};
 use crate::session::environment;
 use crate::session::start::What;
 use crate::session::{Control, signal_number};
+use crate::term;
 
 /// Variables that a client may set in one session, and the bytes of one: OpenSSH's clients send a handful.
 const MAX_ENV: usize = 64;
@@ -38,7 +39,8 @@ impl Handler for Visitor {
         if is_sha1(offer.algorithm) {
             return Ok(Auth::reject());
         }
-        let answer = self.probe(user, Offer::Key(offer.public_key.key_data()));
+        let offered = offer.certificate.map_or_else(|| Offer::Key(offer.public_key.key_data()), Offer::Certificate);
+        let answer = self.probe(user, offered);
         self.window.answered(Instant::now());
         Ok(answer)
     }
@@ -62,6 +64,11 @@ impl Handler for Visitor {
 
     async fn certificate_outside_its_dates(&mut self, user: &str, certificate: &Certificate) -> Result<(), Error> {
         self.turn_away_certificate(user, certificate);
+        Ok(())
+    }
+
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
+        self.door.has_conversation(session.handle());
         Ok(())
     }
 
@@ -152,13 +159,20 @@ impl Handler for Visitor {
     async fn env_request(&mut self, id: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), Error> {
         let accepted =
             environment::accepts(name, &self.door.rules.accept_env) && name.len() + value.len() <= MAX_ENV_BYTES && !value.contains('\0');
-        match self.setups.get_mut(&id).filter(|setup| accepted && setup.sent.len() < MAX_ENV) {
-            Some(setup) => {
-                setup.sent.push((name.into(), value.into()));
-                Ok(session.channel_success(id)?)
-            }
-            None => Ok(session.channel_failure(id)?),
+        let Some(setup) = self.setups.get_mut(&id) else { return Ok(session.channel_failure(id)?) };
+        let accepted = accepted && setup.sent.len() < MAX_ENV;
+        // What the session doesn't get may be a secret that a client offers to everybody.
+        let said = accepted.then(|| value.into());
+        let event = AuditEvent::Env { channel: setup.number, name: term::excerpt(name).into(), value: said, accepted };
+        if accepted {
+            setup.sent.push((name.into(), value.into()));
         }
+        self.audit(&event)?;
+        if accepted {
+            return Ok(session.channel_success(id)?);
+        }
+        self.bear()?;
+        Ok(session.channel_failure(id)?)
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {

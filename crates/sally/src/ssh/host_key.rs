@@ -12,6 +12,8 @@ use ssh_key::certificate::Certificate;
 use ssh_key::encoding::Encode as _;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 
+use crate::term;
+
 /// The host key of one run.
 #[derive(Clone)]
 pub struct HostKey {
@@ -36,7 +38,7 @@ impl HostKey {
     /// [`Fault::HostKeyInvalid`] where it can't be read, is encrypted, or is of a kind that no client should be shown.
     pub fn load(file: &Path) -> Result<Self, Fault> {
         let invalid = |reason: String| Fault::HostKeyInvalid { file: file.display().to_string(), reason };
-        let text = std::fs::read(file).map_err(|error| invalid(error.to_string()))?;
+        let text = std::fs::read(file).map_err(|error| invalid(term::reason(&error)))?;
         let private = PrivateKey::from_openssh(&text).map_err(|error| invalid(error.to_string()))?;
         if private.is_encrypted() {
             return Err(invalid("it is protected by a passphrase".into()));

@@ -13,11 +13,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use super::channel::{SessionInbound, SessionOutbound};
 use super::door::Event;
 use super::forward::{AgentSocket, Listening};
-use super::visitor::{Error, Running, Setup, Visitor};
+use super::visitor::{Error, LATE, Running, Setup, Visitor};
 use crate::session::environment::{self, Visit};
 use crate::session::run::Session as Room;
 use crate::session::start::{self, What};
 use crate::session::{Ending, sftp};
+use crate::term;
 
 /// Requests to a running session that may wait for its loop; more (a flood) are dropped, the newest first.
 const CONTROLS: usize = 64;
@@ -29,6 +30,9 @@ const INTERNAL_SFTP: &str = "internal-sftp";
 impl Visitor {
     /// Starts what the visitor asked for, or what the key says instead.
     pub(super) async fn launch(&mut self, id: ChannelId, asked: What, session: &mut Session) -> Result<(), Error> {
+        if self.is_late("session")? {
+            return Ok(session.channel_failure(id)?);
+        }
         if self.grant.as_ref().and_then(Grant::forced_command) == Some(INTERNAL_SFTP) {
             self.refuse("session", "this key is for SFTP only")?;
             return Ok(session.channel_failure(id)?);
@@ -38,7 +42,7 @@ impl Visitor {
         };
         let original = match &asked {
             What::Shell => None,
-            What::Command(command) => command.to_str(),
+            What::Command(command) | What::Subsystem(command) => command.to_str(),
         };
         let (what, original_command) = match grant.forced_command() {
             Some(forced) => (What::Command(forced.into()), original),
@@ -70,10 +74,24 @@ impl Visitor {
                 Ok(())
             }
             Err(error) => {
-                self.refuse("session", &format!("{}: {error}", self.door.rules.account.shell.display()))?;
+                let shell = self.door.rules.account.shell.display().to_string();
+                let fault = Fault::Shell { shell, reason: term::reason(&error) };
+                self.refuse("session", &fault.to_string())?;
+                // Whoever opened the door is to learn why its one session came to nothing.
+                self.tell(Event::SessionStarted).await;
+                self.tell(Event::SessionEnded(Err(fault))).await;
                 Ok(session.channel_failure(id)?)
             }
         }
+    }
+
+    /// Whether the visit is ending: then nothing begins any more.
+    fn is_late(&self, what: &str) -> Result<bool, Error> {
+        let late = self.door.shutdown.is_requested();
+        if late {
+            self.refuse(what, LATE)?;
+        }
+        Ok(late)
     }
 
     fn start_event(&self, channel: u32, asked: &What, grant: &Grant) -> AuditEvent {
@@ -81,6 +99,7 @@ impl Visitor {
         match asked {
             What::Shell => AuditEvent::Shell { channel, program: self.door.rules.account.shell.as_os_str().as_bytes().into(), forced },
             What::Command(command) => AuditEvent::Exec { channel, command: command.as_bytes().into(), forced },
+            What::Subsystem(name) => AuditEvent::Subsystem { channel, name: name.as_bytes().into(), forced },
         }
     }
 
@@ -88,7 +107,10 @@ impl Visitor {
     pub(super) async fn subsystem(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
         let forced = self.grant.as_ref().and_then(Grant::forced_command);
         if forced.is_some_and(|forced| forced != INTERNAL_SFTP) {
-            return self.launch(id, What::Command(name.into()), session).await;
+            return self.launch(id, What::Subsystem(name.into()), session).await;
+        }
+        if self.is_late("subsystem")? {
+            return Ok(session.channel_failure(id)?);
         }
         if name != SFTP {
             self.refuse("subsystem", &format!("{name}: there is no such subsystem"))?;
@@ -117,7 +139,7 @@ impl Visitor {
                 Ok(())
             }
             Err(error) => {
-                self.refuse("subsystem", &format!("{name}: {error}"))?;
+                self.refuse("subsystem", &format!("{name}: {}", term::reason(&error)))?;
                 Ok(session.channel_failure(id)?)
             }
         }

@@ -17,6 +17,8 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVES_UNANSWERED: usize = 3;
 /// As sshd's MaxAuthTries, which counts keys that are offered too: an agent with more needs IdentitiesOnly, as everywhere.
 const AUTH_ATTEMPTS: usize = 6;
+/// The library counts a client's first question too (`none`), which is no attempt.
+const QUESTIONS: usize = 1;
 /// Messages between the program's pumps and the connection: enough to keep both busy, little enough to stay small.
 const EVENTS: usize = 16;
 
@@ -79,7 +81,7 @@ pub(super) fn config(host_key: &HostKey, post_quantum_only: bool) -> Config {
         },
         insisted_ciphers: Cow::Borrowed(if has_aes() { AES_GCM } else { &[] }),
         further_macs,
-        max_auth_attempts: AUTH_ATTEMPTS,
+        max_auth_attempts: AUTH_ATTEMPTS + QUESTIONS,
         max_publickey_offers: AUTH_ATTEMPTS,
         // An idle shell is nobody's fault; deadlines are ours, around the stream.
         inactivity_timeout: None,

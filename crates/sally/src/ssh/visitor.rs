@@ -21,6 +21,12 @@ use crate::record::RecordError;
 use crate::session::Control;
 use crate::session::ending::Parting;
 use crate::session::environment::Endpoint;
+use crate::term;
+
+/// Why nothing begins any more.
+pub(super) const LATE: &str = "the visit is over";
+/// Characters of a refusal that are worth keeping: names in it may be as long as a packet.
+const REFUSAL: usize = 1024;
 
 /// What ends a connection from our side.
 #[derive(Debug)]
@@ -154,6 +160,9 @@ impl Visitor {
 
     /// A session begins: its channel collects what it is to have. Otherwise why not.
     pub(super) fn set_up(&mut self, channel: Channel<Msg>) -> Result<(), String> {
+        if self.door.shutdown.is_requested() {
+            return Err(LATE.into());
+        }
         let most = self.door.rules.max_sessions;
         let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() else {
             return Err(match most {
@@ -177,8 +186,9 @@ impl Visitor {
     }
 
     pub(super) fn refuse(&self, what: &str, why: &str) -> Result<(), RecordError> {
-        tracing::info!(peer = %self.connection.peer, what, why, "refused");
-        self.audit(&AuditEvent::Refusal { what: what.into(), why: why.into(), channel: None })?;
+        let (what, why) = (term::cut(what, REFUSAL), term::cut(why, REFUSAL));
+        tracing::info!(peer = %self.connection.peer, %what, %why, "refused");
+        self.audit(&AuditEvent::Refusal { what: (&*what).into(), why: why.into_owned() })?;
         self.bear()
     }
 
@@ -186,7 +196,7 @@ impl Visitor {
     pub(super) fn bear(&self) -> Result<(), RecordError> {
         if self.patience.ends() {
             let why = format!("more than {REFUSALS} questions were refused within {} s", REFUSALS_WITHIN.as_secs());
-            self.audit(&AuditEvent::Refusal { what: "connection".into(), why, channel: None })?;
+            self.audit(&AuditEvent::Refusal { what: "connection".into(), why })?;
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ impl<'k> Writer<'k> {
 /// A small session with something of everything.
 pub(super) fn sample(key: &TestKey, policy: Policy) -> Vec<u8> {
     let mut writer = Writer::new(key, policy, MAX_LINE);
-    let connect = AuditEvent::Connect { peer: "192.0.2.7:50123".into(), local: "192.0.2.1:2022".into(), claimed: None, client: None };
+    let connect = AuditEvent::Connect { peer: "192.0.2.7:50123".into(), local: "192.0.2.1:2022".into() };
     writer.audit(1_000, &connect);
     writer.audit(1_500, &AuditEvent::Exec { channel: 0, command: "sudo -S id; caf\u{e9}\n".into(), forced: None });
     writer.audit(1_800, &AuditEvent::Pty { channel: 0, term: "xterm".into(), cols: 100, rows: 30 });

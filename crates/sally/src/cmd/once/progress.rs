@@ -45,6 +45,11 @@ impl Progress {
         self.sessions > 0 || self.forwards > 0
     }
 
+    /// Whether a session is open.
+    pub(super) fn in_session(&self) -> bool {
+        self.sessions > 0
+    }
+
     /// Whether time runs against the visitor: the time to come, to open something, or to leave.
     pub(super) fn is_limited(&self) -> bool {
         self.claimed.is_none() || !(self.is_open() || self.patient)

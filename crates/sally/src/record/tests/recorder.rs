@@ -72,7 +72,7 @@ async fn after_a_failure_every_call_fails_and_whoever_waits_is_woken() {
         recorder.marker("m"),
         recorder.resize(0, 1, 1),
         recorder.exit(0, 0_u8),
-        recorder.audit(&AuditEvent::ChannelClose { channel: 0 }),
+        recorder.audit(&AuditEvent::ForwardOpen { id: 0 }),
         recorder.tick(),
         recorder.seal(),
     ] {

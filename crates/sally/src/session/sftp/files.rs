@@ -9,6 +9,7 @@ use sally_proto::sftp::{Attrs, OpenFlags, Status};
 
 use super::failure::{Done, Failure, NO_HANDLE};
 use super::handles::{File, Open, Tally};
+use super::opening::open_file;
 use super::server::{BATCH, Server, Stop};
 use super::tree::{self, Target};
 
@@ -40,7 +41,7 @@ impl Server {
             return Err(Failure::Ours(Status::Failure, "Too many open files"));
         }
         let mode = Mode::from_raw_mode(attrs.mode.unwrap_or(0o666) & 0o7777);
-        let fd = rustix::fs::open(self.at(path)?, to_system(flags), mode)?;
+        let fd = open_file(&self.at(path)?, to_system(flags), mode)?;
         let size = || rustix::fs::fstat(&fd).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
         let grows_from = if flags.append() { size() } else { None };
         Ok(File { fd, path: path.into(), flags, grows_from, read: Tally::default(), written: Tally::default() })

@@ -11,6 +11,7 @@ use sally_proto::sftp::{Entry, Status};
 use super::accounts::Accounts;
 use super::failure::{Done, Failure, NO_HANDLE};
 use super::handles::{Folder, Open};
+use super::opening::open_file;
 use super::server::{Server, Stop};
 use super::tree;
 
@@ -37,7 +38,7 @@ impl Server {
         if self.handles.is_full() {
             return Err(Failure::Ours(Status::Failure, "Too many open files"));
         }
-        let fd = rustix::fs::open(self.at(path)?, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let fd = open_file(&self.at(path)?, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Folder { entries: rustix::fs::Dir::new(fd)?, path: path.into() })
     }
 

@@ -16,6 +16,7 @@ mod failure;
 mod files;
 mod handles;
 mod listing;
+mod opening;
 mod server;
 mod tree;
 

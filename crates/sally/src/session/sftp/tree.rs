@@ -12,6 +12,7 @@ use sally_proto::sftp::{Attrs, Status, Volume};
 
 use super::accounts;
 use super::failure::{Done, Failure};
+use super::opening::open_file;
 use super::server::{Server, Stop};
 
 /// Symbolic links in one path: the kernel's own limit.
@@ -229,7 +230,7 @@ pub(super) fn set(target: &Target<'_>, attrs: &Attrs) -> Done {
 fn set_size(target: &Target<'_>, size: u64) -> Done {
     match target {
         Target::Path(path) => {
-            let fd = fs::open(*path, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
+            let fd = open_file(path, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
             Ok(fs::ftruncate(fd, size)?)
         }
         Target::File(fd) => Ok(fs::ftruncate(fd, size)?),

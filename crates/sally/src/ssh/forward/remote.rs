@@ -74,6 +74,9 @@ impl Visitor {
         if !permitted {
             return Err(NOT_PERMITTED.into());
         }
+        if self.forwards.listening.contains_key(place) {
+            return Err("it is listened on already".into());
+        }
         if self.forwards.listening.len() >= LISTENERS {
             return Err(format!("{LISTENERS} ports and sockets are listened on: no more at once"));
         }

@@ -27,8 +27,8 @@ impl Handler for Conversation {
         if is_sha1(offer.algorithm) || !self.user_is_welcome(user) {
             return Ok(self.turn_away(user, &Proven::Key(key.clone()), "the user name or signature algorithm is not let in".into()).await);
         }
-        // The library shows a certificate's key and not the certificate: where there are authorities, only the signed request tells.
-        if self.relay.has_authorities() {
+        // Whoever was certified a moment ago is looked for once they have proved to be who they are.
+        if offer.certificate.is_some() && self.relay.has_authorities() {
             return Ok(Auth::Accept);
         }
         match self.relay.authorize(Offer::Key(key), self.peer.ip()) {
