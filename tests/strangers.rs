@@ -171,7 +171,10 @@ fn too_few_descriptors_for_a_session_are_a_clean_failure() {
     // Whether six pipes and a process can still be had is the machine's affair; that somebody is told is not.
     match visit.status.code() {
         Some(0) => assert_eq!((text(&visit.stdout), status.code()), ("in\n".into(), Some(0))),
-        code => assert!(code == Some(255) && status.code() == Some(255) && said.contains("exec request failed"), "{code:?} {said}"),
+        code => {
+            assert!(code == Some(255) && status.code() == Some(78) && said.contains("exec request failed"), "{code:?} {said}");
+            assert!(log.contains("\nCould not start shell "), "{log}");
+        }
     }
     assert_few_failures(&log);
     home.assert_sealed(&door);

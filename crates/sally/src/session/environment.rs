@@ -33,7 +33,8 @@ pub fn accepts(name: &str, extra: &[String]) -> bool {
         Some(prefix) => name.starts_with(prefix),
         None => name == pattern,
     };
-    !is_own(OsStr::new(name)) && (ACCEPTED.into_iter().any(matches) || extra.iter().map(String::as_str).any(matches))
+    let is_name = !name.contains(['=', '\0']);
+    is_name && !is_own(OsStr::new(name)) && (ACCEPTED.into_iter().any(matches) || extra.iter().map(String::as_str).any(matches))
 }
 
 /// One end of the visitor's connection, as the kernel says; nothing where that is no network's (a pipe), or only somebody's word.
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn a_client_sets_its_language_and_nothing_else() {
         assert!(accepts("LANG", &[]) && accepts("LC_ALL", &[]));
-        for name in ["LD_PRELOAD", "LANGUAGE", "PATH", "SALLY_X"] {
+        for name in ["LD_PRELOAD", "LANGUAGE", "PATH", "SALLY_X", "LC_X=Y", "LC_\0"] {
             assert!(!accepts(name, &[]), "{name}");
         }
         assert!(accepts("GIT_PROTOCOL", &["GIT_*".into()]));
