@@ -155,6 +155,18 @@ fn five_thousand_forwards_are_bounded_and_cut_off() {
     assert_eq!(holding.join().unwrap(), 128);
 }
 
+#[test]
+fn a_socket_is_not_listened_on_twice() {
+    let home = Home::new();
+    let mut door = home.open(&["--allow", "remote-forward"]);
+    let (id, path) = (home.path("id"), home.path("remote.sock"));
+    let said = scenario(&door, "listen-again", &[id.to_str().unwrap(), path.to_str().unwrap()]);
+    assert_eq!(said, "True\nFalse\nFalse\n");
+    door.wait();
+    assert!(home.audits("refusal")[0]["why"].as_str().unwrap().ends_with("it is listened on already"));
+    home.assert_sealed(&door);
+}
+
 /// Row 20 of the faults. No more than 64 are taken; a megabyte of requests that no program has read yet ends the connection.
 #[test]
 fn five_hundred_variables_are_64_and_three_thousand_are_the_end() {

@@ -1,4 +1,5 @@
 """What no honest client does: hostile.py SCENARIO PORT [ARGUMENT…]. Prints what became of it; tests/hostile.rs judges."""
+import pathlib
 import socket
 import struct
 import sys
@@ -268,6 +269,16 @@ def agent_without_a_session(port, key):
     print(client.expect(CHANNEL_SUCCESS, CHANNEL_FAILURE)[0] == CHANNEL_SUCCESS, flush=True)
     client.drain()
     print("closed")
+
+
+def listen_again(port, key, path):
+    """A socket whose file is taken away is listened on all the same: not once more."""
+    client = Client(port)
+    client.enter(key)
+    for _ in range(3):
+        client.send(bytes([GLOBAL_REQUEST]) + string("streamlocal-forward@openssh.com") + b"\1" + string(path))
+        print(client.expect(REQUEST_SUCCESS, REQUEST_FAILURE)[0] == REQUEST_SUCCESS)
+        pathlib.Path(path).unlink(missing_ok=True)
 
 
 def environment(port, key, count):

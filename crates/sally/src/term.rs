@@ -55,10 +55,7 @@ pub fn one_line(text: &str) -> String {
 
 /// The same of what may be as long as they like: as much as is worth keeping.
 pub fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(EXCERPT) {
-        Some((end, _)) => one_line(text.get(..end).unwrap_or_default()) + "…",
-        None => one_line(text),
-    }
+    one_line(&cut(text, EXCERPT))
 }
 
 /// So many characters of it.

@@ -6,12 +6,9 @@ use sally_proto::authorized_keys::{Context, Grant, Offer};
 use sally_proto::record::{AuditEvent, Certificate as CertificateOnRecord, Said};
 
 use super::door::{Door, Event};
-use super::visitor::{Error, Visitor};
+use super::visitor::{Error, Visitor, WORDS};
 use crate::session::environment::Endpoint;
 use crate::term;
-
-/// Characters of a user name that are worth keeping: any is let in where none is asked for.
-const USER: usize = 1024;
 
 impl Visitor {
     fn context(&self) -> Context<'_> {
@@ -88,7 +85,7 @@ fn connect_event(peer: Endpoint, local: Endpoint) -> AuditEvent {
 
 fn auth_event(user: &str, grant: &Grant) -> AuditEvent {
     AuditEvent::Auth {
-        user: (&*term::cut(user, USER)).into(),
+        user: (&*term::cut(user, WORDS)).into(),
         method: "publickey".into(),
         key_type: Some(grant.algorithm().into()),
         fingerprint: grant.fingerprint().into(),

@@ -239,7 +239,8 @@ impl Serve for Door {
         if let Err(error) = ended.as_ref()
             && error.is_violation()
         {
-            self.audit(&AuditEvent::Refusal { what: "connection".into(), why: error.to_string() })?;
+            // A record that fails has asked for the end by itself, and this goes on: it is waited for.
+            let _ = self.audit(&AuditEvent::Refusal { what: "connection".into(), why: error.to_string() });
         }
         drop(gone);
         self.visitor_leaves();

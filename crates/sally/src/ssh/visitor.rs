@@ -25,8 +25,8 @@ use crate::term;
 
 /// Why nothing begins any more.
 pub(super) const LATE: &str = "the visit is over";
-/// Characters of a refusal that are worth keeping: names in it may be as long as a packet.
-const REFUSAL: usize = 1024;
+/// Characters of what a visitor said that are worth keeping: a name may be as long as a packet.
+pub(super) const WORDS: usize = 1024;
 
 /// What ends a connection from our side.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ impl Visitor {
     }
 
     pub(super) fn refuse(&self, what: &str, why: &str) -> Result<(), RecordError> {
-        let (what, why) = (term::cut(what, REFUSAL), term::cut(why, REFUSAL));
+        let (what, why) = (term::cut(what, WORDS), term::cut(why, WORDS));
         tracing::info!(peer = %self.connection.peer, %what, %why, "refused");
         self.audit(&AuditEvent::Refusal { what: (&*what).into(), why: why.into_owned() })?;
         self.bear()
