@@ -55,6 +55,7 @@ mod relay_options;
 mod relay_places;
 mod security_keys;
 mod sftp;
+mod smoke;
 mod sources;
 mod status;
 mod strangers;

@@ -1,11 +1,12 @@
 //! A door in a process of its own, and the clients that come to it.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,9 +38,11 @@ pub use terminal::{Terminal, await_echo_off};
 /// Nothing that a test waits for takes so long on the slowest machine; a wait that reaches it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The binary under test.
+/// The binary under test: the debug build, or the one that SALLY_TESTS_BINARY names.
 pub fn sally() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_sally"))
+    static BINARY: LazyLock<PathBuf> =
+        LazyLock::new(|| env::var_os("SALLY_TESTS_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_sally").into(), PathBuf::from));
+    &BINARY
 }
 
 /// For an sshd: bash reads the account's ~/.bashrc where it takes itself for the first shell. What is in there is the machine's affair, and
@@ -311,8 +314,9 @@ pub fn noise(bytes: usize) -> Vec<u8> {
     all
 }
 
-/// Says on stderr, loudly and past the test runner's capture, that a test can't run here.
+/// Says on stderr, loudly and past the test runner's capture, that a test can't run here; with SALLY_TESTS_REQUIRE=1 it fails instead.
 pub fn skipped(test: &str, why: &str) {
+    assert!(env::var_os("SALLY_TESTS_REQUIRE").is_none_or(|required| required != "1"), "{test} is required to run here: {why}");
     let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {test}: {why} ***\n");
 }
 

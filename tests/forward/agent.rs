@@ -13,7 +13,8 @@ impl Agent {
         let socket = home.path("visitors-agent");
         let process = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
         let agent = Self { process, socket };
-        until("the agent is there", || agent.socket.exists().then_some(()));
+        // The file is there before the agent listens.
+        until("the agent listens", || UnixStream::connect(&agent.socket).ok());
         assert!(run(Command::new("ssh-add").arg(home.path("id")).env("SSH_AUTH_SOCK", &agent.socket)).status.success());
         agent
     }
