@@ -143,32 +143,13 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
 }
 
-/// Becomes an unprivileged user and group of this number, for good, with no other group: all threads of the process.
-///
-/// # Errors
-/// Where we may not, or root could be had back.
-pub fn become_user(id: u32) -> io::Result<()> {
-    let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-    // SAFETY: no pointer but a null one with length 0; the C library makes every thread follow.
-    unsafe {
-        check(libc::setgroups(0, std::ptr::null()))?;
-        check(libc::setresgid(id, id, id))?;
-        check(libc::setresuid(id, id, id))?;
-        if id != 0 && libc::setuid(0) == 0 {
-            return Err(io::Error::other("root could be had back"));
-        }
-    }
-    Ok(())
-}
-
 /// Makes orphaned descendants ours to reap, and keeps others from reading our memory (keys) or tracing us.
 ///
 /// # Errors
 /// What prctl(2) says.
 pub fn guard_ourselves() -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    Ok(())
+    crate::account::guard_memory()
 }
 
 /// Tells the C library's allocator that buffers come and go: by default it hands the memory of a few packets back to the system and asks for

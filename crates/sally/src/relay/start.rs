@@ -10,6 +10,7 @@ use sally_proto::id::DeviceId;
 use sally_proto::relay::Mint;
 use sally_proto::rendezvous;
 use sally_proto::wake::{RelayId, Topic};
+use sally_sys::account::{Credentials, become_user};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -61,7 +62,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     sally_sys::process::guard_ourselves().map_err(internal)?;
     sally_sys::process::raise_descriptor_limit().map_err(internal)?;
     if let Some(id) = config.run_as {
-        sally_sys::process::become_user(id).map_err(internal)?;
+        become_user(&Credentials::of_number(id)).map_err(internal)?;
     }
     audit.skipped(&skipped).await;
     let address = listener.local_addr().map_err(internal)?;
