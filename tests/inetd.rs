@@ -191,3 +191,29 @@ fn a_host_key_of_ones_own_is_the_same_each_time() {
         assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
     }
 }
+
+#[test]
+fn whoever_authenticates_nobody_leaves_no_record() {
+    let home = Home::new();
+    for said in [&b""[..], b"SSH-2.0-x\r\n", b"GET / HTTP/1.0\r\n\r\n"] {
+        let ended = run_with(&mut inetd(&home), said);
+        assert!(text(&ended.stdout).starts_with("SSH-2.0-Sally"), "{}", text(&ended.stderr));
+        assert!(!home.path("visit.cast").exists(), "{}", home.record());
+    }
+    let other = home.key("other", "ed25519");
+    let mut ssh = home.ssh_with(1, &["-i", other.to_str().unwrap()]);
+    ssh.arg("-o").arg(format!("ProxyCommand={}", line(&inetd(&home)))).env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
+    let refused = run(ssh.arg("true"));
+    assert!(text(&refused.stderr).contains("Permission denied"), "{}", text(&refused.stderr));
+    assert!(!home.path("visit.cast").exists());
+}
+
+#[test]
+fn a_record_that_could_not_be_made_is_told_before_anybody_comes() {
+    let home = Home::new();
+    let mut command = Command::new(sally());
+    command.args(["once", "--inetd", "--authorized-keys"]).arg(home.path("id.pub")).args(["--log", "/nowhere/visit.cast"]);
+    let ended = run(command.env_remove("AUTHORIZED_KEYS"));
+    assert_eq!((ended.status.code(), text(&ended.stdout)), (Some(74), String::new()), "{}", text(&ended.stderr));
+    assert!(text(&ended.stderr).contains("Could not write to log file /nowhere/visit.cast: No such file or directory"));
+}

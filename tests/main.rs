@@ -67,4 +67,5 @@ mod wake_brokers;
 mod wake_embedded;
 mod wake_faults;
 mod wake_session;
+mod wake_strangers;
 mod wake_trust;

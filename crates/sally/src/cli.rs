@@ -143,8 +143,9 @@ pub struct OnceArgs {
     /// Give up when nobody has been let in after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub timeout: u64,
-    /// Serve the one connection on stdin and stdout, as sshd -i does (inetd, systemd sockets, ProxyCommand); the host key goes to stderr
-    #[arg(long, requires = "log", conflicts_with_all = ["port", "listen"])]
+    /// Serve the one connection on stdin and stdout, as sshd -i does (inetd, systemd sockets, ProxyCommand); the host key goes to stderr, and
+    /// the file of --log is made when somebody has authenticated
+    #[arg(long, requires = "kept", conflicts_with_all = ["port", "listen"])]
     pub inetd: bool,
     /// Listen on no port: hold a name on this relay (port 2222 unless said), and be reached as ssh -J HOST NAME
     #[arg(long, value_name = "HOST[:PORT]", requires = "identity", conflicts_with_all = ["port", "listen", "inetd"], value_parser = parse_relay)]
@@ -167,6 +168,9 @@ pub struct OnceArgs {
     /// A host key of your own instead of a fresh one (an unencrypted OpenSSH private key)
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     pub host_key: Option<PathBuf>,
+    /// A descriptor that leads to the agent that has started it
+    #[arg(long, hide = true, group = "kept", requires_all = ["inetd", "bundle"], conflicts_with_all = ["log", "record_limit"])]
+    pub monitor: Option<i32>,
     /// Be a fleet's device: let in whom the fleet lets reach it, and show the host key of this folder of sally fleet add
     #[arg(long, value_name = "DIR", conflicts_with_all = ["authorized_keys", "github", "relay"])]
     pub bundle: Option<PathBuf>,
@@ -207,7 +211,7 @@ pub enum Forwarding {
 #[command(next_help_heading = "The record")]
 pub struct RecordArgs {
     /// Where the record goes; - is stdout [default: -]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "kept")]
     pub log: Option<PathBuf>,
     /// all: every byte; head=SIZE: of each stream without a terminal its first SIZE (as 64K, 1M), then length and SHA-256
     #[arg(long, value_name = "WHAT", default_value = "all", value_parser = parse_policy)]

@@ -81,6 +81,8 @@ pub struct Once {
     pub record_limit: Option<u64>,
     /// Whether passwords typed at prompts are masked.
     pub mask: bool,
+    /// A descriptor that leads to the agent that has started it.
+    pub monitor: Option<i32>,
     /// Who sessions run as.
     pub account: Account,
     /// What sessions inherit.
@@ -155,6 +157,7 @@ impl Once {
             sync: args.record.record_sync,
             record_limit: args.record.record_limit,
             mask: !args.record.record_passwords,
+            monitor: args.monitor,
             account: Account::current(variables.get("HOME"), variables.get("SHELL")),
             environment: environment::copy(variables.0.iter().cloned()),
         }

@@ -13,6 +13,7 @@
 //! - `relay`: visitors reach names, devices hold them, and nobody gets anything else
 //! - `session`: the room behind the door: one loop owns a session
 //! - `record`: the book: record first, then deliver
+//! - `monitor`: what `once` asks of the agent that has started it
 //! - `broker`: the MQTT listener inside a relay, for fleets that have no other
 //! - `dial`: a TCP connection to a host by its name
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
@@ -31,6 +32,7 @@ pub mod config;
 pub mod dial;
 pub mod fleet;
 pub mod keys;
+pub mod monitor;
 pub mod mqtt;
 pub mod record;
 pub mod relay;

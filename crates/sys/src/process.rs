@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -73,6 +73,15 @@ impl Spawner {
         self.jobs.send((launch, reply)).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
+}
+
+/// Has a child that is started by this command keep a descriptor of ours, and gives its number there. No other child gets it.
+pub fn hand_down(command: &mut Command, descriptor: OwnedFd) -> RawFd {
+    let number = descriptor.as_raw_fd();
+    let keep = move || Ok(rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::empty())?);
+    // SAFETY: between fork and exec the closure makes one system call: no allocation, no lock.
+    unsafe { command.pre_exec(keep) };
+    number
 }
 
 /// A folder, or `/` where it can't be entered.

@@ -1,52 +1,66 @@
 //! Sessions of Sally's own, for devices without an sshd: one `sally once` for each visitor, so that nothing of one visit outlives it.
+//!
+//! It gets the host key through a socket, and asks for a record when somebody has authenticated.
+//! Until then it has cost a process: there are few of those, and an older one makes room for a newcomer.
 
-use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
+use sally_proto::admission::{Settings, Startups};
 use sally_proto::authorized_keys::Enforced;
 use sally_proto::error::Fault;
+use sally_proto::monitor::{MonitorAnswer, MonitorRequest};
 use sally_proto::record::parse_size;
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::bundle::invalid;
+use super::records::RecordFolder;
 use crate::fleet::bundle::{host_key, visitors};
 use crate::fleet::settings::Agent;
+use crate::monitor::{MonitorSocket, pair};
+use crate::session::environment::Endpoint;
+use crate::ssh::admission::{Connection, Gate};
 use crate::{keys, term};
 
 /// Sessions that a visitor may have in one connection, as sshd's MaxSessions.
 const SESSIONS: &str = "10";
-/// A visit for which there is less room than this is not begun: it would end in mid-sentence.
-const LEAST_ROOM: u64 = 64 << 10;
-
-/// Records that are being written, and what each may become.
-type Running = Mutex<BTreeMap<PathBuf, u64>>;
+/// Processes for visitors who haven't authenticated. Each has some 2 MB that are its own, and a device may be small; a visitor is through in a
+/// fraction of a second, in which at least eight others would have to come.
+const STRANGERS: Startups = Startups { start: 8, rate: 30, full: 16 };
 
 /// Where sessions come from, and where they are recorded.
 #[derive(Debug)]
 pub struct Sessions {
     bundle: PathBuf,
-    records: PathBuf,
-    most: u64,
-    number: AtomicU32,
-    running: Arc<Running>,
+    /// The device's host key, as a file has it.
+    host_key: Vec<u8>,
+    records: Arc<RecordFolder>,
+    strangers: Arc<Gate>,
+    /// One for each process before authentication: who was cut off has it until its process is gone.
+    processes: Arc<Semaphore>,
 }
 
-/// A session, and the room of its record, which is its own until this goes.
+/// A session that was begun.
 pub(super) struct Session {
-    pub(super) child: Child,
-    record: PathBuf,
-    running: Arc<Running>,
+    /// Cancelled when it has to make room, before anybody has authenticated.
+    pub(super) cut: CancellationToken,
+    ended: JoinHandle<std::io::Result<ExitStatus>>,
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.record);
+impl Session {
+    /// Waits until its process has ended.
+    pub(super) async fn end(self) -> Result<ExitStatus, String> {
+        match self.ended.await {
+            Ok(status) => status.map_err(|error| term::reason(&error)),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 
@@ -57,88 +71,116 @@ impl Sessions {
             return Err(invalid(&file, "serve = \"session\" needs a sally that was built with once".into()));
         }
         let most = parse_size(&settings.records_max).map_err(|_| invalid(&file, "records_max is no size such as 64K or 1G".into()))?;
-        let records = bundle.join(&settings.records);
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&records);
-        made.map_err(|error| invalid(&records, term::reason(&error)))?;
+        let folder = bundle.join(&settings.records);
+        let records = RecordFolder::open(folder.clone(), most).map_err(|error| invalid(&folder, term::reason(&error)))?;
         // Once before anybody comes: what would refuse every visitor is told now.
-        host_key(bundle)?;
+        let host_key = host_key(bundle)?.text()?;
         visitors(bundle, Enforced::new(keys::ENFORCED))?;
-        Ok(Self { bundle: bundle.to_owned(), records, most, number: AtomicU32::new(0), running: Arc::default() })
+        let strangers = Gate::new(Settings { startups: STRANGERS, refuse: false });
+        let processes = Arc::new(Semaphore::new(usize::try_from(STRANGERS.full).unwrap_or(1)));
+        Ok(Self { bundle: bundle.to_owned(), host_key, records: Arc::new(records), strangers, processes })
     }
 
-    /// Begins a session; gives the near end of its connection.
-    pub(super) fn begin(&self) -> Result<(UnixStream, Session), String> {
-        let record = self.file();
-        let room = self.make_room(&record).map_err(|error| format!("{}: {}", self.records.display(), term::reason(&error)))?;
+    /// Begins a session for somebody from there; gives the near end of its connection.
+    pub(super) async fn begin(&self, peer: Endpoint) -> Result<(UnixStream, Session), String> {
+        self.records.has_room()?;
         let reason = |error: std::io::Error| term::reason(&error);
+        let stranger = self.strangers.admit(peer).ok_or("its address is refused")?;
+        let cut = stranger.cut.clone();
+        let process = tokio::select! {
+            biased;
+            () = cut.cancelled() => return Err(CROWDED.into()),
+            process = Arc::clone(&self.processes).acquire_owned() => process.map_err(|error| error.to_string())?,
+        };
         let (near, far) = std::os::unix::net::UnixStream::pair().map_err(reason)?;
         near.set_nonblocking(true).map_err(reason)?;
-        let output = OwnedFd::from(far.try_clone().map_err(reason)?);
-        let mut once = Command::new(std::env::current_exe().map_err(reason)?);
-        once.args(["once", "--inetd", "--max-sessions", SESSIONS, "--record-limit", &room.to_string(), "--bundle"]).arg(&self.bundle);
-        once.arg("--log").arg(&record).stdin(OwnedFd::from(far)).stdout(output).stderr(Stdio::inherit());
+        let near = UnixStream::from_std(near).map_err(reason)?;
+        let (socket, theirs) = pair().map_err(reason)?;
+        socket.say(&self.host_key).map_err(reason)?;
+        let child = self.start(far.into(), theirs).map_err(reason)?;
+        let monitor = Monitor { socket, records: Arc::clone(&self.records), record: None, stranger: Some((stranger, process)) };
+        Ok((near, Session { cut: cut.clone(), ended: tokio::spawn(monitor.attend(child, cut)) }))
+    }
+
+    fn start(&self, connection: OwnedFd, monitor: OwnedFd) -> std::io::Result<Child> {
+        let mut once = Command::new(own_executable()?);
+        once.arg0("sally").args(["once", "--inetd", "--max-sessions", SESSIONS, "--bundle"]).arg(&self.bundle);
+        let monitor = sally_sys::process::hand_down(&mut once, monitor);
+        once.args(["--monitor", &monitor.to_string()]);
+        once.stdin(connection.try_clone()?).stdout(connection).stderr(Stdio::inherit());
         // Not killed with us: when its connection is gone it ends what is left, and seals the record.
-        let spawned = once.spawn();
-        if spawned.is_err() {
-            self.running().remove(&record);
-        }
-        let session = Session { child: spawned.map_err(reason)?, record, running: Arc::clone(&self.running) };
-        Ok((UnixStream::from_std(near).map_err(reason)?, session))
+        tokio::process::Command::from(once).spawn()
     }
+}
 
-    fn file(&self) -> PathBuf {
-        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
-        self.records.join(format!("{now}-{}-{number}.cast", std::process::id()))
-    }
+/// Why a visit ended that nobody had authenticated for.
+pub(super) const CROWDED: &str = "too many are authenticating: an older one is dropped";
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<PathBuf, u64>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What this process is, also where another version has taken its file's place: the two understand each other.
+fn own_executable() -> std::io::Result<PathBuf> {
+    let file = std::env::current_exe()?;
+    Ok(if file.exists() { file } else { "/proc/self/exe".into() })
+}
 
-    /// How large one more record may become: half of what is left and isn't promised to others, so that all keep to the limit together.
-    fn make_room(&self, record: &Path) -> std::io::Result<u64> {
-        let mut running = self.running();
-        let mut taken: u64 = running.values().sum();
-        for entry in std::fs::read_dir(&self.records)? {
-            let entry = entry?;
-            if !running.contains_key(&entry.path()) {
-                taken = taken.saturating_add(entry.metadata()?.len());
-            }
-        }
-        match self.most.saturating_sub(taken) {
-            left if left >= LEAST_ROOM => {
-                let room = (left / 2).max(LEAST_ROOM);
-                running.insert(record.to_owned(), room);
-                Ok(room)
-            }
-            _ => Err(std::io::Error::other(format!("the records take all of the {} bytes that they may", self.most))),
+/// What answers a session's process, and sees its end.
+struct Monitor {
+    socket: MonitorSocket,
+    records: Arc<RecordFolder>,
+    record: Option<PathBuf>,
+    /// Its place among those who haven't authenticated, for as long as it is one.
+    stranger: Option<(Connection, OwnedSemaphorePermit)>,
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        if let Some(record) = &self.record {
+            self.records.end(record);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_that_are_being_written_share_what_is_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let records = folder.path().to_owned();
-        let sessions = Sessions { bundle: records.clone(), records, most: 1 << 20, number: AtomicU32::new(0), running: Arc::default() };
-        let (first, second) = (folder.path().join("1"), folder.path().join("2"));
-        assert_eq!(sessions.make_room(&first).unwrap(), 512 << 10);
-        assert_eq!(sessions.make_room(&second).unwrap(), 256 << 10);
-        // What one has written of its own is not taken twice.
-        std::fs::write(&first, vec![0; 400 << 10]).unwrap();
-        assert_eq!(sessions.make_room(&folder.path().join("3")).unwrap(), 128 << 10);
-        let (mut all, mut more) = ((512 + 256 + 128) << 10, 4..);
-        while let Ok(room) = sessions.make_room(&folder.path().join(more.next().unwrap().to_string())) {
-            all += room;
+impl Monitor {
+    async fn attend(mut self, mut child: Child, cut: CancellationToken) -> std::io::Result<ExitStatus> {
+        let mut listens = true;
+        loop {
+            tokio::select! {
+                biased;
+                status = child.wait() => return status,
+                // It has no record, and nobody who would miss it. Where we may not kill it, it ends because its connection has.
+                () = cut.cancelled(), if listens && self.stranger.is_some() => {
+                    listens = false;
+                    let _ = child.start_kill();
+                }
+                request = self.socket.request(), if listens => match request {
+                    Ok(Some(request)) => self.answer(request),
+                    Ok(None) | Err(_) => listens = false,
+                }
+            }
         }
-        assert!(all <= 1 << 20, "{all}");
-        // A session that has ended takes what its record has become.
-        sessions.running().clear();
-        assert_eq!(sessions.make_room(&second).unwrap(), (624 << 10) / 2);
+    }
+
+    fn answer(&mut self, request: MonitorRequest) {
+        let (answer, file) = match (request, &self.record) {
+            (MonitorRequest::Record, None) => match self.records.begin() {
+                Ok((record, file, room)) => {
+                    self.record = Some(record);
+                    if let Some((stranger, _process)) = self.stranger.take() {
+                        stranger.authenticated();
+                    }
+                    (MonitorAnswer::Limit(room), Some(file))
+                }
+                Err(why) => (MonitorAnswer::Refused(why), None),
+            },
+            (MonitorRequest::Growth, Some(record)) => match self.records.grow(record) {
+                Ok(room) => (MonitorAnswer::Limit(room), None),
+                Err(why) => (MonitorAnswer::Refused(why), None),
+            },
+            (MonitorRequest::Record, Some(_)) | (MonitorRequest::Growth, None) => {
+                (MonitorAnswer::Refused("asked out of turn".into()), None)
+            }
+        };
+        if let Err(error) = self.socket.answer(&answer, file.as_ref().map(|file| file.as_fd())) {
+            tracing::debug!(%error, "a session's process has not heard the answer"); // It is gone, or has no record.
+        }
     }
 }

@@ -87,12 +87,15 @@ impl Tunnel {
         let (over, mut stopping) = (link.over(), false);
         loop {
             tokio::select! {
-                visitor = link.next(), if !stopping => match visitor {
+                visitor = link.next(), if !stopping => {
+                    let Some(visitor) = visitor else { break };
+                    // Who has left, or made room, is none any more.
+                    while visits.try_join_next().is_some() {}
                     // Who is one too many is refused.
-                    Some(visitor) if visits.len() < VISITORS_MAX => drop(visits.spawn(visit::carry(visitor, self.ways.clone()))),
-                    Some(_) => {}
-                    None => break,
-                },
+                    if visits.len() < VISITORS_MAX {
+                        visits.spawn(visit::carry(visitor, self.ways.clone()));
+                    }
+                }
                 () = over.cancelled(), if stopping => break,
                 Some(_) = visits.join_next() => {
                     unused.as_mut().reset(Instant::now() + UNUSED_LIMIT);

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use russh::ChannelWriteHalf;
 use russh::client::Msg;
 use sally_proto::host_port::HostPort;
+use tokio_util::sync::CancellationToken;
 
 use super::bundle::Ssh;
-use super::session::Sessions;
+use super::session::{CROWDED, Sessions};
 use super::tunnel::Ways;
 use crate::dial::Dialer;
 use crate::ssh::channel::ChannelSource;
-use crate::term;
 use crate::tunnel::link::Visitor;
 use crate::tunnel::splice::{Deaf, Meter, Sink, SocketSink, SocketSource, Source, splice};
 
@@ -41,28 +41,31 @@ pub(super) async fn carry(visitor: Visitor, ways: Ways) {
 async fn to_socket(visitor: Visitor, to: &HostPort) -> Result<(u64, u64), String> {
     let tcp = Dialer::new().connect(to.host(), to.port()).await.map_err(|reason| format!("{to}: {reason}"))?;
     let (read, write) = tcp.into_split();
-    Ok(join(visitor, SocketSource::new(read), SocketSink(write)).await)
+    Ok(join(visitor, SocketSource::new(read), SocketSink(write), &CancellationToken::new()).await)
 }
 
 async fn to_session(visitor: Visitor, sessions: &Sessions) -> Result<(u64, u64), String> {
-    let (stream, mut session) = sessions.begin()?;
+    let (stream, session) = sessions.begin(visitor.from()).await?;
     let (read, write) = stream.into_split();
-    let carried = join(visitor, SocketSource::new(read), SocketSink(write)).await;
+    let carried = join(visitor, SocketSource::new(read), SocketSink(write), &session.cut).await;
+    if session.cut.is_cancelled() {
+        return Err(CROWDED.into());
+    }
     // It ends with its connection, and seals its record.
-    let status = session.child.wait().await.map_err(|error| term::reason(&error))?;
+    let status = session.end().await?;
     tracing::info!(%status, "a session ended");
     Ok(carried)
 }
 
-/// Lets a visitor in, and carries both ways to their ends; bytes inward and outward.
-async fn join(visitor: Visitor, source: impl Source, sink: impl Sink) -> (u64, u64) {
+/// Lets a visitor in, and carries both ways to their ends, or until they are cut off; bytes inward and outward.
+async fn join(visitor: Visitor, source: impl Source, sink: impl Sink, cut: &CancellationToken) -> (u64, u64) {
     let (from_relay, to_relay) = visitor.accept().await.split();
     let to_relay = Arc::new(to_relay);
     let (mut inward, mut outward) = (Meter::default(), Meter::default());
     let relay = (ChannelSource(from_relay), ToRelay(Arc::clone(&to_relay)));
-    let ended = splice(relay, (source, sink), &mut inward, &mut outward).await;
+    let ended = cut.run_until_cancelled(splice(relay, (source, sink), &mut inward, &mut outward)).await;
     let _ = to_relay.close().await; // Or the connection is gone, and the channel with it.
-    tracing::debug!(over = ?ended.err(), "carried");
+    tracing::debug!(over = ?ended.and_then(Result::err), "carried");
     (inward.bytes(), outward.bytes())
 }
 

@@ -19,7 +19,8 @@ use self::progress::{OPEN_LIMIT, Progress};
 use crate::announce::Announce;
 use crate::config::{Limits, Once};
 use crate::fleet::bundle;
-use crate::record::{AuditEvent, Recorder, Settings, Sink, Target};
+use crate::monitor::MonitorClient;
+use crate::record::{AuditEvent, RecordError, Recorder, Settings, Sink, Target};
 use crate::session::activity::Activity;
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
@@ -42,6 +43,14 @@ const SPARE_THREAD: Duration = Duration::from_secs(365 * 86_400);
 
 /// Runs it to the exit status.
 pub(super) fn run(config: Once) -> u8 {
+    // Before the runtime opens anything.
+    let monitor = match config.monitor.map(take_monitor).transpose() {
+        Ok(monitor) => monitor,
+        Err(fault) => {
+            term::fault(&fault);
+            return fault.exit_status();
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).thread_keep_alive(SPARE_THREAD).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -50,7 +59,7 @@ pub(super) fn run(config: Once) -> u8 {
             return exit::INTERNAL;
         }
     };
-    let status = match runtime.block_on(visit(config)) {
+    let status = match runtime.block_on(visit(config, monitor)) {
         Ok(status) => status,
         Err(fault) => {
             term::fault(&fault);
@@ -63,7 +72,12 @@ pub(super) fn run(config: Once) -> u8 {
     status
 }
 
-async fn visit(config: Once) -> Result<u8, Fault> {
+fn take_monitor(number: i32) -> Result<Arc<MonitorClient>, Fault> {
+    let taken = MonitorClient::take(number);
+    taken.map(Arc::new).map_err(|error| Fault::Usage(format!("error: --monitor {number}: {}", term::reason(&error))))
+}
+
+async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut signals = Signals::listen().map_err(internal)?;
     // The spare thread.
@@ -77,13 +91,9 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     };
     let announce = config.announce.as_deref().map(|command| Announce::find(command, &config.path)).transpose()?;
     sally_sys::process::guard_ourselves().map_err(internal)?;
-    let host_key = match (&config.host_key, &config.bundle) {
-        (Some(file), _) => HostKey::load(file)?,
-        (None, Some(folder)) => bundle::host_key(folder)?,
-        (None, None) => HostKey::fresh()?,
-    };
+    let host_key = host_key(&config, monitor.as_deref())?;
     // Opened before the port is, written to after: a port that can't be had leaves no record behind.
-    let sink = Sink::open(&config.target, config.sync)?.limited(config.record_limit);
+    let sink = sink(&config, monitor)?;
     let entrance = open(here, &config, &keys, &host_key).await?;
     let settings = Settings { policy: config.policy, shell: config.account.shell.clone() };
     let recorder = Recorder::start(sink, settings, host_key.private().clone())?;
@@ -123,9 +133,32 @@ async fn visit(config: Once) -> Result<u8, Fault> {
     Ok(status)
 }
 
+/// The agent's, a file's of the user's own, the fleet's, or a fresh one.
+fn host_key(config: &Once, monitor: Option<&MonitorClient>) -> Result<HostKey, Fault> {
+    match (monitor, &config.host_key, &config.bundle) {
+        (Some(monitor), _, Some(folder)) => {
+            let text = monitor.host_key().map_err(|error| Fault::Internal(error.to_string()))?;
+            bundle::certified(folder, &HostKey::parse(&text, "the agent's")?)
+        }
+        (_, Some(file), _) => HostKey::load(file),
+        (_, None, Some(folder)) => bundle::host_key(folder),
+        (_, None, None) => HostKey::fresh(),
+    }
+}
+
+/// Where the record goes. Of one connection that is here already there is none until somebody has authenticated.
+fn sink(config: &Once, monitor: Option<Arc<MonitorClient>>) -> Result<Sink, RecordError> {
+    let sink = match (monitor, config.inetd) {
+        (Some(monitor), _) => return Ok(Sink::of_monitor(monitor)),
+        (None, true) => Sink::open_late(&config.target, config.sync)?,
+        (None, false) => Sink::open(&config.target, config.sync)?,
+    };
+    Ok(sink.limited(config.record_limit))
+}
+
 /// The connection of `--inetd`.
 fn take_over(config: &Once) -> Result<Entrance, Fault> {
-    if config.target == Target::Stdout {
+    if config.target == Target::Stdout && config.monitor.is_none() {
         return Err(Fault::Usage("error: with --inetd stdout is the visitor's: --log - can't be written".into()));
     }
     if config.sources.contains(&keys::Source::Stdin) {

@@ -83,7 +83,7 @@ impl Bundle<'_> {
         write_new(&file("principals"), principals(self.id), EXECUTABLE)?;
         let own = matches!(self.host_key, HostKeyFile::Own(_));
         if let HostKeyFile::Fresh(key) = &self.host_key {
-            write_new(&file("ssh_host_key"), private_text(key)?, PRIVATE)?;
+            write_new(&file(HOST_KEY), private_text(key)?, PRIVATE)?;
             write_new(&file("ssh_host_key.pub"), public_line(key.public_key())?, PUBLIC)?;
         }
         write_new(&file("ssh_host_key-cert.pub"), certificate_line(&self.host_certificate)?, PUBLIC)?;
@@ -104,14 +104,24 @@ pub fn visitors(folder: &Path, enforced: Enforced) -> Result<KeyRing, Fault> {
     ring.map_err(|defect| Fault::KeysInvalid { source_name: file.display().to_string(), defect })
 }
 
+/// The file of a bundle that has the private host key.
+pub const HOST_KEY: &str = "ssh_host_key";
+
 /// The host key that a bundle brings, with the fleet's word for it.
 ///
 /// # Errors
 /// [`Fault::HostKeyInvalid`], [`Fault::FleetInvalid`].
 pub fn host_key(folder: &Path) -> Result<HostKey, Fault> {
+    certified(folder, &HostKey::load(&folder.join(HOST_KEY))?)
+}
+
+/// A host key with the fleet's word for it, which a bundle brings.
+///
+/// # Errors
+/// [`Fault::FleetInvalid`].
+pub fn certified(folder: &Path, key: &HostKey) -> Result<HostKey, Fault> {
     let file = folder.join("ssh_host_key-cert.pub");
     let certificate = Certificate::from_openssh(super::files::read_text(&file)?.trim()).map_err(|error| super::invalid(&file, error))?;
-    let key = HostKey::load(&folder.join("ssh_host_key"))?;
     if certificate.public_key() != key.public().key_data() {
         return Err(super::invalid(&file, "it is not for ssh_host_key"));
     }

@@ -1,6 +1,7 @@
 //! The book: record first, then deliver; a recorder that fails ends the session.
 //!
 //! - `sink`: where the record goes, and whether it is still there
+//! - `limit`: how large it may become
 //! - `queue`: batches of lines between the chain and the sink
 //! - `recorder`: what sessions write to; returns once write(2) has
 //! - `stream`: one stream of a channel, whole or its head
@@ -14,6 +15,7 @@ pub mod cmd;
 mod error;
 mod export;
 pub(crate) mod known_hosts;
+mod limit;
 mod play;
 mod queue;
 mod recorder;

@@ -22,6 +22,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 const CHECKPOINT_BYTES: u64 = 1 << 20;
 /// How often an idle record is looked after.
 const TICK: Duration = Duration::from_secs(1);
+/// The number of the batch that the header is in.
+const FIRST_BATCH: u64 = 1;
 /// The size of the terminal until there is one.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
@@ -75,7 +77,8 @@ impl std::fmt::Debug for Book {
 type Tallies = BTreeMap<(u32, Stream), (StreamKind, Arc<Mutex<Tally>>)>;
 
 impl Recorder {
-    /// Writes the header and its first checkpoint. Within a runtime, a task looks after the record until it is sealed.
+    /// Writes the header and its first checkpoint; to a sink that waits, before the first thing that happens. Within a runtime, a task looks
+    /// after the record until it is sealed.
     ///
     /// # Errors
     /// The sink can't be written, or the key can't sign.
@@ -98,6 +101,7 @@ impl Recorder {
         let mut encoder = Encoder::new(sink.max_line());
         encoder.header(&header).map_err(|error| sink.error(error.to_string()))?;
         let book = Book { encoder, signer, signed_at: Timestamp::default(), signed_to: 0, entered: 0, sealed: false };
+        let waits = sink.waits();
         let recorder = Self(Arc::new(Shared {
             book: Mutex::new(book),
             failure: watch::Sender::new(None),
@@ -108,7 +112,10 @@ impl Recorder {
             queue: Queue::new(sink),
             start,
         }));
-        recorder.0.with(|page| page.close(Some(Seal::Checkpoint)))?;
+        let beginning = recorder.0.enter(|page| page.close(Some(Seal::Checkpoint)))?;
+        if !waits {
+            recorder.0.write_up_to(beginning)?;
+        }
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(look_after(Arc::downgrade(&recorder.0), recorder.0.failure.subscribe()));
         }
@@ -187,12 +194,13 @@ impl Recorder {
         self.0.tick()
     }
 
-    /// Writes the ends of streams that have none yet, and the seal: nothing can be recorded after it. A second call does nothing.
+    /// Writes the ends of streams that have none yet, and the seal: nothing can be recorded after it. A second call does nothing, nor does one
+    /// where the sink waits and nothing has happened: there is no record.
     ///
     /// # Errors
     /// The record can't be written, or could not be at any time before.
     pub fn seal(&self) -> Result<(), RecordError> {
-        if lock(&self.0.book).sealed {
+        if lock(&self.0.book).sealed || !self.0.has_written(FIRST_BATCH) {
             return self.0.unless_failed(|| Ok(()));
         }
         let tallies: Vec<_> =

@@ -5,14 +5,19 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat, fcntl_getfl, fcntl_setfl, fdatasync, fstat, major, minor, open, seek, stat};
+use rustix::fs::{
+    Access, FileType, Mode, OFlags, SeekFrom, Stat, access, fcntl_getfl, fcntl_setfl, fdatasync, fstat, major, minor, open, seek, stat,
+};
 use rustix::io::Errno;
 use sally_proto::record::{MAX_LINE, MAX_LINE_STDOUT};
 
 use super::error::RecordError;
+use super::limit::Limit;
+use crate::monitor::MonitorClient;
 use crate::term;
 
 /// A file that is written to is looked at no more often than this.
@@ -44,15 +49,42 @@ pub(super) trait Output: Send {
     fn check(&mut self, written: u64) -> Result<(), String>;
 }
 
+/// What isn't opened yet.
+struct Unopened;
+
+impl Output for Unopened {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn check(&mut self, _: u64) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Opens a sink's output when its first line is to be written; with a limit where whoever gives it has one.
+type Opening = Box<dyn FnOnce() -> Result<(FdOutput, Option<Limit>), String> + Send>;
+
 /// The open end of a record.
 pub struct Sink {
     output: Box<dyn Output>,
+    opening: Option<Opening>,
+    /// Nothing is written until something has happened.
+    waits: bool,
     name: String,
     sync: bool,
     may_block: bool,
     max_line: usize,
     written: u64,
-    limit: Option<u64>,
+    limit: Option<Limit>,
     checked: Option<Instant>,
 }
 
@@ -71,20 +103,57 @@ impl Sink {
         };
         let name = path.map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
         let failed = |reason: String| RecordError { file: name.clone(), reason };
-        let (fd, max_line) = match path {
-            Some(path) => (open_file(path).map_err(failed)?, MAX_LINE),
-            None => (io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(term::reason(&error)))?, MAX_LINE_STDOUT),
-        };
+        if let Some(path) = path {
+            return Ok(Self::over_file(open_empty(path).map_err(failed)?, name, sync));
+        }
+        let fd = io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(term::reason(&error)))?;
         // A stdout that was closed is /dev/null by now. Whoever wants no record says --log /dev/null.
-        if path.is_none() && is_null(&fd) {
+        if is_null(&fd) {
             return Err(failed("it is closed, or /dev/null, where nobody keeps it".into()));
         }
-        let output = FdOutput::new(fd, path.map(Path::to_owned)).map_err(|error| failed(reason(error)))?;
-        if path.is_some() && output.regular && output.base > 0 {
-            return Err(failed("it already holds something, and a record is never overwritten: name a new file".into()));
+        let output = FdOutput::new(fd, None).map_err(|error| failed(reason(error)))?;
+        Ok(Self { max_line: MAX_LINE_STDOUT, ..Self::over_file(output, name, sync) })
+    }
+
+    /// Opens what is there already, and makes a file that isn't there yet when its first line is written. Nothing is written until
+    /// something has happened: who connects and authenticates nobody leaves nothing behind.
+    ///
+    /// # Errors
+    /// As [`Sink::open`]; the folder can't be written to.
+    pub fn open_late(target: &Target, sync: bool) -> Result<Self, RecordError> {
+        let path = match target {
+            Target::File(path) if !is_our_stdout(path) && path.symlink_metadata().is_err() => path.clone(),
+            _ => return Self::open(target, sync).map(Self::waiting),
+        };
+        let name = path.display().to_string();
+        // What would keep each visitor out is told before anybody comes.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+            return Err(RecordError { file: name, reason: reason(error) });
         }
+        let opening: Opening = Box::new(move || Ok((open_empty(&path)?, None)));
+        Ok(Self { opening: Some(opening), may_block: sync, ..Self::over(Box::new(Unopened), name, sync, MAX_LINE) }.waiting())
+    }
+
+    /// The record that an agent makes when the first line is to be written, as large as the agent allows.
+    pub fn of_monitor(monitor: Arc<MonitorClient>) -> Self {
+        let opening: Opening = Box::new(move || {
+            let (fd, bytes) = monitor.record()?;
+            let output = FdOutput::new(fd, None).map_err(reason)?;
+            Ok((output, Some(Limit::new(bytes, Some(Box::new(move || monitor.growth()))))))
+        });
+        Self { opening: Some(opening), ..Self::over(Box::new(Unopened), "of the agent".into(), false, MAX_LINE) }.waiting()
+    }
+
+    /// Writes nothing until something has happened that is to be on the record.
+    #[must_use]
+    pub fn waiting(self) -> Self {
+        Self { waits: true, ..self }
+    }
+
+    fn over_file(output: FdOutput, name: String, sync: bool) -> Self {
         let may_block = !output.regular || sync;
-        Ok(Self { may_block, ..Self::over(Box::new(output), name, sync, max_line) })
+        Self { may_block, ..Self::over(Box::new(output), name, sync, MAX_LINE) }
     }
 
     /// A sink over a descriptor that is open already, under a name for people. What a file holds already stays before the record.
@@ -93,19 +162,19 @@ impl Sink {
     /// The system can't say what it is.
     pub fn from_fd(fd: OwnedFd, name: &str, sync: bool) -> Result<Self, RecordError> {
         let output = FdOutput::new(fd, None).map_err(|error| RecordError { file: name.to_owned(), reason: reason(error) })?;
-        let may_block = !output.regular || sync;
-        Ok(Self { may_block, ..Self::over(Box::new(output), name.to_owned(), sync, MAX_LINE) })
+        Ok(Self::over_file(output, name.to_owned(), sync))
     }
 
     /// A sink over any output.
     pub(super) fn over(output: Box<dyn Output>, name: String, sync: bool, max_line: usize) -> Self {
-        Self { output, name, sync, may_block: false, max_line, written: 0, limit: None, checked: None }
+        let (opening, waits, may_block) = (None, false, false);
+        Self { output, opening, waits, name, sync, may_block, max_line, written: 0, limit: None, checked: None }
     }
 
     /// Takes no more than so many bytes: whatever would go beyond is a record that can't be written.
     #[must_use]
     pub fn limited(self, limit: Option<u64>) -> Self {
-        Self { limit, ..self }
+        Self { limit: limit.map(|bytes| Limit::new(bytes, None)), ..self }
     }
 
     /// The name for people: the file as given, or `stdout`.
@@ -118,6 +187,11 @@ impl Sink {
         self.may_block
     }
 
+    /// Whether nothing is written until something has happened.
+    pub(super) const fn waits(&self) -> bool {
+        self.waits
+    }
+
     /// Lines must stay under this.
     pub(super) const fn max_line(&self) -> usize {
         self.max_line
@@ -125,12 +199,18 @@ impl Sink {
 
     /// Writes a batch of whole lines. After an error nothing more may be written: the last line may be torn.
     pub(super) fn write(&mut self, batch: &[u8], now: Instant) -> Result<(), RecordError> {
+        if let Some(opening) = self.opening.take() {
+            let (output, limit) = opening().map_err(|reason| self.error(reason))?;
+            self.output = Box::new(output);
+            self.limit = limit.or(self.limit.take());
+        }
         if self.checked.is_some_and(|checked| now.duration_since(checked) >= WATCH_INTERVAL) {
             self.check(now)?;
         }
         self.checked.get_or_insert(now);
-        if let Some(limit) = self.limit.filter(|limit| self.written.saturating_add(batch.len() as u64) > *limit) {
-            return Err(self.error(format!("it would be larger than the {limit} bytes that it may have")));
+        let size = self.written.saturating_add(batch.len() as u64);
+        if let Some(Err(reason)) = self.limit.as_mut().map(|limit| limit.reach(size)) {
+            return Err(self.error(reason));
         }
         let mut rest = batch;
         while !rest.is_empty() {
@@ -233,6 +313,15 @@ impl Output for FdOutput {
         }
         Ok(())
     }
+}
+
+/// Opens what a record may go to: a file that holds something is never overwritten, and never added to.
+fn open_empty(path: &Path) -> Result<FdOutput, String> {
+    let output = FdOutput::new(open_file(path)?, Some(path.to_owned())).map_err(reason)?;
+    if output.regular && output.base > 0 {
+        return Err("it already holds something, and a record is never overwritten: name a new file".into());
+    }
+    Ok(output)
 }
 
 /// Opens for appending. A FIFO's reader may come a little later than we do; one that doesn't come must not keep us for ever.

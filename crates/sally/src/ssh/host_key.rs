@@ -37,9 +37,20 @@ impl HostKey {
     /// # Errors
     /// [`Fault::HostKeyInvalid`] where it can't be read, is encrypted, or is of a kind that no client should be shown.
     pub fn load(file: &Path) -> Result<Self, Fault> {
-        let invalid = |reason: String| Fault::HostKeyInvalid { file: file.display().to_string(), reason };
-        let text = std::fs::read(file).map_err(|error| invalid(term::reason(&error)))?;
-        let private = PrivateKey::from_openssh(&text).map_err(|error| invalid(error.to_string()))?;
+        let name = file.display().to_string();
+        match std::fs::read(file) {
+            Ok(text) => Self::parse(&text, &name),
+            Err(error) => Err(Fault::HostKeyInvalid { file: name, reason: term::reason(&error) }),
+        }
+    }
+
+    /// The same, as a file has it that was read already.
+    ///
+    /// # Errors
+    /// As [`HostKey::load`].
+    pub fn parse(text: &[u8], name: &str) -> Result<Self, Fault> {
+        let invalid = |reason: String| Fault::HostKeyInvalid { file: name.to_owned(), reason };
+        let private = PrivateKey::from_openssh(text).map_err(|error| invalid(error.to_string()))?;
         if private.is_encrypted() {
             return Err(invalid("it is protected by a passphrase".into()));
         }
@@ -57,6 +68,15 @@ impl HostKey {
     /// What an authority says of it, where it does.
     pub fn certificate(&self) -> Option<&Certificate> {
         self.certificate.as_ref()
+    }
+
+    /// The private key as a file has it.
+    ///
+    /// # Errors
+    /// [`Fault::Internal`] where it can't be encoded.
+    pub fn text(&self) -> Result<Vec<u8>, Fault> {
+        let text = self.private.to_openssh(LineEnding::LF).map_err(|error| Fault::Internal(error.to_string()))?;
+        Ok(text.as_bytes().to_vec())
     }
 
     /// Keeps the key in a file that is not there yet, for its owner alone.

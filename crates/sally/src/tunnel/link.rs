@@ -3,6 +3,7 @@
 //! The relay is trusted to reach us and with nothing else: it opens `forwarded-tcpip` channels for what we listen on, and whatever else it
 //! opens is refused.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dial::Dialer;
 use crate::record::known_hosts;
+use crate::session::environment::Endpoint;
 use crate::term;
 
 /// A relay that is silent is asked so often, at such intervals, and is gone one interval after the last question: a minute.
@@ -79,9 +81,15 @@ pub struct Visitor {
     channel: Channel<Msg>,
     reply: ChannelOpenHandle,
     port: u32,
+    from: Endpoint,
 }
 
 impl Visitor {
+    /// Where they come from, which is the relay's word.
+    pub fn from(&self) -> Endpoint {
+        self.from
+    }
+
     /// The port that they want to reach, as we gave it to the relay.
     pub fn port(&self) -> u32 {
         self.port
@@ -292,13 +300,14 @@ impl Handler for Answers {
         channel: Channel<Msg>,
         _: &str,
         port: u32,
-        _: &str,
-        _: u32,
+        origin: &str,
+        origin_port: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
+        let from = origin.parse().ok().zip(u16::try_from(origin_port).ok()).map(|(ip, port)| SocketAddr::new(ip, port)).into();
         // Only names of our own were asked for. Where nobody has room for one more, dropping the reply refuses.
-        let _ = self.visitors.try_send(Visitor { channel, reply, port });
+        let _ = self.visitors.try_send(Visitor { channel, reply, port, from });
         Ok(())
     }
 
