@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+mod account;
 mod client;
 mod clock;
 mod evidence;
@@ -24,6 +25,7 @@ mod relay;
 mod stderr;
 mod terminal;
 
+pub use account::{VISITOR, VisitorAccount, as_number, open_up};
 pub use client::Client;
 pub use clock::{Clock, off_by};
 pub use evidence::{events, stream, verify};

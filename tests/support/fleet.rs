@@ -94,7 +94,13 @@ impl Device {
 
     /// A stock ssh that knows no host but by this known_hosts.
     pub fn log_in(&self, fleet: &Fleet, key: &str, name: &str) -> (bool, String) {
+        self.log_in_with(fleet, key, name, &[])
+    }
+
+    /// The same with more options.
+    pub fn log_in_with(&self, fleet: &Fleet, key: &str, name: &str, more: &[&str]) -> (bool, String) {
         let mut ssh = Command::new("ssh");
+        ssh.args(more);
         ssh.args(["-F", "/dev/null", "-oBatchMode=yes", "-oIdentitiesOnly=yes", "-oIdentityAgent=none", "-oStrictHostKeyChecking=yes"]);
         ssh.arg(format!("-oUserKnownHostsFile={}", fleet.path("known_hosts").display())).arg(format!("-oHostKeyAlias={name}"));
         ssh.arg("-i").arg(fleet.path(key)).args(["-p", &self.port.to_string(), "root@127.0.0.1", "echo in"]);
@@ -224,6 +230,11 @@ impl Agent {
 
     pub fn await_words(&mut self, words: &str) -> String {
         self.stderr.await_words(words)
+    }
+
+    /// What has been awaited so far.
+    pub fn said(&self) -> &[String] {
+        self.stderr.said()
     }
 
     pub fn signal(&self, name: &str) {

@@ -122,11 +122,25 @@ impl Podman {
 }
 
 impl Podman {
-    /// The image of deploy/compose, from a Debian that tests/run has made.
-    pub fn build_fleet(&self) {
+    /// The image of deploy/docker/agent, from a Debian that tests/run has made: a device without an sshd.
+    pub fn build_agent(&self) {
+        self.import_debian();
+        let context = self.path("agent");
+        copy(sally(), &context.join("sally"));
+        let (file, context) = (format!("{DEPLOY}/../agent/Dockerfile"), context.display().to_string());
+        let how = ["--quiet", "--isolation=chroot", "--layers=false", "--build-arg=BASE=localhost/debian"];
+        self.slowly(&[&["build", "-t", "localhost/agent", "-f", &file], &how[..], &[&context]].concat());
+    }
+
+    fn import_debian(&self) {
         let debian = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/test-debian.tar");
         assert!(Path::new(debian).exists(), "{debian} is missing: tests/run makes it");
         self.slowly(&["import", "--quiet", debian, "localhost/debian"]);
+    }
+
+    /// The image of deploy/compose, from a Debian that tests/run has made.
+    pub fn build_fleet(&self) {
+        self.import_debian();
         let (compose, context) = (format!("{DEPLOY}/../../compose"), self.path("fleet"));
         let binary = context.join("target/x86_64-unknown-linux-gnu/release/sally");
         copy(sally(), &binary);

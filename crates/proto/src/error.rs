@@ -232,6 +232,14 @@ pub enum Fault {
     /// A visit through a relay, and no relay.
     #[error("No relay is named")]
     NoRelay,
+    /// The account that sessions are to run as can't be had.
+    #[error("Invalid account: {user} ({reason})")]
+    AccountInvalid {
+        /// Its name or number, as named.
+        user: String,
+        /// What is wrong with it, or the system's reason.
+        reason: String,
+    },
     /// The shell that a session runs through can't be started.
     #[error("Could not start shell {shell}: {reason}")]
     Shell {
@@ -266,7 +274,7 @@ impl Fault {
             | Self::State { .. } => exit::CONFIG,
             Self::FleetInvalid { .. } | Self::AuthorityExposed { .. } | Self::TwoRoles { .. } | Self::NotInFleet { .. } => exit::CONFIG,
             Self::Exists { .. } | Self::Unwritable { .. } => exit::CANT_CREATE,
-            Self::Settings { .. } | Self::NoRelay | Self::Client { .. } | Self::Shell { .. } => exit::CONFIG,
+            Self::Settings { .. } | Self::NoRelay | Self::Client { .. } | Self::Shell { .. } | Self::AccountInvalid { .. } => exit::CONFIG,
             Self::AnnounceFailed { .. } => exit::ANNOUNCE,
             Self::Bind { .. } | Self::Relay { .. } | Self::Inetd(_) => exit::BIND,
             Self::ConnectionLost | Self::NoSession(_) => exit::CONNECTION,
@@ -319,6 +327,9 @@ impl Fault {
             Self::Settings { .. } => Some("settings are relay, identity and known_hosts, each with a text as its value"),
             Self::NoRelay => {
                 Some("say --relay HOST[:PORT], set SALLY_RELAY, or write relay = \"HOST:PORT\" into ~/.config/sally/config.toml")
+            }
+            Self::AccountInvalid { .. } => {
+                Some("name one of /etc/passwd, or a number; only root can run sessions as another account than its own")
             }
             Self::Shell { .. } => {
                 Some("$SHELL says which, else /etc/passwd: it has to be there, with room for one more process and its descriptors")

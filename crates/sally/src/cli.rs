@@ -168,6 +168,10 @@ pub struct OnceArgs {
     /// A host key of your own instead of a fresh one (an unencrypted OpenSSH private key)
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     pub host_key: Option<PathBuf>,
+    /// Run sessions as this account, by name or number (for root alone); the host key, the keys and the record are opened before, and need not
+    /// be readable for it [default: the account that starts it]
+    #[arg(long, value_name = "USER")]
+    pub run_as: Option<String>,
     /// A descriptor that leads to the agent that has started it
     #[arg(long, hide = true, group = "kept", requires_all = ["inetd", "bundle"], conflicts_with_all = ["log", "record_limit"])]
     pub monitor: Option<i32>,

@@ -19,7 +19,7 @@ use crate::relay::audit::AuditTarget;
 use crate::relay::keys::KeySources;
 use crate::relay::rules::{Kind, Rules};
 use crate::relay::tls;
-use crate::session::account::Account;
+use crate::session::account::{Account, RunAs};
 use crate::session::environment::{self, Environment};
 use crate::ssh::forward::Allowed;
 use crate::tunnel::dial::Dial;
@@ -81,6 +81,8 @@ pub struct Once {
     pub record_limit: Option<u64>,
     /// Whether passwords typed at prompts are masked.
     pub mask: bool,
+    /// Another account to become, where sessions are not to run as the one that starts it.
+    pub run_as: Option<RunAs>,
     /// A descriptor that leads to the agent that has started it.
     pub monitor: Option<i32>,
     /// Who sessions run as.
@@ -118,7 +120,11 @@ impl Variables {
 
 impl Once {
     /// Resolves what was typed.
-    pub fn resolve(args: OnceArgs, variables: &Variables) -> Self {
+    ///
+    /// # Errors
+    /// [`Fault::AccountInvalid`].
+    pub fn resolve(args: OnceArgs, variables: &Variables) -> Result<Self, Fault> {
+        let run_as = args.run_as.as_deref().map(RunAs::find).transpose()?;
         let trust = match args.relay_host_key {
             Some(key) => HostTrust::Key(Box::new(key)),
             None => HostTrust::KnownHosts(PathBuf::from(variables.get("HOME").unwrap_or_default()).join(".ssh/known_hosts")),
@@ -128,7 +134,15 @@ impl Once {
             Some(file) if file != Path::new("-") => Target::File(file),
             _ => Target::Stdout,
         };
-        Self {
+        let account = match &run_as {
+            Some(run_as) => run_as.account().clone(),
+            None => Account::current(variables.get("HOME"), variables.get("SHELL")),
+        };
+        let mut environment = environment::copy(variables.0.iter().cloned());
+        if run_as.is_some() {
+            environment.extend(account.variables());
+        }
+        Ok(Self {
             sources: match &args.bundle {
                 Some(folder) => vec![Source::Bundle(folder.clone())],
                 None => sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
@@ -157,10 +171,11 @@ impl Once {
             sync: args.record.record_sync,
             record_limit: args.record.record_limit,
             mask: !args.record.record_passwords,
+            run_as,
             monitor: args.monitor,
-            account: Account::current(variables.get("HOME"), variables.get("SHELL")),
-            environment: environment::copy(variables.0.iter().cloned()),
-        }
+            account,
+            environment,
+        })
     }
 }
 

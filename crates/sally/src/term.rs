@@ -14,6 +14,11 @@ pub fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// What works, and is not as it should be: one line.
+pub fn warn(line: &str) {
+    say(&one_line(&format!("warning: {line}")));
+}
+
 /// What stopped us, and what can be done: the first words are part of the contract, so nothing stands before them.
 pub fn fault(fault: &Fault) {
     say(&printable(&fault.to_string()));

@@ -1,8 +1,10 @@
-//! Becoming another user, for good.
+//! Becoming another user: the whole process for good, or one thread for a question.
 
 use std::io;
+use std::thread;
 
-use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Gid, Uid, dumpable_behavior, set_dumpable_behavior};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 /// The numbers by which the kernel decides what a process may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,26 @@ pub fn become_user(credentials: &Credentials) -> io::Result<()> {
     guard_memory()
 }
 
+/// Asks something as this user, on a thread of its own that is nobody else's: whether a file can be read, say.
+///
+/// # Errors
+/// Where we may not become that user.
+pub fn as_user<T: Send>(credentials: &Credentials, question: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let answered = thread::scope(|scope| {
+        let asking = thread::Builder::new().spawn_scoped(scope, || {
+            let group = Gid::from_raw(credentials.group);
+            let user = Uid::from_raw(credentials.user);
+            set_thread_groups(&credentials.groups.iter().copied().map(Gid::from_raw).collect::<Vec<_>>())?;
+            set_thread_res_gid(group, group, group)?;
+            set_thread_res_uid(user, user, user)?;
+            Ok(question())
+        })?;
+        asking.join().unwrap_or_else(|_| Err(io::Error::other("the thread that asked has ended")))
+    });
+    guard_memory()?;
+    answered
+}
+
 /// Keeps others from reading our memory (keys) or tracing us, and sees that it is so.
 pub(crate) fn guard_memory() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -53,4 +75,10 @@ pub(crate) fn guard_memory() -> io::Result<()> {
         DumpableBehavior::NotDumpable => Ok(()),
         _ => Err(io::Error::other("our memory could be read by others")),
     }
+}
+
+/// Whether a process that changes its user can be traced by that user's others for a moment, before it can forbid it: where
+/// `fs.suid_dumpable` is 1 (proc_sys_fs(5): "intended for system debugging situations only").
+pub fn traceable_while_changing() -> bool {
+    std::fs::read_to_string("/proc/sys/fs/suid_dumpable").is_ok_and(|value| value.trim() == "1")
 }

@@ -36,6 +36,7 @@ fn one_of_each() -> Vec<Fault> {
         Fault::NoSession(30),
         Fault::Settings { file: "FILE".into(), reason: "r".into() },
         Fault::NoRelay,
+        Fault::AccountInvalid { user: "USER".into(), reason: "r".into() },
         Fault::Shell { shell: "/nope/sh".into(), reason: "r".into() },
         Fault::Client { program: "ssh".into(), reason: "r".into() },
         Fault::Internal("r".into()),

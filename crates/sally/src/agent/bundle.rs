@@ -52,8 +52,17 @@ impl Bundle {
     /// Reads the folder.
     ///
     /// # Errors
-    /// [`Fault::FleetInvalid`] for whatever is missing, can't be read, or is not what it should be.
+    /// As [`Bundle::load_with`].
     pub fn load(folder: &Path) -> Result<Self, Fault> {
+        Self::load_with(folder, None)
+    }
+
+    /// Reads the folder. `to`: what visitors reach at port 22, whatever the bundle says.
+    ///
+    /// # Errors
+    /// [`Fault::FleetInvalid`] for whatever is missing, can't be read, or is not what it should be; [`Fault::AccountInvalid`] where sessions
+    /// can't run as the account that is named.
+    pub fn load_with(folder: &Path, to: Option<&HostPort>) -> Result<Self, Fault> {
         let settings = Agent::load(&folder.join("agent.toml"))?;
         let exposed = exposed(&settings).map_err(|reason| invalid(&folder.join("agent.toml"), reason))?;
         let file = folder.join("device_key");
@@ -65,9 +74,10 @@ impl Bundle {
             return Err(invalid(&file, format!("it is not for device_key, or not for {}", settings.id)));
         }
         let (wake_keys, read) = read_wake_keys(&folder.join("wake.pub"))?;
-        let ssh = match settings.serve {
-            Serve::Sshd => Ssh::At(settings.to.clone()),
-            Serve::Session => Ssh::Session(Arc::new(Sessions::new(folder, &settings)?)),
+        let ssh = match (to, &settings.serve) {
+            (Some(to), _) => Ssh::At(to.clone()),
+            (None, Serve::Sshd) => Ssh::At(settings.to.clone()),
+            (None, Serve::Session) => Ssh::Session(Arc::new(Sessions::new(folder, &settings)?)),
         };
         Ok(Self { folder: folder.to_owned(), settings, exposed, key: Arc::new(key), certificate, ssh, wake_keys, read })
     }

@@ -5,8 +5,10 @@
 //! - `tunnel`: one connection to a relay, from the dial to its last visitor
 //! - `visit`: one visitor, and what they reach
 //! - `session`: a recorded session of Sally's own, where there is no sshd
+//! - `account`: who sessions run as
 //! - `records`: the folder that they are recorded in
 
+mod account;
 pub mod bundle;
 mod records;
 mod session;

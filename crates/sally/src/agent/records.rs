@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +27,10 @@ impl RecordFolder {
     pub(super) fn open(folder: PathBuf, most: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         Ok(Self { folder, budget: Mutex::new(Budget::new(most)), number: AtomicU32::new(0) })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.folder
     }
 
     /// Whether there is room for one more visit, or why not.

@@ -1,6 +1,6 @@
 //! Sessions of Sally's own, for devices without an sshd: one `sally once` for each visitor, so that nothing of one visit outlives it.
 //!
-//! It gets the host key through a socket, and asks for a record when somebody has authenticated.
+//! It gets the host key through a socket, becomes the account that sessions run as, and asks for a record when somebody has authenticated.
 //! Until then it has cost a process: there are few of those, and an older one makes room for a newcomer.
 
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -20,11 +20,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::account::for_sessions;
 use super::bundle::invalid;
 use super::records::RecordFolder;
 use crate::fleet::bundle::{host_key, visitors};
 use crate::fleet::settings::Agent;
 use crate::monitor::{MonitorSocket, pair};
+use crate::session::account::RunAs;
 use crate::session::environment::Endpoint;
 use crate::ssh::admission::{Connection, Gate};
 use crate::{keys, term};
@@ -41,6 +43,7 @@ pub struct Sessions {
     bundle: PathBuf,
     /// The device's host key, as a file has it.
     host_key: Vec<u8>,
+    run_as: Option<RunAs>,
     records: Arc<RecordFolder>,
     strangers: Arc<Gate>,
     /// One for each process before authentication: who was cut off has it until its process is gone.
@@ -76,9 +79,10 @@ impl Sessions {
         // Once before anybody comes: what would refuse every visitor is told now.
         let host_key = host_key(bundle)?.text()?;
         visitors(bundle, Enforced::new(keys::ENFORCED))?;
+        let run_as = for_sessions(bundle, records.path(), settings.run_as.as_deref())?;
         let strangers = Gate::new(Settings { startups: STRANGERS, refuse: false });
         let processes = Arc::new(Semaphore::new(usize::try_from(STRANGERS.full).unwrap_or(1)));
-        Ok(Self { bundle: bundle.to_owned(), host_key, records: Arc::new(records), strangers, processes })
+        Ok(Self { bundle: bundle.to_owned(), host_key, run_as, records: Arc::new(records), strangers, processes })
     }
 
     /// Begins a session for somebody from there; gives the near end of its connection.
@@ -105,6 +109,9 @@ impl Sessions {
     fn start(&self, connection: OwnedFd, monitor: OwnedFd) -> std::io::Result<Child> {
         let mut once = Command::new(own_executable()?);
         once.arg0("sally").args(["once", "--inetd", "--max-sessions", SESSIONS, "--bundle"]).arg(&self.bundle);
+        if let Some(run_as) = &self.run_as {
+            once.args(["--run-as", run_as.named()]);
+        }
         let monitor = sally_sys::process::hand_down(&mut once, monitor);
         once.args(["--monitor", &monitor.to_string()]);
         once.stdin(connection.try_clone()?).stdout(connection).stderr(Stdio::inherit());

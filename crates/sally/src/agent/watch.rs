@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::bundle::{Bundle, Ssh};
+use super::bundle::Bundle;
 use super::tunnel::{self, Tunnel};
 use crate::config::Agent as Config;
 use crate::fleet::now;
@@ -43,11 +43,9 @@ struct Watch {
 /// [`Fault::FleetInvalid`] for the bundle; [`Fault::Internal`].
 pub async fn run(config: Config) -> Result<(), Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
-    let mut bundle = Bundle::load(&config.bundle)?;
-    if let Some(to) = &config.to {
-        bundle.ssh = Ssh::At(to.clone());
-    }
+    // Before a key is read.
     sally_sys::process::guard_ourselves().map_err(internal)?;
+    let bundle = Bundle::load_with(&config.bundle, config.to.as_ref())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
     let connection = Arc::new(Mutex::new(String::new()));

@@ -21,6 +21,7 @@ use crate::config::{Limits, Once};
 use crate::fleet::bundle;
 use crate::monitor::MonitorClient;
 use crate::record::{AuditEvent, RecordError, Recorder, Settings, Sink, Target};
+use crate::session::account::can_read;
 use crate::session::activity::Activity;
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
@@ -42,10 +43,11 @@ const WORKERS: usize = 2;
 const SPARE_THREAD: Duration = Duration::from_secs(365 * 86_400);
 
 /// Runs it to the exit status.
-pub(super) fn run(config: Once) -> u8 {
+pub(super) fn run(config: Result<Once, Fault>) -> u8 {
     // Before the runtime opens anything.
-    let monitor = match config.monitor.map(take_monitor).transpose() {
-        Ok(monitor) => monitor,
+    let ready = config.and_then(|config| Ok((config.monitor.map(take_monitor).transpose()?, config)));
+    let (monitor, config) = match ready {
+        Ok(ready) => ready,
         Err(fault) => {
             term::fault(&fault);
             return fault.exit_status();
@@ -95,6 +97,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     // Opened before the port is, written to after: a port that can't be had leaves no record behind.
     let sink = sink(&config, monitor)?;
     let entrance = open(here, &config, &keys, &host_key).await?;
+    settle(&config)?;
     let settings = Settings { policy: config.policy, shell: config.account.shell.clone() };
     let recorder = Recorder::start(sink, settings, host_key.private().clone())?;
     let port = entrance.port();
@@ -148,12 +151,37 @@ fn host_key(config: &Once, monitor: Option<&MonitorClient>) -> Result<HostKey, F
 
 /// Where the record goes. Of one connection that is here already there is none until somebody has authenticated.
 fn sink(config: &Once, monitor: Option<Arc<MonitorClient>>) -> Result<Sink, RecordError> {
-    let sink = match (monitor, config.inetd) {
-        (Some(monitor), _) => return Ok(Sink::of_monitor(monitor)),
-        (None, true) => Sink::open_late(&config.target, config.sync)?,
-        (None, false) => Sink::open(&config.target, config.sync)?,
+    let sink = match (monitor, config.inetd, &config.run_as) {
+        (Some(monitor), ..) => return Ok(Sink::of_monitor(monitor)),
+        (None, true, None) => Sink::open_late(&config.target, config.sync)?,
+        // Whoever it becomes can't make the file.
+        (None, true, Some(_)) => Sink::open(&config.target, config.sync)?.out_of_reach().waiting(),
+        (None, false, Some(_)) => Sink::open(&config.target, config.sync)?.out_of_reach(),
+        (None, false, None) => Sink::open(&config.target, config.sync)?,
     };
     Ok(sink.limited(config.record_limit))
+}
+
+/// Becomes the account that sessions run as, where that is another one, and says so where that account can read a key that is kept for longer
+/// than this visit.
+fn settle(config: &Once) -> Result<(), Fault> {
+    if let Some(run_as) = &config.run_as {
+        run_as.take_on()?;
+    }
+    // What comes through an agent is in no file that it names.
+    let bundle = config.bundle.iter().filter(|_| config.monitor.is_none());
+    let host_keys = config.host_key.iter().cloned().chain(bundle.flat_map(|folder| bundle::SECRETS.map(|name| folder.join(name))));
+    let identity = config.relay.iter().map(|dial| (dial.identity.clone(), "hold its names on the relay"));
+    let keys = host_keys.map(|file| (file, "answer in this door's place and sign records")).chain(identity);
+    for (file, harm) in keys.filter(|(file, _)| can_read(file)) {
+        term::warn(&format!(
+            "sessions run as {}, who can read {}: a visitor can copy that key, and {harm}, also after this visit. Start it as root with \
+             --run-as USER, and keep the file root's",
+            config.account.name,
+            file.display()
+        ));
+    }
+    Ok(())
 }
 
 /// The connection of `--inetd`.

@@ -67,6 +67,7 @@ impl Bundle<'_> {
             serve: Serve::default(),
             records: RECORDS.into(),
             records_max: RECORDS_MAX.into(),
+            run_as: None,
             tunnels: TUNNELS,
         };
         write_new(&file("agent.toml"), agent.text(), PUBLIC)?;
@@ -106,6 +107,8 @@ pub fn visitors(folder: &Path, enforced: Enforced) -> Result<KeyRing, Fault> {
 
 /// The file of a bundle that has the private host key.
 pub const HOST_KEY: &str = "ssh_host_key";
+/// The files of a bundle by which whoever reads them is the device, or is taken for it by the broker.
+pub const SECRETS: [&str; 4] = ["device_key", "tls.key", HOST_KEY, "broker_login"];
 
 /// The host key that a bundle brings, with the fleet's word for it.
 ///

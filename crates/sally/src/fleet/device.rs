@@ -74,6 +74,10 @@ pub(super) fn run(args: AddArgs) -> Result<(), Fault> {
     }
     let (out, installed) = (args.out.display(), &args.installed);
     term::say(&format!("{out} goes to {}, as {installed}: it is the only copy of its keys.", args.id));
+    term::say(&format!(
+        "Whoever can read its device_key, tls.key or ssh_host_key is {}: no account that visitors come in as may.",
+        args.id
+    ));
     Ok(())
 }
 

@@ -130,6 +130,10 @@ pub struct Agent {
     /// What answers at port 22.
     #[serde(default)]
     pub serve: Serve,
+    /// The account that sessions of `serve = "session"` run as, by name or number. Of an agent that root has started, a user of nobody's where
+    /// nothing is said; of any other, its own account.
+    #[serde(default)]
+    pub run_as: Option<String>,
     /// Where sessions of `serve = "session"` are recorded; in the bundle's own folder unless it begins with a slash.
     #[serde(default = "records")]
     pub records: PathBuf,
@@ -266,6 +270,7 @@ mod tests {
             expose: vec!["22".into()],
             clock: true,
             serve: Serve::Sshd,
+            run_as: None,
             records: records(),
             records_max: records_max(),
             tunnels: TUNNELS,

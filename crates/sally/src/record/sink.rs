@@ -47,6 +47,8 @@ pub(super) trait Output: Send {
     fn sync(&mut self) -> io::Result<()>;
     /// Whether what was written (so many bytes) is still there.
     fn check(&mut self, written: u64) -> Result<(), String>;
+    /// Looks for it no more at the path where it was opened.
+    fn forget_path(&mut self) {}
 }
 
 /// What isn't opened yet.
@@ -192,6 +194,14 @@ impl Sink {
         self.waits
     }
 
+    /// No longer watches the path at which it was opened: whoever goes on with it may not look there. That its file was removed or shortened
+    /// is seen all the same.
+    #[must_use]
+    pub fn out_of_reach(mut self) -> Self {
+        self.output.forget_path();
+        self
+    }
+
     /// Lines must stay under this.
     pub(super) const fn max_line(&self) -> usize {
         self.max_line
@@ -312,6 +322,10 @@ impl Output for FdOutput {
             }
         }
         Ok(())
+    }
+
+    fn forget_path(&mut self) {
+        self.path = None;
     }
 }
 

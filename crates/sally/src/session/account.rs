@@ -1,10 +1,19 @@
-//! Who a session runs as: the account that started the process, as /etc/passwd knows it, or as good as can be without.
+//! Who a session runs as: the account that started the process, or another one that root gives it, as /etc/passwd and /etc/group know them,
+//! or as good as can be without.
 //!
-//! The file is read directly: a static binary can't load the modules that getpwuid(3) needs, and a container may have no such file.
+//! The files are read directly: a static binary can't load the modules that getpwuid(3) needs, and a container may have none.
 
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use sally_proto::error::Fault;
+use sally_sys::account::{Credentials, as_user, become_user, traceable_while_changing};
+
+use crate::term;
 
 /// The account of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +42,120 @@ impl Account {
         }
     }
 
+    /// The variables of a login that name it.
+    pub fn variables(&self) -> [(OsString, OsString); 4] {
+        let (home, shell) = (self.home.clone().into(), self.shell.clone().into());
+        [("USER", self.name.clone().into()), ("LOGNAME", self.name.clone().into()), ("HOME", home), ("SHELL", shell)]
+            .map(|(name, value)| (name.into(), value))
+    }
+
     /// As [`Account::resolve`], for this process and the real file.
     pub fn current(home: Option<OsString>, shell: Option<OsString>) -> Self {
-        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+        let passwd = fs::read("/etc/passwd").unwrap_or_default();
         Self::resolve(rustix::process::geteuid().as_raw(), &passwd, home, shell)
     }
+}
+
+/// Another account, for sessions to run as.
+#[derive(Clone, Debug)]
+pub struct RunAs {
+    named: String,
+    account: Account,
+    credentials: Credentials,
+}
+
+impl RunAs {
+    /// Finds an account by its name, or by the number of its user.
+    ///
+    /// # Errors
+    /// [`Fault::AccountInvalid`].
+    pub fn find(user: &str) -> Result<Self, Fault> {
+        let read = |file: &str| fs::read(file).unwrap_or_default();
+        Self::resolve(user, &read("/etc/passwd"), &read("/etc/group"))
+    }
+
+    fn resolve(user: &str, passwd: &[u8], group: &[u8]) -> Result<Self, Fault> {
+        let invalid = |reason: &str| Fault::AccountInvalid { user: term::excerpt(user), reason: reason.into() };
+        let number = user.parse().ok();
+        // setresuid(2) has another use for that number.
+        if number == Some(u32::MAX) {
+            return Err(invalid("no user has that number"));
+        }
+        let of_name = entries(passwd).find(|entry| entry.name == user.as_bytes());
+        let entry = of_name.or_else(|| entries(passwd).find(|entry| Some(entry.number) == number));
+        let id = entry.as_ref().map(|entry| entry.number).or(number).ok_or_else(|| invalid("there is none of that name"))?;
+        let credentials = match &entry {
+            Some(entry) => {
+                let primary = entry.field(0).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+                let primary = primary.ok_or_else(|| invalid("its line in /etc/passwd names no group"))?;
+                let others = entries(group).filter(|group| group.has_member(entry.name)).map(|group| group.number);
+                Credentials { user: id, group: primary, groups: [primary].into_iter().chain(others.filter(|id| *id != primary)).collect() }
+            }
+            None => Credentials::of_number(id),
+        };
+        Ok(Self { named: user.to_owned(), account: Account::resolve(id, passwd, None, None), credentials })
+    }
+
+    /// Its name or number, as it was given.
+    pub fn named(&self) -> &str {
+        &self.named
+    }
+
+    /// What sessions know of it.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Whether it is the account of this process already.
+    pub fn is_ours(&self) -> bool {
+        self.credentials.user == rustix::process::geteuid().as_raw()
+    }
+
+    /// Becomes it for good.
+    ///
+    /// # Errors
+    /// [`Fault::AccountInvalid`] where we may not, or where that account's processes could read our memory meanwhile.
+    pub fn take_on(&self) -> Result<(), Fault> {
+        if self.is_ours() {
+            return Ok(());
+        }
+        self.untraced()?;
+        become_user(&self.credentials).map_err(|error| self.invalid(&term::reason(&error)))
+    }
+
+    /// Asks something as that account.
+    ///
+    /// # Errors
+    /// As [`RunAs::take_on`].
+    pub fn ask<T: Send>(&self, question: impl FnOnce() -> T + Send) -> Result<T, Fault> {
+        self.untraced()?;
+        as_user(&self.credentials, question).map_err(|error| self.invalid(&term::reason(&error)))
+    }
+
+    /// Between the change of user and our forbidding it, the kernel would let that account's processes read our memory.
+    fn untraced(&self) -> Result<(), Fault> {
+        if traceable_while_changing() {
+            return Err(self.invalid("with fs.suid_dumpable = 1 its processes could read our keys"));
+        }
+        Ok(())
+    }
+
+    fn invalid(&self, reason: &str) -> Fault {
+        Fault::AccountInvalid { user: term::excerpt(&self.named), reason: reason.into() }
+    }
+}
+
+/// Whether the account of this thread can read a file, or could when it has changed the mode of what is its own. What is no file, as a pipe,
+/// is nobody's any more when it has been read.
+pub fn can_read(file: &Path) -> bool {
+    let facts = fs::metadata(file);
+    facts.is_ok_and(|facts| facts.is_file() && (facts.uid() == rustix::process::geteuid().as_raw() || File::open(file).is_ok()))
+}
+
+/// Whether the account of this thread can put files into a folder and take them away, or could when it has changed the folder's mode.
+pub fn can_alter(folder: &Path) -> bool {
+    let own = fs::metadata(folder).is_ok_and(|facts| facts.uid() == rustix::process::geteuid().as_raw());
+    own || accessat(CWD, folder, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
 
 /// A line of passwd(5), `name:password:UID:GID:GECOS:directory:shell`, or of group(5), `name:password:GID:members`.
@@ -58,8 +176,17 @@ impl<'a> Entry<'a> {
 
     /// The directory (2) or shell (3), where there is one: the fields after the number are counted from 0.
     pub(super) fn path(&self, field: usize) -> Option<PathBuf> {
-        let path = self.rest.split(|byte| *byte == b':').nth(field)?;
+        let path = self.field(field)?;
         (!path.is_empty()).then(|| OsString::from_vec(path.to_vec()).into())
+    }
+
+    fn field(&self, field: usize) -> Option<&'a [u8]> {
+        self.rest.split(|byte| *byte == b':').nth(field)
+    }
+
+    /// Whether a group's line lists this member.
+    fn has_member(&self, user: &[u8]) -> bool {
+        self.field(0).unwrap_or_default().split(|byte| *byte == b',').any(|member| member == user)
     }
 }
 
@@ -90,5 +217,20 @@ mod tests {
     fn an_account_without_passwd_still_has_a_session() {
         let nobody = Account::resolve(4711, b"", Some("/data".into()), None);
         assert_eq!(nobody, Account { name: "4711".into(), home: "/data".into(), shell: "/bin/sh".into() });
+    }
+
+    #[test]
+    fn another_account_has_its_groups_and_nothing_of_the_starters() {
+        let group = b"root:x:0:\napp:x:1000:\naudio:x:29:pulse,app\nbroken\nvideo:x:44:application\nlog:x:4:app\n";
+        let app = RunAs::resolve("app", PASSWD, group).unwrap();
+        assert_eq!(app.credentials, Credentials { user: 1000, group: 1000, groups: vec![1000, 29, 4] });
+        assert_eq!(app.account, Account { name: "app".into(), home: "/app".into(), shell: "/bin/sh".into() });
+        assert_eq!(RunAs::resolve("1000", PASSWD, group).unwrap().credentials, app.credentials);
+        let number = RunAs::resolve("4711", PASSWD, group).unwrap();
+        assert_eq!(number.credentials, Credentials::of_number(4711));
+        assert_eq!(number.account, Account { name: "4711".into(), home: "/".into(), shell: "/bin/sh".into() });
+        for none in ["nobody", "", "-1", "4294967295", "4294967296", "ap"] {
+            assert!(RunAs::resolve(none, PASSWD, group).is_err(), "{none}");
+        }
     }
 }

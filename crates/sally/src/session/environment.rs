@@ -103,11 +103,8 @@ pub fn build(base: &Environment, account: &Account, visit: &Visit<'_>) -> Vec<(O
         set(name, value.as_ref());
     }
     let ((from, from_port), (to, to_port)) = (visit.peer.words(), visit.local.words());
-    set("USER", account.name.as_ref());
-    set("LOGNAME", account.name.as_ref());
-    set("HOME", account.home.as_os_str());
-    set("SHELL", account.shell.as_os_str());
     set("PWD", account.home.as_os_str());
+    all.extend(account.variables());
     // What our own terminal is says nothing of the visitor's.
     ["SSH_TTY", "TERM"].into_iter().for_each(|name| drop(all.remove(OsStr::new(name))));
     // As with sshd: over the login's own, under the connection's.
