@@ -106,6 +106,24 @@ fn an_agent_buries_what_it_started() {
 }
 
 #[test]
+fn a_visitor_who_kills_what_serves_them_leaves_nothing_behind() {
+    let live = Live::new();
+    let (mut agent, _) = device(&live, "");
+    let mut other = Client::start(live.jump("cam-17").arg("echo in; exec sleep 1000"));
+    other.await_line("in");
+    let script = "setsid sh -c 'echo $$; exec sleep 1000' </dev/null 2>/dev/null & sleep 1000 & read wait; kill -9 $PPID";
+    let mut visitor = Client::start(live.jump("cam-17").arg(script));
+    let escaped = visitor.await_pid();
+    visitor.write("now\n");
+    let _ = visitor.finish();
+    until("what escaped is gone", || (!lives(escaped)).then_some(()));
+    agent.await_words("a session ended");
+    until("the other visit's process is left", || (children(agent.child.id()).len() == 1).then_some(()));
+    other.signal("KILL");
+    until("and nobody after it", || children(agent.child.id()).is_empty().then_some(()));
+}
+
+#[test]
 fn an_agent_in_front_of_sshd_has_nobody_to_bury() {
     let live = Live::with(&["--linger", "1s"]);
     let (agent, _sshd) = live.device("cam-17");

@@ -180,23 +180,45 @@ struct Row {
     zombie: bool,
 }
 
+impl Row {
+    fn living(&self) -> Option<Pid> {
+        if self.zombie { None } else { Pid::from_raw(self.pid) }
+    }
+}
+
 /// Living descendants of this process: all of them, or those of one session only (`setsid` escapes a session, not its ancestry).
 pub fn descendants(session: Option<Pid>) -> Vec<Pid> {
+    let wanted = |row: &&Row| session.is_none_or(|session| row.session == number(session));
+    family(&table(), &[rustix::process::getpid()]).iter().filter(wanted).filter_map(Row::living).collect()
+}
+
+/// These, and their descendants: who of them lives.
+pub fn descendants_of(ancestors: &[Pid]) -> Vec<Pid> {
     let rows = table();
-    let mut family = vec![rustix::process::getpid().as_raw_nonzero().get()];
-    let mut found = Vec::new();
+    let themselves = rows.iter().filter(|row| ancestors.iter().any(|pid| number(*pid) == row.pid)).copied();
+    themselves.chain(family(&rows, ancestors)).filter_map(|row| row.living()).collect()
+}
+
+/// Children of this process, those that have ended and aren't buried among them.
+pub fn children() -> Vec<Pid> {
+    let ours = number(rustix::process::getpid());
+    table().iter().filter(|row| row.parent == ours).filter_map(|row| Pid::from_raw(row.pid)).collect()
+}
+
+fn number(pid: Pid) -> i32 {
+    pid.as_raw_nonzero().get()
+}
+
+/// Everybody who descends from these.
+fn family(rows: &[Row], ancestors: &[Pid]) -> Vec<Row> {
+    let children = |parent: i32| rows.iter().filter(move |row| row.parent == parent).copied();
+    let mut family: Vec<_> = ancestors.iter().flat_map(|pid| children(number(*pid))).collect();
     let mut at = 0;
     while let Some(parent) = family.get(at).copied() {
         at += 1;
-        for row in rows.iter().filter(|row| row.parent == parent) {
-            family.push(row.pid);
-            let wanted = session.is_none_or(|session| row.session == session.as_raw_nonzero().get());
-            if wanted && !row.zombie {
-                found.extend(Pid::from_raw(row.pid));
-            }
-        }
+        family.extend(children(parent.pid));
     }
-    found
+    family
 }
 
 fn table() -> Vec<Row> {

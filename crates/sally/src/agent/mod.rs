@@ -7,9 +7,11 @@
 //! - `session`: a recorded session of Sally's own, where there is no sshd
 //! - `account`: who sessions run as
 //! - `records`: the folder that they are recorded in
+//! - `processes`: theirs, and what one leaves behind
 
 mod account;
 pub mod bundle;
+mod processes;
 mod records;
 mod session;
 mod tunnel;

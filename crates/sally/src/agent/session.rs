@@ -4,11 +4,12 @@
 //! Until then it has cost a process: there are few of those, and an older one makes room for a newcomer.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
+use rustix::process::Pid;
 use sally_proto::admission::{Settings, Startups};
 use sally_proto::authorized_keys::Enforced;
 use sally_proto::error::Fault;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::for_sessions;
 use super::bundle::invalid;
+use super::processes::SessionProcesses;
 use super::records::RecordFolder;
 use crate::fleet::bundle::{host_key, visitors};
 use crate::fleet::settings::Agent;
@@ -45,6 +47,7 @@ pub struct Sessions {
     host_key: Vec<u8>,
     run_as: Option<RunAs>,
     records: Arc<RecordFolder>,
+    running: Arc<SessionProcesses>,
     strangers: Arc<Gate>,
     /// One for each process before authentication: who was cut off has it until its process is gone.
     processes: Arc<Semaphore>,
@@ -82,7 +85,7 @@ impl Sessions {
         let run_as = for_sessions(bundle, records.path(), settings.run_as.as_deref())?;
         let strangers = Gate::new(Settings { startups: STRANGERS, refuse: false });
         let processes = Arc::new(Semaphore::new(usize::try_from(STRANGERS.full).unwrap_or(1)));
-        Ok(Self { bundle: bundle.to_owned(), host_key, run_as, records: Arc::new(records), strangers, processes })
+        Ok(Self { bundle: bundle.to_owned(), host_key, run_as, records: Arc::new(records), running: Arc::default(), strangers, processes })
     }
 
     /// Begins a session for somebody from there; gives the near end of its connection.
@@ -101,12 +104,13 @@ impl Sessions {
         let near = UnixStream::from_std(near).map_err(reason)?;
         let (socket, theirs) = pair().map_err(reason)?;
         socket.say(&self.host_key).map_err(reason)?;
-        let child = self.start(far.into(), theirs).map_err(reason)?;
-        let monitor = Monitor { socket, records: Arc::clone(&self.records), record: None, stranger: Some((stranger, process)) };
+        let (pid, child) = self.start(far.into(), theirs).map_err(reason)?;
+        let (records, running) = (Arc::clone(&self.records), Arc::clone(&self.running));
+        let monitor = Monitor { socket, records, record: None, stranger: Some((stranger, process)), pid, running };
         Ok((near, Session { cut: cut.clone(), ended: tokio::spawn(monitor.attend(child, cut)) }))
     }
 
-    fn start(&self, connection: OwnedFd, monitor: OwnedFd) -> std::io::Result<Child> {
+    fn start(&self, connection: OwnedFd, monitor: OwnedFd) -> std::io::Result<(Pid, Child)> {
         let mut once = Command::new(own_executable()?);
         once.arg0("sally").args(["once", "--inetd", "--max-sessions", SESSIONS, "--bundle"]).arg(&self.bundle);
         if let Some(run_as) = &self.run_as {
@@ -116,7 +120,7 @@ impl Sessions {
         once.args(["--monitor", &monitor.to_string()]);
         once.stdin(connection.try_clone()?).stdout(connection).stderr(Stdio::inherit());
         // Not killed with us: when its connection is gone it ends what is left, and seals the record.
-        tokio::process::Command::from(once).spawn()
+        self.running.start(once)
     }
 }
 
@@ -136,10 +140,13 @@ struct Monitor {
     record: Option<PathBuf>,
     /// Its place among those who haven't authenticated, for as long as it is one.
     stranger: Option<(Connection, OwnedSemaphorePermit)>,
+    pid: Pid,
+    running: Arc<SessionProcesses>,
 }
 
 impl Drop for Monitor {
     fn drop(&mut self) {
+        self.running.ended(self.pid);
         if let Some(record) = &self.record {
             self.records.end(record);
         }
@@ -152,7 +159,7 @@ impl Monitor {
         loop {
             tokio::select! {
                 biased;
-                status = child.wait() => return status,
+                status = child.wait() => return self.bury(status?).await,
                 // It has no record, and nobody who would miss it. Where we may not kill it, it ends because its connection has.
                 () = cut.cancelled(), if listens && self.stranger.is_some() => {
                     listens = false;
@@ -164,6 +171,15 @@ impl Monitor {
                 }
             }
         }
+    }
+
+    /// A process that was killed has ended nothing of its session.
+    async fn bury(self, status: ExitStatus) -> std::io::Result<ExitStatus> {
+        self.running.ended(self.pid);
+        if status.signal().is_some() {
+            self.running.sweep().await;
+        }
+        Ok(status)
     }
 
     fn answer(&mut self, request: MonitorRequest) {

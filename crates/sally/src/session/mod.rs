@@ -7,7 +7,7 @@
 //! - `run`: the loop that owns it all and ends it
 //! - `sftp`: files instead of a program
 //! - `ending`: what is recorded and said at the end, of either
-//! - `reaper`: no process stays behind
+//! - `reaper`, `sweep`: no process stays behind
 
 pub mod account;
 pub mod activity;
@@ -20,6 +20,7 @@ pub mod reaper;
 pub mod run;
 pub mod sftp;
 pub mod start;
+pub(crate) mod sweep;
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,11 +1,10 @@
 //! Every process that is ours ends up here: children that somebody waits for, and orphans that the kernel hands to us (as PID 1, or as
 //! subreaper). No zombie stays.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use sally_sys::process::{Launch, Spawner, descendants};
@@ -13,15 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::Ending;
-
-/// How often survivors are looked for while they are being killed.
-const SWEEP: Duration = Duration::from_millis(10);
-/// Looks at one go for whoever was born since the last.
-const ROUNDS: u32 = 1000;
-/// Those that have been killed for so long (in uninterruptible sleep, say), and nobody else, are left to the kernel.
-const STUCK_LIMIT: Duration = Duration::from_secs(2);
-/// And so is everybody after so long.
-const SWEEP_LIMIT: Duration = Duration::from_secs(60);
+use super::sweep::sweep;
 
 /// Starts processes, waits for them, and buries whoever else ends.
 #[derive(Clone, Debug)]
@@ -107,47 +98,8 @@ impl Reaper {
 
     /// Kills every living descendant (of one session, or all) and waits until they are buried.
     pub async fn sweep(&self, session: Option<Pid>) {
-        let began = Instant::now();
-        let (mut survivors, mut stuck_since) = (Vec::new(), began);
-        loop {
-            let living = stopped(session);
-            if living.is_empty() {
-                return;
-            }
-            for pid in &living {
-                let _ = rustix::process::kill_process(*pid, Signal::KILL); // Gone already: that is the aim.
-            }
-            if living != survivors {
-                (survivors, stuck_since) = (living, Instant::now());
-            }
-            if stuck_since.elapsed() > STUCK_LIMIT || began.elapsed() > SWEEP_LIMIT {
-                tracing::warn!("some processes of the session do not end");
-                return;
-            }
-            tokio::time::sleep(SWEEP).await;
-            self.reap();
-        }
+        sweep(|| descendants(session), || self.reap()).await;
     }
-}
-
-/// Every living descendant, brought to a halt: a fork bomb whose members are killed one by one fills each place that becomes free, and takes
-/// the time that killing needs.
-fn stopped(session: Option<Pid>) -> Vec<Pid> {
-    let mut halted = HashSet::new();
-    for _ in 0..ROUNDS {
-        let living = descendants(session);
-        let mut all = true;
-        for pid in &living {
-            if halted.insert(*pid) {
-                all = false;
-                let _ = rustix::process::kill_process(*pid, Signal::STOP);
-            }
-        }
-        if all {
-            return living;
-        }
-    }
-    descendants(session)
 }
 
 fn ending(status: WaitStatus) -> Option<Ending> {

@@ -1,0 +1,59 @@
+//! Ending processes until none is left.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How often survivors are looked for while they are being killed.
+const SWEEP: Duration = Duration::from_millis(10);
+/// Looks at one go for whoever was born since the last.
+const ROUNDS: u32 = 1000;
+/// Those that have been killed for so long (in uninterruptible sleep, say), and nobody else, are left to the kernel.
+const STUCK_LIMIT: Duration = Duration::from_secs(2);
+/// And so is everybody after so long.
+const SWEEP_LIMIT: Duration = Duration::from_secs(60);
+
+/// Kills whoever is `living` and waits until they are buried, which `bury` does.
+pub(crate) async fn sweep(living: impl Fn() -> Vec<Pid>, bury: impl Fn()) {
+    let began = Instant::now();
+    let (mut survivors, mut stuck_since) = (Vec::new(), began);
+    loop {
+        bury();
+        let halted = halted(&living);
+        if halted.is_empty() {
+            return;
+        }
+        for pid in &halted {
+            let _ = kill_process(*pid, Signal::KILL); // Gone already: that is the aim.
+        }
+        if halted != survivors {
+            (survivors, stuck_since) = (halted, Instant::now());
+        }
+        if stuck_since.elapsed() > STUCK_LIMIT || began.elapsed() > SWEEP_LIMIT {
+            tracing::warn!("some processes of the session do not end");
+            return;
+        }
+        tokio::time::sleep(SWEEP).await;
+    }
+}
+
+/// All of them, brought to a halt: a fork bomb whose members are killed one by one fills each place that becomes free, and takes the time that
+/// killing needs.
+fn halted(living: impl Fn() -> Vec<Pid>) -> Vec<Pid> {
+    let mut halted = HashSet::new();
+    for _ in 0..ROUNDS {
+        let living = living();
+        let mut all = true;
+        for pid in &living {
+            if halted.insert(*pid) {
+                all = false;
+                let _ = kill_process(*pid, Signal::STOP);
+            }
+        }
+        if all {
+            return living;
+        }
+    }
+    living()
+}
