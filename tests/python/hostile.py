@@ -386,6 +386,28 @@ def answer_nothing(port, key):
         print("asked", asked)
 
 
+def words_for_a_log(port, key):
+    """What is refused, in words that would ring a bell, move the cursor, forge a line, and turn it around; also as a user name."""
+    words = "\x1b]0;pwn\x07\x1b[31m\r\nFAKE LINE \u202e\u2066\u200b\u2028\u061c\ufeff\U000e0041\x9b31m"
+    client = Client(port)
+    client.handshake()
+    client.service()
+    stranger = ed25519.Ed25519PrivateKey.generate()
+    print(client.publickey(stranger, user=words) == USERAUTH_FAILURE)
+    client = Client(port)
+    client.enter(key)
+    ends = string(words) + uint(22) + string(words) + uint(1)
+    for kind, rest in (("direct-tcpip", ends), ("direct-streamlocal@openssh.com", string(words) + string("") + uint(0))):
+        client.send(bytes([CHANNEL_OPEN]) + string(kind) + uint(1) + uint(1 << 21) + uint(32768) + rest)
+        print(client.expect(CHANNEL_CONFIRM, CHANNEL_OPEN_FAILURE)[0] == CHANNEL_OPEN_FAILURE)
+    for name, rest in (("tcpip-forward", string(words) + uint(22)), ("streamlocal-forward@openssh.com", string(words))):
+        client.send(bytes([GLOBAL_REQUEST]) + string(name) + b"\1" + rest)
+        print(client.expect(REQUEST_SUCCESS, REQUEST_FAILURE)[0] == REQUEST_FAILURE)
+    channel = client.open_session()
+    client.send(bytes([CHANNEL_REQUEST]) + uint(channel) + string("subsystem") + b"\1" + string(words))
+    print(client.expect(CHANNEL_SUCCESS, CHANNEL_FAILURE)[0] == CHANNEL_FAILURE)
+
+
 if __name__ == "__main__":
     try:
         globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])

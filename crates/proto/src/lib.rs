@@ -22,4 +22,5 @@ pub mod record;
 pub mod relay;
 pub mod rendezvous;
 pub mod sftp;
+pub mod text;
 pub mod wake;

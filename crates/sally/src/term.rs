@@ -4,14 +4,17 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use sally_proto::error::Fault;
+use sally_proto::text::is_nonprinting;
+
+pub mod log;
 
 /// Characters of what others said that are worth keeping.
 const EXCERPT: usize = 256;
 
-/// A line for people.
+/// A line for people, or several, whoever's words are in it.
 pub fn say(line: &str) {
     // Where stderr is gone there is nobody to tell.
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable(line));
 }
 
 /// What works, and is not as it should be: one line.
@@ -21,7 +24,7 @@ pub fn warn(line: &str) {
 
 /// What stopped us, and what can be done: the first words are part of the contract, so nothing stands before them.
 pub fn fault(fault: &Fault) {
-    say(&printable(&fault.to_string()));
+    say(&fault.to_string());
     if let Some(hint) = fault.hint() {
         say(&format!("  hint: {hint}"));
     }
@@ -48,14 +51,14 @@ pub fn listed(line: &str) -> io::Result<bool> {
     }
 }
 
-/// What another machine or a file said, without what would move a cursor or ring a bell.
+/// What another machine or a file said, without what would move a cursor, ring a bell or turn a line around.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if is_nonprinting(c) && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// The same where it is to be one line: in a log, in a sentence.
 pub fn one_line(text: &str) -> String {
-    printable(text).replace('\n', "\u{fffd}")
+    sally_proto::text::printable(text)
 }
 
 /// The same of what may be as long as they like: as much as is worth keeping.
@@ -91,5 +94,6 @@ mod tests {
     fn nothing_said_by_others_moves_the_cursor() {
         assert_eq!(one_line("a\nb"), "a\u{fffd}b");
         assert_eq!(printable("a\x1b[2Jb\u{9b}c\n"), "a\u{fffd}[2Jb\u{fffd}c\n");
+        assert_eq!(printable("admin\u{202e}\u{2066}txt.exe\u{2069}\u{feff}"), "admin\u{fffd}\u{fffd}txt.exe\u{fffd}\u{fffd}");
     }
 }

@@ -12,6 +12,7 @@ use super::kinds::OptionKind;
 use super::options::Options;
 use super::permit::PermitRule;
 use crate::error::KeyDefect;
+use crate::text::printable;
 
 /// The longest line taken, in bytes. sshd knows no limit; a comment of 70 kB and a chain of options have to fit, a stream of garbage not.
 pub const LINE_MAX: usize = 256 * 1024;
@@ -172,15 +173,6 @@ pub(super) fn displayable(bytes: &[u8]) -> String {
         end = end.saturating_sub(1);
     }
     clean.get(..end).unwrap_or_default().trim_ascii_end().to_owned()
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_format(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-/// Characters that change how others are shown: bidirectional marks and overrides, line and paragraph separators.
-fn is_format(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A word from the file for an error message: short, printable.

@@ -22,6 +22,7 @@ use crate::cli::{Cli, Command, LogFormat, file};
 use crate::config;
 use crate::config::Variables;
 use crate::term;
+use crate::term::log::Log;
 
 /// Parses, runs, and gives the exit status.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -103,10 +104,11 @@ fn diagnostics(cli: &Cli, variables: &Variables) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let to_stderr = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(cli.verbose > 1);
+    // The writer colours, and lets no other escape sequence through.
+    let events = tracing_subscriber::fmt().with_max_level(level).with_target(cli.verbose > 1).with_ansi(false);
     let coloured = variables.get("NO_COLOR").is_none_or(|value| value.is_empty()) && rustix::termios::isatty(rustix::stdio::stderr());
     match cli.log_format {
-        LogFormat::Text => to_stderr.with_ansi(coloured).init(),
-        LogFormat::Json => to_stderr.json().init(),
+        LogFormat::Text => events.with_writer(Log::text(std::io::stderr, coloured)).init(),
+        LogFormat::Json => events.json().with_writer(Log::json(std::io::stderr)).init(),
     }
 }

@@ -8,6 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::http::uri::Scheme;
 use hyper::{Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
+use sally_proto::text::printable;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ANSWER_MAX;
@@ -85,8 +86,7 @@ fn check(uri: &Uri) -> Result<(), String> {
 pub(super) async fn fetch(url: &str, network: &Network, deadline: Duration) -> Result<Vec<u8>, String> {
     let late = || Err(format!("no whole answer within {} s", deadline.as_secs_f32()));
     let fetched = tokio::time::timeout(deadline, follow(url, network)).await.unwrap_or_else(|_| late());
-    fetched
-        .map_err(|reason| reason.chars().take(REASON_MAX).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect())
+    fetched.map_err(|reason| printable(&reason.chars().take(REASON_MAX).collect::<String>()))
 }
 
 async fn follow(url: &str, network: &Network) -> Result<Vec<u8>, String> {
