@@ -41,6 +41,44 @@ fn the_whole_environment_is_copied_less_our_own_secrets() {
     door.wait();
 }
 
+/// What a shell, a terminal and a login have put around whoever started the door, and the supervisor that did.
+const STARTERS: &str = "SHLVL OLDPWD _ COLUMNS LINES GPG_TTY TERM COLORTERM COLORFGBG TERMCAP TERM_PROGRAM TERM_PROGRAM_VERSION TERM_SESSION_ID \
+    VTE_VERSION WINDOWID ITERM_SESSION_ID KITTY_WINDOW_ID KONSOLE_VERSION WT_SESSION TMUX TMUX_PANE STY ZELLIJ INSIDE_EMACS NVIM \
+    SSH_TTY SSH_ORIGINAL_COMMAND SSH_AUTH_SOCK SSH_AGENT_PID SSH_USER_AUTH SSH_TUNNEL DISPLAY WAYLAND_DISPLAY XAUTHORITY MAIL \
+    XDG_SESSION_ID XDG_SESSION_TYPE XDG_SESSION_CLASS XDG_SESSION_DESKTOP XDG_SEAT XDG_VTNR XDG_CURRENT_DESKTOP DBUS_SESSION_BUS_ADDRESS \
+    SUDO_USER SUDO_UID SUDO_GID SUDO_COMMAND NOTIFY_SOCKET LISTEN_FDS LISTEN_PID LISTEN_FDNAMES INVOCATION_ID JOURNAL_STREAM \
+    WATCHDOG_USEC WATCHDOG_PID CREDENTIALS_DIRECTORY";
+
+#[test]
+fn what_tells_of_the_starter_stays_behind() {
+    let home = Home::new();
+    let mut command = home.once();
+    for name in STARTERS.split_whitespace() {
+        command.env(name, "the starter's");
+    }
+    let kept = ["LANGUAGE", "KUBERNETES_SERVICE_HOST", "HOSTNAME", "TERMINAL_ID", "SSH_ASKPASS", "XDG_RUNTIME_DIR", "LISTEN_ADDRESS"];
+    for name in kept {
+        command.env(name, "the container's");
+    }
+    let door = Door::open(command);
+    let found = parse(&run(home.ssh(&door).arg("env -0")).stdout);
+    let stayed: Vec<_> = found.iter().filter(|(_, value)| *value == "the starter's").map(|(name, _)| name).collect();
+    assert!(stayed.is_empty(), "{stayed:?}");
+    assert!(kept.iter().all(|name| found.get(*name).is_some_and(|value| value == "the container's")), "{found:?}");
+}
+
+/// Debian's bash does so for the first shell of a login by ssh, for which it takes itself by SHLVL and SSH_CLIENT.
+#[test]
+fn bash_reads_bashrc_for_a_command_as_with_sshd() {
+    let home = Home::new();
+    home.write(".bashrc", "echo from .bashrc\n");
+    let line = format!("environment=\"HOME={}\" {}", home.path("").display(), home.read("id.pub"));
+    let mut command = home.once_for(&home.write("keys", line));
+    command.arg("--log").arg(home.path("visit.cast")).env("SHELL", "/bin/bash").env("SHLVL", "3");
+    let door = Door::open(command);
+    assert_eq!(text(&run(home.ssh(&door).arg("echo command")).stdout), "from .bashrc\ncommand\n");
+}
+
 #[test]
 fn a_session_on_a_terminal_knows_it() {
     let home = Home::new();

@@ -1,4 +1,4 @@
-//! The environment of a session: a copy of ours, less our own secrets, plus what a login and the visitor add.
+//! The environment of a session: a copy of ours, less our own secrets and what tells of the starter, plus what a login and the visitor add.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use super::account::Account;
+
+mod starter;
 
 /// Whatever starts so is ours (tickets, addresses), never the visitor's.
 const OWN_PREFIX: &str = "SALLY_";
@@ -18,9 +20,9 @@ const ACCEPTED: [&str; 2] = ["LANG", "LC_*"];
 /// The copy made at the start, before anything of a visitor's is known.
 pub type Environment = BTreeMap<OsString, OsString>;
 
-/// Copies an environment, less our own secrets and key sources.
+/// Copies an environment, less our own secrets and key sources, and less what tells of the starter's shell, terminal, login or supervisor.
 pub fn copy(variables: impl Iterator<Item = (OsString, OsString)>) -> Environment {
-    variables.filter(|(name, _)| !is_own(name)).collect()
+    variables.filter(|(name, _)| !is_own(name) && !starter::tells_of_starter(name)).collect()
 }
 
 fn is_own(name: &OsStr) -> bool {
@@ -29,12 +31,17 @@ fn is_own(name: &OsStr) -> bool {
 
 /// Whether a client may set this variable: LANG and LC_*, and the patterns of `--accept-env`.
 pub fn accepts(name: &str, extra: &[String]) -> bool {
-    let matches = |pattern: &str| match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
+    let (is_name, name) = (!name.contains(['=', '\0']), OsStr::new(name));
+    let mut patterns = ACCEPTED.into_iter().chain(extra.iter().map(String::as_str));
+    is_name && !is_own(name) && patterns.any(|pattern| matches(pattern, name))
+}
+
+/// Whether a variable's name is this one, or begins with what stands before a final `*`.
+fn matches(pattern: &str, name: &OsStr) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.as_encoded_bytes().starts_with(prefix.as_bytes()),
         None => name == pattern,
-    };
-    let is_name = !name.contains(['=', '\0']);
-    is_name && !is_own(OsStr::new(name)) && (ACCEPTED.into_iter().any(matches) || extra.iter().map(String::as_str).any(matches))
+    }
 }
 
 /// One end of the visitor's connection, as the kernel says; nothing where that is no network's (a pipe), or only somebody's word.
@@ -105,8 +112,6 @@ pub fn build(base: &Environment, account: &Account, visit: &Visit<'_>) -> Vec<(O
     let ((from, from_port), (to, to_port)) = (visit.peer.words(), visit.local.words());
     set("PWD", account.home.as_os_str());
     all.extend(account.variables());
-    // What our own terminal is says nothing of the visitor's.
-    ["SSH_TTY", "TERM"].into_iter().for_each(|name| drop(all.remove(OsStr::new(name))));
     // As with sshd: over the login's own, under the connection's.
     let mut set = |name: &str, value: &OsStr| drop(all.insert(name.into(), value.into()));
     for (name, value) in visit.of_key {
