@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 PATIENCE = 60
+# An sshd lets in its own account alone.
+USER = os.environ.get("SSH_USER", "anyone")
 DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 1, 2, 3, 4, 5, 6, 7
 KEXINIT, NEWKEYS, ECDH_INIT, ECDH_REPLY = 20, 21, 30, 31
 USERAUTH_REQUEST, USERAUTH_FAILURE, USERAUTH_SUCCESS, USERAUTH_BANNER, USERAUTH_PK_OK = 50, 51, 52, 53, 60
@@ -110,6 +112,13 @@ class Client:
             body = self.read(count)
         return body[1:len(body) - body[0]]
 
+    def expect_data(self):
+        """The next message of data."""
+        while True:
+            payload = self.receive()
+            if payload[0] == CHANNEL_DATA:
+                return payload
+
     def expect(self, *kinds):
         """The next message of one of these kinds; others are passed over (data is kept), a disconnect is an end."""
         while True:
@@ -185,7 +194,7 @@ class Client:
         self.send(self.request(key, **how))
         return self.expect(USERAUTH_SUCCESS, USERAUTH_FAILURE, USERAUTH_PK_OK)[0]
 
-    def request(self, key, user="anyone", signer=None, blob=None, tamper=False, probe=False, kind="ssh-ed25519", sign=None):
+    def request(self, key, user=USER, signer=None, blob=None, tamper=False, probe=False, kind="ssh-ed25519", sign=None):
         """USERAUTH_REQUEST with `key`, signed by `signer` or, where that is not ed25519's own way, by `sign`."""
         head = (bytes([USERAUTH_REQUEST]) + string(user) + string("ssh-connection") + string("publickey")
                 + (b"\0" if probe else b"\1") + string(kind) + string(blob or key_blob(key)))

@@ -175,7 +175,12 @@ impl Home {
 
     /// A stock sshd that lets alice in.
     pub fn sshd(&self) -> Sshd {
-        Sshd::start(self, &self.read("alice.pub"))
+        self.sshd_for(&self.read("alice.pub"), "")
+    }
+
+    /// A stock sshd for these lines of authorized_keys, with these lines more in its configuration: what Sally does is compared with it.
+    pub fn sshd_for(&self, keys: &str, more: &str) -> Sshd {
+        Sshd::start(self, keys, more)
     }
 }
 
@@ -206,14 +211,14 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    fn start(home: &Home, keys: &str) -> Self {
+    fn start(home: &Home, keys: &str, more: &str) -> Self {
         let _ = fs::create_dir_all("/run/sshd"); // Its privilege separation wants the folder; not ours to make where we are not root.
         let host_key = if home.path("sshd_host").exists() { home.path("sshd_host") } else { home.key("sshd_host", "ed25519") };
         let keys = home.write("sshd_keys", keys);
         let port = free_port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\n{NO_BASHRC}HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nMaxStartups 100\n\
-             Subsystem sftp internal-sftp\n",
+             Subsystem sftp internal-sftp\n{more}",
             host_key.display(),
             keys.display()
         );

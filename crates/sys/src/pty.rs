@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{self, InputModes, LocalModes, OutputModes, Termios, Winsize};
+use rustix::termios::{self, ControlModes, InputModes, LocalModes, OutputModes, Termios, Winsize};
 
 /// Both ends of a new pseudo-terminal.
 #[derive(Debug)]
@@ -21,6 +21,33 @@ pub struct Pty {
 /// Rows and columns beyond this are somebody's joke: they are clamped (a terminal of 65535x65535 costs programs gigabytes).
 const MAX_DIMENSION: u32 = 4096;
 
+/// The speeds, in bits per second, that Linux has names for: of any other a terminal gets [`OTHER_SPEED`], as with sshd.
+const SPEEDS: [u32; 19] = [0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400];
+const OTHER_SPEED: u32 = 9600;
+
+/// The size of a window, as a terminal has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowSize {
+    /// Characters in a row.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+    /// Pixels in a row and in a column; 0 where they are not known.
+    pub pixels: (u16, u16),
+}
+
+impl WindowSize {
+    /// As it will be used: 0 becomes 80 or 24 as sshd's clients expect, absurd dimensions are clamped.
+    pub fn clamped((columns, rows): (u32, u32), (width, height): (u32, u32)) -> Self {
+        let clamp = |value: u32, default: u16| match value {
+            0 => default,
+            value => u16::try_from(value.min(MAX_DIMENSION)).unwrap_or(default),
+        };
+        let pixels = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+        Self { columns: clamp(columns, 80), rows: clamp(rows, 24), pixels: (pixels(width), pixels(height)) }
+    }
+}
+
 /// Opens a pseudo-terminal.
 ///
 /// # Errors
@@ -34,21 +61,13 @@ pub fn open() -> io::Result<Pty> {
     Ok(Pty { master, slave, name })
 }
 
-/// Columns and rows as they will be used: 0 becomes 80 or 24 as sshd's clients expect, absurd ones are clamped.
-pub fn clamp_size(columns: u32, rows: u32) -> (u16, u16) {
-    let clamp = |value: u32, default: u16| match value {
-        0 => default,
-        value => u16::try_from(value.min(MAX_DIMENSION)).unwrap_or(default),
-    };
-    (clamp(columns, 80), clamp(rows, 24))
-}
-
 /// Sets the window size; the kernel tells the foreground process with SIGWINCH.
 ///
 /// # Errors
 /// `EIO` where the terminal is gone.
-pub fn resize(pty: impl AsFd, columns: u16, rows: u16) -> io::Result<()> {
-    Ok(termios::tcsetwinsize(pty, Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 })?)
+pub fn resize(pty: impl AsFd, size: WindowSize) -> io::Result<()> {
+    let (ws_xpixel, ws_ypixel) = size.pixels;
+    Ok(termios::tcsetwinsize(pty, Winsize { ws_col: size.columns, ws_row: size.rows, ws_xpixel, ws_ypixel })?)
 }
 
 /// Whether a program is reading a line without echo, as one that asks for a password does.
@@ -89,14 +108,20 @@ fn set_mode(attributes: &mut Termios, opcode: u8, argument: u32) {
     match opcode {
         1..=18 => {
             if let Some(index) = special_code(opcode) {
-                // 255 is RFC 4254's "undefined"; the kernel's own is 0.
-                attributes.special_codes[index] = u8::try_from(argument).ok().filter(|code| *code != 255).unwrap_or(0);
+                // 255 is RFC 4254's "undefined"; the kernel's own is 0. Of a larger number the last byte counts, as with sshd.
+                attributes.special_codes[index] = if argument == 255 { 0 } else { argument.to_le_bytes()[0] };
             }
         }
         30..=42 => input_mode(opcode).into_iter().for_each(|flag| attributes.input_modes.set(flag, on)),
         50..=62 => local_mode(opcode).into_iter().for_each(|flag| attributes.local_modes.set(flag, on)),
         70..=75 => output_mode(opcode).into_iter().for_each(|flag| attributes.output_modes.set(flag, on)),
-        // Character size, parity and speeds describe a serial line; a pseudo-terminal has none.
+        // Of these the kernel keeps what a pseudo-terminal may have.
+        90..=93 => control_mode(opcode).into_iter().for_each(|flag| attributes.control_modes.set(flag, on)),
+        // A pseudo-terminal has one speed, and only says it: the last that is named.
+        128 | 129 => {
+            let speed = if SPEEDS.contains(&argument) { argument } else { OTHER_SPEED };
+            let _ = attributes.set_speed(speed); // It takes any.
+        }
         _ => {}
     }
 }
@@ -145,6 +170,7 @@ fn local_mode(opcode: u8) -> Option<LocalModes> {
     Some(match opcode {
         50 => LocalModes::ISIG,
         51 => LocalModes::ICANON,
+        52 => LocalModes::XCASE,
         53 => LocalModes::ECHO,
         54 => LocalModes::ECHOE,
         55 => LocalModes::ECHOK,
@@ -171,14 +197,25 @@ fn output_mode(opcode: u8) -> Option<OutputModes> {
     })
 }
 
+fn control_mode(opcode: u8) -> Option<ControlModes> {
+    Some(match opcode {
+        90 => ControlModes::CS7,
+        91 => ControlModes::CS8,
+        92 => ControlModes::PARENB,
+        93 => ControlModes::PARODD,
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn absurd_sizes_are_clamped() {
-        assert_eq!(clamp_size(0, 0), (80, 24));
-        assert_eq!(clamp_size(u32::MAX, 50), (4096, 50));
+        assert_eq!(WindowSize::clamped((0, 0), (0, 0)), WindowSize { columns: 80, rows: 24, pixels: (0, 0) });
+        let size = WindowSize { columns: 4096, rows: 50, pixels: (65535, 600) };
+        assert_eq!(WindowSize::clamped((u32::MAX, 50), (70_000, 600)), size);
     }
 
     #[test]
@@ -194,9 +231,11 @@ mod tests {
     #[test]
     fn modes_of_a_pty_request_are_applied() {
         let pty = open().unwrap();
-        set_modes(&pty.slave, &[(1, 7), (36, 0), (72, 0), (200, 1)]).unwrap();
+        set_modes(&pty.slave, &[(1, 7), (2, 300), (36, 0), (72, 0), (129, 19_200), (200, 1)]).unwrap();
         let attributes = termios::tcgetattr(&pty.slave).unwrap();
         assert_eq!(attributes.special_codes[termios::SpecialCodeIndex::VINTR], 7);
+        assert_eq!(attributes.special_codes[termios::SpecialCodeIndex::VQUIT], 44);
+        assert_eq!(attributes.output_speed(), 19_200);
         assert!(!attributes.input_modes.contains(InputModes::ICRNL));
         assert!(!attributes.output_modes.contains(OutputModes::ONLCR));
     }

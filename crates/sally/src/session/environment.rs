@@ -90,10 +90,10 @@ pub struct Visit<'a> {
     pub peer: Endpoint,
     /// Where the visitor arrived.
     pub local: Endpoint,
-    /// The terminal's path and the visitor's `$TERM`, where there is a terminal.
+    /// The terminal's path and the visitor's `$TERM`, where there is a terminal; an empty `$TERM` is none.
     pub terminal: Option<(&'a str, &'a str)>,
     /// The command that the visitor asked for, where another one runs instead.
-    pub original_command: Option<&'a str>,
+    pub original_command: Option<&'a OsStr>,
     /// What the client sent, already checked by [`accepts`]: a login's own variables win.
     pub sent: &'a [(String, String)],
     /// `environment=` of the visitor's key.
@@ -120,14 +120,16 @@ pub fn build(base: &Environment, account: &Account, visit: &Visit<'_>) -> Vec<(O
     set("SSH_CONNECTION", format!("{from} {from_port} {to} {to_port}").as_ref());
     set("SSH_CLIENT", format!("{from} {from_port} {to_port}").as_ref());
     if let Some(command) = visit.original_command {
-        set("SSH_ORIGINAL_COMMAND", command.as_ref());
+        set("SSH_ORIGINAL_COMMAND", command);
     }
     if let Some(agent) = visit.agent {
         set("SSH_AUTH_SOCK", agent.as_os_str());
     }
     if let Some((path, term)) = visit.terminal {
         set("SSH_TTY", path.as_ref());
-        set("TERM", term.as_ref());
+        if !term.is_empty() {
+            set("TERM", term.as_ref());
+        }
     }
     all.entry("PATH".into()).or_insert_with(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
     all.into_iter().collect()

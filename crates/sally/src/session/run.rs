@@ -8,7 +8,8 @@ use rustix::process::{Pid, Signal};
 use sally_proto::error::Fault;
 use sally_proto::mask::Mask;
 use sally_proto::record::AuditEvent;
-use sally_sys::{process, pty};
+use sally_sys::process;
+use sally_sys::pty::{self, WindowSize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -38,8 +39,8 @@ pub struct Session<I, O> {
     pub outbound: O,
     /// Signals and breaks.
     pub control: mpsc::Receiver<Control>,
-    /// Columns and rows of the visitor's window, already clamped, whenever they change.
-    pub size: watch::Receiver<(u16, u16)>,
+    /// The size of the visitor's window, already clamped, whenever it changes.
+    pub size: watch::Receiver<WindowSize>,
     /// The visitor's end.
     pub parting: Parting,
     /// Our own end.
@@ -151,7 +152,7 @@ struct Room {
     terminal: Option<Arc<super::fd::Fd>>,
     pumps: Pumps,
     control: mpsc::Receiver<Control>,
-    size: watch::Receiver<(u16, u16)>,
+    size: watch::Receiver<WindowSize>,
     parting: Parting,
     shutdown: Shutdown,
     recorder: Recorder,
@@ -221,11 +222,11 @@ impl Room {
     }
 
     fn resize(&mut self) -> Result<(), Why> {
-        let (columns, rows) = *self.size.borrow_and_update();
+        let size = *self.size.borrow_and_update();
         let Some(terminal) = &self.terminal else { return Ok(()) };
-        self.recorder.resize(self.channel, columns, rows).map_err(|error| Why::Stopped(error.into()))?;
-        if let Err(error) = pty::resize(&**terminal, columns, rows) {
-            tracing::debug!(%error, columns, rows, "the terminal could not be resized");
+        self.recorder.resize(self.channel, size.columns, size.rows).map_err(|error| Why::Stopped(error.into()))?;
+        if let Err(error) = pty::resize(&**terminal, size) {
+            tracing::debug!(%error, ?size, "the terminal could not be resized");
         }
         Ok(())
     }

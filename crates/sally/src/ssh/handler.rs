@@ -10,11 +10,11 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Sessi
 use russh::{Channel, ChannelId, Pty as Mode, Sig};
 use sally_proto::authorized_keys::{Grant, Offer};
 use sally_proto::record::AuditEvent;
-use sally_sys::pty::{self, Pty};
+use sally_sys::pty::{self, Pty, WindowSize};
 
 use super::auth::is_sha1;
 use super::forward::{PROHIBITED, Place, Target, host_and_port, refusal};
-use super::visitor::{Error, Visitor};
+use super::visitor::{Error, PtySetup, Visitor};
 use crate::session::environment;
 use crate::session::start::What;
 use crate::session::{Control, signal_number};
@@ -131,8 +131,8 @@ impl Handler for Visitor {
         term: &str,
         columns: u32,
         rows: u32,
-        _: u32,
-        _: u32,
+        width: u32,
+        height: u32,
         modes: &[(Mode, u32)],
         session: &mut Session,
     ) -> Result<(), Error> {
@@ -141,18 +141,18 @@ impl Handler for Visitor {
             self.refuse("pty-req", "not permitted for this key")?;
             return Ok(session.channel_failure(id)?);
         };
-        let (columns, rows) = pty::clamp_size(columns, rows);
+        let size = WindowSize::clamped((columns, rows), (width, height));
         let number = setup.number;
         let term: String = term.chars().filter(|c| !c.is_control()).take(MAX_TERM).collect();
-        match open_terminal(columns, rows, modes) {
-            Ok(terminal) => setup.terminal = Some((terminal, term.clone())),
+        match open_terminal(size, modes) {
+            Ok(pty) => setup.terminal = Some(PtySetup { pty, term: term.clone(), resized: None }),
             Err(error) => {
                 self.refuse("pty-req", &error.to_string())?;
                 return Ok(session.channel_failure(id)?);
             }
         }
-        self.audit(&AuditEvent::Pty { channel: number, term: term.into(), cols: columns.into(), rows: rows.into() })?;
-        self.door.recorder.resize(number, columns, rows).inspect_err(|error| self.door.shutdown.request(error.clone().into()))?;
+        self.audit(&AuditEvent::Pty { channel: number, term: term.into(), cols: size.columns.into(), rows: size.rows.into() })?;
+        self.record_size(number, size)?;
         Ok(session.channel_success(id)?)
     }
 
@@ -192,21 +192,18 @@ impl Handler for Visitor {
         id: ChannelId,
         columns: u32,
         rows: u32,
-        _: u32,
-        _: u32,
+        width: u32,
+        height: u32,
         session: &mut Session,
     ) -> Result<(), Error> {
-        self.resize(id, pty::clamp_size(columns, rows));
+        self.resize(id, WindowSize::clamped((columns, rows), (width, height)));
         Ok(session.channel_success(id)?)
     }
 
     async fn signal(&mut self, id: ChannelId, signal: Sig, session: &mut Session) -> Result<(), Error> {
         match signal_number(sig_name(&signal)) {
-            Some((number, name)) => {
-                self.control(id, Control::Signal(number, name));
-                Ok(session.channel_success(id)?)
-            }
-            None => Ok(session.channel_failure(id)?),
+            Some((number, name)) if self.control(id, Control::Signal(number, name)) => Ok(session.channel_success(id)?),
+            _ => Ok(session.channel_failure(id)?),
         }
     }
 
@@ -216,8 +213,7 @@ impl Handler for Visitor {
     }
 
     async fn break_request(&mut self, id: ChannelId, length: u32, _: &mut Session) -> Result<bool, Error> {
-        self.control(id, Control::Break(length));
-        Ok(self.running.contains_key(&id))
+        Ok(self.control(id, Control::Break(length)))
     }
 
     async fn agent_request(&mut self, id: ChannelId, _: &mut Session) -> Result<bool, Error> {
@@ -249,11 +245,13 @@ impl Handler for Visitor {
     }
 }
 
-fn open_terminal(columns: u16, rows: u16, modes: &[(Mode, u32)]) -> std::io::Result<Pty> {
+fn open_terminal(size: WindowSize, modes: &[(Mode, u32)]) -> std::io::Result<Pty> {
     let terminal = pty::open()?;
     let modes: Vec<_> = modes.iter().map(|(mode, value)| (*mode as u8, *value)).collect();
-    pty::set_modes(&terminal.slave, &modes)?;
-    pty::resize(&terminal.master, columns, rows)?;
+    if let Err(error) = pty::set_modes(&terminal.slave, &modes) {
+        tracing::debug!(%error, "the terminal's modes could not be set"); // As with sshd it serves all the same.
+    }
+    pty::resize(&terminal.master, size)?;
     Ok(terminal)
 }
 

@@ -8,12 +8,13 @@ use russh::{Channel, ChannelId};
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
 use sally_proto::record::{AuditEvent, Said};
+use sally_sys::pty::{self, WindowSize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::channel::{SessionInbound, SessionOutbound};
 use super::door::Event;
 use super::forward::{AgentSocket, Listening};
-use super::visitor::{Error, LATE, Running, Setup, Visitor};
+use super::visitor::{Error, LATE, Obeys, Running, Setup, Visitor};
 use crate::session::environment::{self, Visit};
 use crate::session::run::Session as Room;
 use crate::session::start::{self, What};
@@ -42,18 +43,21 @@ impl Visitor {
         };
         let original = match &asked {
             What::Shell => None,
-            What::Command(command) | What::Subsystem(command) => command.to_str(),
+            What::Command(command) | What::Subsystem(command) => Some(command.as_os_str()),
         };
         let (what, original_command) = match grant.forced_command() {
             Some(forced) => (What::Command(forced.into()), original),
             None => (asked.clone(), None),
         };
-        let Setup { number, channel, terminal: pty, sent, agent, seat } = setup;
-        let terminal = pty.as_ref().map(|(pty, term)| (pty.name.as_str(), term.as_str()));
+        let Setup { number, channel, terminal, sent, agent, seat } = setup;
+        if let Some((terminal, size)) = terminal.as_ref().and_then(|terminal| Some((terminal, terminal.resized?))) {
+            self.record_size(number, size)?;
+            pty::resize(&terminal.pty.master, size)?;
+        }
         let visit = Visit {
             peer: self.connection.peer,
             local: self.local,
-            terminal,
+            terminal: terminal.as_ref().map(|terminal| (terminal.pty.name.as_str(), terminal.term.as_str())),
             original_command,
             sent: &sent,
             of_key: grant.environment(),
@@ -61,7 +65,8 @@ impl Visitor {
         };
         let environment = environment::build(&self.door.rules.environment, &self.door.rules.account, &visit);
         self.audit(&self.start_event(number, &asked, grant))?;
-        let pty = pty.map(|(pty, _)| pty);
+        let obeys = Obeys { signals: grant.forced_command().is_none(), breaks: terminal.is_some() };
+        let pty = terminal.map(|terminal| terminal.pty);
         match start::start(&self.door.reaper, &self.door.rules.account, &what, environment, pty) {
             Ok(program) => {
                 session.channel_success(id)?;
@@ -70,7 +75,7 @@ impl Visitor {
                     Some(socket) => Some(self.serve_agent(socket, session.handle()).await?),
                     None => None,
                 };
-                self.open_room(id, number, self.ends(channel, seat, session), program, agent);
+                self.open_room(id, number, self.ends(channel, seat, session), program, (agent, obeys));
                 Ok(())
             }
             Err(error) => {
@@ -83,6 +88,12 @@ impl Visitor {
                 Ok(session.channel_failure(id)?)
             }
         }
+    }
+
+    /// Puts a terminal's size on the record, before it has that size.
+    pub(super) fn record_size(&self, channel: u32, size: WindowSize) -> Result<(), Error> {
+        let recorded = self.door.recorder.resize(channel, size.columns, size.rows);
+        Ok(recorded.inspect_err(|error| self.door.shutdown.request(error.clone().into()))?)
     }
 
     /// Whether the visit is ending: then nothing begins any more.
@@ -131,7 +142,8 @@ impl Visitor {
                 let room = sftp::Session { channel: setup.number, files, inbound, outbound, parting: parting.clone(), shutdown, recorder };
                 // Nothing in it has a window to be resized, or hears signals.
                 let (control, controls) = mpsc::channel(1);
-                self.enter(id, Running { control, size: watch::Sender::default(), gone: parting.gone }, async move {
+                let running = Running { control, size: watch::Sender::default(), gone: parting.gone, obeys: Obeys::default() };
+                self.enter(id, running, async move {
                     let ended = room.run().await;
                     drop(controls); // Held until here: it tells a session that is running.
                     ended
@@ -151,10 +163,10 @@ impl Visitor {
         number: u32,
         (inbound, outbound): (SessionInbound, SessionOutbound),
         program: start::Program,
-        agent: Option<Listening>,
+        (agent, obeys): (Option<Listening>, Obeys),
     ) {
         let (control, controls) = mpsc::channel(CONTROLS);
-        let (size, sizes) = watch::channel((0, 0));
+        let (size, sizes) = watch::channel(WindowSize::default());
         let parting = self.parting.of_channel();
         let room = Room {
             channel: number,
@@ -169,7 +181,7 @@ impl Visitor {
             reaper: self.door.reaper.clone(),
             mask: self.door.rules.mask,
         };
-        self.enter(id, Running { control, size, gone: parting.gone }, async move {
+        self.enter(id, Running { control, size, gone: parting.gone, obeys }, async move {
             let ended = room.run().await;
             if let Some(agent) = agent {
                 agent.stop().await;

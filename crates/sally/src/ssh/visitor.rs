@@ -8,7 +8,7 @@ use russh::server::Msg;
 use russh::{Channel, ChannelId};
 use sally_proto::authorized_keys::Grant;
 use sally_proto::record::AuditEvent;
-use sally_sys::pty::Pty;
+use sally_sys::pty::{Pty, WindowSize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -96,7 +96,7 @@ impl From<RecordError> for Error {
 pub(super) struct Setup {
     pub(super) number: u32,
     pub(super) channel: Channel<Msg>,
-    pub(super) terminal: Option<(Pty, String)>,
+    pub(super) terminal: Option<PtySetup>,
     pub(super) sent: Vec<(String, String)>,
     /// Leads to the visitor's agent, where they have asked for that.
     pub(super) agent: Option<AgentSocket>,
@@ -104,12 +104,29 @@ pub(super) struct Setup {
     pub(super) seat: Option<OwnedSemaphorePermit>,
 }
 
+/// The terminal that a session is to have.
+pub(super) struct PtySetup {
+    pub(super) pty: Pty,
+    /// The client's `$TERM`; empty where it says none.
+    pub(super) term: String,
+    /// The size that a `window-change` gave it since: of many, the last counts.
+    pub(super) resized: Option<WindowSize>,
+}
+
 /// A session channel whose program runs.
 pub(super) struct Running {
     pub(super) control: mpsc::Sender<Control>,
-    /// Columns and rows as of the last `window-change`: of many, the last counts.
-    pub(super) size: watch::Sender<(u16, u16)>,
+    /// As of the last `window-change`: of many, the last counts.
+    pub(super) size: watch::Sender<WindowSize>,
     pub(super) gone: CancellationToken,
+    pub(super) obeys: Obeys,
+}
+
+/// What a running session may be told. As with sshd, signals are for what the client itself has asked to run, and breaks for a terminal.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Obeys {
+    pub(super) signals: bool,
+    pub(super) breaks: bool,
 }
 
 /// One connection's conversation.
@@ -205,15 +222,23 @@ impl Visitor {
         self.door.tell(event).await;
     }
 
-    pub(super) fn control(&self, id: ChannelId, control: Control) {
-        if let Some(running) = self.running.get(&id) {
-            let _ = running.control.try_send(control); // A flood's excess is dropped.
-        }
+    /// Tells a running session something; false where there is none that obeys it.
+    pub(super) fn control(&self, id: ChannelId, control: Control) -> bool {
+        let obeys = |running: &&Running| match control {
+            Control::Signal(..) => running.obeys.signals,
+            Control::Break(_) => running.obeys.breaks,
+        };
+        let Some(running) = self.running.get(&id).filter(obeys) else { return false };
+        let _ = running.control.try_send(control); // A flood's excess is dropped.
+        true
     }
 
-    pub(super) fn resize(&self, id: ChannelId, size: (u16, u16)) {
+    /// A session's window has another size now, or will have it when its program begins.
+    pub(super) fn resize(&mut self, id: ChannelId, size: WindowSize) {
         if let Some(running) = self.running.get(&id) {
             running.size.send_if_modified(|current| std::mem::replace(current, size) != size);
+        } else if let Some(terminal) = self.setups.get_mut(&id).and_then(|setup| setup.terminal.as_mut()) {
+            terminal.resized = Some(size);
         }
     }
 
