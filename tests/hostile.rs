@@ -96,6 +96,38 @@ fn visit_allowing(options: &[&str], name: &str, more: &[&str]) -> (String, Optio
     (format!("{first}\n{rest}").trim_end().to_owned(), status.code())
 }
 
+/// What a client asks for and can't be is refused: nothing is wrong with the machine, and the visit goes on.
+#[test]
+fn a_command_that_is_none_is_refused_in_words_of_its_own() {
+    let forced = "command=\"test ${#SSH_ORIGINAL_COMMAND} -lt 100 && echo in\" ";
+    for options in ["", forced] {
+        let home = Home::new();
+        let keys = home.write("keys", format!("{options}{}", home.read("id.pub")));
+        let mut once = home.once_for(&keys);
+        once.args(["--max-sessions", "9", "--log"]).arg(home.path("visit.cast"));
+        let mut door = Door::open(once);
+        let said = scenario(&door, "commands-that-are-none", &[home.path("id").to_str().unwrap()]);
+        assert_eq!(said, "False\nFalse\nFalse\nTrue (b'in\\n', 0)\n", "{options}");
+        let (status, stderr) = door.wait();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        let refusals: Vec<_> = home.audits("refusal").iter().map(|event| format!("{}: {}", event["what"], event["why"])).collect();
+        let (nul, long) = ("\"exec\": \"there is a NUL in it\"", "\"exec\": \"it is longer than the system takes\"");
+        assert_eq!(refusals, [nul, nul, long], "{options}");
+        home.assert_sealed(&door);
+    }
+}
+
+/// Where the visit has one session, and that came to nothing, the client is told so, and Sally ends as with any who ran nothing.
+#[test]
+fn a_visit_of_a_command_that_is_none_is_no_fault_of_the_machine() {
+    let home = Home::new();
+    let mut door = home.open(&[]);
+    assert_eq!(scenario(&door, "long-command", &[home.path("id").to_str().unwrap(), "200000"]), "False\n");
+    let (status, stderr) = door.wait();
+    assert_eq!(status.code(), Some(255), "{stderr}");
+    assert!(stderr.contains("Connection closed unexpectedly") && !stderr.contains("hint"), "{stderr}");
+}
+
 #[test]
 fn data_for_an_unknown_channel_is_the_end() {
     assert_eq!(visit("data-for-an-unknown-channel", &[]).0, "closed");

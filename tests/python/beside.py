@@ -95,6 +95,19 @@ def after(port, key):
             client.send(bytes([CHANNEL_CLOSE]) + uint(channel))
 
 
+def asked(port, key):
+    """What a command that replaces another one says of it."""
+    client = Client(port)
+    client.enter(key)
+    for name, field in (("exec", "echo asked"), ("exec", b"caf\xe9 \x1b"), ("exec", ""), ("subsystem", "sftp"), ("shell", None)):
+        client.heard = b""
+        channel = client.open_session()
+        fields = [] if field is None else [string(field)]
+        answer = ask(client, channel, channel_request(name, *fields))
+        print(name, field, answer, *client.output())
+        client.send(bytes([CHANNEL_CLOSE]) + uint(channel))
+
+
 # RFC 4254 section 8, and what else may stand there: each mode set and unset, in the order of their numbers.
 CHARACTERS = range(1, 19)
 FLAGS = [*range(30, 43), *range(50, 63), *range(70, 76), *range(90, 94)]

@@ -408,6 +408,21 @@ def words_for_a_log(port, key):
     print(client.expect(CHANNEL_SUCCESS, CHANNEL_FAILURE)[0] == CHANNEL_FAILURE)
 
 
+def long_command(port, key, length):
+    client = Client(port)
+    client.enter(key)
+    print(client.run("x" * int(length), client.open_session()))
+
+
+def commands_that_are_none(port, key):
+    """What no command line can be: with a NUL in it, longer than the system takes; as a command, and as the name of a subsystem."""
+    client = Client(port)
+    client.enter(key)
+    for command in ("echo a\0b", "\0", "echo " + "x" * 200_000):
+        print(client.run(command, client.open_session()))
+    print(client.run("echo in", client.open_session()), client.output())
+
+
 if __name__ == "__main__":
     try:
         globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])

@@ -1,5 +1,7 @@
 //! Starting what a session channel asks for.
 
+use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex};
 
@@ -28,6 +30,15 @@ const SFTP: &str = "sftp";
 /// The forced command that means the built-in SFTP and nothing else, as in sshd_config(5).
 const INTERNAL_SFTP: &str = "internal-sftp";
 
+/// What the command that replaces it is told was asked for: SFTP is one of sshd's own to sshd, and to the scripts that look for it.
+fn original(asked: &What) -> Option<&OsStr> {
+    match asked {
+        What::Shell => None,
+        What::Subsystem(name) if name == SFTP => Some(OsStr::new(INTERNAL_SFTP)),
+        What::Command(asked) | What::Subsystem(asked) => Some(asked),
+    }
+}
+
 impl Visitor {
     /// Starts what the visitor asked for, or what the key says instead.
     pub(super) async fn launch(&mut self, id: ChannelId, asked: What, session: &mut Session) -> Result<(), Error> {
@@ -41,12 +52,8 @@ impl Visitor {
         let (Some(setup), Some(grant)) = (self.setups.remove(&id), &self.grant) else {
             return Ok(session.channel_failure(id)?);
         };
-        let original = match &asked {
-            What::Shell => None,
-            What::Command(command) | What::Subsystem(command) => Some(command.as_os_str()),
-        };
         let (what, original_command) = match grant.forced_command() {
-            Some(forced) => (What::Command(forced.into()), original),
+            Some(forced) => (What::Command(forced.into()), original(&asked)),
             None => (asked.clone(), None),
         };
         let Setup { number, channel, terminal, sent, agent, seat } = setup;
@@ -79,15 +86,35 @@ impl Visitor {
                 Ok(())
             }
             Err(error) => {
+                self.came_to_nothing(&asked, &error).await?;
+                Ok(session.channel_failure(id)?)
+            }
+        }
+    }
+
+    /// Nothing was started: for what the client asked for, or for want of something here.
+    async fn came_to_nothing(&self, asked: &What, error: &io::Error) -> Result<(), Error> {
+        let why = match error.kind() {
+            // Names and values here have none: those of the environment end at one, and so do the lines of keys.
+            io::ErrorKind::InvalidInput => "there is a NUL in it",
+            // Sally itself was started with this environment, and a shell's name: it is the client's part that is too much.
+            io::ErrorKind::ArgumentListTooLong => "it is longer than the system takes",
+            _ => {
                 let shell = self.door.rules.account.shell.display().to_string();
-                let fault = Fault::Shell { shell, reason: term::reason(&error) };
+                let fault = Fault::Shell { shell, reason: term::reason(error) };
                 self.refuse("session", &fault.to_string())?;
                 // Whoever opened the door is to learn why its one session came to nothing.
                 self.tell(Event::SessionStarted).await;
                 self.tell(Event::SessionEnded(Err(fault))).await;
-                Ok(session.channel_failure(id)?)
+                return Ok(());
             }
-        }
+        };
+        let request = match asked {
+            What::Shell => "shell",
+            What::Command(_) => "exec",
+            What::Subsystem(_) => "subsystem",
+        };
+        Ok(self.refuse(request, why)?)
     }
 
     /// Puts a terminal's size on the record, before it has that size.
