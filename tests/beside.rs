@@ -1,4 +1,4 @@
-//! Requests on a session channel, and a stock sshd beside the door: the answers to each in every order, and what comes of it.
+//! Requests, and a stock sshd beside the door: the answers to each in every order, and what comes of it.
 
 use crate::support::*;
 
@@ -29,6 +29,66 @@ fn compared(home: &Home, options: &str, arguments: &[&str]) -> Vec<(String, Stri
     let (theirs, ours) = (scenario(home, sshd.port, &whoami(), arguments), scenario(home, door.port, "anyone", arguments));
     assert_eq!(theirs.len(), ours.len(), "{theirs:#?} {ours:#?}");
     theirs.into_iter().zip(ours).collect()
+}
+
+/// Spellings of the address in a tcpip-forward: of all addresses, of the loopback ones, of one family each; and one that isn't here.
+const ADDRESSES: [&str; 9] = ["", "*", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "127.0.0.2", "::ffff:127.0.0.1"];
+
+/// Who may have the port already: nobody, or whoever listens on an address of one family.
+const TAKEN: [&str; 3] = ["", "127.0.0.1", "::1"];
+
+/// Where each spelling is listened on at this server.
+fn listening(home: &Home, (server, user): (u16, &str), wanted: u16, taken: &str) -> Vec<String> {
+    let port = wanted.to_string();
+    let arguments: Vec<_> = ["forwarded", &*port, taken].into_iter().chain(ADDRESSES).collect();
+    scenario(home, server, user, &arguments)
+}
+
+#[test]
+fn a_port_of_a_jail_or_a_relay_is_bound_as_by_sshd() {
+    let home = Home::new();
+    let wanted = free_port();
+    let sshd = home.sshd_for(&home.read("id.pub"), "GatewayPorts clientspecified\n");
+    let jail = Relay::start(&home, home.jail(&wanted.to_string()));
+    let device = Home::new();
+    device.write("visitors", device.read("id.pub"));
+    device.write("devices", format!("permitlisten=\"{wanted}\" {}", device.read("id.pub")));
+    let relay = Relay::start(&device, device.relay_of_files());
+    for taken in TAKEN {
+        let theirs = listening(&home, (sshd.port, &whoami()), wanted, taken);
+        assert_eq!(theirs[0] == "'' True 0.0.0.0 [::]", taken.is_empty(), "{theirs:?}");
+        assert_eq!(listening(&home, (jail.port, "tunuser"), wanted, taken), theirs, "a jail, {taken}");
+        assert_eq!(listening(&device, (relay.port, "anyone"), wanted, taken), theirs, "a relay, {taken}");
+    }
+}
+
+/// Likewise at a door, which is sshd's `GatewayPorts no`; but an address of one family is of that one there too.
+#[test]
+fn a_port_of_a_door_is_loopbacks_as_with_sshd() {
+    let home = Home::new();
+    let wanted = free_port();
+    let sshd = home.sshd_for(&home.read("id.pub"), "GatewayPorts no\n");
+    for taken in TAKEN {
+        let mut command = home.once_to(&home.path(format!("{taken}.cast")));
+        command.args(["--allow", "remote-forward"]);
+        let door = Door::open(command);
+        let theirs = listening(&home, (sshd.port, &whoami()), wanted, taken);
+        let ours = listening(&home, (door.port, "anyone"), wanted, taken);
+        assert_eq!(ours.len(), theirs.len());
+        for (theirs, ours) in theirs.iter().zip(&ours) {
+            let mut words = theirs.split(' ');
+            let (address, _) = (words.next().unwrap(), words.next());
+            let of_family = |place: &&str| match address {
+                "'0.0.0.0'" | "'127.0.0.2'" | "'::ffff:127.0.0.1'" => *place == "127.0.0.1",
+                "'::'" => *place == "[::1]",
+                _ => true,
+            };
+            let places: Vec<_> = words.filter(of_family).collect();
+            let answer = if places.is_empty() { "False" } else { "True" };
+            let expected: Vec<_> = [address, answer].into_iter().chain(places).collect();
+            assert_eq!(*ours, expected.join(" "), "where {taken:?} is taken; sshd: {theirs}");
+        }
+    }
 }
 
 #[test]

@@ -185,8 +185,8 @@ fn a_dead_peer_is_noticed_and_its_port_is_free() {
 #[test]
 fn a_port_that_another_process_has_is_refused_with_the_reason() {
     let jail = Jail::new();
-    let _other = TcpListener::bind(("127.0.0.1", jail.port)).unwrap();
-    for address in ["", "*:", "127.0.0.1:"] {
+    let _others = ["127.0.0.1", "::1"].map(|address| TcpListener::bind((address, jail.port)).unwrap());
+    for address in ["", "*:", "127.0.0.1:", "[::]:"] {
         let said = jail.refused(&format!("{address}{}:127.0.0.1:1", jail.port));
         assert_eq!(said, format!("port {} can't be bound: Address already in use", jail.port), "{address}");
     }

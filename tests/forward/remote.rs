@@ -58,6 +58,7 @@ fn a_port_that_is_taken_is_refused() {
     let home = Home::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
+    let _of_the_other_family = TcpListener::bind(("::1", port)).unwrap();
     let mut door = home.open(REMOTE);
     let options = ["-oExitOnForwardFailure=yes", "-N", "-R", &format!("{port}:127.0.0.1:1")];
     let visit = run(&mut forwarding(&home, &door, &options));

@@ -1,5 +1,6 @@
 """Requests on a session channel, whose answers are compared with sshd's: beside.py SCENARIO PORT KEY [ARGUMENT…]. Prints the answers."""
 import itertools
+import subprocess
 import sys
 
 from rawssh import *
@@ -106,6 +107,38 @@ def asked(port, key):
         answer = ask(client, channel, channel_request(name, *fields))
         print(name, field, answer, *client.output())
         client.send(bytes([CHANNEL_CLOSE]) + uint(channel))
+
+
+def sockets(port):
+    """Where this port is listened on, as ss says it."""
+    said = subprocess.run(["ss", "-Hltn", f"sport = :{port}"], check=True, capture_output=True, text=True).stdout
+    return sorted(line.split()[3].rsplit(":", 1)[0] for line in said.splitlines())
+
+
+def forwarded(port, key, wanted, taken, *addresses):
+    """Where a tcpip-forward listens, for each spelling of its address, while somebody else has the port at another (or none has it)."""
+    client, other = None, None
+    if taken:
+        other = socket.socket(socket.AF_INET6 if ":" in taken else socket.AF_INET)
+        other.bind((taken, int(wanted)))
+        other.listen()
+    for address in addresses:
+        if client is None:
+            client = Client(port)
+            client.enter(key)
+        request = b"\1" + string(address) + uint(int(wanted))
+        client.send(bytes([GLOBAL_REQUEST]) + string("tcpip-forward") + request)
+        try:
+            answer = client.expect(REQUEST_SUCCESS, REQUEST_FAILURE)[0] == REQUEST_SUCCESS
+        except Closed:  # So that a jail's client is told why.
+            client, answer = None, False
+        found = sockets(wanted)
+        if other:
+            found.remove(f"[{taken}]" if ":" in taken else taken)
+        print(repr(address), answer, *found)
+        if answer:
+            client.send(bytes([GLOBAL_REQUEST]) + string("cancel-tcpip-forward") + request)
+            assert client.expect(REQUEST_SUCCESS, REQUEST_FAILURE)[0] == REQUEST_SUCCESS
 
 
 # RFC 4254 section 8, and what else may stand there: each mode set and unset, in the order of their numbers.

@@ -14,11 +14,11 @@ const SLIPS: usize = 2;
 /// Where a port of this machine is bound (OpenSSH's `GatewayPorts clientspecified`; RFC 4254 section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// Empty or `*`: all addresses of both families.
+    /// Empty or `*`: all addresses, of the families of which the port is free.
     All,
-    /// `localhost`: the loopback addresses of both families.
+    /// `localhost`: the loopback addresses, likewise.
     Loopback,
-    /// This one.
+    /// This one, and of its own family alone: `0.0.0.0` is all of IPv4, `::` all of IPv6.
     One(IpAddr),
 }
 
@@ -40,7 +40,6 @@ impl Listen {
             "" | "*" => Address::All,
             text if text.eq_ignore_ascii_case("localhost") => Address::Loopback,
             text => match text.parse::<IpAddr>() {
-                Ok(address) if address.is_unspecified() && address.is_ipv6() => Address::All,
                 Ok(address) => Address::One(address),
                 Err(_) => return DeviceId::parse(text).ok().map(|name| Self::Name(name, port)),
             },
@@ -208,9 +207,9 @@ mod tests {
         for (address, wanted) in [
             ("", Some(Listen::Port(Address::All, 22))),
             ("*", Some(Listen::Port(Address::All, 22))),
-            ("::", Some(Listen::Port(Address::All, 22))),
             ("localhost", Some(Listen::Port(Address::Loopback, 22))),
             ("0.0.0.0", one("0.0.0.0")),
+            ("::", one("::")),
             ("127.0.0.1", one("127.0.0.1")),
             ("::1", one("::1")),
             ("Cam-17", Some(Listen::Name(id("cam-17"), 22))),

@@ -19,7 +19,7 @@ use crate::term;
 use crate::tunnel::tenure::Tenure;
 
 /// Connections the kernel may hold before we accept them.
-pub(super) const BACKLOG: u32 = 128;
+pub(crate) const BACKLOG: u32 = 128;
 /// A pause after accept(2) fails for want of descriptors, so that the loop doesn't spin.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

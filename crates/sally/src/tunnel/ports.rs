@@ -5,34 +5,59 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use sally_proto::relay::Address;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::ssh::listen::{bind_all, bind_to};
+use crate::ssh::listen::BACKLOG;
+
+/// The loopback addresses, IPv4's first.
+pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// The most that Linux takes (tcp(7): MAX_TCP_KEEPIDLE, MAX_TCP_KEEPCNT).
 const KEEPALIVE_TIME_MAX: Duration = Duration::from_secs(32_767);
 const KEEPALIVE_COUNT_MAX: usize = 127;
 
-/// Binds a port: one socket, or for `localhost` one a family.
+/// Binds a port: a socket for each family that is asked for.
 ///
 /// # Errors
 /// Where it is in use or may not be bound.
 pub fn bind(address: Address, port: u16) -> io::Result<Vec<TcpListener>> {
     match address {
-        Address::All => bind_all(port).map(|socket| vec![socket]),
-        Address::One(ip) => bind_to(SocketAddr::new(ip, port)).map(|socket| vec![socket]),
-        Address::Loopback => {
-            let mut sockets = vec![bind_to(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))?];
-            match bind_to(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)) {
-                Ok(socket) => sockets.push(socket),
-                // Half a port is somebody else's.
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
-                // A machine without IPv6.
-                Err(_) => {}
-            }
-            Ok(sockets)
+        Address::All => bind_free(&[Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()], port),
+        Address::Loopback => bind_free(&LOOPBACK, port),
+        Address::One(ip) => bind_free(&[ip], port),
+    }
+}
+
+/// Binds those of these addresses that are free, as sshd does, each for its own family alone; port 0 is the one that the first gets.
+///
+/// # Errors
+/// That of the first, where none is.
+pub fn bind_free(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
+    let (mut bound, mut failed): (Vec<TcpListener>, _) = (Vec::new(), None);
+    for ip in addresses {
+        let port = match bound.first() {
+            Some(first) => first.local_addr()?.port(),
+            None => port,
+        };
+        match bind_family(SocketAddr::new(*ip, port)) {
+            Ok(socket) => bound.push(socket),
+            Err(error) => drop(failed.get_or_insert(error)),
         }
     }
+    match failed {
+        Some(error) if bound.is_empty() => Err(error),
+        _ => Ok(bound),
+    }
+}
+
+fn bind_family(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    if address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Asks a silent other end for a sign of life, as a client's connection is asked: nobody speaks a protocol here that could.
@@ -52,18 +77,33 @@ pub fn keep_alive(tcp: &TcpStream, interval: Duration, count: usize) -> io::Resu
 mod tests {
     use super::*;
 
+    fn addresses(sockets: &[TcpListener]) -> Vec<String> {
+        sockets.iter().map(|socket| socket.local_addr().unwrap().ip().to_string()).collect()
+    }
+
     #[tokio::test]
     async fn a_port_is_bound_where_the_client_said() {
-        let one = bind(Address::One("127.0.0.1".parse().unwrap()), 0).unwrap();
-        let port = one.first().unwrap().local_addr().unwrap().port();
-        for address in [Address::All, Address::Loopback, Address::One("0.0.0.0".parse().unwrap())] {
+        let one = |text: &str| Address::One(text.parse().unwrap());
+        let taken = bind(one("127.0.0.1"), 0).unwrap();
+        let port = taken.first().unwrap().local_addr().unwrap().port();
+        for address in [one("127.0.0.1"), one("0.0.0.0")] {
             assert_eq!(bind(address, port).unwrap_err().kind(), io::ErrorKind::AddrInUse, "{address:?}");
         }
-        drop(one);
-        let sockets = bind(Address::Loopback, port).unwrap();
-        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap().ip().is_loopback()));
+        for (address, wanted) in [(Address::All, "::"), (Address::Loopback, "::1"), (one("::1"), "::1"), (one("::"), "::")] {
+            assert_eq!(addresses(&bind(address, port).unwrap()), [wanted], "{address:?}");
+        }
+        drop(taken);
         // Free again once they are dropped.
-        drop(sockets);
-        bind(Address::All, port).unwrap();
+        assert_eq!(addresses(&bind(Address::Loopback, port).unwrap()), ["127.0.0.1", "::1"]);
+        let all = bind(Address::All, port).unwrap();
+        assert_eq!(addresses(&all), ["0.0.0.0", "::"]);
+        assert_eq!(bind(Address::Loopback, port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn any_port_is_the_same_one_of_both_families() {
+        let sockets = bind(Address::Loopback, 0).unwrap();
+        let ports: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        assert!(matches!(*ports, [one, other] if one == other), "{ports:?}");
     }
 }

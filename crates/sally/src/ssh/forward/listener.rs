@@ -1,10 +1,11 @@
 //! What is listened on for the visitor.
 //!
 //! Ports are those of the loopback addresses alone, whatever address is asked for, as with sshd's `GatewayPorts no`: the network of a
-//! container would otherwise reach whatever the visitor forwards. Sockets are for our own account (mode 0600), where nothing is yet.
+//! container would otherwise reach whatever the visitor forwards. An address is of its own family, as RFC 4254 section 7.1 has it: `0.0.0.0`
+//! is 127.0.0.1, `::` is ::1. Sockets are for our own account (mode 0600), where nothing is yet.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::task::Poll;
@@ -13,9 +14,10 @@ use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::super::listen::{BACKLOG, bind_to};
+use super::super::listen::BACKLOG;
 use super::{Socket, host_and_port};
 use crate::term;
+use crate::tunnel::ports::{LOOPBACK, bind_free};
 
 /// Where it is listened, as the visitor named it: what a cancellation names again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,9 +46,9 @@ impl Place {
     /// Binds it; the port it is, or the 0 of a socket.
     pub(super) fn bind(&self) -> Result<(Listener, u32), String> {
         let bound = match self {
-            Self::Port(_, port) => {
+            Self::Port(address, port) => {
                 let port = u16::try_from(*port).map_err(|_| "there is no such port")?;
-                bind_loopback(port).map(|(listeners, port)| (Listener::Tcp(listeners), u32::from(port)))
+                bind_loopback(address, port).map(|(listeners, port)| (Listener::Tcp(listeners), u32::from(port)))
             }
             Self::Path(path) => bind_socket(Path::new(path)).and_then(|listener| {
                 let file = SocketFile::at(path.into())?;
@@ -115,23 +117,13 @@ impl Origin {
     }
 }
 
-/// Both loopback addresses, or the one that the kernel has. A port that is taken at either is taken.
-fn bind_loopback(port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
-    let first = bind_to((Ipv4Addr::LOCALHOST, port).into());
-    let chosen = match &first {
-        Ok(listener) => listener.local_addr()?.port(),
-        Err(_) => port,
-    };
-    let second = bind_to((Ipv6Addr::LOCALHOST, chosen).into());
-    match (first, second) {
-        (Ok(first), Ok(second)) => Ok((vec![first, second], chosen)),
-        (Err(error), _) | (_, Err(error)) if port != 0 && error.kind() == io::ErrorKind::AddrInUse => Err(error),
-        (Ok(only), Err(_)) | (Err(_), Ok(only)) => {
-            let port = only.local_addr()?.port();
-            Ok((vec![only], port))
-        }
-        (Err(error), Err(_)) => Err(error),
-    }
+/// The loopback address of the family that is asked for, or what is free of both; and the port.
+fn bind_loopback(address: &str, port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
+    let family = address.parse::<IpAddr>().map(|ip| ip.to_canonical().is_ipv6());
+    let addresses = LOOPBACK.into_iter().filter(|ip| family.as_ref().map_or(true, |is_ipv6| ip.is_ipv6() == *is_ipv6));
+    let listeners = bind_free(&addresses.collect::<Vec<_>>(), port)?;
+    let port = listeners.first().map_or(Ok(port), |first| first.local_addr().map(|address| address.port()))?;
+    Ok((listeners, port))
 }
 
 /// A Unix socket for our own account alone from the moment it is there. What is there already stays, and is an error.
