@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::*;
 
 mod clients;
+mod flags;
 mod hostile;
 
 /// A folder to work in, at its real path.

@@ -2,6 +2,8 @@
 import asyncio
 import hashlib
 import os
+import shutil
+import socket
 import struct
 import sys
 
@@ -11,7 +13,7 @@ import paramiko
 from rawssh import *
 
 INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT = 1, 2, 3, 4, 5, 6, 7
-STAT, EXTENDED, STATUS, HANDLE, DATA, ATTRS = 17, 200, 101, 102, 103, 105
+REALPATH, STAT, EXTENDED, STATUS, HANDLE, DATA, NAME, ATTRS = 16, 17, 200, 101, 102, 103, 104, 105
 OK, EOF, NO_SUCH_FILE, FAILURE, BAD_MESSAGE, UNSUPPORTED = 0, 1, 2, 4, 5, 8
 
 
@@ -311,6 +313,131 @@ def full(port, key, folder):
         at += len(data)
     print(code(answers[-1]), take(answers[-1], 9)[0].decode())
     print(code(sftp.ask(request(CLOSE, 3, string(handle)))[0]), code(sftp.ask(request(13, 4, string(f"{folder}/file")))[0]))
+
+
+def each_request(port, key, folder):
+    """Every request once, and what comes of it: of a server whose key may not ask for all, compared with sshd's."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(f"{folder}/start")
+    for name in ("old", "to-remove", "to-rename", "to-replace", "start/here"):
+        with open(f"{folder}/{name}", "w") as file:
+            file.write("content")
+    os.mkdir(f"{folder}/empty")
+    os.symlink("old", f"{folder}/link")
+    sftp = Sftp(port, key)
+    version = sftp.ask(bytes([INIT]) + uint(3))[0]
+    names, at = [], 5
+    while at < len(version):
+        name, at = take(version, at)
+        value, at = take(version, at)
+        names.append(f"{name.decode()}={value.decode()}")
+    print("version", *sorted(names))
+
+    def say(name, body):
+        answer = sftp.ask(body)[0]
+        detail = take(answer, 9)[0].decode().replace(folder, "FOLDER") if answer[0] == NAME else ""
+        print(name, code(answer), detail)
+        return take(answer, 5)[0] if answer[0] == HANDLE else b"none"
+
+    path = lambda name: string(f"{folder}/{name}")
+    extension = lambda name, *fields: request(EXTENDED, 1, string(name), *fields)
+    nothing, mode = uint(0), uint(4) + uint(0o666)
+    say("realpath", request(REALPATH, 1, string(".")))
+    say("realpath-empty", request(REALPATH, 1, string("")))
+    say("stat-relative", request(STAT, 1, string("here")))
+    say("expand-path", extension("expand-path@openssh.com", string("~")))
+    for name, flags in (("read", 1), ("nothing", 0), ("append", 4 | 1)):
+        read = say(f"open-{name}", request(OPEN, 1, path("old"), uint(flags), nothing))
+    written = say("open-write", request(OPEN, 1, path("new"), uint(0x1a), nothing))
+    others = {say(f"open-{name}", request(OPEN, 1, path(f"by-{name}"), uint(flags), mode))
+              for name, flags in (("create", 9), ("truncate", 17), ("both", 3), ("with-mode", 0x1a))}
+    say("read", request(READ, 1, string(read), u64(0), uint(10)))
+    say("write", request(WRITE, 1, string(written), u64(0), string("content")))
+    say("fstat", request(8, 1, string(read)))
+    say("fsetstat", request(10, 1, string(written), mode))
+    say("fstatvfs", extension("fstatvfs@openssh.com", string(read)))
+    # sshd says of these that there is no such file, where there is no such handle.
+    if written != b"none":
+        say("fsync", extension("fsync@openssh.com", string(written)))
+    say("copy-data", extension("copy-data", string(read), u64(0), u64(0), string(written), u64(0)))
+    for handle in {read, written, *others} - {b"none"}:
+        say("close", request(CLOSE, 1, string(handle)))
+    say("lstat", request(LSTAT, 1, path("link")))
+    say("stat", request(STAT, 1, path("link")))
+    say("setstat", request(9, 1, path("old"), uint(4) + uint(0o640)))
+    say("lsetstat", extension("lsetstat@openssh.com", path("old"), uint(8) + uint(1) + uint(2)))
+    opened = say("opendir", request(11, 1, path("empty")))
+    answer = sftp.ask(request(12, 1, string(opened)))[0]
+    print("readdir", answer[0] == NAME or code(answer))
+    say("remove", request(13, 1, path("to-remove")))
+    say("mkdir", request(14, 1, path("made"), nothing))
+    say("mkdir-with-mode", request(14, 1, path("made-with-mode"), uint(4) + uint(0o777)))
+    say("rmdir", request(15, 1, path("empty")))
+    say("rename", request(18, 1, path("to-rename"), path("renamed")))
+    say("posix-rename", extension("posix-rename@openssh.com", path("renamed"), path("to-replace")))
+    say("hardlink", extension("hardlink@openssh.com", path("old"), path("hard")))
+    say("symlink", request(20, 1, string("old"), path("soft")))
+    say("readlink", request(19, 1, path("link")))
+    say("statvfs", extension("statvfs@openssh.com", path("old")))
+    say("limits", extension("limits@openssh.com"))
+    say("home-directory", extension("home-directory", string("root")))
+    say("users-groups-by-id", extension("users-groups-by-id@openssh.com", string(b""), string(b"")))
+    say("unknown-extension", extension("no-such@test"))
+    for top, _, files in sorted(os.walk(folder)):
+        for name in sorted([*files, "."]):
+            found = os.lstat(f"{top}/{name}")
+            print(os.path.relpath(f"{top}/{name}", folder), oct(found.st_mode), found.st_nlink if name != "." else "")
+
+
+def symlink(port, key, folder, library):
+    """A link made by a library: where it leads, and whether it is there at all."""
+    os.chdir(folder)
+    {"asyncssh": symlink_by_asyncssh, "paramiko": symlink_by_paramiko, "libssh": symlink_by_libssh,
+     "libssh2": symlink_by_libssh2}[library](port, key, "the target", f"{folder}/link")
+    print(os.readlink("link"), sorted(os.listdir(".")))
+
+
+def symlink_by_asyncssh(port, key, target, link):
+    async def visit():
+        async with asyncssh.connect("127.0.0.1", int(port), username=USER, client_keys=[key], known_hosts=None, config=None,
+                                    agent_path=None) as connection:
+            async with connection.start_sftp_client() as sftp:
+                await sftp.symlink(target, link)
+
+    asyncio.run(asyncio.wait_for(visit(), 60))
+
+
+def symlink_by_paramiko(port, key, target, link):
+    transport = paramiko.Transport(("127.0.0.1", int(port)))
+    transport.connect(username=USER, pkey=paramiko.Ed25519Key.from_private_key_file(key))
+    paramiko.SFTPClient.from_transport(transport).symlink(target, link)
+    transport.close()
+
+
+def symlink_by_libssh(port, key, target, link):
+    from ssh import options
+    from ssh.key import import_privkey_file
+    from ssh.session import Session
+    session = Session()
+    session.options_set(options.HOST, "127.0.0.1")
+    session.options_set(options.USER, USER)
+    session.options_set_port(int(port))
+    session.connect()
+    session.userauth_publickey(import_privkey_file(key))
+    sftp = session.sftp_new()
+    sftp.init()
+    sftp.symlink(target, link)
+    session.disconnect()
+
+
+def symlink_by_libssh2(port, key, target, link):
+    from ssh2.session import Session
+    session = Session()
+    connection = socket.create_connection(("127.0.0.1", int(port)), timeout=60)
+    session.handshake(connection)
+    session.userauth_publickey_fromfile(USER, key)
+    session.sftp_init().symlink(target, link)
+    session.disconnect()
 
 
 def stats(port, key, folder):

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -86,8 +86,12 @@ pub fn hand_down(command: &mut Command, descriptor: OwnedFd) -> RawFd {
 
 /// A folder, or `/` where it can't be entered.
 pub fn enterable(folder: PathBuf) -> PathBuf {
-    let may = folder.is_dir() && rustix::fs::access(&folder, rustix::fs::Access::EXEC_OK).is_ok();
-    if may { folder } else { PathBuf::from("/") }
+    if can_enter(&folder) { folder } else { PathBuf::from("/") }
+}
+
+/// Whether it is a folder that we may enter.
+pub fn can_enter(folder: &Path) -> bool {
+    folder.is_dir() && rustix::fs::access(folder, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
 fn start(launch: Launch) -> io::Result<Pid> {

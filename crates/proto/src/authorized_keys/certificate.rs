@@ -17,6 +17,7 @@ use super::key;
 use super::kinds::{Enforced, OptionKind};
 use super::line::quote;
 use super::pattern::{Verdict, match_source_address};
+use crate::sftp::SftpFlags;
 
 /// What a valid certificate permits; nothing by default, as its extensions say what.
 #[derive(Debug, Default)]
@@ -111,6 +112,7 @@ fn take_critical(limits: &mut Limits, name: &str, value: &str, peer: Option<IpAd
     match name {
         "force-command" if value.is_empty() => Err(corrupt()),
         "force-command" => {
+            SftpFlags::of_command(value).transpose().map_err(Denial::ForcedCommand)?;
             limits.command = Some(value.to_owned());
             Ok(OptionKind::Command)
         }

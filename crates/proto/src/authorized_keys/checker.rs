@@ -124,6 +124,9 @@ pub enum Denial {
     /// One of its options has contents that make no sense.
     #[error("the certificate's option {0} is damaged")]
     CertificateCorrupt(String),
+    /// The certificate's `force-command` is `internal-sftp` with a flag that isn't obeyed; which follows.
+    #[error("the certificate's force-command is not obeyed here: {0}")]
+    ForcedCommand(String),
     /// `command=` and the certificate's `force-command` are both there and not equal.
     #[error("command= and the certificate's force-command differ")]
     CommandsDiffer,

@@ -11,6 +11,7 @@ use super::line::displayable;
 use super::options::{Options, Tunnel};
 use super::permit::PermitRule;
 use super::ring::Held;
+use crate::sftp::SftpFlags;
 
 /// PROTOCOL.u2f: the bit of a signature's flags that says that the key was touched.
 const USER_PRESENT: u8 = 0x01;
@@ -100,6 +101,12 @@ impl Grant {
     /// The command that replaces shell, command and subsystem (`command=`, `force-command`).
     pub fn forced_command(&self) -> Option<&str> {
         self.options.command.as_deref()
+    }
+
+    /// What the flags of that command say, where it is `internal-sftp`: SFTP and nothing else. Never an error in fact: such a line is none,
+    /// and such a certificate lets nobody in.
+    pub fn sftp(&self) -> Option<Result<SftpFlags, String>> {
+        self.forced_command().and_then(SftpFlags::of_command)
     }
 
     /// Whether a terminal may be had.

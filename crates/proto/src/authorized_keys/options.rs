@@ -6,6 +6,7 @@ use super::kinds::{Enforced, OptionKind};
 use super::line::quote;
 use super::permit::PermitRule;
 use crate::calendar::{format_expiry, parse_expiry};
+use crate::sftp::SftpFlags;
 
 /// The most `environment=` options of one line (sshd's `SSH_AUTHOPT_ENV_MAX`).
 pub const ENVIRONMENT_MAX: usize = 1024;
@@ -174,7 +175,10 @@ impl Options {
 
     fn set_value(&mut self, kind: OptionKind, value: String) -> Result<(), String> {
         match kind {
-            OptionKind::Command => set_once(&mut self.command, value),
+            OptionKind::Command => {
+                SftpFlags::of_command(&value).transpose()?;
+                set_once(&mut self.command, value)
+            }
             OptionKind::Principals => set_once(&mut self.principals, value),
             OptionKind::From => set_once(&mut self.from, value),
             OptionKind::ExpiryTime => {

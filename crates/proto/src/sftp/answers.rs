@@ -1,6 +1,7 @@
 //! What is answered.
 
 use super::attrs::Attrs;
+use super::flags::SftpFlags;
 use super::wire::{put_string, put_u32, put_u64};
 use super::{EXTENSIONS, MAX_DATA, MAX_PACKET, Status, VERSION, kind};
 
@@ -55,10 +56,10 @@ impl Answers {
         std::mem::take(&mut self.buffer)
     }
 
-    /// The answer to INIT: the version and the extensions.
-    pub fn version(&mut self) {
+    /// The answer to INIT: the version and the extensions, but for those that the flags deny.
+    pub fn version(&mut self, flags: &SftpFlags) {
         let start = self.begin(kind::VERSION, VERSION);
-        for (name, version) in EXTENSIONS {
+        for (name, version) in EXTENSIONS.iter().filter(|(name, _)| flags.offers(name)) {
             put_string(&mut self.buffer, name.as_bytes());
             put_string(&mut self.buffer, version.as_bytes());
         }

@@ -1,10 +1,11 @@
 //! SFTP version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions (its PROTOCOL file, section 4), as a server speaks it.
 //!
 //! In the order a request travels: [`Packets`] cuts a channel's bytes into packets, [`Message::parse`] understands one, [`Answers`] encodes
-//! what is answered. Paths, handles and data are bytes that borrow from the packet: nothing is copied, and nothing has to be UTF-8.
+//! what is answered; [`SftpFlags`] say what of it a key may ask for. Paths, handles and data are bytes that borrow from the packet: nothing is copied, and nothing has to be UTF-8.
 
 mod answers;
 mod attrs;
+mod flags;
 mod packets;
 mod request;
 mod wire;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use answers::{Answers, Entry, Names, Volume};
 pub use attrs::Attrs;
+pub use flags::{INTERNAL_SFTP, SftpFlags};
 pub use packets::{BadLength, Packets};
 pub use request::{Message, OpenFlags, Request};
 pub use wire::Malformed;

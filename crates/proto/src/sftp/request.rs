@@ -183,6 +183,42 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// What sftp-server calls it (`sftp-server -Q requests`); `None` for what isn't known.
+    pub fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Open { .. } => "open",
+            Self::Close { .. } => "close",
+            Self::Read { .. } => "read",
+            Self::Write { .. } => "write",
+            Self::Lstat { .. } => "lstat",
+            Self::Fstat { .. } => "fstat",
+            Self::Setstat { .. } => "setstat",
+            Self::Fsetstat { .. } => "fsetstat",
+            Self::Opendir { .. } => "opendir",
+            Self::Readdir { .. } => "readdir",
+            Self::Remove { .. } => "remove",
+            Self::Mkdir { .. } => "mkdir",
+            Self::Rmdir { .. } => "rmdir",
+            Self::Realpath { .. } => "realpath",
+            Self::Stat { .. } => "stat",
+            Self::Rename { .. } => "rename",
+            Self::Readlink { .. } => "readlink",
+            Self::Symlink { .. } => "symlink",
+            Self::PosixRename { .. } => "posix-rename",
+            Self::Statvfs { .. } => "statvfs",
+            Self::Fstatvfs { .. } => "fstatvfs",
+            Self::Hardlink { .. } => "hardlink",
+            Self::Fsync { .. } => "fsync",
+            Self::Lsetstat { .. } => "lsetstat",
+            Self::Limits => "limits",
+            Self::ExpandPath { .. } => "expand-path",
+            Self::CopyData { .. } => "copy-data",
+            Self::HomeDirectory { .. } => "home-directory",
+            Self::UsersGroupsById { .. } => "users-groups-by-id",
+            Self::Unknown { .. } | Self::UnknownExtension { .. } => return None,
+        })
+    }
+
     fn extended(from: &mut Reader<'a>) -> Result<Self, Malformed> {
         Ok(match from.string()? {
             b"posix-rename@openssh.com" => Self::PosixRename { from: from.string()?, to: from.string()? },

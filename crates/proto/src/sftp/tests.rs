@@ -114,7 +114,7 @@ proptest! {
     #[test]
     fn each_answer_is_one_packet(names in vec((vec(any::<u8>(), 0..50), attrs()), 0..9), text in ".{0,40}", data in vec(any::<u8>(), 0..99)) {
         let mut answers = Answers::default();
-        answers.version();
+        answers.version(&SftpFlags::default());
         answers.status(1, Status::Failure, &text);
         answers.handle(2, 77);
         answers.attrs(3, &Attrs { size: Some(1), ..Attrs::default() });

@@ -10,6 +10,7 @@ use russh::{Channel, ChannelId};
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
 use sally_proto::record::{AuditEvent, Said};
+use sally_proto::sftp::{INTERNAL_SFTP, SftpFlags};
 use sally_sys::pty::{self, WindowSize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
@@ -27,8 +28,6 @@ use crate::term;
 const CONTROLS: usize = 64;
 /// The one subsystem.
 const SFTP: &str = "sftp";
-/// The forced command that means the built-in SFTP and nothing else, as in sshd_config(5).
-const INTERNAL_SFTP: &str = "internal-sftp";
 
 /// What the command that replaces it is told was asked for: SFTP is one of sshd's own to sshd, and to the scripts that look for it.
 fn original(asked: &What) -> Option<&OsStr> {
@@ -45,7 +44,7 @@ impl Visitor {
         if self.is_late("session")? {
             return Ok(session.channel_failure(id)?);
         }
-        if self.grant.as_ref().and_then(Grant::forced_command) == Some(INTERNAL_SFTP) {
+        if self.grant.as_ref().is_some_and(|grant| grant.sftp().is_some()) {
             self.refuse("session", "this key is for SFTP only")?;
             return Ok(session.channel_failure(id)?);
         }
@@ -144,12 +143,21 @@ impl Visitor {
     /// Serves files, unless the key says that something else runs instead.
     pub(super) async fn subsystem(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
         let forced = self.grant.as_ref().and_then(Grant::forced_command);
-        if forced.is_some_and(|forced| forced != INTERNAL_SFTP) {
-            return self.launch(id, What::Subsystem(name.into()), session).await;
-        }
+        let flags = match self.grant.as_ref().and_then(Grant::sftp) {
+            None if forced.is_some() => return self.launch(id, What::Subsystem(name.into()), session).await,
+            flags => flags.unwrap_or_else(|| Ok(SftpFlags::default())),
+        };
         if self.is_late("subsystem")? {
             return Ok(session.channel_failure(id)?);
         }
+        let flags = match flags {
+            Ok(flags) => flags,
+            // Keys and certificates with such a command let nobody in.
+            Err(why) => {
+                self.refuse("subsystem", &why)?;
+                return Ok(session.channel_failure(id)?);
+            }
+        };
         if name != SFTP {
             self.refuse("subsystem", &format!("{name}: there is no such subsystem"))?;
             return Ok(session.channel_failure(id)?);
@@ -159,7 +167,8 @@ impl Visitor {
             return Ok(session.channel_failure(id)?);
         };
         self.audit(&AuditEvent::Subsystem { channel: setup.number, name: name.into(), forced })?;
-        match sftp::start(setup.number, self.door.rules.account.home.clone(), self.door.recorder.clone()) {
+        let terms = sftp::Terms { account: self.door.rules.account.clone(), flags };
+        match sftp::start(setup.number, terms, self.door.recorder.clone()) {
             Ok(files) => {
                 session.channel_success(id)?;
                 self.tell(Event::SessionStarted).await;

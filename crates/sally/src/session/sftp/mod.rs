@@ -21,14 +21,16 @@ mod server;
 mod tree;
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::fs::Mode;
 use sally_proto::error::Fault;
+use sally_proto::sftp::SftpFlags;
 use tokio::sync::{mpsc, oneshot};
 
 use self::server::{Outcome, Server};
+use super::account::Account;
 use super::ending::{Farewell, Parting, Why};
 use super::{Ending, Gone, Inbound, Input, Outbound, Stream};
 use crate::record::{RecordError, Recorder};
@@ -51,16 +53,29 @@ pub struct Files {
     outcome: oneshot::Receiver<Result<Outcome, RecordError>>,
 }
 
-/// Starts the thread. Relative paths begin at `home`.
+/// How files are served to one client.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Whose files.
+    pub account: Account,
+    /// What the client's key says of it.
+    pub flags: SftpFlags,
+}
+
+/// Starts the thread.
 ///
 /// # Errors
 /// Where no thread can be made.
-pub fn start(channel: u32, home: PathBuf, recorder: Recorder) -> io::Result<Files> {
+pub fn start(channel: u32, terms: Terms, recorder: Recorder) -> io::Result<Files> {
+    if let Some(mask) = terms.flags.umask() {
+        // Of the whole process, as umask(2) is: where a key says so all sessions of the visit are SFTP, by the same key.
+        rustix::process::umask(Mode::from_raw_mode(mask));
+    }
     let (requests, inlet) = mpsc::channel(PIECES);
     let (outlet, answers) = mpsc::channel(BATCHES);
     let (told, outcome) = oneshot::channel();
     std::thread::Builder::new().name("sftp".into()).stack_size(STACK).spawn(move || {
-        let ended = Server::new(channel, home, recorder, outlet).serve(inlet);
+        let ended = Server::new(channel, terms, recorder, outlet).serve(inlet);
         let _ = told.send(ended); // The session didn't wait any longer.
     })?;
     Ok(Files { requests, answers, outcome })

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use sally_proto::record::{AuditEvent, SftpOperation};
-use sally_proto::sftp::{Answers, Malformed, Message, Packets, Request, Status};
+use sally_proto::sftp::{Answers, Malformed, Message, Packets, Request, SftpFlags, Status};
 use tokio::sync::mpsc;
 
+use super::Terms;
 use super::accounts::Accounts;
 use super::failure::{Done, Failure, NO_HANDLE};
 use super::handles::{Handles, MAX_HANDLES, Open};
@@ -49,7 +50,10 @@ impl From<RecordError> for Stop {
 #[derive(Debug)]
 pub(super) struct Server {
     channel: u32,
+    /// Where relative paths begin.
+    pub(super) start: PathBuf,
     pub(super) home: PathBuf,
+    pub(super) flags: SftpFlags,
     recorder: Recorder,
     outlet: mpsc::Sender<Bytes>,
     pub(super) answers: Answers,
@@ -59,11 +63,17 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(channel: u32, home: PathBuf, recorder: Recorder, outlet: mpsc::Sender<Bytes>) -> Self {
-        let home = sally_sys::process::enterable(home);
+    pub(super) fn new(channel: u32, terms: Terms, recorder: Recorder, outlet: mpsc::Sender<Bytes>) -> Self {
+        let Terms { account, flags } = terms;
+        let home = sally_sys::process::enterable(account.home);
+        // As with sshd: where that folder can't be entered, paths begin at home.
+        let start = flags.start(&home.to_string_lossy(), &account.name).map(|start| home.join(start));
+        let start = start.filter(|start| sally_sys::process::can_enter(start)).unwrap_or_else(|| home.clone());
         Self {
             channel,
+            start,
             home,
+            flags,
             recorder,
             outlet,
             answers: Answers::default(),
@@ -131,16 +141,53 @@ impl Server {
         match Message::parse(packet) {
             Ok(Message::Init { .. }) => {
                 self.greeted = true;
-                self.answers.version();
+                self.answers.version(&self.flags);
                 Ok(())
             }
             Ok(Message::Request { id, request }) if self.greeted => match request {
-                Ok(request) => self.answer(id, request),
+                Ok(request) if self.flags.permits(&request) => self.answer(id, request),
+                Ok(request) => self.refuse(id, &request),
                 Err(Malformed) => self.status(id, Err(Failure::Ours(Status::BadMessage, "Bad message"))),
             },
             // Nothing comes before the greeting.
             Ok(Message::Request { .. }) | Err(Malformed) => Err(Stop::Broken),
         }
+    }
+
+    /// What the key's flags deny is on the record, and not done.
+    fn refuse(&mut self, id: u32, request: &Request<'_>) -> Result<(), Stop> {
+        let path = match request {
+            Request::Open { path, .. }
+            | Request::Lstat { path }
+            | Request::Setstat { path, .. }
+            | Request::Opendir { path }
+            | Request::Remove { path }
+            | Request::Mkdir { path, .. }
+            | Request::Rmdir { path }
+            | Request::Realpath { path }
+            | Request::Stat { path }
+            | Request::Readlink { path }
+            | Request::Statvfs { path }
+            | Request::Lsetstat { path, .. }
+            | Request::ExpandPath { path }
+            | Request::Rename { from: path, .. }
+            | Request::PosixRename { from: path, .. }
+            | Request::Hardlink { from: path, .. }
+            | Request::Symlink { link: path, .. } => path,
+            Request::Close { handle }
+            | Request::Read { handle, .. }
+            | Request::Write { handle, .. }
+            | Request::Fstat { handle }
+            | Request::Fsetstat { handle, .. }
+            | Request::Readdir { handle }
+            | Request::Fstatvfs { handle }
+            | Request::Fsync { handle }
+            | Request::CopyData { from: handle, .. } => self.handles.get(handle).map_or(&b""[..], Open::path),
+            _ => b"",
+        };
+        let denied = Failure::Ours(Status::PermissionDenied, Status::PermissionDenied.text());
+        self.conclude(self.operation(request.name().unwrap_or_default(), path), &Err::<(), _>(denied))?;
+        self.status(id, Err(denied))
     }
 
     fn answer(&mut self, id: u32, request: Request<'_>) -> Result<(), Stop> {

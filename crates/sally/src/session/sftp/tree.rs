@@ -19,12 +19,12 @@ use super::server::{Server, Stop};
 const MAX_LINKS: usize = 40;
 
 impl Server {
-    /// Where a path is: relative ones begin at home.
+    /// Where a path is: relative ones begin at home, or where the key's `-d` says.
     pub(super) fn at(&self, path: &[u8]) -> Done<PathBuf> {
         if path.is_empty() {
             return Err(Errno::NOENT.into());
         }
-        Ok(self.home.join(OsStr::from_bytes(path)))
+        Ok(self.start.join(OsStr::from_bytes(path)))
     }
 
     pub(super) fn stat(&mut self, id: u32, path: &[u8]) -> Result<(), Stop> {
@@ -99,12 +99,12 @@ impl Server {
         self.look(id, operation, |server| server.real(path), |answers, real| answers.path(id, real.as_os_str().as_bytes()))
     }
 
-    /// No path at all is home.
+    /// No path at all is where relative ones begin.
     fn real(&self, path: &[u8]) -> Done<PathBuf> {
-        Ok(canonical(&self.home.join(OsStr::from_bytes(path)))?)
+        Ok(canonical(&self.start.join(OsStr::from_bytes(path)))?)
     }
 
-    /// As [`Server::realpath`], with `~` and `~user` at its beginning.
+    /// As [`Server::realpath`], with `~` and `~user` at its beginning: `~` alone is where relative paths begin, as OpenSSH has it.
     pub(super) fn expand_path(&mut self, id: u32, path: &[u8]) -> Result<(), Stop> {
         let operation = self.operation("expand-path", path);
         let real = |server: &Self| match path.strip_prefix(b"~") {
@@ -112,7 +112,8 @@ impl Server {
             Some(rest) => {
                 let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
                 let (user, rest) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-                let mut expanded = server.home_of(user)?.into_os_string().into_vec();
+                let folder = if user.is_empty() { server.start.clone() } else { server.home_of(user)? };
+                let mut expanded = folder.into_os_string().into_vec();
                 expanded.extend_from_slice(rest);
                 server.real(&expanded)
             }
