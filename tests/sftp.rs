@@ -12,6 +12,7 @@ use crate::support::*;
 mod clients;
 mod flags;
 mod hostile;
+mod symlinks;
 
 /// A folder to work in, at its real path.
 fn folder(home: &Home) -> PathBuf {

@@ -8,6 +8,7 @@ mod attrs;
 mod flags;
 mod packets;
 mod request;
+mod symlink;
 mod wire;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use attrs::Attrs;
 pub use flags::{INTERNAL_SFTP, SftpFlags};
 pub use packets::{BadLength, Packets};
 pub use request::{Message, OpenFlags, Request};
+pub use symlink::sends_link_first;
 pub use wire::Malformed;
 
 /// The version that is spoken.

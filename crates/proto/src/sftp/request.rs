@@ -127,7 +127,7 @@ pub enum Request<'a> {
     Rename { from: &'a [u8], to: &'a [u8] },
     /// `SSH_FXP_READLINK`
     Readlink { path: &'a [u8] },
-    /// `SSH_FXP_SYMLINK`: the target comes first, as OpenSSH's client and all others send it, and not as the draft has it.
+    /// `SSH_FXP_SYMLINK`: the target comes first, as OpenSSH has it and not the draft; but see [`super::sends_link_first`].
     Symlink { target: &'a [u8], link: &'a [u8] },
     /// `posix-rename@openssh.com`
     PosixRename { from: &'a [u8], to: &'a [u8] },

@@ -10,7 +10,7 @@ use russh::{Channel, ChannelId};
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
 use sally_proto::record::{AuditEvent, Said};
-use sally_proto::sftp::{INTERNAL_SFTP, SftpFlags};
+use sally_proto::sftp::{INTERNAL_SFTP, SftpFlags, sends_link_first};
 use sally_sys::pty::{self, WindowSize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
@@ -167,7 +167,7 @@ impl Visitor {
             return Ok(session.channel_failure(id)?);
         };
         self.audit(&AuditEvent::Subsystem { channel: setup.number, name: name.into(), forced })?;
-        let terms = sftp::Terms { account: self.door.rules.account.clone(), flags };
+        let terms = sftp::Terms { account: self.door.rules.account.clone(), flags, link_first: sends_link_first(session.remote_sshid()) };
         match sftp::start(setup.number, terms, self.door.recorder.clone()) {
             Ok(files) => {
                 session.channel_success(id)?;

@@ -60,6 +60,8 @@ pub struct Terms {
     pub account: Account,
     /// What the client's key says of it.
     pub flags: SftpFlags,
+    /// Whether the client says a symbolic link before its target.
+    pub link_first: bool,
 }
 
 /// Starts the thread.

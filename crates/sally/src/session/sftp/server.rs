@@ -54,6 +54,7 @@ pub(super) struct Server {
     pub(super) start: PathBuf,
     pub(super) home: PathBuf,
     pub(super) flags: SftpFlags,
+    pub(super) link_first: bool,
     recorder: Recorder,
     outlet: mpsc::Sender<Bytes>,
     pub(super) answers: Answers,
@@ -64,7 +65,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(channel: u32, terms: Terms, recorder: Recorder, outlet: mpsc::Sender<Bytes>) -> Self {
-        let Terms { account, flags } = terms;
+        let Terms { account, flags, link_first } = terms;
         let home = sally_sys::process::enterable(account.home);
         // As with sshd: where that folder can't be entered, paths begin at home.
         let start = flags.start(&home.to_string_lossy(), &account.name).map(|start| home.join(start));
@@ -74,6 +75,7 @@ impl Server {
             start,
             home,
             flags,
+            link_first,
             recorder,
             outlet,
             answers: Answers::default(),
@@ -213,6 +215,7 @@ impl Server {
             Request::Rename { from, to } => self.rename(id, from, to),
             Request::PosixRename { from, to } => self.posix_rename(id, from, to),
             Request::Hardlink { from, to } => self.hardlink(id, from, to),
+            Request::Symlink { target: link, link: target } if self.link_first => self.symlink(id, target, link),
             Request::Symlink { target, link } => self.symlink(id, target, link),
             Request::Readlink { path } => self.readlink(id, path),
             Request::Realpath { path } => self.realpath(id, path),
