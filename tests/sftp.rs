@@ -12,6 +12,7 @@ use crate::support::*;
 mod clients;
 mod flags;
 mod hostile;
+mod several;
 mod symlinks;
 
 /// A folder to work in, at its real path.
