@@ -71,6 +71,17 @@ fn keys_that_are_none() {
 }
 
 #[test]
+fn keys_of_types_that_are_not_supported_are_none() {
+    let home = Home::new();
+    let said = keys_refused(&home, format!("# mine\n{NEWER_KEY} me\n"));
+    assert_eq!(said, "contained no keys. (line 2: keys of type `ssh-new@example.com` are not supported)");
+    // One of another type than its line says is damaged, whatever type that is.
+    let blob = NEWER_KEY.rsplit(' ').next().unwrap();
+    let said = keys_refused(&home, format!("{}ssh-newer@example.com {blob}\n", home.read("id.pub")));
+    assert!(said.starts_with("contains unparseable data. (line 2: "), "{said}");
+}
+
+#[test]
 fn an_option_that_is_not_known_names_the_line() {
     let home = Home::new();
     let said = keys_refused(&home, format!("# first\nno-such-option {}", home.read("id.pub")));

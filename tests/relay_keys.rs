@@ -65,6 +65,23 @@ fn keys_from_stdin_or_a_pipe_of_the_shells_stay_when_files_are_read_again() {
 }
 
 #[test]
+fn a_key_of_a_newer_type_is_passed_over_said_and_audited() {
+    let home = Home::new();
+    let command = home.relay();
+    home.write("visitors", [NEWER_KEY, " alice@new\n", &home.read("visitors")].concat());
+    let mut relay = Relay::start(&home, command);
+    relay.await_stderr(&format!("{}, line 1: skipped: keys of type `ssh-new@example.com`", home.path("visitors").display()));
+    assert_eq!(relay.await_events("line_skipped", 1)["line"], 1);
+    assert!(run(home.via(&relay, "alice").args(["relay", "whoami"])).status.success());
+    // A source that holds no other stops a start, and says why it is empty.
+    home.write("devices", NEWER_KEY);
+    let alone = run(&mut home.relay_of_files());
+    let said = text(&alone.stderr);
+    assert!(alone.status.code() == Some(78) && said.contains("contained no keys."), "{said}");
+    assert!(said.contains("devices, line 1: skipped: keys of type `ssh-new@example.com`"), "{said}");
+}
+
+#[test]
 fn a_file_that_changes_while_the_relay_starts_is_read_again() {
     let home = Home::new();
     let mut command = home.relay();

@@ -110,3 +110,19 @@ fn keys_that_never_come_do_not_hold_off_a_signal() {
         assert_eq!(wait(&mut child).code(), Some(status), "{keys} {signal}");
     }
 }
+
+/// Their owner may have made one on a newer machine.
+#[test]
+fn a_key_of_a_newer_type_is_passed_over_and_said_and_the_others_let_their_owner_in() {
+    let home = Home::new();
+    home.write("id.pub", [NEWER_KEY, " alice@new\n", &home.read("id.pub")].concat());
+    let (_server, port, _) = server(&home);
+    let file = home.path("id.pub").display().to_string();
+    for (command, source) in [(once(&home, port, "alice"), format!("https://localhost:{port}/alice.keys")), (home.once(), file)] {
+        let mut door = Door::open(command);
+        door.await_stderr(&format!("{source}, line 1: skipped: keys of type `ssh-new@example.com` are not supported"));
+        assert_eq!(text(&run(home.ssh(&door).arg("echo in")).stdout), "in\n");
+        assert_eq!(door.wait().0.code(), Some(0));
+        std::fs::remove_file(home.path("visit.cast")).unwrap();
+    }
+}

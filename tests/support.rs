@@ -51,6 +51,9 @@ pub fn sally() -> &'static Path {
 /// may hold a lock when a test kills it.
 pub const NO_BASHRC: &str = "SetEnv SHLVL=1\n";
 
+/// A whole public key of a type that nothing here knows.
+pub const NEWER_KEY: &str = "ssh-new@example.com AAAAE3NzaC1uZXdAZXhhbXBsZS5jb20AAAAEYWJjZA==";
+
 /// A folder with a key pair in it.
 pub struct Home {
     dir: tempfile::TempDir,

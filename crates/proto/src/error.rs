@@ -46,6 +46,13 @@ pub enum KeyDefect {
     },
     /// Nothing but blank lines and comments.
     Empty,
+    /// Keys of types that aren't supported, and no other: the first one's line (from 1) and the reason.
+    Unsupported {
+        /// Number of the line, from 1.
+        line: usize,
+        /// Which type it is.
+        reason: String,
+    },
     /// The keys could not be fetched; the reason follows.
     Unfetched(String),
 }
@@ -57,6 +64,7 @@ impl fmt::Display for KeyDefect {
             Self::Unreadable(reason) => write!(f, "is not readable. ({reason})"),
             Self::Unparseable { line, reason } => write!(f, "contains unparseable data. (line {line}: {reason})"),
             Self::Empty => f.write_str("contained no keys."),
+            Self::Unsupported { line, reason } => write!(f, "contained no keys. (line {line}: {reason})"),
             Self::Unfetched(reason) => write!(f, "could not be fetched. ({reason})"),
         }
     }
@@ -294,7 +302,7 @@ impl Fault {
                 KeyDefect::Missing => "name a file in the format of ~/.ssh/authorized_keys, or - for stdin",
                 KeyDefect::Unreadable(_) => "check the file's owner and mode",
                 KeyDefect::Unparseable { .. } => "mend or remove that line: a key file is taken whole or not at all",
-                KeyDefect::Empty => "add a public key, as in ~/.ssh/id_ed25519.pub",
+                KeyDefect::Empty | KeyDefect::Unsupported { .. } => "add a public key, as in ~/.ssh/id_ed25519.pub",
                 KeyDefect::Unfetched(_) => "keys come over https from a server that answers 200, bare keys only",
             }),
             Self::KeysUnnamed => Some("say --authorized-keys FILE, --github USER, or set AUTHORIZED_KEYS"),

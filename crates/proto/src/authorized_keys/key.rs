@@ -27,6 +27,8 @@ const TYPES: [(&str, &str); 10] = [
 ];
 
 const DSA: &str = "ssh-dss";
+/// The longest name of a key type (RFC 4251 section 6).
+const TYPE_NAME_MAX: usize = 64;
 const CERTIFICATE_SUFFIX: &str = "-cert-v01@openssh.com";
 
 /// Whether a user's signature of this algorithm (RFC 4253, RFC 8332, PROTOCOL.u2f names) is good enough for a login: no SHA-1, no DSA.
@@ -50,29 +52,53 @@ pub fn signature_algorithm_allowed(name: &str) -> bool {
     )
 }
 
+/// Why the text of a line gives no key.
+#[derive(Debug)]
+pub(super) enum KeyFault {
+    /// Something is wrong with it.
+    Damaged(String),
+    /// It is whole, and of a type that isn't supported.
+    Unsupported(String),
+}
+
+impl From<String> for KeyFault {
+    fn from(reason: String) -> Self {
+        Self::Damaged(reason)
+    }
+}
+
+impl From<&str> for KeyFault {
+    fn from(reason: &str) -> Self {
+        Self::Damaged(reason.into())
+    }
+}
+
 /// Whether the text begins with the name of a key type, so that no options stand there.
 pub(super) fn starts_with_type(text: &[u8]) -> bool {
-    let word = first_word(text).0;
+    let (word, rest) = first_word(text);
     let known = TYPES.iter().any(|(name, _)| name.as_bytes() == word);
-    known || word == DSA.as_bytes() || word.ends_with(CERTIFICATE_SUFFIX.as_bytes())
+    known || word == DSA.as_bytes() || word.ends_with(CERTIFICATE_SUFFIX.as_bytes()) || names_itself(word, first_word(skip_space(rest)).0)
 }
 
 /// Reads `TYPE BLOB [COMMENT]`; gives the key and the comment.
-pub(super) fn read(text: &[u8]) -> Result<(KeyData, &[u8]), String> {
+pub(super) fn read(text: &[u8]) -> Result<(KeyData, &[u8]), KeyFault> {
     let (word, rest) = first_word(text);
     if word.is_empty() {
         return Err("no key follows the options".into());
     }
-    if word == DSA.as_bytes() {
-        return Err("DSA keys are not accepted: make a new one with ssh-keygen -t ed25519".into());
-    }
     if word.ends_with(CERTIFICATE_SUFFIX.as_bytes()) {
         return Err("a certificate never matches here: name its authority's key, with cert-authority before it".into());
     }
-    let Some((_, blob_type)) = TYPES.iter().find(|(name, _)| name.as_bytes() == word) else {
-        return Err(format!("{} is no key type", quote(word)));
-    };
     let (blob, comment) = first_word(skip_space(rest));
+    let Some((_, blob_type)) = TYPES.iter().find(|(name, _)| name.as_bytes() == word) else {
+        let whole = names_itself(word, blob);
+        return Err(match (word == DSA.as_bytes(), whole) {
+            (true, true) => KeyFault::Unsupported("DSA keys are not accepted: make a new one with ssh-keygen -t ed25519".into()),
+            (true, false) => "the DSA key is damaged, and none is accepted".into(),
+            (false, true) => KeyFault::Unsupported(format!("keys of type {} are not supported", quote(word))),
+            (false, false) => format!("{} is no key type", quote(word)).into(),
+        });
+    };
     if blob.is_empty() {
         return Err("the key itself is missing".into());
     }
@@ -84,15 +110,32 @@ pub(super) fn read(text: &[u8]) -> Result<(KeyData, &[u8]), String> {
     Ok((key, skip_space(comment)))
 }
 
+/// Whether a word is the name of a key type (RFC 4251 section 6) and the blob after it is a key of that type (RFC 4253 section 6.6), whatever
+/// else is in it: so one that is newer than we are is told from a line that is damaged.
+fn names_itself(word: &[u8], blob: &[u8]) -> bool {
+    let is_name = (1..=TYPE_NAME_MAX).contains(&word.len()) && word.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
+    let named = |bytes: &[u8]| {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (name, key) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        Some(name == word && !key.is_empty())
+    };
+    is_name && bytes_of(blob).as_deref().and_then(named).unwrap_or(false)
+}
+
 fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or_default()
 }
 
-fn decode(blob: &[u8]) -> Result<KeyData, String> {
+/// The bytes of a blob in base64.
+fn bytes_of(blob: &[u8]) -> Option<Vec<u8>> {
     // As the C library's decoder does, which is how a line that ends in CR LF without a comment works.
     let compact: Vec<u8> = blob.iter().copied().filter(|byte| !matches!(byte, b'\r' | 0x0b | 0x0c)).collect();
-    let bytes = STANDARD.decode(compact).map_err(|_| "the key is not valid base64".to_owned())?;
+    STANDARD.decode(compact).ok()
+}
+
+fn decode(blob: &[u8]) -> Result<KeyData, String> {
+    let bytes = bytes_of(blob).ok_or_else(|| "the key is not valid base64".to_owned())?;
     let key = ssh_key::PublicKey::from_bytes(&bytes).map_err(|_| "the key is damaged".to_owned())?;
     Ok(key.key_data().clone())
 }

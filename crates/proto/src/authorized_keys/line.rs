@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ssh_key::public::KeyData;
 use ssh_key::{Fingerprint, HashAlg};
 
-use super::key;
+use super::key::{self, KeyFault};
 use super::kinds::OptionKind;
 use super::options::Options;
 use super::permit::PermitRule;
@@ -23,14 +23,39 @@ pub const COMMENT_MAX: usize = 256;
 /// How much of a stranger's word an error repeats, in characters.
 const QUOTED_MAX: usize = 40;
 
-/// A line that can't be accepted.
+/// A line that gives no entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct LineError {
     /// Number of the line, from 1.
     pub line: usize,
-    /// What is wrong with it, fit for a terminal.
+    /// Why, fit for a terminal.
     pub reason: String,
+    /// What that means for the file.
+    pub kind: LineErrorKind,
+}
+
+/// What a line that gives no entry means for its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineErrorKind {
+    /// The line can't be accepted, and no file that is taken whole may have it.
+    Damaged,
+    /// The line is whole, and its key of a type that isn't supported: it admits nobody, and the file is as good without it.
+    Unsupported {
+        /// Whether no options stand before the key.
+        bare: bool,
+    },
+}
+
+impl LineError {
+    pub(super) fn damaged(line: usize, reason: String) -> Self {
+        Self { line, reason, kind: LineErrorKind::Damaged }
+    }
+
+    /// Whether a file that is taken whole may have such a line.
+    pub fn may_be_passed_over(&self) -> bool {
+        matches!(self.kind, LineErrorKind::Unsupported { .. })
+    }
 }
 
 impl From<LineError> for KeyDefect {
@@ -102,14 +127,15 @@ impl fmt::Display for Entry {
 
 /// Reads a whole file: an entry or an error for each line that is neither blank nor a comment.
 ///
-/// Whoever starts something refuses the file at the first error; whoever reloads skips that line and says so. Takes any bytes.
+/// Whoever starts something refuses the file at the first error that may not be passed over; whoever reloads skips that line and says so.
+/// Takes any bytes.
 pub fn parse(bytes: &[u8]) -> Vec<Result<Entry, LineError>> {
     let lines = bytes.split(|byte| *byte == b'\n').enumerate();
     lines.filter_map(|(index, line)| parse_line(index.saturating_add(1), line).transpose()).collect()
 }
 
 fn parse_line(number: usize, line: &[u8]) -> Result<Option<Entry>, LineError> {
-    let fail = |reason: String| LineError { line: number, reason };
+    let fail = |reason: String| LineError::damaged(number, reason);
     if line.len() > LINE_MAX {
         return Err(fail(format!("longer than {LINE_MAX} bytes")));
     }
@@ -119,13 +145,17 @@ fn parse_line(number: usize, line: &[u8]) -> Result<Option<Entry>, LineError> {
         return Ok(None);
     }
     check_kind_of_file(text).map_err(fail)?;
-    let (options, rest) = if key::starts_with_type(text) {
+    let bare = key::starts_with_type(text);
+    let (options, rest) = if bare {
         (Options::default(), text)
     } else {
         let (options, rest) = split_options(text).map_err(fail)?;
         (Options::parse(options).map_err(fail)?, skip_space(rest))
     };
-    let (key, comment) = key::read(rest).map_err(fail)?;
+    let (key, comment) = key::read(rest).map_err(|fault| match fault {
+        KeyFault::Damaged(reason) => fail(reason),
+        KeyFault::Unsupported(reason) => LineError { line: number, reason, kind: LineErrorKind::Unsupported { bare } },
+    })?;
     Ok(Some(Entry { line: number, options, key, comment: displayable(comment) }))
 }
 

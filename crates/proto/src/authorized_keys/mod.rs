@@ -15,6 +15,7 @@
 //! - `permitopen=` and `permitlisten=` take port numbers or `*`, not names from `/etc/services`.
 //! - Options have to be UTF-8; comments may hold anything.
 //! - RSA keys over 8192 bits are refused, since their signatures can't be checked here. As with sshd, 1024 bits is the least.
+//! - A whole key of a type that isn't supported is skipped, as by sshd; a line in which anything is wrong fails a file that is taken whole.
 //! - A certificate that names no principal is refused (sshd did so from 10.3 on).
 //! - `environment=` is honoured, `LD_PRELOAD` and its like included (sshd: only with `PermitUserEnvironment`). Whoever writes the key file
 //!   decides about the account that it opens, the visitor decides nothing, so that this is no wider than the file says. Names that are not
@@ -39,7 +40,7 @@ pub use checker::{Context, Denial, Offer};
 pub use grant::{CertificateFacts, Grant};
 pub use key::{RSA_BITS_MAX, RSA_BITS_MIN, signature_algorithm_allowed};
 pub use kinds::{Enforced, OptionKind};
-pub use line::{COMMENT_MAX, Entry, LINE_MAX, LineError, parse};
+pub use line::{COMMENT_MAX, Entry, LINE_MAX, LineError, LineErrorKind, parse};
 pub use options::{ENVIRONMENT_MAX, Options, PERMIT_MAX, Tunnel};
 pub use pattern::{HOST_MAX, matches_pattern};
 pub use permit::PermitRule;

@@ -7,7 +7,7 @@ use ssh_key::public::KeyData;
 
 use super::key;
 use super::kinds::{Enforced, OptionKind};
-use super::line::{Entry, LineError, parse};
+use super::line::{Entry, LineError, LineErrorKind, parse};
 use super::permit::PermitRule;
 use crate::error::KeyDefect;
 use crate::id::DeviceId;
@@ -58,13 +58,15 @@ impl KeyRing {
         KeyRingBuilder { held: Vec::new(), enforced }
     }
 
-    /// A key ring of one source, taken whole or not at all.
+    /// A key ring of one source, taken whole or not at all: for files of our own making, in which there is nothing to pass over.
     ///
     /// # Errors
     /// [`KeyDefect::Unparseable`] or [`KeyDefect::Empty`].
     pub fn read(source: &str, bytes: &[u8], enforced: Enforced) -> Result<Self, KeyDefect> {
         let mut builder = Self::builder(enforced);
-        builder.add(source, bytes)?;
+        if let Some(error) = builder.add(source, bytes)?.into_iter().next() {
+            return Err(error.into());
+        }
         builder.build()
     }
 
@@ -103,19 +105,25 @@ pub struct KeyRingBuilder {
 }
 
 impl KeyRingBuilder {
-    /// Takes a source whole, or not at all. `source` is its name as the user gave it. Gives the number of keys.
+    /// Takes a source whole, or not at all, and gives the lines that are passed over: whole ones whose keys are of a type that isn't
+    /// supported. Say each. `source` is its name as the user gave it.
     ///
     /// # Errors
     /// [`KeyDefect::Unparseable`] with the first line that can't be accepted, an option that isn't enforced included, or
-    /// [`KeyDefect::Empty`].
-    pub fn add(&mut self, source: &str, bytes: &[u8]) -> Result<usize, KeyDefect> {
-        let entries: Vec<Entry> = self.read(bytes).collect::<Result<_, _>>()?;
-        if entries.is_empty() {
-            return Err(KeyDefect::Empty);
+    /// [`KeyDefect::Empty`], or [`KeyDefect::Unsupported`] where there is no line but such.
+    pub fn add(&mut self, source: &str, bytes: &[u8]) -> Result<Vec<LineError>, KeyDefect> {
+        let (entries, errors) = self.sort(bytes);
+        if let Some(error) = errors.iter().find(|error| !error.may_be_passed_over()) {
+            return Err(error.clone().into());
         }
-        let count = entries.len();
+        if entries.is_empty() {
+            return Err(errors
+                .into_iter()
+                .next()
+                .map_or(KeyDefect::Empty, |LineError { line, reason, .. }| KeyDefect::Unsupported { line, reason }));
+        }
         self.keep(source, entries);
-        Ok(count)
+        Ok(errors)
     }
 
     /// As [`Self::add`], for keys that somebody else's server says: bare keys only. An option, cert-authority included, fails the source.
@@ -123,30 +131,26 @@ impl KeyRingBuilder {
     ///
     /// # Errors
     /// As [`Self::add`].
-    pub fn add_bare(&mut self, source: &str, bytes: &[u8], rules: &[PermitRule]) -> Result<usize, KeyDefect> {
-        for entry in parse(bytes) {
-            let entry = entry?;
-            if entry.options().kinds != Enforced::NONE {
-                let reason = "has options: from there only bare keys are taken".to_owned();
-                return Err(KeyDefect::Unparseable { line: entry.line(), reason });
+    pub fn add_bare(&mut self, source: &str, bytes: &[u8], rules: &[PermitRule]) -> Result<Vec<LineError>, KeyDefect> {
+        for line in parse(bytes) {
+            let (line, bare) = match line {
+                Ok(entry) => (entry.line(), entry.options().kinds == Enforced::NONE),
+                Err(error) => (error.line, error.kind != LineErrorKind::Unsupported { bare: false }),
+            };
+            if !bare {
+                return Err(KeyDefect::Unparseable { line, reason: "has options: from there only bare keys are taken".into() });
             }
         }
         let before = self.held.len();
-        let count = self.add(source, bytes)?;
+        let passed_over = self.add(source, bytes)?;
         let fetched = self.held.split_off(before);
         self.held.extend(fetched.into_iter().map(|held| Held { entry: held.entry.only_for(rules), ..held }));
-        Ok(count)
+        Ok(passed_over)
     }
 
     /// Takes what can be accepted of a source and gives the lines that can't: for servers that reload. Say and audit each.
     pub fn add_lenient(&mut self, source: &str, bytes: &[u8]) -> Vec<LineError> {
-        let (mut entries, mut errors) = (Vec::new(), Vec::new());
-        for line in self.read(bytes) {
-            match line {
-                Ok(entry) => entries.push(entry),
-                Err(error) => errors.push(error),
-            }
-        }
+        let (entries, errors) = self.sort(bytes);
         self.keep(source, entries);
         errors
     }
@@ -176,9 +180,16 @@ impl KeyRingBuilder {
         Ok(KeyRing { held: self.held, index, enforced: self.enforced, fleet: None })
     }
 
-    fn read(&self, bytes: &[u8]) -> impl Iterator<Item = Result<Entry, LineError>> + use<> {
-        let enforced = self.enforced;
-        parse(bytes).into_iter().map(move |line| line.and_then(|entry| check_enforced(entry, enforced)))
+    /// The entries of a source, and the lines that give none.
+    fn sort(&self, bytes: &[u8]) -> (Vec<Entry>, Vec<LineError>) {
+        let (mut entries, mut errors) = (Vec::new(), Vec::new());
+        for line in parse(bytes) {
+            match line.and_then(|entry| check_enforced(entry, self.enforced)) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => errors.push(error),
+            }
+        }
+        (entries, errors)
     }
 
     fn keep(&mut self, source: &str, entries: Vec<Entry>) {
@@ -190,7 +201,7 @@ impl KeyRingBuilder {
 /// An option that nobody would obey is an error, never ignored.
 fn check_enforced(entry: Entry, enforced: Enforced) -> Result<Entry, LineError> {
     let options = entry.options();
-    let fail = |reason: String| LineError { line: entry.line(), reason };
+    let fail = |reason: String| LineError::damaged(entry.line(), reason);
     if let Some(kind) = enforced.lacks(options.kinds) {
         return Err(fail(format!("option {kind} is not enforced here")));
     }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use ssh_key::certificate::Builder;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
@@ -91,16 +93,34 @@ fn an_option_that_nobody_enforces_is_an_error_and_its_line_can_be_left_out() {
 }
 
 #[test]
+fn a_key_of_a_type_that_is_not_known_is_passed_over_by_whoever_adds_it_and_named() {
+    let new = "ssh-new@example.com AAAAE3NzaC1uZXdAZXhhbXBsZS5jb20AAAAEYWJjZA==";
+    let reason = "keys of type `ssh-new@example.com` are not supported".to_owned();
+    let file = format!("{}\n{new} me\nno-pty {new}\n", line(1));
+    let mut builder = KeyRing::builder(Enforced::all());
+    let passed_over = builder.add("file", file.as_bytes()).unwrap();
+    let said: Vec<_> = passed_over.iter().map(|error| (error.line, error.reason.clone())).collect();
+    assert_eq!(said, [(2, reason.clone()), (3, reason.clone())]);
+    let bare = format!("{new}\n{}\n", line(2));
+    assert_eq!(builder.add_bare("url", bare.as_bytes(), &[]).unwrap().len(), 1);
+    assert!(matches!(builder.add_bare("url", file.as_bytes(), &[]), Err(KeyDefect::Unparseable { line: 3, .. })), "it has options");
+    assert_eq!(builder.add("file", new.as_bytes()), Err(KeyDefect::Unsupported { line: 1, reason: reason.clone() }));
+    assert_eq!(builder.add_lenient("file", new.as_bytes()).len(), 1);
+    assert_eq!(builder.build().unwrap().len(), 2);
+    assert_eq!(KeyRing::read("file", file.as_bytes(), Enforced::all()).unwrap_err(), KeyDefect::Unparseable { line: 2, reason });
+}
+
+#[test]
 fn fetched_keys_are_bare() {
     let mut builder = KeyRing::builder(Enforced::all());
-    assert_eq!(builder.add_bare("url", format!("{}\n{}\n", line(1), line(2)).as_bytes(), &[]), Ok(2));
+    assert_eq!(builder.add_bare("url", format!("{}\n{}\n", line(1), line(2)).as_bytes(), &[]), Ok(vec![]));
     for options in ["no-pty", "cert-authority", "restrict", "command=\"x\""] {
         let file = format!("{}\n{options} {}\n", line(1), line(2));
         assert!(matches!(builder.add_bare("url", file.as_bytes(), &[]), Err(KeyDefect::Unparseable { line: 2, .. })), "{options}");
     }
     assert_eq!(builder.add_bare("url", b"", &[]), Err(KeyDefect::Empty));
     let rules = ["cam-*:22".parse().unwrap()];
-    assert_eq!(builder.add_bare("url", format!("# theirs\n{}\n", line(3)).as_bytes(), &rules), Ok(1));
+    assert_eq!(builder.add_bare("url", format!("# theirs\n{}\n", line(3)).as_bytes(), &rules), Ok(vec![]));
     let ring = builder.clone().build().unwrap();
     let said: Vec<_> = ring.entries().map(|(_, entry)| entry.options().to_string()).collect();
     assert_eq!(said, ["", "", "permitopen=\"cam-*:22\""]);
@@ -334,6 +354,22 @@ proptest! {
     #[test]
     fn parsing_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         parse(&bytes);
+    }
+
+    #[test]
+    fn a_key_of_any_type_is_taken_or_passed_over_and_one_whose_blob_is_anothers_is_damaged(
+        name in "[a-z][a-z0-9-]{0,20}(@[a-z.]{1,10})?",
+        key in prop::collection::vec(any::<u8>(), 1..60),
+        other in "[a-z][a-z0-9-]{0,20}",
+    ) {
+        let line = |named: &str| {
+            let length = u32::try_from(named.len()).unwrap().to_be_bytes();
+            format!("{name} {}", STANDARD.encode([&length, named.as_bytes(), &key].concat()))
+        };
+        let [read] = parse(line(&name).as_bytes()).try_into().unwrap();
+        prop_assert!(read.is_err_and(|error| error.may_be_passed_over()), "{}", name);
+        let [read] = parse(line(&other).as_bytes()).try_into().unwrap();
+        prop_assert!(name == other || read.is_err_and(|error| !error.may_be_passed_over()), "{} {}", name, other);
     }
 
     #[test]

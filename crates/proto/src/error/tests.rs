@@ -10,6 +10,7 @@ fn one_of_each() -> Vec<Fault> {
         keys(KeyDefect::Unreadable("r".into())),
         keys(KeyDefect::Unparseable { line: 3, reason: "r".into() }),
         keys(KeyDefect::Empty),
+        keys(KeyDefect::Unsupported { line: 3, reason: "r".into() }),
         keys(KeyDefect::Unfetched("r".into())),
         Fault::KeysUnnamed,
         Fault::HostKeyInvalid { file: "FILE".into(), reason: "r".into() },

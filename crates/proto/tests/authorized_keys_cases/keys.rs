@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ssh_key::certificate::{Builder, CertType};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{PrivateKey, PublicKey};
@@ -22,6 +24,18 @@ const ECDSA_521: &str = "ecdsa-sha2-nistp521 AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAA
 const RSA_CA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDCTmFXXAcan32r8kgYc4UqvFvZWGCp3HfVZYLpGB0JUNMTRDKwmrOd5kbOWrZ9x/1ZWo1LKeFBEk3iV0wgwAv2M9kLwc38q9vHUcZZCI+gmU3sMSdDu9G3WqLk70plaJ0DENh3m6co8rtg71TpffpnkRQk0uk/ee3OakaPertgji3uWHbeDUU4GZp9YyZQyiyVzN024+ijVcsFWtbV8zcEFlstaA2R4g9mf8DUXFBIkbnGCU7eW1QA0sbyO2jrWeSgOqOz64wwC8MZeLVWSkjh661QJlXKHLLCKuYnJNMXVsA9gbECmVQx+d+pfgMdSMHQZ74Hoaw4oyz+gS2Pgqjh";
 const RSA_SHA1_CERTIFICATE: &str = "ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAxQG9wZW5zc2guY29tAAAAIGj9bHdIr3OcYvYCedsLIzceHUaH3ttSxg5FS5R6k0pbAAAAIIqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29cAAAAAAAAAAAAAAABAAAABHNoYTEAAAAIAAAABHJvb3QAAAAAAAAAAP//////////AAAAAAAAAIIAAAAVcGVybWl0LVgxMS1mb3J3YXJkaW5nAAAAAAAAABdwZXJtaXQtYWdlbnQtZm9yd2FyZGluZwAAAAAAAAAWcGVybWl0LXBvcnQtZm9yd2FyZGluZwAAAAAAAAAKcGVybWl0LXB0eQAAAAAAAAAOcGVybWl0LXVzZXItcmMAAAAAAAAAAAAAARcAAAAHc3NoLXJzYQAAAAMBAAEAAAEBAMJOYVdcBxqffavySBhzhSq8W9lYYKncd9VlgukYHQlQ0xNEMrCas53mRs5atn3H/VlajUsp4UESTeJXTCDAC/Yz2QvBzfyr28dRxlkIj6CZTewxJ0O70bdaouTvSmVonQMQ2Hebpyjyu2DvVOl9+meRFCTS6T957c5qRo96u2COLe5Ydt4NRTgZmn1jJlDKLJXM3Tbj6KNVywVa1tXzNwQWWy1oDZHiD2Z/wNRcUEiRucYJTt5bVADSxvI7aOtZ5KA6o7PrjDALwxl4tVZKSOHrrVAmVcocssIq5ick0xdWwD2BsQKZVDH536l+Ax1IwdBnvgehrDijLP6BLY+CqOEAAAEPAAAAB3NzaC1yc2EAAAEAfca2dX/lhtpwpuE3o7gMQuySEsHtV12AiWz5Zvys8RpI/PgZaLbG+uptuwdiKGH53TogICbPMhovj0+28C418c1lEblyv22KDrO7VlXtjs7lfkW/5DAUZdWivMzyyO9zD/X2zoNFpOgZCH9/owEFtgb305NM2rnFiE7nvM3igzdP+t0ZnJ4s6z/aLOfDjaoRaoDLwFzB3G9tssNe/O+iDUExGydJux48nXKH7NpSrCex4ivZ9yT3F1YxAeVSFEOPQq1UDVt7G3SgSYFPuJ04ZPODnGgLEt8/9xkX/QnzW/nzvMOCKOBoSLVh7e4jbul3PNY6j2WjFp18ZmYIAqc4Wg==";
 const RSA_SHA512_CERTIFICATE: &str = "ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAxQG9wZW5zc2guY29tAAAAICTCuifXj5lGinWC3kxu8iGjuL3I7AKDbSvh2+sBecaQAAAAIIqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29cAAAAAAAAAAAAAAABAAAABnNoYTUxMgAAAAgAAAAEcm9vdAAAAAAAAAAA//////////8AAAAAAAAAggAAABVwZXJtaXQtWDExLWZvcndhcmRpbmcAAAAAAAAAF3Blcm1pdC1hZ2VudC1mb3J3YXJkaW5nAAAAAAAAABZwZXJtaXQtcG9ydC1mb3J3YXJkaW5nAAAAAAAAAApwZXJtaXQtcHR5AAAAAAAAAA5wZXJtaXQtdXNlci1yYwAAAAAAAAAAAAABFwAAAAdzc2gtcnNhAAAAAwEAAQAAAQEAwk5hV1wHGp99q/JIGHOFKrxb2Vhgqdx31WWC6RgdCVDTE0QysJqzneZGzlq2fcf9WVqNSynhQRJN4ldMIMAL9jPZC8HN/Kvbx1HGWQiPoJlN7DEnQ7vRt1qi5O9KZWidAxDYd5unKPK7YO9U6X36Z5EUJNLpP3ntzmpGj3q7YI4t7lh23g1FOBmafWMmUMoslczdNuPoo1XLBVrW1fM3BBZbLWgNkeIPZn/A1FxQSJG5xglO3ltUANLG8jto61nkoDqjs+uMMAvDGXi1VkpI4eutUCZVyhyywirmJyTTF1bAPYGxAplUMfnfqX4DHUjB0Ge+B6GsOKMs/oEtj4Ko4QAAARQAAAAMcnNhLXNoYTItNTEyAAABAAo8UIAViU4hgiHZx9M0Q/usifsC+W1ToFEIV/Wl+mLe8m+20iNZbDtb+s3te8GWyQjo/jfGH1gUH96y+K6GP9aIjFIgHm5/TcZ5Yl8dIqTNzlTPm4DQKn9zFhLASInOLDbhvv2WoQcQGblNUZIZ4m8aoDmWynV+wg3/PRE+PxDkfWhc+aT7qgs7nvq5SJNp/zJL9mRrnLBiuVPQ7Ubd+ohLh1Pc9uLvuHaa+JVXi6EQ7QIqhMcUbJ+kDm1q5uWMuu/+qp4pNUu71iGJzo4B+itPV23MduMQjjZPPpVncP/N9C7hvIif3MzyDjCMO07uDdySTJwNyeYKHdTlYcPp8Qg=";
+
+/// A key of OpenSSH 10.5's newest type, as far as anybody who doesn't know that type can tell.
+fn new_key() -> String {
+    unknown("ssh-mldsa44-ed25519@openssh.com", &[7; 1312])
+}
+
+/// A key of some type that isn't known here: `TYPE BLOB`.
+fn unknown(name: &str, key: &[u8]) -> String {
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap().to_be_bytes();
+    let blob = [&length(name.as_bytes()), name.as_bytes(), &length(key), key].concat();
+    format!("{name} {}", STANDARD.encode(blob))
+}
 
 /// The keys by name.
 pub struct Keys {
@@ -51,7 +65,9 @@ impl Default for Keys {
             ("rsa-ca", RSA_CA),
             ("sha512-cert", RSA_SHA512_CERTIFICATE),
         ];
-        let lines = seeded.chain(given.map(|(name, line)| (name, line.to_owned()))).collect();
+        let short = new_key().split_at(60).0.to_owned();
+        let unknown = [("new", new_key()), ("new-short", short), ("option", unknown("no-pty", b"key"))];
+        let lines = seeded.chain(given.map(|(name, line)| (name, line.to_owned()))).chain(unknown).collect();
         Self { lines, private }
     }
 }

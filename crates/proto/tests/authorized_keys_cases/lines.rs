@@ -1,6 +1,6 @@
 //! Lines, keys and comments.
 
-use super::Outcome::{BadLine, Denied, In};
+use super::Outcome::{BadLine, Denied, In, PassedOver};
 use super::Visitor::Key;
 use super::{Case, case};
 
@@ -60,8 +60,20 @@ pub const CASES: &[Case] = &[
     case("RSA under the name rsa-sha2-256", b"rsa-sha2-256 {rsa.blob}\n", In).with(Key("rsa")),
     case("RSA of 1024 bits", b"{rsa1024}\n", In).with(Key("rsa1024")),
     case("RSA of 1016 bits", b"{rsa-small}\n", BadLine),
-    case("DSA", b"{dsa}\n", BadLine).with(Key("dsa")),
-    case("DSA with options", b"no-pty {dsa}\n", BadLine).with(Key("dsa")),
+    case("DSA", b"{dsa}\n", PassedOver).with(Key("dsa")),
+    case("DSA with options", b"no-pty {dsa}\n", PassedOver).with(Key("dsa")),
+    case("a damaged DSA key", b"ssh-dss AAAA\n", BadLine),
+    case("a type that is newer than we are, before a good line", b"{new} me\n{ed}\n", PassedOver),
+    case("a type that is newer than we are, after a good line", b"{ed}\n{new}\r\n", PassedOver),
+    case("a type that is newer than we are, with options", b"command=\"ssh-x y\",no-pty {new} me\n{ed}\n", PassedOver).prints("PTY FOO="),
+    case("a type that is newer than we are, as an authority", b"cert-authority {new}\n{ed}\n", PassedOver),
+    case("a type that is newer than we are, alone", b"{new}\n", PassedOver),
+    case("a type that is newer than we are, with options that are not known", b"no-such-option {new}\n", BadLine),
+    case("a new type whose blob is another's", b"ssh-new@example.com {ed.blob}\n", BadLine),
+    case("a new type whose blob is cut short", b"{new-short}\n", BadLine),
+    case("a new type whose blob is no base64", b"{new}!\n", BadLine),
+    case("a new type without a blob", b"ssh-mldsa44-ed25519@openssh.com\n", BadLine),
+    case("a blob that names an option", b"no-pty {option.blob}\n", PassedOver),
     case("ECDSA P-256", b"{ecdsa256}\n", In).with(Key("ecdsa256")),
     case("ECDSA P-384", b"{ecdsa384}\n", In).with(Key("ecdsa384")),
     case("ECDSA P-521", b"{ecdsa521}\n", In).with(Key("ecdsa521")),

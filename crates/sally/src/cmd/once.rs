@@ -86,11 +86,12 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     tokio::task::spawn_blocking(|| ()).await.map_err(|error| internal(error.into()))?;
     // Before anything is said: stderr may be the visitor's connection too.
     let here = if config.inetd { Some(take_over(&config)?) } else { None };
-    let keys = tokio::select! {
+    let (keys, passed_over) = tokio::select! {
         biased;
         number = signals.next() => return Err(Fault::Signalled(number)),
         loaded = keys::load(&config.sources, &config.network, Enforced::new(keys::ENFORCED)) => loaded?,
     };
+    passed_over.iter().for_each(|line| term::say(&line.to_string()));
     let announce = config.announce.as_deref().map(|command| Announce::find(command, &config.path)).transpose()?;
     sally_sys::process::guard_ourselves().map_err(internal)?;
     let host_key = host_key(&config, monitor.as_deref())?;

@@ -9,6 +9,7 @@ mod local;
 mod network;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -143,13 +144,14 @@ pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut Source>) -> Result<(
     Ok(())
 }
 
-/// Loads every source, in order. `enforced`: the kinds of options that the caller makes sure of; a line with another stops the start.
+/// Loads every source, in order, and gives the lines that are passed over. `enforced`: the kinds of options that the caller makes sure of; a
+/// line with another stops the start.
 ///
 /// # Errors
 /// [`Fault::KeysUnnamed`] for no source at all, else [`Fault::KeysInvalid`] of the first source that fails.
-pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> Result<KeyRing, Fault> {
+pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> Result<(KeyRing, Vec<Skipped>), Fault> {
     if let [Source::Bundle(folder)] = sources {
-        return crate::fleet::bundle::visitors(folder, enforced);
+        return Ok((crate::fleet::bundle::visitors(folder, enforced)?, Vec::new()));
     }
     load_within(sources, network, enforced, DEADLINES).await
 }
@@ -163,10 +165,15 @@ struct Deadlines {
 
 const DEADLINES: Deadlines = Deadlines { read: READ_DEADLINE, fetch: FETCH_DEADLINE };
 
-async fn load_within(sources: &[Source], network: &Network, enforced: Enforced, deadlines: Deadlines) -> Result<KeyRing, Fault> {
-    let whole = gather(sources, network, enforced, deadlines, |ring, name, bytes| ring.add(name, bytes).map(|_| Vec::new()));
+async fn load_within(
+    sources: &[Source],
+    network: &Network,
+    enforced: Enforced,
+    deadlines: Deadlines,
+) -> Result<(KeyRing, Vec<Skipped>), Fault> {
+    let whole = gather(sources, network, enforced, deadlines, |ring, name, bytes| ring.add(name, bytes)).await?;
     // Every source has given a key, so an empty ring had none.
-    whole.await?.ring.ok_or(Fault::KeysUnnamed)
+    Ok((whole.ring.ok_or(Fault::KeysUnnamed)?, whole.skipped))
 }
 
 /// Reads every source, in order, and `take`s its lines, which gives those that are skipped. Fetched keys are bare keys or nothing.
@@ -182,7 +189,7 @@ async fn gather(
     for source in sources {
         let (name, before) = (source.name(), ring.len());
         let taken = match (source.read(network, deadlines).await, source) {
-            (Ok(bytes), Source::Url { rules, .. }) => ring.add_bare(&name, &bytes, rules).map(|_| Vec::new()),
+            (Ok(bytes), Source::Url { rules, .. }) => ring.add_bare(&name, &bytes, rules),
             (Ok(bytes), _) => take(&mut ring, &name, &bytes),
             (Err(defect), _) => Err(defect),
         };
@@ -204,6 +211,12 @@ pub struct Skipped {
     pub line: usize,
     /// Why, fit for a terminal.
     pub reason: String,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}: skipped: {}", self.source, self.line, self.reason)
+    }
 }
 
 /// What is taken of sources whose bad lines are skipped.

@@ -21,7 +21,7 @@ const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIE5dw6ofRdfVqNUZsNMfsz
 const SOON: Duration = Duration::from_secs(15);
 
 async fn load_all(sources: &[Source], network: &Network) -> Result<KeyRing, Fault> {
-    load_within(sources, network, Enforced::all(), Deadlines { read: SOON, fetch: SOON }).await
+    Ok(load_within(sources, network, Enforced::all(), Deadlines { read: SOON, fetch: SOON }).await?.0)
 }
 
 async fn load_one(source: Source) -> Result<KeyRing, String> {

@@ -237,7 +237,7 @@ impl Audit {
     /// The lines that a source lost.
     pub async fn skipped(&self, skipped: &[Skipped]) {
         for line in skipped {
-            term::say(&format!("{}, line {}: skipped: {}", line.source, line.line, line.reason));
+            term::say(&line.to_string());
             self.note(Event::LineSkipped { source: &line.source, line: line.line, reason: &line.reason }).await;
         }
     }

@@ -11,6 +11,7 @@ use sally_proto::relay::{covers_name, spelled_names};
 use super::caller::Access;
 use crate::keys::{self, Network, Skipped, Source};
 use crate::stamp::{self, Stamp};
+use crate::term;
 
 /// The keys of every role.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +95,10 @@ impl KeySources {
     pub async fn load(&self) -> Result<(KeySet, Vec<Skipped>), Fault> {
         let (set, skipped, empty) = self.read().await?;
         match empty {
-            Some(source_name) => Err(Fault::KeysInvalid { source_name, defect: KeyDefect::Empty }),
+            Some(source_name) => {
+                skipped.iter().for_each(|line| term::say(&line.to_string())); // They may be why there is none.
+                Err(Fault::KeysInvalid { source_name, defect: KeyDefect::Empty })
+            }
             None => Ok((set, skipped)),
         }
     }
