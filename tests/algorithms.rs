@@ -38,6 +38,37 @@ fn an_audit_of_post_quantum_exchanges_alone_is_clean() {
 }
 
 #[test]
+fn macs_without_encrypt_then_mac_are_for_clients_that_have_nothing_better() {
+    const GOOD: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com";
+    const ALL: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512";
+    let home = Home::new();
+    let door = home.open(&[]);
+    let offered = |words: &[&str]| {
+        let said = run(python("macs.py").arg(words[0]).arg(door.port.to_string()).args(&words[1..]));
+        text(&said.stdout)
+    };
+    for (ciphers, macs, wanted) in [
+        ("aes256-ctr,aes128-cbc", "hmac-md5,hmac-sha2-256", ALL),
+        ("aes256-ctr,aes128-cbc", "hmac-sha2-256,hmac-sha2-512-etm@openssh.com", GOOD),
+        ("aes256-ctr,chacha20-poly1305@openssh.com", "hmac-sha2-256", GOOD),
+        ("aes128-gcm@openssh.com,aes256-ctr", "hmac-sha2-256", GOOD),
+    ] {
+        assert_eq!(offered(&["first", ciphers, macs]), format!("{wanted} {wanted}\n"), "{ciphers} {macs}");
+    }
+    // Who waits for the door's word gets it, with everything: nothing is known of them.
+    assert_eq!(offered(&["waiting"]), format!("{ALL} {ALL}\n"));
+    // OpenSSH's clients are known to go first.
+    let id = home.path("id");
+    let visit = |macs: &str| {
+        let options = ["-oLogLevel=DEBUG1", "-c", "aes128-ctr", "-m", macs, "-i", id.to_str().unwrap()];
+        text(&run(home.ssh_with(door.port, &options).arg("true")).stderr)
+    };
+    assert!(visit("hmac-sha1").contains("no matching MAC found"), "what is broken stays out");
+    let said = visit("hmac-sha2-512,hmac-sha2-256-etm@openssh.com");
+    assert!(said.contains("MAC: hmac-sha2-256-etm@openssh.com"), "{said}");
+}
+
+#[test]
 fn clients_with_mlkem_come_in_and_others_are_told() {
     let home = Home::new();
     let mut door = home.open(&["--pq-only"]);

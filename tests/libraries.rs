@@ -22,6 +22,12 @@ fn libssh_runs_a_command() {
     library("libssh");
 }
 
+/// Of ciphers it has CTR and CBC, and no encrypt-then-MAC.
+#[test]
+fn twisted_conch_runs_a_command() {
+    library("conch");
+}
+
 /// A visit of tests/node/visit.js.
 fn visit(home: &Home, door: &Door, more: &[&str]) -> String {
     let visit = run(node("visit.js").arg(door.port.to_string()).arg(home.path("id")).args(more));

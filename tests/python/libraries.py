@@ -1,4 +1,4 @@
-"""Visits by the C libraries that other programs are built on: libraries.py libssh2|libssh PORT KEY."""
+"""Visits by the libraries that other programs are built on: libraries.py libssh2|libssh|conch PORT KEY."""
 import socket
 import sys
 
@@ -53,6 +53,44 @@ def libssh(port, key):
     print(stdout, stderr, channel.get_exit_status())
     channel.close()
     session.disconnect()
+
+
+def conch(port, key):
+    from twisted.conch.client.knownhosts import KnownHostsFile
+    from twisted.conch.endpoints import SSHCommandClientEndpoint
+    from twisted.conch.ssh.keys import Key
+    from twisted.internet import defer, protocol, task
+    from twisted.python.filepath import FilePath
+
+    class AnyHost(KnownHostsFile):
+        def verifyHostKey(self, *_):
+            return defer.succeed(True)
+
+    class Visit(protocol.Protocol):
+        def connectionMade(self):
+            self.stdout, self.stderr, self.ended = b"", b"", defer.Deferred()
+            # What isn't stdout goes to the channel.
+            channel = self.transport
+            channel.extReceived = lambda _, data: setattr(self, "stderr", self.stderr + data)
+            self.transport.write(b"through\n")
+            channel.conn.sendEOF(channel)
+
+        def dataReceived(self, data):
+            self.stdout += data
+
+        def connectionLost(self, reason):
+            self.ended.callback(reason.value.exitCode)
+
+    @defer.inlineCallbacks
+    def main(reactor):
+        endpoint = SSHCommandClientEndpoint.newConnection(
+            reactor, COMMAND.encode(), b"anyone", "127.0.0.1", int(port), keys=[Key.fromFile(key)],
+            knownHosts=AnyHost(FilePath("/dev/null")), agentEndpoint=None)
+        visit = yield endpoint.connect(protocol.Factory.forProtocol(Visit))
+        status = yield visit.ended
+        print(visit.stdout, visit.stderr, status)
+
+    task.react(main)
 
 
 if __name__ == "__main__":
