@@ -52,6 +52,32 @@ fn packet(claimed: u32, payload: &[u8]) -> Vec<u8> {
     [&claimed.to_be_bytes()[..], &[4], payload, &[0; 4]].concat()
 }
 
+/// What somebody hears after the other side's identification who says this, to the end.
+fn answer(mut stream: TcpStream, said: &[u8]) -> String {
+    stream.write_all(said).unwrap();
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).unwrap();
+    let heard = text(&heard);
+    assert!(heard.starts_with("SSH-2.0-"), "{heard:?}");
+    heard.split_once("\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn somebody_who_speaks_no_ssh_is_told_so_at_once_and_as_by_sshd() {
+    let home = Home::new();
+    home.line("alice", "");
+    let (door, jail, sshd) = (home.open(&[]), Relay::start(&home, home.jail("2022")), home.sshd());
+    let browser = b"GET / HTTP/1.1\r\nHost: door\r\nAccept: */*\r\n\r\n";
+    // sshd resets the connection under whoever says more than a line.
+    let theirs = answer(TcpStream::connect(("127.0.0.1", sshd.port)).unwrap(), b"GET / HTTP/1.1\r\n");
+    assert_eq!(theirs, "Invalid SSH identification string.\r\n");
+    // A TLS client's first bytes have no line end.
+    for said in [&browser[..], b"\x16\x03\x01\x00\xc0\x01", b"\0", b"SSH-2.1-x\r\n"] {
+        assert_eq!(answer(door.connect(), said), theirs);
+        assert_eq!(answer(jail.connect(), said), theirs);
+    }
+}
+
 #[test]
 fn garbage_and_huge_packets_are_closed() {
     let home = Home::new();
