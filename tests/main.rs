@@ -20,6 +20,7 @@ mod bomb;
 mod broker;
 mod clients;
 mod clock;
+mod constrained_keys;
 mod containers;
 mod containers_fleet;
 mod deadlines;

@@ -98,6 +98,27 @@ def signature_of_another_session(port, key):
     print(client.publickey(load_key(key)) == USERAUTH_SUCCESS)
 
 
+def hostbound(port, key, how):
+    """A request with a host key in what is signed (OpenSSH's PROTOCOL, section 3.1): the server's own, or not."""
+    client, key = begin(port), load_key(key)
+    ours = client.host_key
+    others = {"another": string("ssh-ed25519") + string(bytes(32)), "none": b"", "longer": ours + b"\0"}
+
+    def head(signed, host_key):
+        return (bytes([USERAUTH_REQUEST]) + string("anyone") + string("ssh-connection") + string("publickey-hostbound-v00@openssh.com")
+                + bytes([signed]) + string("ssh-ed25519") + string(key_blob(key)) + string(host_key))
+    if how == "offered":
+        client.send(head(False, ours))
+        if client.expect(USERAUTH_PK_OK, USERAUTH_FAILURE)[0] == USERAUTH_PK_OK:
+            print("offered ok: ", end="")
+        client.send(head(False, others["another"]))
+    else:
+        request = head(True, others.get(how, ours))
+        signed = head(True, b"")[:-4] if how == "unsigned" else request
+        client.send(request + string(string("ssh-ed25519") + string(key.sign(string(client.session) + signed))))
+    print(client.expect(USERAUTH_SUCCESS, USERAUTH_FAILURE)[0])
+
+
 def password(port):
     client = begin(port)
     for attempt in range(100):

@@ -173,7 +173,7 @@ class Client:
         digest = hashlib.sha256(b"".join(map(string, parts)) + shared).digest()
         signature = take(take(reply, at)[0], 4 + len("ssh-ed25519"))[0]
         ed25519.Ed25519PublicKey.from_public_bytes(take(host_key, 4 + len("ssh-ed25519"))[0]).verify(signature, digest)
-        self.session = self.session or digest
+        self.session, self.host_key = self.session or digest, host_key
         self.send(bytes([NEWKEYS]))
         self.expect(NEWKEYS)
 
