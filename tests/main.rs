@@ -32,6 +32,7 @@ mod errors;
 mod fleet;
 mod flow;
 mod forward;
+mod host_keys;
 mod hostile;
 mod inetd;
 mod interactive;

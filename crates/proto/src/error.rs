@@ -92,6 +92,20 @@ pub enum Fault {
         /// What is wrong with it.
         reason: String,
     },
+    /// The same, of which ssh-keygen makes one that can.
+    #[error("Invalid host key: {file} (it is in PEM, not in OpenSSH's own format)")]
+    HostKeyPem {
+        /// The file as named.
+        file: String,
+    },
+    /// A certificate for a host key can't be used.
+    #[error("Invalid host certificate: {file} ({reason})")]
+    HostCertificateInvalid {
+        /// The file as named.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The announce command is not found or not executable.
     #[error("Invalid announce command: {command} ({reason})")]
     AnnounceInvalid {
@@ -276,6 +290,8 @@ impl Fault {
             Self::KeysInvalid { .. }
             | Self::KeysUnnamed
             | Self::HostKeyInvalid { .. }
+            | Self::HostKeyPem { .. }
+            | Self::HostCertificateInvalid { .. }
             | Self::AnnounceInvalid { .. }
             | Self::TlsInvalid { .. }
             | Self::Options { .. }
@@ -307,6 +323,8 @@ impl Fault {
             }),
             Self::KeysUnnamed => Some("say --authorized-keys FILE, --github USER, or set AUTHORIZED_KEYS"),
             Self::HostKeyInvalid { .. } => Some("make one with: ssh-keygen -t ed25519 -N '' -f FILE"),
+            Self::HostKeyPem { .. } => Some("convert it, where it lies, with: ssh-keygen -p -N '' -f FILE"),
+            Self::HostCertificateInvalid { .. } => Some("make one with: ssh-keygen -s CA -h -I NAME -n HOSTNAME,... FILE.pub"),
             Self::AnnounceInvalid { .. } => Some("name one executable file; it is run without a shell"),
             Self::AnnounceFailed { .. } => Some("it gets the host key as its one argument and 30 s to exit with 0"),
             Self::Bind { .. } => Some("choose another: --port with once, --listen with relay and jail; 0 is any that is free"),

@@ -1,6 +1,7 @@
 //! What was typed. Help, man page and completions derive from here alone.
 
 mod agent;
+mod door;
 pub mod file;
 mod relay;
 mod words;
@@ -20,6 +21,7 @@ use crate::fleet::cmd::FleetCommand;
 use crate::record::cmd::RecordCommand;
 
 pub use agent::AgentArgs;
+pub use door::DoorArgs;
 pub use relay::{FleetArgs, GithubArgs, JailArgs, RelayArgs, ServerArgs};
 
 /// The port of a relay where nobody says otherwise.
@@ -165,9 +167,6 @@ pub struct OnceArgs {
     /// End the visit so many seconds after the visitor was let in (exit status 125)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub max_duration: Option<u64>,
-    /// A host key of your own instead of a fresh one (an unencrypted OpenSSH private key)
-    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
-    pub host_key: Option<PathBuf>,
     /// Run sessions as this account, by name or number (for root alone); the host key, the keys and the record are opened before, and need not
     /// be readable for it [default: the account that starts it]
     #[arg(long, value_name = "USER")]
@@ -176,11 +175,8 @@ pub struct OnceArgs {
     #[arg(long, hide = true, group = "kept", requires_all = ["inetd", "bundle"], conflicts_with_all = ["log", "record_limit"])]
     pub monitor: Option<i32>,
     /// Be a fleet's device: let in whom the fleet lets reach it, and show the host key of this folder of sally fleet add
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["authorized_keys", "github", "relay"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["authorized_keys", "github", "relay", "host_key", "host_cert"])]
     pub bundle: Option<PathBuf>,
-    /// Post-quantum key exchange alone: ML-KEM (OpenSSH 9.9 and later)
-    #[arg(long)]
-    pub pq_only: bool,
     /// What the visitor may forward (repeatable, or with commas between them); nothing unless it is named here
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub allow: Vec<Forwarding>,
@@ -191,6 +187,9 @@ pub struct OnceArgs {
     /// Variables that the visitor may set beside LANG and LC_* (repeatable; a final * is a wildcard)
     #[arg(long, value_name = "PATTERN")]
     pub accept_env: Vec<String>,
+    /// What once, relay and jail have in common.
+    #[command(flatten)]
+    pub door: DoorArgs,
     /// Who may come in.
     #[command(flatten)]
     pub keys: KeyArgs,

@@ -11,7 +11,7 @@ use sally_proto::relay::PortSet;
 use sally_proto::wake::Prefix;
 
 use crate::broker::Identity;
-use crate::cli::{AgentArgs, FleetArgs, Forwarding, GithubArgs, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
+use crate::cli::{AgentArgs, DoorArgs, FleetArgs, Forwarding, GithubArgs, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
 use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
 use crate::record::{Policy, Target};
@@ -59,12 +59,10 @@ pub struct Once {
     pub inetd: bool,
     /// How long everything may take.
     pub limits: Limits,
-    /// A key of the user's own.
-    pub host_key: Option<PathBuf>,
+    /// What once, relay and jail have in common.
+    pub door: DoorOptions,
     /// A fleet's folder for this device.
     pub bundle: Option<PathBuf>,
-    /// Post-quantum key exchange alone.
-    pub post_quantum_only: bool,
     /// What may be forwarded.
     pub allowed: Allowed,
     /// 1: one session in all. More: so many at once.
@@ -89,6 +87,23 @@ pub struct Once {
     pub account: Account,
     /// What sessions inherit.
     pub environment: Environment,
+}
+
+/// What clients see of a server before anything else, and whom it refuses whatever they may.
+#[derive(Clone, Debug)]
+pub struct DoorOptions {
+    /// Host keys of the user's own.
+    pub host_keys: Vec<PathBuf>,
+    /// Certificates for them.
+    pub host_certificates: Vec<PathBuf>,
+    /// Post-quantum key exchange alone.
+    pub post_quantum_only: bool,
+}
+
+impl From<DoorArgs> for DoorOptions {
+    fn from(args: DoorArgs) -> Self {
+        Self { host_keys: args.host_key, host_certificates: args.host_cert, post_quantum_only: args.pq_only }
+    }
 }
 
 /// The limits of time that a user sets.
@@ -160,9 +175,8 @@ impl Once {
                 idle: args.idle_timeout.map(Duration::from_secs),
                 longest: args.max_duration.map(Duration::from_secs),
             },
-            host_key: args.host_key,
+            door: args.door.into(),
             bundle: args.bundle,
-            post_quantum_only: args.pq_only,
             allowed: allowed(&args.allow),
             max_sessions: usize::try_from(args.max_sessions).unwrap_or(1),
             accept_env: args.accept_env,
@@ -200,8 +214,8 @@ pub struct Relay {
     pub http: Option<SocketAddr>,
     /// Certificate and private key of TLS there.
     pub http_tls: Option<tls::Files>,
-    /// A key of the user's own.
-    pub host_key: Option<PathBuf>,
+    /// What once, relay and jail have in common.
+    pub door: DoorOptions,
     /// Where a host key is kept.
     pub state: Option<PathBuf>,
     /// Where the audit log goes.
@@ -277,7 +291,7 @@ impl Relay {
             network: Network::from_env(&|name| variables.get(name)),
         };
         let fleet = Waking::of(args.fleet);
-        Self { fleet, ..Self::new(Kind::Relay, None, args.listen, keys, args.server) }
+        Self { fleet, ..Self::new(Kind::Relay, None, args.listen, keys, (args.door, args.server)) }
     }
 
     /// Resolves what was typed after `jail`.
@@ -298,18 +312,23 @@ impl Relay {
             network: Network::from_env(&|name| variables.get(name)),
         };
         let user = args.keys.user.unwrap_or_else(|| JAIL_USER.into());
-        let mut jail = Self::new(Kind::Jail(ports), Some(user), args.listen, keys, args.server);
+        let mut jail = Self::new(Kind::Jail(ports), Some(user), args.listen, keys, (args.door, args.server));
         jail.run_as = jail.run_as.or(rustix::process::geteuid().is_root().then_some(NOBODY));
         Ok(jail)
     }
 
-    fn new(kind: Kind, user: Option<String>, listen: (Option<IpAddr>, u16), keys: KeySources, args: ServerArgs) -> Self {
+    fn new(
+        kind: Kind,
+        user: Option<String>,
+        listen: (Option<IpAddr>, u16),
+        keys: KeySources,
+        (door, args): (DoorArgs, ServerArgs),
+    ) -> Self {
         let rules = Rules {
             kind,
             user,
             takeover: args.takeover,
             unaudited: args.audit_may_fail,
-            post_quantum_only: args.pq_only,
             alive_interval: args.alive_interval,
             alive_count: args.alive_count.into(),
         };
@@ -324,7 +343,7 @@ impl Relay {
             listen,
             http: args.http,
             http_tls: args.http_cert.zip(args.http_key).map(|(certificate, key)| tls::Files { certificate, key }),
-            host_key: args.host_key,
+            door: door.into(),
             state: args.state,
             audit,
             drain: args.drain,

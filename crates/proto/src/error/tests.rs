@@ -14,6 +14,8 @@ fn one_of_each() -> Vec<Fault> {
         keys(KeyDefect::Unfetched("r".into())),
         Fault::KeysUnnamed,
         Fault::HostKeyInvalid { file: "FILE".into(), reason: "r".into() },
+        Fault::HostKeyPem { file: "FILE".into() },
+        Fault::HostCertificateInvalid { file: "FILE".into(), reason: "r".into() },
         Fault::AnnounceInvalid { command: "CMD".into(), reason: "r".into() },
         Fault::AnnounceFailed { status: 1, stderr: "x".into() },
         Fault::Bind { port: 22, reason: "r".into() },

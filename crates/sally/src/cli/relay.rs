@@ -9,7 +9,7 @@ use sally_proto::authorized_keys::PermitRule;
 use sally_proto::host_port::HostPort;
 use sally_proto::wake::Prefix;
 
-use super::{KeyArgs, parse_listen, parse_seconds};
+use super::{DoorArgs, KeyArgs, parse_listen, parse_seconds};
 use crate::fleet::settings::Broker;
 
 /// `sally relay`.
@@ -36,6 +36,9 @@ pub struct RelayArgs {
     /// A fleet whose devices are woken.
     #[command(flatten)]
     pub fleet: FleetArgs,
+    /// What once, relay and jail have in common.
+    #[command(flatten)]
+    pub door: DoorArgs,
     /// What jail and relay have in common.
     #[command(flatten)]
     pub server: ServerArgs,
@@ -61,7 +64,7 @@ pub struct GithubArgs {
 #[command(next_help_heading = "Fleet")]
 pub struct FleetArgs {
     /// FLEET/relay, as sally fleet makes it: who may come by certificate, and which devices are woken
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["state", "host_key"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["state", "host_key", "host_cert"])]
     pub fleet: Option<PathBuf>,
     /// The broker that wakes go through [default: the fleet's]
     #[arg(long, value_name = "URL", requires = "fleet")]
@@ -101,6 +104,9 @@ pub struct JailArgs {
     /// Who may hold a tunnel.
     #[command(flatten)]
     pub keys: KeyArgs,
+    /// What once, relay and jail have in common.
+    #[command(flatten)]
+    pub door: DoorArgs,
     /// What jail and relay have in common.
     #[command(flatten)]
     pub server: ServerArgs,
@@ -113,12 +119,6 @@ pub struct ServerArgs {
     /// Keep the host key here
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// A host key of your own (an unencrypted OpenSSH private key)
-    #[arg(long, value_name = "FILE")]
-    pub host_key: Option<PathBuf>,
-    /// Post-quantum key exchange alone (OpenSSH 9.9 and later)
-    #[arg(long)]
-    pub pq_only: bool,
     /// Ask a silent connection for a sign of life after so long
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_seconds)]
     pub alive_interval: Duration,

@@ -27,8 +27,10 @@ use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
 use crate::ssh::door::{Door, Event, Rules};
 use crate::ssh::host_key::HostKey;
+use crate::ssh::host_keys::HostKeys;
 use crate::ssh::inetd;
 use crate::ssh::listen::{self, Entrance, Serve};
+use crate::ssh::settings::DoorSettings;
 use crate::tunnel::tenure::Tenure;
 use crate::{keys, term};
 
@@ -86,21 +88,21 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     tokio::task::spawn_blocking(|| ()).await.map_err(|error| internal(error.into()))?;
     // Before anything is said: stderr may be the visitor's connection too.
     let here = if config.inetd { Some(take_over(&config)?) } else { None };
-    let (keys, passed_over) = tokio::select! {
+    let keys = tokio::select! {
         biased;
         number = signals.next() => return Err(Fault::Signalled(number)),
-        loaded = keys::load(&config.sources, &config.network, Enforced::new(keys::ENFORCED)) => loaded?,
+        loaded = load_keys(&config) => loaded?,
     };
-    passed_over.iter().for_each(|line| term::say(&line.to_string()));
     let announce = config.announce.as_deref().map(|command| Announce::find(command, &config.path)).transpose()?;
     sally_sys::process::guard_ourselves().map_err(internal)?;
-    let host_key = host_key(&config, monitor.as_deref())?;
+    let settings = DoorSettings::new(&config.door, host_keys(&config, monitor.as_deref())?);
+    let host_key = settings.host_keys.main().clone();
     // Opened before the port is, written to after: a port that can't be had leaves no record behind.
     let sink = sink(&config, monitor)?;
     let entrance = open(here, &config, &keys, &host_key).await?;
     settle(&config)?;
-    let settings = Settings { policy: config.policy, shell: config.account.shell.clone() };
-    let recorder = Recorder::start(sink, settings, host_key.private().clone())?;
+    let recording = Settings { policy: config.policy, shell: config.account.shell.clone() };
+    let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
     let port = entrance.port();
     if let Some(port) = port {
         term::say(&format!("Listening on port {port}; {}", host_key.fingerprint()));
@@ -110,6 +112,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
         term::say(&format!("Reached as: ssh -J {} {name}; {}", relay.relay, host_key.fingerprint()));
         announced_with.insert("SALLY_NAME".into(), name.as_str().into());
     }
+    settings.host_keys.say_others();
     let reaper = Reaper::start().map_err(internal)?;
     let shutdown = Shutdown::default();
     let rules = Rules {
@@ -120,9 +123,8 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
         max_sessions: config.max_sessions,
         allowed: config.allowed,
         mask: config.mask,
-        post_quantum_only: config.post_quantum_only,
     };
-    let (door, events) = Door::new(keys, rules, &host_key, recorder.clone(), reaper.clone(), shutdown.clone());
+    let (door, events) = Door::new(keys, rules, &settings, recorder.clone(), reaper.clone(), shutdown.clone());
     let announced = announce.map(|announce| tokio::spawn(announce.run(host_key, port, announced_with, reaper.clone())));
     tokio::spawn(entrance.serve(Arc::clone(&door)));
     let visit = Progress::new(config.max_sessions);
@@ -137,16 +139,24 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     Ok(status)
 }
 
-/// The agent's, a file's of the user's own, the fleet's, or a fresh one.
-fn host_key(config: &Once, monitor: Option<&MonitorClient>) -> Result<HostKey, Fault> {
-    match (monitor, &config.host_key, &config.bundle) {
+/// Whom the sources let in.
+async fn load_keys(config: &Once) -> Result<KeyRing, Fault> {
+    let (keys, passed_over) = keys::load(&config.sources, &config.network, Enforced::new(keys::ENFORCED)).await?;
+    passed_over.iter().for_each(|line| term::say(&line.to_string()));
+    Ok(keys)
+}
+
+/// The agent's, the user's own, those of a fleet's device, or a fresh one.
+fn host_keys(config: &Once, monitor: Option<&MonitorClient>) -> Result<HostKeys, Fault> {
+    let certificates = &config.door.host_certificates;
+    match (monitor, config.door.host_keys.as_slice(), &config.bundle) {
         (Some(monitor), _, Some(folder)) => {
             let text = monitor.host_key().map_err(|error| Fault::Internal(error.to_string()))?;
-            bundle::certified(folder, &HostKey::parse(&text, "the agent's")?)
+            bundle::certified(folder, &HostKey::parse(&text, "the agent's")?).map(HostKeys::from)
         }
-        (_, Some(file), _) => HostKey::load(file),
-        (_, None, Some(folder)) => bundle::host_key(folder),
-        (_, None, None) => HostKey::fresh(),
+        (_, [first, more @ ..], _) => HostKeys::load(first, more, certificates),
+        (_, [], Some(folder)) => bundle::host_key(folder).map(HostKeys::from),
+        (_, [], None) => HostKeys::fresh(certificates),
     }
 }
 
@@ -171,7 +181,7 @@ fn settle(config: &Once) -> Result<(), Fault> {
     }
     // What comes through an agent is in no file that it names.
     let bundle = config.bundle.iter().filter(|_| config.monitor.is_none());
-    let host_keys = config.host_key.iter().cloned().chain(bundle.flat_map(|folder| bundle::SECRETS.map(|name| folder.join(name))));
+    let host_keys = config.door.host_keys.iter().cloned().chain(bundle.flat_map(|folder| bundle::SECRETS.map(|name| folder.join(name))));
     let identity = config.relay.iter().map(|dial| (dial.identity.clone(), "hold its names on the relay"));
     let keys = host_keys.map(|file| (file, "answer in this door's place and sign records")).chain(identity);
     for (file, harm) in keys.filter(|(file, _)| can_read(file)) {

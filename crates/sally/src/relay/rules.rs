@@ -30,8 +30,6 @@ pub struct Rules {
     pub takeover: Takeover,
     /// Whether a visit or a tunnel may begin while the audit log can't be written.
     pub unaudited: bool,
-    /// Post-quantum key exchange alone.
-    pub post_quantum_only: bool,
     /// A connection is asked for a sign of life after this much silence, …
     pub alive_interval: Duration,
     /// … and given up after so many unanswered questions.

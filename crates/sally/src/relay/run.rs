@@ -14,9 +14,9 @@ use super::keys::KeySet;
 use super::reload::{self, Reloader};
 use super::tls::Tls;
 use super::{Relay, http};
-use crate::ssh::host_key::HostKey;
 use crate::ssh::listen;
 use crate::ssh::relay::Service;
+use crate::ssh::settings::DoorSettings;
 use crate::term;
 
 /// How often it is looked for permissions that have ended.
@@ -34,8 +34,8 @@ pub struct Parts {
     pub http: Option<TcpListener>,
     /// Its TLS, where there is any.
     pub http_tls: Option<Arc<Tls>>,
-    /// The key it shows.
-    pub host_key: HostKey,
+    /// What it shows.
+    pub door: DoorSettings,
     /// What loads its keys again.
     pub reloader: Reloader,
     /// How long visits may go on when it is told to stop.
@@ -50,8 +50,8 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut signals = Signals::listen().map_err(internal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
-    let Parts { relay, listener, http, http_tls, host_key, reloader, drain } = parts;
-    let service = Service::new(Arc::clone(&relay), &host_key);
+    let Parts { relay, listener, http, http_tls, door, reloader, drain } = parts;
+    let service = Service::new(Arc::clone(&relay), &door);
     let accepting = tokio::spawn(listen::accept(listener, service));
     let answering = http.map(|listener| tokio::spawn(http::serve(listener, http_tls.clone(), Arc::clone(&relay))));
     let wanted = Arc::new(Notify::new());

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sally_proto::error::Fault;
@@ -27,7 +27,9 @@ use crate::config::{Relay as Config, Waking};
 use crate::fleet::relay_dir::RelayDir;
 use crate::mqtt::{self, Bus, client, client::Client};
 use crate::ssh::host_key::HostKey;
+use crate::ssh::host_keys::HostKeys;
 use crate::ssh::listen;
+use crate::ssh::settings::DoorSettings;
 use crate::term;
 
 /// The host key's name in the state directory: what ssh-keygen and sshd call theirs.
@@ -45,10 +47,12 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     let (reloader, keys, skipped) = Reloader::load(config.keys.clone()).await?;
     say_sources(&config);
     let fleet = config.fleet.as_ref().map(|waking| Fleet::load(&waking.folder)).transpose()?;
-    let host_key = match &fleet {
-        Some(fleet) => HostKey::certified(fleet.dir().host_key.clone(), fleet.dir().host_certificate.clone()),
-        None => host_key(&config)?,
+    let host_keys = match &fleet {
+        Some(fleet) => HostKey::certified(fleet.dir().host_key.clone(), fleet.dir().host_certificate.clone()).into(),
+        None => host_keys(&config)?,
     };
+    let door = DoorSettings::new(&config.door, host_keys);
+    let host_key = door.host_keys.main();
     let audit = Audit::open(&config.audit)?;
     let listener = listen::bind(config.listen.0, config.listen.1)?;
     let http = match config.http {
@@ -72,12 +76,13 @@ pub async fn start(config: Config) -> Result<(), Fault> {
         return Err(Fault::Audit { file: config.audit.name(), reason: "the first line could not be written".into() });
     }
     note_keys(&audit, &keys).await;
-    say_ready(&config, &listener, http.as_ref(), &host_key)?;
-    let relay = Relay::new(config.rules, keys, audit, Mint::new(&host_key.derive("sally relay names")?), wakes);
+    say_ready(&config, &listener, http.as_ref(), &door.host_keys)?;
+    let mint = Mint::new(&host_key.derive("sally relay names")?);
+    let relay = Relay::new(config.rules, keys, audit, mint, wakes);
     if let Some(attendance) = attendance {
         tokio::spawn(Arc::clone(&relay).attend(attendance));
     }
-    run::run(Parts { relay: Arc::clone(&relay), listener, http, http_tls, host_key, reloader, drain: config.drain }).await
+    run::run(Parts { relay: Arc::clone(&relay), listener, http, http_tls, door, reloader, drain: config.drain }).await
 }
 
 /// The broker: one of our own, or a connection to another. Wakes are published there, and answers heard.
@@ -125,28 +130,30 @@ fn near(waking: &Waking, listen: SocketAddr, identity: Identity, answers: &str) 
 }
 
 /// The user's own, the one kept in the state directory, or a fresh one that is gone tomorrow.
-fn host_key(config: &Config) -> Result<HostKey, Fault> {
-    match (&config.host_key, &config.state) {
-        (Some(file), _) => HostKey::load(file),
-        (None, Some(directory)) => kept_host_key(directory),
-        (None, None) => {
+fn host_keys(config: &Config) -> Result<HostKeys, Fault> {
+    let certificates = &config.door.host_certificates;
+    match (config.door.host_keys.as_slice(), &config.state) {
+        ([first, more @ ..], _) => HostKeys::load(first, more, certificates),
+        ([], Some(directory)) => HostKeys::load(&kept_host_key(directory)?, &[], certificates),
+        ([], None) => {
             term::say("A fresh host key is made, and gone with this process: name --state DIR to keep one");
-            HostKey::fresh()
+            HostKeys::fresh(certificates)
         }
     }
 }
 
-fn kept_host_key(directory: &Path) -> Result<HostKey, Fault> {
+/// The file of the key that is kept, made where it isn't there yet.
+fn kept_host_key(directory: &Path) -> Result<PathBuf, Fault> {
     let fault = |error: io::Error| Fault::State { directory: directory.display().to_string(), reason: term::reason(&error) };
     let file = directory.join(HOST_KEY);
     if file.try_exists().map_err(fault)? {
-        return HostKey::load(&file);
+        return Ok(file);
     }
     std::fs::create_dir_all(directory).map_err(fault)?;
     let key = HostKey::fresh()?;
     key.keep(&file).map_err(fault)?;
     term::say(&format!("A fresh host key is made and kept in {}", file.display()));
-    Ok(key)
+    Ok(file)
 }
 
 fn say_sources(config: &Config) {
@@ -157,14 +164,14 @@ fn say_sources(config: &Config) {
     }
 }
 
-fn say_ready(config: &Config, listener: &TcpListener, http: Option<&TcpListener>, host_key: &HostKey) -> Result<(), Fault> {
+fn say_ready(config: &Config, listener: &TcpListener, http: Option<&TcpListener>, host_keys: &HostKeys) -> Result<(), Fault> {
     let internal = |error: io::Error| Fault::Internal(error.to_string());
     let address = listener.local_addr().map_err(internal)?;
     if let Some(http) = http {
         let scheme = if config.http_tls.is_some() { "https" } else { "http" };
         term::say(&format!("Metrics and health on {scheme}://{}", http.local_addr().map_err(internal)?));
     }
-    term::say(&format!("Host key: {} ({})", host_key.public_line(), host_key.fingerprint()));
+    host_keys.say();
     if let Kind::Jail(ports) = &config.rules.kind {
         let (user, port) = (config.rules.user.as_deref().unwrap_or("tunuser"), ports.first());
         let at = if address.port() == 22 { String::new() } else { format!(" -p {}", address.port()) };

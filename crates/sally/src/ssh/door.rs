@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::{Connection, Gate};
 use super::forward::Allowed;
-use super::host_key::HostKey;
 use super::listen::Serve;
 use super::server;
+use super::settings::DoorSettings;
 use super::stream::{Guarded, Wire};
 use super::visitor::{Error, Visitor};
 use crate::dial::Dialer;
@@ -51,8 +51,6 @@ pub struct Rules {
     pub allowed: Allowed,
     /// Whether passwords typed at prompts are kept off the record.
     pub mask: bool,
-    /// Post-quantum key exchange alone.
-    pub post_quantum_only: bool,
 }
 
 /// What happens at a door.
@@ -103,13 +101,13 @@ impl Door {
     pub fn new(
         keys: KeyRing,
         rules: Rules,
-        host_key: &HostKey,
+        settings: &DoorSettings,
         recorder: Recorder,
         reaper: Reaper,
         shutdown: Shutdown,
     ) -> (Arc<Self>, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(16);
-        let config = Arc::new(server::config(host_key, rules.post_quantum_only));
+        let config = Arc::new(server::config(settings));
         let door = Self {
             keys,
             rules,

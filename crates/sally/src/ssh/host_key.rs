@@ -50,6 +50,9 @@ impl HostKey {
     /// As [`HostKey::load`].
     pub fn parse(text: &[u8], name: &str) -> Result<Self, Fault> {
         let invalid = |reason: String| Fault::HostKeyInvalid { file: name.to_owned(), reason };
+        if is_pem(text) {
+            return Err(Fault::HostKeyPem { file: name.to_owned() });
+        }
         let private = PrivateKey::from_openssh(text).map_err(|error| invalid(error.to_string()))?;
         if private.is_encrypted() {
             return Err(invalid("it is protected by a passphrase".into()));
@@ -123,6 +126,12 @@ impl HostKey {
     pub fn private(&self) -> &PrivateKey {
         &self.private
     }
+}
+
+/// Whether a private key is in a format of OpenSSL's (`ssh-keygen -m PEM`, `openssl genpkey`): ssh-keygen makes it one of OpenSSH's own.
+pub(crate) fn is_pem(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    text.starts_with(b"-----BEGIN ") && !text.starts_with(b"-----BEGIN OPENSSH ")
 }
 
 impl std::fmt::Debug for HostKey {

@@ -13,7 +13,8 @@
 //! - `launch`: starting what a session channel asks for
 //! - `forward`: what `--allow` opens: ports, sockets, the visitor's agent
 //! - `channel`: a channel as the room sees it, and as a splice does
-//! - `host_key`: the key that the door shows
+//! - `host_key`, `host_keys`: the keys that the door shows
+//! - `settings`: what it shows besides
 //! - `relay`: the conversation with somebody who comes to a relay
 
 pub mod admission;
@@ -24,11 +25,13 @@ mod flood;
 pub mod forward;
 mod handler;
 pub mod host_key;
+pub mod host_keys;
 pub mod inetd;
 mod launch;
 pub mod listen;
 pub mod relay;
 mod server;
+pub mod settings;
 pub mod stream;
 mod visitor;
 mod window;

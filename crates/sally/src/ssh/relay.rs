@@ -23,9 +23,9 @@ use super::admission::{Connection, Gate};
 use super::channel::STDERR;
 use super::door::UNANSWERED;
 use super::flood::{Patience, REFUSALS};
-use super::host_key::HostKey;
 use super::listen::Serve;
 use super::server;
+use super::settings::DoorSettings;
 use super::stream::{Guarded, Wire};
 use super::visitor::Error;
 use super::window::Window;
@@ -51,14 +51,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// A relay that shows this key.
-    pub fn new(relay: Arc<Relay>, host_key: &HostKey) -> Arc<Self> {
-        let config = Config {
-            keepalive_interval: Some(relay.rules.alive_interval),
-            keepalive_max: relay.rules.alive_count,
-            ..server::config(host_key, relay.rules.post_quantum_only)
-        };
-        Arc::new(Self { relay, config: Arc::new(config), gate: Gate::new(Settings::MANY_VISITS) })
+    /// A relay that shows this of itself.
+    pub fn new(relay: Arc<Relay>, door: &DoorSettings) -> Arc<Self> {
+        let config =
+            Config { keepalive_interval: Some(relay.rules.alive_interval), keepalive_max: relay.rules.alive_count, ..server::config(door) };
+        let gate = Gate::new(Settings::MANY_VISITS);
+        Arc::new(Self { relay, config: Arc::new(config), gate })
     }
 }
 

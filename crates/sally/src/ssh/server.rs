@@ -8,6 +8,7 @@ use russh::server::Config;
 use russh::{Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 
 use super::host_key::HostKey;
+use super::settings::DoorSettings;
 use super::window;
 
 /// What OpenSSH sends and takes at most.
@@ -59,7 +60,7 @@ const KEYS: &[Algorithm] = &[
 ];
 
 /// The configuration of a door.
-pub(super) fn config(host_key: &HostKey, post_quantum_only: bool) -> Config {
+pub(super) fn config(door: &DoorSettings) -> Config {
     Config {
         server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Sally_", env!("CARGO_PKG_VERSION")))),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
@@ -67,15 +68,15 @@ pub(super) fn config(host_key: &HostKey, post_quantum_only: bool) -> Config {
         // slowed per source, not per answer.
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
-        keys: vec![host_key.private().clone()],
-        certificates: host_key.certificate().cloned().into_iter().collect(),
+        keys: door.host_keys.all().map(|key| key.private().clone()).collect(),
+        certificates: door.host_keys.all().filter_map(HostKey::certificate).cloned().collect(),
         limits: Limits::default(),
         // Consumed data alone reopens it; it grows where the way is long.
         window_size: window::FIRST,
         maximum_packet_size: PACKET,
         event_buffer_size: EVENTS,
         preferred: Preferred {
-            kex: Cow::Borrowed(if post_quantum_only { KEX_POST_QUANTUM } else { KEX }),
+            kex: Cow::Borrowed(if door.post_quantum_only { KEX_POST_QUANTUM } else { KEX }),
             key: Cow::Borrowed(KEYS),
             host_key_certificates: Cow::Borrowed(&[]),
             cipher: Cow::Borrowed(CIPHERS),

@@ -12,6 +12,7 @@ use sally_proto::relay::NAME_REQUEST;
 use ssh_key::PrivateKey;
 
 use super::link::{HostTrust, Identity, Link, NotHeld, string};
+use crate::ssh::host_key::is_pem;
 use crate::term;
 
 /// The port of the name: the one that `ssh -J relay NAME` asks for.
@@ -70,6 +71,9 @@ impl Dial {
 pub fn read_identity(file: &Path) -> Result<PrivateKey, String> {
     let invalid = |reason: String| format!("the key of {} can't be used: {reason}", file.display());
     let text = std::fs::read(file).map_err(|error| invalid(term::reason(&error)))?;
+    if is_pem(&text) {
+        return Err(invalid("it is in PEM: convert it with ssh-keygen -p -N '' -f FILE".into()));
+    }
     let key = PrivateKey::from_openssh(&text).map_err(|error| invalid(error.to_string()))?;
     if key.is_encrypted() { Err(invalid("it is protected by a passphrase".into())) } else { Ok(key) }
 }

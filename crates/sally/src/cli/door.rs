@@ -1,0 +1,21 @@
+//! What `sally once`, `sally relay` and `sally jail` have in common.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// What clients see of a server before anything else, and whom it refuses whatever they may.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Host keys and clients")]
+pub struct DoorArgs {
+    /// A host key of your own, an unencrypted OpenSSH private key (repeatable, one of each type). The Ed25519 one, else the first, is the one
+    /// that is announced and signs; the others are for clients that don't know its type [default: a fresh Ed25519 key]
+    #[arg(long, value_name = "FILE")]
+    pub host_key: Vec<PathBuf>,
+    /// A certificate for a host key (repeatable) [default: FILE-cert.pub beside each host key, where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub host_cert: Vec<PathBuf>,
+    /// Post-quantum key exchange alone: ML-KEM (OpenSSH 9.9 and later)
+    #[arg(long)]
+    pub pq_only: bool,
+}
