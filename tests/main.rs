@@ -15,6 +15,7 @@ mod accounts;
 mod admin;
 mod algorithms;
 mod announce;
+mod banner;
 mod beside;
 mod bomb;
 mod broker;

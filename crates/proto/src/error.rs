@@ -106,6 +106,14 @@ pub enum Fault {
         /// What is wrong with it.
         reason: String,
     },
+    /// What is to be shown before authentication can't be.
+    #[error("Invalid banner: {file} ({reason})")]
+    BannerInvalid {
+        /// The file as named.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The announce command is not found or not executable.
     #[error("Invalid announce command: {command} ({reason})")]
     AnnounceInvalid {
@@ -292,6 +300,7 @@ impl Fault {
             | Self::HostKeyInvalid { .. }
             | Self::HostKeyPem { .. }
             | Self::HostCertificateInvalid { .. }
+            | Self::BannerInvalid { .. }
             | Self::AnnounceInvalid { .. }
             | Self::TlsInvalid { .. }
             | Self::Options { .. }
@@ -325,6 +334,7 @@ impl Fault {
             Self::HostKeyInvalid { .. } => Some("make one with: ssh-keygen -t ed25519 -N '' -f FILE"),
             Self::HostKeyPem { .. } => Some("convert it, where it lies, with: ssh-keygen -p -N '' -f FILE"),
             Self::HostCertificateInvalid { .. } => Some("make one with: ssh-keygen -s CA -h -I NAME -n HOSTNAME,... FILE.pub"),
+            Self::BannerInvalid { .. } => Some("name a file of UTF-8 text, 64 KiB at most"),
             Self::AnnounceInvalid { .. } => Some("name one executable file; it is run without a shell"),
             Self::AnnounceFailed { .. } => Some("it gets the host key as its one argument and 30 s to exit with 0"),
             Self::Bind { .. } => Some("choose another: --port with once, --listen with relay and jail; 0 is any that is free"),

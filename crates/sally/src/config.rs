@@ -98,11 +98,13 @@ pub struct DoorOptions {
     pub host_certificates: Vec<PathBuf>,
     /// Post-quantum key exchange alone.
     pub post_quantum_only: bool,
+    /// What is shown before authentication.
+    pub banner: Option<PathBuf>,
 }
 
 impl From<DoorArgs> for DoorOptions {
     fn from(args: DoorArgs) -> Self {
-        Self { host_keys: args.host_key, host_certificates: args.host_cert, post_quantum_only: args.pq_only }
+        Self { host_keys: args.host_key, host_certificates: args.host_cert, post_quantum_only: args.pq_only, banner: args.banner }
     }
 }
 

@@ -16,6 +16,7 @@ fn one_of_each() -> Vec<Fault> {
         Fault::HostKeyInvalid { file: "FILE".into(), reason: "r".into() },
         Fault::HostKeyPem { file: "FILE".into() },
         Fault::HostCertificateInvalid { file: "FILE".into(), reason: "r".into() },
+        Fault::BannerInvalid { file: "FILE".into(), reason: "r".into() },
         Fault::AnnounceInvalid { command: "CMD".into(), reason: "r".into() },
         Fault::AnnounceFailed { status: 1, stderr: "x".into() },
         Fault::Bind { port: 22, reason: "r".into() },

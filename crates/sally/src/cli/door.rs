@@ -18,4 +18,7 @@ pub struct DoorArgs {
     /// Post-quantum key exchange alone: ML-KEM (OpenSSH 9.9 and later)
     #[arg(long)]
     pub pq_only: bool,
+    /// Show this text before authentication (UTF-8, 64 KiB at most, as it is)
+    #[arg(long, value_name = "FILE")]
+    pub banner: Option<PathBuf>,
 }

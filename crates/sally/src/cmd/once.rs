@@ -95,7 +95,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     };
     let announce = config.announce.as_deref().map(|command| Announce::find(command, &config.path)).transpose()?;
     sally_sys::process::guard_ourselves().map_err(internal)?;
-    let settings = DoorSettings::new(&config.door, host_keys(&config, monitor.as_deref())?);
+    let settings = DoorSettings::load(&config.door, host_keys(&config, monitor.as_deref())?)?;
     let host_key = settings.host_keys.main().clone();
     // Opened before the port is, written to after: a port that can't be had leaves no record behind.
     let sink = sink(&config, monitor)?;
@@ -124,7 +124,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
         allowed: config.allowed,
         mask: config.mask,
     };
-    let (door, events) = Door::new(keys, rules, &settings, recorder.clone(), reaper.clone(), shutdown.clone());
+    let (door, events) = Door::new(keys, rules, settings, recorder.clone(), reaper.clone(), shutdown.clone());
     let announced = announce.map(|announce| tokio::spawn(announce.run(host_key, port, announced_with, reaper.clone())));
     tokio::spawn(entrance.serve(Arc::clone(&door)));
     let visit = Progress::new(config.max_sessions);

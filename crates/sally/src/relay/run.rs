@@ -51,7 +51,7 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
     let mut signals = Signals::listen().map_err(internal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
     let Parts { relay, listener, http, http_tls, door, reloader, drain } = parts;
-    let service = Service::new(Arc::clone(&relay), &door);
+    let service = Service::new(Arc::clone(&relay), door);
     let accepting = tokio::spawn(listen::accept(listener, service));
     let answering = http.map(|listener| tokio::spawn(http::serve(listener, http_tls.clone(), Arc::clone(&relay))));
     let wanted = Arc::new(Notify::new());

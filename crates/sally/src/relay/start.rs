@@ -51,7 +51,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
         Some(fleet) => HostKey::certified(fleet.dir().host_key.clone(), fleet.dir().host_certificate.clone()).into(),
         None => host_keys(&config)?,
     };
-    let door = DoorSettings::new(&config.door, host_keys);
+    let door = DoorSettings::load(&config.door, host_keys)?;
     let host_key = door.host_keys.main();
     let audit = Audit::open(&config.audit)?;
     let listener = listen::bind(config.listen.0, config.listen.1)?;

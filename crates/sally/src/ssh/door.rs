@@ -82,6 +82,8 @@ pub struct Door {
     /// When a byte was last carried.
     pub activity: Activity,
     pub(super) gate: Arc<Gate>,
+    /// What is shown before authentication.
+    pub(super) banner: Option<Arc<str>>,
     dialer: OnceLock<Dialer>,
     forwards: AtomicU64,
     config: Arc<Config>,
@@ -101,13 +103,13 @@ impl Door {
     pub fn new(
         keys: KeyRing,
         rules: Rules,
-        settings: &DoorSettings,
+        settings: DoorSettings,
         recorder: Recorder,
         reaper: Reaper,
         shutdown: Shutdown,
     ) -> (Arc<Self>, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(16);
-        let config = Arc::new(server::config(settings));
+        let config = Arc::new(server::config(&settings));
         let door = Self {
             keys,
             rules,
@@ -117,6 +119,7 @@ impl Door {
             events,
             activity: Activity::start(),
             gate: Gate::new(Settings::ONE_VISIT),
+            banner: settings.banner,
             dialer: OnceLock::new(),
             forwards: AtomicU64::new(0),
             config,

@@ -29,6 +29,10 @@ const MAX_TERM: usize = 64;
 impl Handler for Visitor {
     type Error = Error;
 
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Error> {
+        Ok(self.door.banner.as_deref().map(str::to_owned))
+    }
+
     async fn auth_none(&mut self, _: &str) -> Result<Auth, Error> {
         self.window.answered(Instant::now());
         Ok(Auth::reject())

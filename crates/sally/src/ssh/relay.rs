@@ -48,15 +48,19 @@ pub struct Service {
     relay: Arc<Relay>,
     config: Arc<Config>,
     gate: Arc<Gate>,
+    banner: Option<Arc<str>>,
 }
 
 impl Service {
     /// A relay that shows this of itself.
-    pub fn new(relay: Arc<Relay>, door: &DoorSettings) -> Arc<Self> {
-        let config =
-            Config { keepalive_interval: Some(relay.rules.alive_interval), keepalive_max: relay.rules.alive_count, ..server::config(door) };
+    pub fn new(relay: Arc<Relay>, door: DoorSettings) -> Arc<Self> {
+        let config = Config {
+            keepalive_interval: Some(relay.rules.alive_interval),
+            keepalive_max: relay.rules.alive_count,
+            ..server::config(&door)
+        };
         let gate = Gate::new(Settings::MANY_VISITS);
-        Arc::new(Self { relay, config: Arc::new(config), gate })
+        Arc::new(Self { relay, config: Arc::new(config), gate, banner: door.banner })
     }
 }
 
@@ -107,6 +111,7 @@ impl Service {
         let conversation = Conversation {
             relay: Arc::clone(&self.relay),
             connection: Arc::clone(connection),
+            banner: self.banner.clone(),
             peer,
             heard: stream.heard(),
             let_in: None,
@@ -141,6 +146,7 @@ struct Asking {
 struct Conversation {
     relay: Arc<Relay>,
     connection: Arc<Connection>,
+    banner: Option<Arc<str>>,
     peer: std::net::SocketAddr,
     heard: Arc<AtomicU64>,
     /// Who was let in, until the connection is theirs.

@@ -21,6 +21,10 @@ use crate::ssh::window;
 impl Handler for Conversation {
     type Error = Error;
 
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Error> {
+        Ok(self.banner.as_deref().map(str::to_owned))
+    }
+
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
         self.window.answered(Instant::now());
         let key = offer.public_key.key_data();
