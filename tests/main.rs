@@ -58,6 +58,7 @@ mod relay_once;
 mod relay_operation;
 mod relay_options;
 mod relay_places;
+mod revoked;
 mod security_keys;
 mod sftp;
 mod smoke;

@@ -114,6 +114,14 @@ pub enum Fault {
         /// What is wrong with it.
         reason: String,
     },
+    /// The list of revoked keys can't be relied on.
+    #[error("Invalid list of revoked keys: {file} ({reason})")]
+    RevokedKeysInvalid {
+        /// The file as named.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The announce command is not found or not executable.
     #[error("Invalid announce command: {command} ({reason})")]
     AnnounceInvalid {
@@ -301,6 +309,7 @@ impl Fault {
             | Self::HostKeyPem { .. }
             | Self::HostCertificateInvalid { .. }
             | Self::BannerInvalid { .. }
+            | Self::RevokedKeysInvalid { .. }
             | Self::AnnounceInvalid { .. }
             | Self::TlsInvalid { .. }
             | Self::Options { .. }
@@ -335,6 +344,9 @@ impl Fault {
             Self::HostKeyPem { .. } => Some("convert it, where it lies, with: ssh-keygen -p -N '' -f FILE"),
             Self::HostCertificateInvalid { .. } => Some("make one with: ssh-keygen -s CA -h -I NAME -n HOSTNAME,... FILE.pub"),
             Self::BannerInvalid { .. } => Some("name a file of UTF-8 text, 64 KiB at most"),
+            Self::RevokedKeysInvalid { .. } => {
+                Some("make one with: ssh-keygen -k -f FILE KEY.pub...; or name a file of public keys, one a line")
+            }
             Self::AnnounceInvalid { .. } => Some("name one executable file; it is run without a shell"),
             Self::AnnounceFailed { .. } => Some("it gets the host key as its one argument and 30 s to exit with 0"),
             Self::Bind { .. } => Some("choose another: --port with once, --listen with relay and jail; 0 is any that is free"),

@@ -1,14 +1,18 @@
 //! Key revocation lists in OpenSSH's own format (PROTOCOL.krl), so that sshd, ssh-keygen and Sally read the same file.
 //!
-//! Written: serial numbers and key IDs, each under the authority that gave them. Read: those, ranges, bitmaps, keys and SHA-256 fingerprints.
+//! Written: serial numbers and key IDs, each under the authority that gave them. Read: those, ranges, bitmaps, keys and hashes of them.
 //! Whatever else stands in a list makes it unreadable, and an unreadable list lets no certificate in: that is for the caller to hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+use ssh_key::PublicKey;
 use ssh_key::certificate::Certificate;
 use ssh_key::encoding::{Decode, Encode, Reader};
 use ssh_key::public::KeyData;
-use ssh_key::{HashAlg, PublicKey};
+
+use crate::authorized_keys::{Denial, Offer};
 
 /// `SSHKRL\n\0`.
 const MAGIC: u64 = 0x5353_484b_524c_0a00;
@@ -16,6 +20,7 @@ const FORMAT: u32 = 1;
 
 const SECTION_CERTIFICATES: u8 = 1;
 const SECTION_KEYS: u8 = 2;
+const SECTION_SHA1: u8 = 3;
 const SECTION_SHA256: u8 = 5;
 
 const SERIAL_LIST: u8 = 0x20;
@@ -25,6 +30,11 @@ const KEY_ID: u8 = 0x23;
 
 /// The largest list that is read: room for half a million serial numbers.
 pub const KRL_MAX: usize = 4 << 20;
+
+/// Whether bytes are meant as a list.
+pub fn is_krl(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC.to_be_bytes())
+}
 
 /// The file is no list that can be relied on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +77,9 @@ pub struct Krl {
     /// By the authority's key, in its encoding. An empty one stands for all authorities.
     authorities: BTreeMap<Vec<u8>, Revoked>,
     keys: BTreeSet<Vec<u8>>,
-    fingerprints: BTreeSet<Vec<u8>>,
+    /// Of keys, in their encoding: whoever made the list had their reasons.
+    sha1: BTreeSet<Vec<u8>>,
+    sha256: BTreeSet<Vec<u8>>,
 }
 
 impl Krl {
@@ -98,7 +110,8 @@ impl Krl {
             match kind {
                 SECTION_CERTIFICATES => krl.read_certificates(section)?,
                 SECTION_KEYS => read_all(section, &mut krl.keys)?,
-                SECTION_SHA256 => read_all(section, &mut krl.fingerprints)?,
+                SECTION_SHA1 => read_all(section, &mut krl.sha1)?,
+                SECTION_SHA256 => read_all(section, &mut krl.sha256)?,
                 other => return Err(KrlError::UnknownSection(other)),
             }
         }
@@ -144,6 +157,11 @@ impl Krl {
         }
     }
 
+    /// Revokes a key, and each certificate of it or, where it is an authority's, by it.
+    pub fn revoke_key(&mut self, key: &KeyData) {
+        self.keys.extend(blob(key));
+    }
+
     /// Revokes every certificate that an authority gave this key ID.
     pub fn revoke_key_id(&mut self, authority: &KeyData, key_id: &str) {
         if let Some(revoked) = self.of(authority) {
@@ -173,11 +191,25 @@ impl Krl {
             || of_authority(&[])
     }
 
+    /// That what is offered is not revoked.
+    ///
+    /// # Errors
+    /// [`Denial::KeyRevoked`], [`Denial::Revoked`].
+    pub fn check(&self, offer: Offer<'_>) -> Result<(), Denial> {
+        match offer {
+            Offer::Key(key) if self.revokes_key(key) => Err(Denial::KeyRevoked),
+            Offer::Certificate(certificate) if self.revokes(certificate) => Err(Denial::Revoked),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a plain key is revoked.
     pub fn revokes_key(&self, key: &KeyData) -> bool {
-        let fingerprint = key.fingerprint(HashAlg::Sha256);
-        let listed = blob(key).is_none_or(|blob| self.keys.contains(&blob));
-        listed || self.fingerprints.contains(fingerprint.as_bytes())
+        // A key that can't be encoded can't be looked up either.
+        blob(key).is_none_or(|blob| {
+            let by_hash = self.sha256.contains(&*Sha256::digest(&blob)) || self.sha1.contains(&*Sha1::digest(&blob));
+            by_hash || self.keys.contains(&blob)
+        })
     }
 
     /// The list as sshd and ssh-keygen read it.
@@ -202,7 +234,7 @@ impl Krl {
             SECTION_CERTIFICATES.encode(&mut out)?;
             section.encode(&mut out)?;
         }
-        for (kind, set) in [(SECTION_KEYS, &self.keys), (SECTION_SHA256, &self.fingerprints)] {
+        for (kind, set) in [(SECTION_KEYS, &self.keys), (SECTION_SHA1, &self.sha1), (SECTION_SHA256, &self.sha256)] {
             if set.is_empty() {
                 continue;
             }
@@ -315,8 +347,8 @@ mod tests {
     fn what_is_not_known_makes_a_list_unreadable() {
         let mut bytes = Krl::default().encode().unwrap();
         assert_eq!(Krl::parse(&bytes), Ok(Krl::default()));
-        bytes.extend([3, 0, 0, 0, 0]);
-        assert_eq!(Krl::parse(&bytes), Err(KrlError::UnknownSection(3)));
+        bytes.extend([9, 0, 0, 0, 0]);
+        assert_eq!(Krl::parse(&bytes), Err(KrlError::UnknownSection(9)));
         for bad in [&b""[..], b"SSHKRL\n", b"ssh-ed25519 AAAA", &[0; 64]] {
             assert!(Krl::parse(bad).is_err());
         }

@@ -21,6 +21,7 @@ pub mod rate;
 pub mod record;
 pub mod relay;
 pub mod rendezvous;
+pub mod revocation;
 pub mod sftp;
 pub mod text;
 pub mod wake;

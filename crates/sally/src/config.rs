@@ -100,11 +100,19 @@ pub struct DoorOptions {
     pub post_quantum_only: bool,
     /// What is shown before authentication.
     pub banner: Option<PathBuf>,
+    /// Keys and certificates that are refused.
+    pub revoked_keys: Option<PathBuf>,
 }
 
 impl From<DoorArgs> for DoorOptions {
     fn from(args: DoorArgs) -> Self {
-        Self { host_keys: args.host_key, host_certificates: args.host_cert, post_quantum_only: args.pq_only, banner: args.banner }
+        Self {
+            host_keys: args.host_key,
+            host_certificates: args.host_cert,
+            post_quantum_only: args.pq_only,
+            banner: args.banner,
+            revoked_keys: args.revoked_keys,
+        }
     }
 }
 

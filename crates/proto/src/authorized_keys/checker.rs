@@ -85,9 +85,15 @@ pub enum Denial {
     /// A user's certificate where a host shows itself.
     #[error("not a host's certificate")]
     NotHostCertificate,
-    /// On the key revocation list.
+    /// On a list of what is revoked, by itself, its key or its authority.
     #[error("the certificate is revoked")]
     Revoked,
+    /// On a list of what is revoked.
+    #[error("the key is revoked")]
+    KeyRevoked,
+    /// What is revoked can't be known.
+    #[error("the list of revoked keys can't be read")]
+    RevocationsUnreadable,
     /// A fleet's certificate that doesn't permit forwarding is of no use to anybody.
     #[error("the certificate doesn't permit forwarding")]
     NoForwarding,
@@ -160,6 +166,7 @@ impl KeyRing {
     /// # Errors
     /// The reason of the first line that has the key, else [`Denial::UnknownKey`] or [`Denial::UnknownAuthority`].
     pub fn authorize(&self, offer: Offer<'_>, context: &Context<'_>) -> Result<Grant, Denial> {
+        self.check_revoked(offer)?;
         let (key, certificate) = match offer {
             Offer::Key(key) => (key, None),
             Offer::Certificate(certificate) => (certificate.signature_key(), Some(certificate)),

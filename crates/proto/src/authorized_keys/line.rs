@@ -48,7 +48,7 @@ pub enum LineErrorKind {
 }
 
 impl LineError {
-    pub(super) fn damaged(line: usize, reason: String) -> Self {
+    pub(crate) fn damaged(line: usize, reason: String) -> Self {
         Self { line, reason, kind: LineErrorKind::Damaged }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ssh_key::public::KeyData;
 
+use super::checker::{Denial, Offer};
 use super::key;
 use super::kinds::{Enforced, OptionKind};
 use super::line::{Entry, LineError, LineErrorKind, parse};
@@ -27,6 +28,8 @@ pub struct KeyRing {
     /// Where each key stands in `held`: an offered key is one look-up, however long the list.
     index: HashMap<KeyData, Vec<usize>>,
     enforced: Enforced,
+    /// What is refused, whatever line lets it in.
+    revoked: Option<Arc<Krl>>,
     /// Of a fleet: which certificates mean this device.
     pub(super) fleet: Option<Arc<OfFleet>>,
 }
@@ -70,6 +73,17 @@ impl KeyRing {
         builder.build()
     }
 
+    /// The same keys, less what is revoked: plain keys, certificates and authorities.
+    #[must_use]
+    pub fn less(self, revoked: Krl) -> Self {
+        Self { revoked: Some(Arc::new(revoked)), ..self }
+    }
+
+    /// That what is offered is not revoked, whatever line lets it in.
+    pub(super) fn check_revoked(&self, offer: Offer<'_>) -> Result<(), Denial> {
+        self.revoked.as_ref().map_or(Ok(()), |list| list.check(offer))
+    }
+
     /// The kinds of options that the caller makes sure of.
     pub fn enforced(&self) -> Enforced {
         self.enforced
@@ -88,7 +102,8 @@ impl KeyRing {
 
     /// The first so many keys without any option, a line each, without comments: what may be asked of somebody who enforces nothing.
     pub fn bare_lines(&self, most: usize) -> String {
-        let bare = self.held.iter().filter(|held| held.entry.options().kinds == Enforced::NONE && !key::is_security_key(held.entry.key()));
+        let is_bare = |entry: &Entry| entry.options().kinds == Enforced::NONE && !key::is_security_key(entry.key());
+        let bare = self.held.iter().filter(|held| is_bare(&held.entry) && self.check_revoked(Offer::Key(held.entry.key())).is_ok());
         bare.take(most).filter_map(|held| Some(ssh_key::PublicKey::from(held.entry.key().clone()).to_openssh().ok()? + "\n")).collect()
     }
 
@@ -177,7 +192,7 @@ impl KeyRingBuilder {
         for (at, held) in self.held.iter().enumerate() {
             index.entry(held.entry.key().clone()).or_default().push(at);
         }
-        Ok(KeyRing { held: self.held, index, enforced: self.enforced, fleet: None })
+        Ok(KeyRing { held: self.held, index, enforced: self.enforced, revoked: None, fleet: None })
     }
 
     /// The entries of a source, and the lines that give none.

@@ -17,6 +17,7 @@ fn one_of_each() -> Vec<Fault> {
         Fault::HostKeyPem { file: "FILE".into() },
         Fault::HostCertificateInvalid { file: "FILE".into(), reason: "r".into() },
         Fault::BannerInvalid { file: "FILE".into(), reason: "r".into() },
+        Fault::RevokedKeysInvalid { file: "FILE".into(), reason: "r".into() },
         Fault::AnnounceInvalid { command: "CMD".into(), reason: "r".into() },
         Fault::AnnounceFailed { status: 1, stderr: "x".into() },
         Fault::Bind { port: 22, reason: "r".into() },

@@ -21,4 +21,7 @@ pub struct DoorArgs {
     /// Show this text before authentication (UTF-8, 64 KiB at most, as it is)
     #[arg(long, value_name = "FILE")]
     pub banner: Option<PathBuf>,
+    /// Refuse these keys and certificates, whatever else lets them in: a key revocation list of ssh-keygen -k, or public keys, one a line
+    #[arg(long, value_name = "FILE")]
+    pub revoked_keys: Option<PathBuf>,
 }

@@ -139,11 +139,14 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     Ok(status)
 }
 
-/// Whom the sources let in.
+/// Whom the sources let in, less what is revoked.
 async fn load_keys(config: &Once) -> Result<KeyRing, Fault> {
     let (keys, passed_over) = keys::load(&config.sources, &config.network, Enforced::new(keys::ENFORCED)).await?;
     passed_over.iter().for_each(|line| term::say(&line.to_string()));
-    Ok(keys)
+    let Some(file) = &config.door.revoked_keys else { return Ok(keys) };
+    let (revoked, passed_over) = keys::load_revoked(file).await?;
+    passed_over.iter().for_each(|line| term::say(&line.to_string()));
+    Ok(keys.less(revoked))
 }
 
 /// The agent's, the user's own, those of a fleet's device, or a fresh one.

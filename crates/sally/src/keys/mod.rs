@@ -7,6 +7,7 @@ mod dial;
 mod fetch;
 mod local;
 mod network;
+mod revoked;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -18,6 +19,7 @@ use sally_proto::error::{Fault, KeyDefect};
 
 pub use fetch::{parse_template, url_of};
 pub use network::Network;
+pub use revoked::load_revoked;
 
 /// Where GitHub shows a user's keys: the template as it comes.
 pub const GITHUB: &str = "https://github.com/{user}.keys";

@@ -2,6 +2,7 @@
 //!
 //! - `rules`: what this relay is
 //! - `keys`, `reload`: who may come, loaded and loaded again
+//! - `revoked`: who may not, whatever else lets them in
 //! - `places`: how many visits at once, and whose
 //! - `caller`: somebody who is connected
 //! - `fleet`: whom a fleet's authorities vouch for
@@ -23,6 +24,7 @@ pub mod keys;
 pub mod metrics;
 mod places;
 pub mod reload;
+pub mod revoked;
 mod route;
 pub mod rules;
 pub mod run;
@@ -49,6 +51,7 @@ pub(crate) use hold::Promised;
 use keys::KeySet;
 use metrics::Metrics;
 use places::Places;
+use revoked::Revoked;
 pub use route::Visit;
 use rules::Rules;
 use wake::Wakes;
@@ -60,6 +63,7 @@ pub struct Relay {
     mint: Mint,
     pub(crate) metrics: Metrics,
     keys: Mutex<Arc<KeySet>>,
+    revoked: Option<Revoked>,
     tunnels: Tunnels,
     callers: Mutex<BTreeMap<u64, Arc<Caller>>>,
     visits: Mutex<BTreeMap<u64, Arc<Visit>>>,
@@ -73,13 +77,14 @@ pub struct Relay {
 
 impl Relay {
     /// A relay that nobody has come to.
-    pub fn new(rules: Rules, keys: KeySet, audit: Audit, mint: Mint, wakes: Option<Wakes>) -> Arc<Self> {
+    pub fn new(rules: Rules, keys: KeySet, revoked: Option<Revoked>, audit: Audit, mint: Mint, wakes: Option<Wakes>) -> Arc<Self> {
         Arc::new(Self {
             rules,
             audit,
             mint,
             metrics: Metrics::default(),
             keys: Mutex::new(Arc::new(keys)),
+            revoked,
             tunnels: Tunnels::default(),
             callers: Mutex::default(),
             visits: Mutex::default(),
@@ -135,11 +140,23 @@ impl Relay {
         &self.tunnels
     }
 
-    /// Decides who somebody is by what they proved to hold, or would: the one place that asks the checker.
+    /// Decides who somebody new is by what they proved to hold, or would.
     ///
     /// # Errors
     /// Why none of the roles is theirs.
     pub(crate) fn authorize(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Access, Denial> {
+        self.revoked.as_ref().map_or(Ok(()), |revoked| revoked.check_newcomer(offer))?;
+        self.access(offer, peer)
+    }
+
+    /// The same of somebody who is in already.
+    fn authorize_again(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Access, Denial> {
+        self.revoked.as_ref().map_or(Ok(()), |revoked| revoked.check(offer))?;
+        self.access(offer, peer)
+    }
+
+    /// The one place that asks the checker.
+    fn access(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Access, Denial> {
         // A certificate has to name what its authority's line wants: there is no account here that it could name instead.
         let context = Context { peer: Some(peer), now: caller::now(), account: None };
         let listed = self.keys().authorize(offer, &context);
@@ -203,7 +220,7 @@ impl Relay {
     }
 
     fn dismiss_if_changed(&self, caller: &Caller) {
-        let access = self.authorize(caller.offer.as_offer(), caller.peer.ip());
+        let access = self.authorize_again(caller.offer.as_offer(), caller.peer.ip());
         if !access.is_ok_and(|access| access.is_still(&caller.access)) {
             caller.line.dismiss(&Refusal::Revoked.to_string());
         }

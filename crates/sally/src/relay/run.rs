@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::audit::{Audit, Event};
 use super::keys::KeySet;
 use super::reload::{self, Reloader};
+use super::revoked::watch_revoked;
 use super::tls::Tls;
 use super::{Relay, http};
 use crate::ssh::listen;
@@ -56,6 +57,8 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
     let answering = http.map(|listener| tokio::spawn(http::serve(listener, http_tls.clone(), Arc::clone(&relay))));
     let wanted = Arc::new(Notify::new());
     let reloading = tokio::spawn(reload::watch(Arc::clone(&relay), reloader, Arc::clone(&wanted)));
+    let revocations_wanted = Arc::new(Notify::new());
+    let rereading = tokio::spawn(watch_revoked(Arc::clone(&relay), Arc::clone(&revocations_wanted)));
     let mut looks = tokio::time::interval(EXPIRY_LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let number = loop {
@@ -64,6 +67,7 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
             _ = hangup.recv() => {
                 relay.audit.reopen().await;
                 wanted.notify_one();
+                revocations_wanted.notify_one();
                 http_tls.iter().for_each(|tls| tls.reload());
                 relay.look_at_fleet(true).await;
             }
@@ -75,6 +79,7 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
     };
     relay.shut().cancel();
     reloading.abort();
+    rereading.abort();
     term::say(&format!("Told to stop by signal {number}: {} visit(s) may take {} s to end", relay.visits().len(), drain.as_secs()));
     tokio::select! {
         _ = tokio::time::timeout(drain, relay.idle()) => {}

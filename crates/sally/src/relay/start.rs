@@ -18,6 +18,7 @@ use super::Relay;
 use super::audit::{Audit, Event};
 use super::fleet::Fleet;
 use super::reload::Reloader;
+use super::revoked::Revoked;
 use super::rules::Kind;
 use super::run::{self, Parts, note_keys};
 use super::tls::Tls;
@@ -53,6 +54,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     };
     let door = DoorSettings::load(&config.door, host_keys)?;
     let host_key = door.host_keys.main();
+    let (revoked, passed_over) = Revoked::load(config.door.revoked_keys.clone()).await?;
     let audit = Audit::open(&config.audit)?;
     let listener = listen::bind(config.listen.0, config.listen.1)?;
     let http = match config.http {
@@ -69,6 +71,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
         become_user(&Credentials::of_number(id)).map_err(internal)?;
     }
     audit.skipped(&skipped).await;
+    audit.skipped(&passed_over).await;
     let address = listener.local_addr().map_err(internal)?;
     let (listen, key) = (address.to_string(), host_key.public_line());
     let event = Event::Start { kind: config.rules.name(), version: env!("CARGO_PKG_VERSION"), listen, host_key: key };
@@ -78,7 +81,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     note_keys(&audit, &keys).await;
     say_ready(&config, &listener, http.as_ref(), &door.host_keys)?;
     let mint = Mint::new(&host_key.derive("sally relay names")?);
-    let relay = Relay::new(config.rules, keys, audit, mint, wakes);
+    let relay = Relay::new(config.rules, keys, revoked, audit, mint, wakes);
     if let Some(attendance) = attendance {
         tokio::spawn(Arc::clone(&relay).attend(attendance));
     }
