@@ -12,6 +12,7 @@ use crate::support::*;
 fn nobody_is_waited_for_longer_than_thirty_seconds() {
     thread::scope(|scope| {
         scope.spawn(a_slow_login);
+        scope.spawn(a_slow_header);
         scope.spawn(a_visit_without_a_session);
         scope.spawn(an_announce_command_that_does_not_end);
     });
@@ -62,6 +63,25 @@ fn a_slow_login() {
     assert_eq!(text(&run(home.ssh(&door).arg("echo in")).stdout), "in\n");
     assert_eq!(door.wait().0.code(), Some(0));
     home.assert_sealed(&door);
+}
+
+/// What a balancer is to say of a connection has no time of its own.
+fn a_slow_header() {
+    let home = Home::new();
+    let door = home.open(&["--proxy-protocol", "127.0.0.1"]);
+    let start = Instant::now();
+    let mut streams =
+        [&b""[..], b"\r\n\r\n\0\r\nQ", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x01\0", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"].map(|begun| {
+            let mut stream = door.connect();
+            stream.write_all(begun).unwrap();
+            stream
+        });
+    for stream in &mut streams {
+        if let Err(error) = stream.read_to_end(&mut Vec::new()) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+        assert!(start.elapsed() > Duration::from_secs(29), "something else ended it, after {:?}", start.elapsed());
+    }
 }
 
 fn a_visit_without_a_session() {

@@ -89,6 +89,25 @@ fn a_socket_of_an_inetd_tells_where_the_visitor_comes_from() {
 }
 
 #[test]
+fn a_balancer_before_an_inetd_tells_where_the_visitor_comes_from() {
+    let home = Home::new();
+    home.write("id.pub", format!("from=\"198.51.100.7\" {}", home.read("id.pub")));
+    let mut command = inetd(&home);
+    command.args(["--proxy-protocol", "127.0.0.0/8"]);
+    let (port, accepting) = serve(&command, false);
+    let mut balancer = Client::start(python("balancer.py").args([&port.to_string(), "tcp"]));
+    let visit = run(home.ssh_to(balancer.await_line("port ").parse().unwrap()).arg("echo $SSH_CLIENT"));
+    assert_eq!(text(&visit.stdout), "198.51.100.7 50000 22\n", "{}", text(&visit.stderr));
+    assert_eq!(wait(&mut accepting.join().unwrap()).code(), Some(0));
+    // On a pipe there is no balancer, whatever is said: the visit is over.
+    std::fs::remove_file(home.path("visit.cast")).unwrap();
+    let mut command = inetd(&home);
+    command.args(["--proxy-protocol", "127.0.0.0/8", "--proxy-protocol", "::1"]);
+    let said = run_with(&mut command, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0SSH-2.0-x\r\n");
+    assert!(text(&said.stdout).ends_with("Invalid SSH identification string.\r\n"), "{}", text(&said.stdout));
+}
+
+#[test]
 fn an_address_that_nobody_can_prove_is_no_address() {
     let home = Home::new();
     home.write("id.pub", format!("from=\"127.0.0.0/8,::1\" {}", home.read("id.pub")));

@@ -47,6 +47,7 @@ mod multiplex;
 mod once_network;
 mod once_ports;
 mod options;
+mod penalties;
 mod places;
 mod record;
 mod relay;

@@ -9,7 +9,9 @@
 //! Penalties are a source's, as in sshd's `PerSourcePenalties`: an IPv4 address, or an IPv6 network of 64 bits. Where everybody comes
 //! through one proxy, everybody has its address, the right visitor as well: a door for one visit therefore never refuses a source, and a
 //! penalty only says who makes room first. Where there are many visitors for a long time ([`Settings::refuse`]), a source with a penalty
-//! is refused, loopback excepted: who connects from this machine is a proxy, or needs no network to do harm.
+//! is refused. Never refused is a source from which a client authenticated lately: many may share it. No penalty has loopback, for who
+//! connects from this machine is a proxy, or needs no network to do harm; nor has a source that is named exempt; nor a proxy, before it has
+//! said whom it brings.
 
 mod penalties;
 mod startups;
@@ -19,8 +21,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use penalties::Penalties;
-pub use penalties::{PENALTY_MAX, PENALTY_MIN, SOURCES, Source};
+use crate::address_block::{self, AddressBlock};
+pub use penalties::{LATELY, PENALTY_MAX, PENALTY_MIN, SOURCES, Source};
+use penalties::{Penalties, Welcome};
 pub use startups::Startups;
 
 /// How a door admits.
@@ -28,7 +31,7 @@ pub use startups::Startups;
 pub struct Settings {
     /// How many at once.
     pub startups: Startups,
-    /// Whether a source with a penalty is refused, loopback excepted. For a door with many visitors; never where one visitor must get in.
+    /// Whether a source with a penalty is refused. For a door with many visitors; never where one visitor must get in.
     pub refuse: bool,
 }
 
@@ -87,19 +90,29 @@ impl Outcome {
     }
 }
 
+/// Where a connection comes from, and whether that has penalties at all.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    source: Source,
+    exempt: bool,
+}
+
 /// The state of a door's admission. Instants are durations since any fixed moment of a clock that never goes back.
 #[derive(Clone, Debug)]
 pub struct Admission {
     settings: Settings,
-    waiting: BTreeMap<Ticket, Source>,
+    exempt: Vec<AddressBlock>,
+    waiting: BTreeMap<Ticket, Origin>,
     penalties: Penalties,
+    welcome: Welcome,
     next: u64,
 }
 
 impl Admission {
-    /// Nobody is there yet.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, waiting: BTreeMap::new(), penalties: Penalties::default(), next: 0 }
+    /// Nobody is there yet. Addresses in the blocks never have a penalty.
+    pub fn new(settings: Settings, exempt: Vec<AddressBlock>) -> Self {
+        let (penalties, welcome) = (Penalties::default(), Welcome::default());
+        Self { settings, exempt, waiting: BTreeMap::new(), penalties, welcome, next: 0 }
     }
 
     /// How many are mid-authentication.
@@ -109,29 +122,65 @@ impl Admission {
 
     /// Somebody connects. `roll`: a random number below 100.
     pub fn arrive(&mut self, peer: IpAddr, now: Duration, roll: u32) -> Arrival {
-        let source = Source::from(peer);
-        let exempt = peer.to_canonical().is_loopback();
-        if let Some(remaining) = self.penalties.of(source, now).filter(|_| self.settings.refuse && !exempt) {
-            return Arrival::Refused { remaining };
+        let origin = self.origin(peer);
+        match self.refusal(origin, now) {
+            Some(remaining) => Arrival::Refused { remaining },
+            None => self.admit(origin, now, roll),
         }
+    }
+
+    /// A proxy connects, which is to say whom it brings: until then it has a place, and no penalty for what becomes of that.
+    pub fn arrive_by_proxy(&mut self, proxy: IpAddr, now: Duration, roll: u32) -> Arrival {
+        self.admit(Origin { source: proxy.into(), exempt: true }, now, roll)
+    }
+
+    /// A proxy has said whom it brings: whether they are let in. Otherwise what is left of their penalty, and the place is free.
+    ///
+    /// # Errors
+    /// What is left of a penalty.
+    pub fn bring(&mut self, ticket: Ticket, client: IpAddr, now: Duration) -> Result<(), Duration> {
+        let origin = self.origin(client);
+        let Some(place) = self.waiting.get_mut(&ticket) else { return Ok(()) }; // It has made room.
+        *place = origin;
+        match self.refusal(origin, now) {
+            Some(remaining) => {
+                self.waiting.remove(&ticket);
+                Err(remaining)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn origin(&self, peer: IpAddr) -> Origin {
+        let exempt = peer.to_canonical().is_loopback() || address_block::any_contains(&self.exempt, peer);
+        Origin { source: peer.into(), exempt }
+    }
+
+    /// What is left of the penalty for which an origin is refused.
+    fn refusal(&self, origin: Origin, now: Duration) -> Option<Duration> {
+        let may_be = self.settings.refuse && !origin.exempt && !self.welcome.is_lately(origin.source, now);
+        self.penalties.of(origin.source, now).filter(|_| may_be)
+    }
+
+    fn admit(&mut self, origin: Origin, now: Duration, roll: u32) -> Arrival {
         let crowded = roll < self.settings.startups.percent(self.waiting.len());
         let makes_room = if crowded { self.make_room(now) } else { None };
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.waiting.insert(ticket, source);
+        self.waiting.insert(ticket, origin);
         Arrival::Admitted { ticket, makes_room }
     }
 
     /// Takes somebody's place, where there is anybody: also for want of something else, as descriptors.
     pub fn make_room(&mut self, now: Duration) -> Option<Ticket> {
         let mut places: HashMap<Source, usize> = HashMap::new();
-        for source in self.waiting.values() {
-            *places.entry(*source).or_default() += 1;
+        for origin in self.waiting.values() {
+            *places.entry(origin.source).or_default() += 1;
         }
         let older = self.waiting.iter().take(self.waiting.len().div_ceil(2));
-        let first = older.max_by_key(|(ticket, source)| {
-            let held = places.get(source).copied().unwrap_or_default();
-            (self.penalties.of(**source, now).is_some(), held, Reverse(**ticket))
+        let first = older.max_by_key(|(ticket, origin)| {
+            let held = places.get(&origin.source).copied().unwrap_or_default();
+            (self.penalties.of(origin.source, now).is_some(), held, Reverse(**ticket))
         });
         let ticket = first.map(|(ticket, _)| *ticket)?;
         self.waiting.remove(&ticket);
@@ -140,9 +189,13 @@ impl Admission {
 
     /// A connection's authentication is over, one way or the other. Who has made room before has not failed at anything.
     pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, now: Duration) {
-        let Some(source) = self.waiting.remove(&ticket) else { return };
+        let Some(Origin { source, exempt }) = self.waiting.remove(&ticket) else { return };
         match outcome {
-            Outcome::Authenticated => self.penalties.forgive(source),
+            Outcome::Authenticated => {
+                self.penalties.forgive(source);
+                self.welcome.note(source, now);
+            }
+            _ if exempt => {}
             failure => self.penalties.add(source, failure.penalty(), now),
         }
     }

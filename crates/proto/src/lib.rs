@@ -4,6 +4,7 @@
 //! That is what makes it testable, fuzzable and the same on every machine.
 #![forbid(unsafe_code)]
 
+pub mod address_block;
 pub mod admission;
 pub mod authority;
 pub mod authorized_keys;
@@ -17,6 +18,7 @@ pub mod id;
 pub mod krl;
 pub mod mask;
 pub mod monitor;
+pub mod proxy_header;
 pub mod rate;
 pub mod record;
 pub mod relay;

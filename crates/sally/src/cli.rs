@@ -150,7 +150,7 @@ pub struct OnceArgs {
     #[arg(long, requires = "kept", conflicts_with_all = ["port", "listen"])]
     pub inetd: bool,
     /// Listen on no port: hold a name on this relay (port 2222 unless said), and be reached as ssh -J HOST NAME
-    #[arg(long, value_name = "HOST[:PORT]", requires = "identity", conflicts_with_all = ["port", "listen", "inetd"], value_parser = parse_relay)]
+    #[arg(long, value_name = "HOST[:PORT]", requires = "identity", conflicts_with_all = ["port", "listen", "inetd", "proxy_protocol"], value_parser = parse_relay)]
     pub relay: Option<sally_proto::host_port::HostPort>,
     /// The name to hold; without it the relay makes one
     #[arg(long, requires = "relay")]

@@ -21,6 +21,7 @@ use crate::relay::rules::{Kind, Rules};
 use crate::relay::tls;
 use crate::session::account::{Account, RunAs};
 use crate::session::environment::{self, Environment};
+use crate::ssh::admission::Origins;
 use crate::ssh::forward::Allowed;
 use crate::tunnel::dial::Dial;
 use crate::tunnel::link::HostTrust;
@@ -102,6 +103,8 @@ pub struct DoorOptions {
     pub banner: Option<PathBuf>,
     /// Keys and certificates that are refused.
     pub revoked_keys: Option<PathBuf>,
+    /// What is known of addresses that connections come from.
+    pub origins: Origins,
 }
 
 impl From<DoorArgs> for DoorOptions {
@@ -112,6 +115,7 @@ impl From<DoorArgs> for DoorOptions {
             post_quantum_only: args.pq_only,
             banner: args.banner,
             revoked_keys: args.revoked_keys,
+            origins: Origins { exempt: args.penalty_exempt, proxies: args.proxy_protocol },
         }
     }
 }

@@ -11,6 +11,10 @@ pub const PENALTY_MIN: Duration = Duration::from_secs(15);
 /// The longest penalty (sshd's `max:600s`).
 pub const PENALTY_MAX: Duration = Duration::from_secs(600);
 
+/// For so long after a client authenticated its source is not refused, whatever others do from there: who works behind an address that many
+/// share comes back within a day.
+pub const LATELY: Duration = Duration::from_secs(24 * 3600);
+
 /// Where a connection comes from, as far as penalties and shares go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
@@ -32,38 +36,70 @@ impl From<IpAddr> for Source {
     }
 }
 
-/// What sources have coming to them.
+/// Moments that belong to sources, of so many at most.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Penalties {
-    pub(super) until: HashMap<Source, (Duration, u64)>,
-    /// The sources by their last misdeed, oldest first.
+pub(super) struct Moments {
+    pub(super) of: HashMap<Source, (Duration, u64)>,
+    /// The sources by when they were last set, oldest first.
     pub(super) order: BTreeMap<u64, Source>,
     next: u64,
 }
 
-impl Penalties {
-    /// What is left of a source's penalty, where it is long enough to count.
-    pub(super) fn of(&self, source: Source, now: Duration) -> Option<Duration> {
-        let (until, _) = self.until.get(&source)?;
-        until.checked_sub(now).filter(|remaining| *remaining >= PENALTY_MIN)
+impl Moments {
+    pub(super) fn get(&self, source: Source) -> Option<Duration> {
+        self.of.get(&source).map(|(moment, _)| *moment)
     }
 
-    pub(super) fn add(&mut self, source: Source, penalty: Duration, now: Duration) {
-        let before = self.until.get(&source).map_or(now, |(until, _)| (*until).max(now));
-        self.forgive(source);
-        if self.until.len() >= SOURCES
+    /// Where there are too many, the source that was quiet for longest is forgotten.
+    pub(super) fn set(&mut self, source: Source, moment: Duration) {
+        self.forget(source);
+        if self.of.len() >= SOURCES
             && let Some((_, oldest)) = self.order.pop_first()
         {
-            self.until.remove(&oldest);
+            self.of.remove(&oldest);
         }
-        self.until.insert(source, ((before + penalty).min(now + PENALTY_MAX), self.next));
+        self.of.insert(source, (moment, self.next));
         self.order.insert(self.next, source);
         self.next += 1;
     }
 
-    pub(super) fn forgive(&mut self, source: Source) {
-        if let Some((_, place)) = self.until.remove(&source) {
+    pub(super) fn forget(&mut self, source: Source) {
+        if let Some((_, place)) = self.of.remove(&source) {
             self.order.remove(&place);
         }
+    }
+}
+
+/// What sources have coming to them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Penalties(pub(super) Moments);
+
+impl Penalties {
+    /// What is left of a source's penalty, where it is long enough to count.
+    pub(super) fn of(&self, source: Source, now: Duration) -> Option<Duration> {
+        self.0.get(source)?.checked_sub(now).filter(|remaining| *remaining >= PENALTY_MIN)
+    }
+
+    pub(super) fn add(&mut self, source: Source, penalty: Duration, now: Duration) {
+        let before = self.0.get(source).map_or(now, |until| until.max(now));
+        self.0.set(source, (before + penalty).min(now + PENALTY_MAX));
+    }
+
+    pub(super) fn forgive(&mut self, source: Source) {
+        self.0.forget(source);
+    }
+}
+
+/// Sources from which a client authenticated lately.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Welcome(Moments);
+
+impl Welcome {
+    pub(super) fn note(&mut self, source: Source, now: Duration) {
+        self.0.set(source, now);
+    }
+
+    pub(super) fn is_lately(&self, source: Source, now: Duration) -> bool {
+        self.0.get(source).is_some_and(|when| now.saturating_sub(when) < LATELY)
     }
 }

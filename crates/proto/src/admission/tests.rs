@@ -29,7 +29,7 @@ fn room_is_made_as_max_startups_says() {
 
 #[test]
 fn a_silent_crowd_keeps_nobody_out() {
-    let mut admission = Admission::new(Settings::ONE_VISIT);
+    let mut admission = Admission::new(Settings::ONE_VISIT, vec![]);
     for _ in 0..1000 {
         admission.arrive(address("192.0.2.1"), NOW, 0);
     }
@@ -41,7 +41,7 @@ fn a_silent_crowd_keeps_nobody_out() {
 
 #[test]
 fn a_crowd_from_one_address_drives_out_itself() {
-    let mut admission = Admission::new(Settings::ONE_VISIT);
+    let mut admission = Admission::new(Settings::ONE_VISIT, vec![]);
     let (visitor, _) = admitted(admission.arrive(address("2001:db8::7"), NOW, 0));
     for host in 0..1000u16 {
         let crowd = IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
@@ -51,7 +51,7 @@ fn a_crowd_from_one_address_drives_out_itself() {
 
 #[test]
 fn misdeeds_add_up_and_are_forgiven() {
-    let mut admission = Admission::new(Settings::MANY_VISITS);
+    let mut admission = Admission::new(Settings::MANY_VISITS, vec![]);
     let bad = address("::ffff:192.0.2.1");
     let once = |admission: &mut Admission, outcome, now| {
         let (ticket, _) = admitted(admission.arrive(bad, now, 99));
@@ -70,8 +70,59 @@ fn misdeeds_add_up_and_are_forgiven() {
 }
 
 #[test]
+fn a_source_from_which_a_client_got_in_lately_is_not_refused() {
+    let mut admission = Admission::new(Settings::MANY_VISITS, vec![]);
+    let (shared, now) = (address("192.0.2.1"), NOW);
+    let once = |admission: &mut Admission, outcome, now| {
+        let (ticket, _) = admitted(admission.arrive(shared, now, 99));
+        admission.settle(ticket, outcome, now);
+    };
+    once(&mut admission, Outcome::Authenticated, now);
+    let last = now + LATELY - Duration::from_secs(1);
+    for _ in 0..100 {
+        once(&mut admission, Outcome::Garbage, last);
+    }
+    admitted(admission.arrive(shared, last, 99));
+    assert!(matches!(admission.arrive(shared, now + LATELY, 99), Arrival::Refused { .. }), "that was long ago");
+}
+
+#[test]
+fn an_exempt_source_has_no_penalty() {
+    let mut admission = Admission::new(Settings::MANY_VISITS, vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
+    for peer in ["192.0.2.200", "::ffff:192.0.2.9", "2001:db8:1::1"].map(address) {
+        for _ in 0..100 {
+            let (ticket, _) = admitted(admission.arrive(peer, NOW, 99));
+            admission.settle(ticket, Outcome::Garbage, NOW);
+        }
+        admitted(admission.arrive(peer, NOW, 99));
+        assert!(admission.penalties.of(peer.into(), NOW).is_none(), "nor is it the first to make room");
+    }
+}
+
+#[test]
+fn whom_a_proxy_brings_is_judged_by_their_own_address_and_the_proxy_never() {
+    let mut admission = Admission::new(Settings::MANY_VISITS, vec![]);
+    let (proxy, bad, good) = (address("192.0.2.1"), address("198.51.100.1"), address("198.51.100.2"));
+    let brought = |admission: &mut Admission, client: Option<IpAddr>, outcome| {
+        let (ticket, _) = admitted(admission.arrive_by_proxy(proxy, NOW, 99));
+        let let_in = client.is_none_or(|client| admission.bring(ticket, client, NOW).is_ok());
+        admission.settle(ticket, outcome, NOW);
+        let_in
+    };
+    for _ in 0..100 {
+        assert!(brought(&mut admission, None, Outcome::Garbage), "no header");
+    }
+    assert!(brought(&mut admission, Some(bad), Outcome::Garbage) && brought(&mut admission, Some(bad), Outcome::Garbage));
+    assert!(!brought(&mut admission, Some(bad), Outcome::Left), "it has 20 s by now");
+    assert!(brought(&mut admission, Some(good), Outcome::Left) && brought(&mut admission, None, Outcome::Left));
+    assert!(matches!(admission.arrive(bad, NOW, 99), Arrival::Refused { .. }));
+    admitted(admission.arrive(proxy, NOW, 99));
+    assert_eq!(admission.waiting(), 1, "whoever is refused has no place");
+}
+
+#[test]
 fn who_made_room_has_not_failed() {
-    let mut admission = Admission::new(Settings::MANY_VISITS);
+    let mut admission = Admission::new(Settings::MANY_VISITS, vec![]);
     let (ticket, _) = admitted(admission.arrive(address("192.0.2.1"), NOW, 99));
     for _ in 0..2 {
         assert!(admission.make_room(NOW).is_none_or(|gone| gone == ticket));
@@ -85,7 +136,7 @@ fn who_made_room_has_not_failed() {
 #[test]
 fn loopback_is_never_refused_and_one_visit_refuses_nobody() {
     for (peer, settings) in [("127.0.0.9", Settings::MANY_VISITS), ("::1", Settings::MANY_VISITS), ("192.0.2.1", Settings::ONE_VISIT)] {
-        let mut admission = Admission::new(settings);
+        let mut admission = Admission::new(settings, vec![]);
         for _ in 0..1000 {
             let (ticket, _) = admitted(admission.arrive(address(peer), NOW, 99));
             admission.settle(ticket, Outcome::Garbage, NOW);
@@ -120,7 +171,7 @@ proptest! {
     #[test]
     fn bounds_hold_whatever_happens(steps in proptest::collection::vec(step(), 0..400), refuse: bool) {
         let startups = Startups { start: 10, rate: 30, full: 20 };
-        let mut admission = Admission::new(Settings { startups, refuse });
+        let mut admission = Admission::new(Settings { startups, refuse }, vec![]);
         let (mut now, mut inside) = (NOW, Vec::<Ticket>::new());
         for step in steps {
             match step {
@@ -173,7 +224,7 @@ fn of_too_many_sources_the_quietest_is_forgotten() {
     for number in 0..10_000 {
         penalties.add(source(number), PENALTY_MIN, NOW);
         penalties.add(source(0), PENALTY_MIN, NOW);
-        assert!(penalties.until.len() <= SOURCES && penalties.until.len() == penalties.order.len());
+        assert!(penalties.0.of.len() <= SOURCES && penalties.0.of.len() == penalties.0.order.len());
     }
     assert!(penalties.of(source(0), NOW).is_some() && penalties.of(source(1), NOW).is_none());
     assert!(penalties.of(source(9_999), NOW).is_some());

@@ -30,7 +30,7 @@ use crate::fleet::settings::Agent;
 use crate::monitor::{MonitorSocket, pair};
 use crate::session::account::RunAs;
 use crate::session::environment::Endpoint;
-use crate::ssh::admission::{Connection, Gate};
+use crate::ssh::admission::{Connection, Gate, Origins};
 use crate::{keys, term};
 
 /// Sessions that a visitor may have in one connection, as sshd's MaxSessions.
@@ -83,7 +83,7 @@ impl Sessions {
         let host_key = host_key(bundle)?.text()?;
         visitors(bundle, Enforced::new(keys::ENFORCED))?;
         let run_as = for_sessions(bundle, records.path(), settings.run_as.as_deref())?;
-        let strangers = Gate::new(Settings { startups: STRANGERS, refuse: false });
+        let strangers = Gate::new(Settings { startups: STRANGERS, refuse: false }, Origins::default());
         let processes = Arc::new(Semaphore::new(usize::try_from(STRANGERS.full).unwrap_or(1)));
         Ok(Self { bundle: bundle.to_owned(), host_key, run_as, records: Arc::new(records), running: Arc::default(), strangers, processes })
     }

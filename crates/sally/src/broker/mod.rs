@@ -45,7 +45,7 @@ pub use self::local::Local;
 use self::mailbox::Way;
 use self::turns::Turns;
 pub use crate::mqtt::Event;
-use crate::ssh::admission::Gate;
+use crate::ssh::admission::{Gate, Origins};
 
 /// Events that the relay in this process may leave lying: as many statuses as come when thousands of devices do.
 const EVENTS: usize = 16_384;
@@ -187,7 +187,7 @@ impl Broker {
             access,
             prefix,
             limits,
-            gate: Gate::new(Settings { startups, refuse: false }),
+            gate: Gate::new(Settings { startups, refuse: false }, Origins::default()),
             sources: accept::Sources::default(),
             turns,
             counters: Arc::default(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sally_proto::address_block::AddressBlock;
 
 /// What clients see of a server before anything else, and whom it refuses whatever they may.
 #[derive(Args, Debug)]
@@ -24,4 +25,11 @@ pub struct DoorArgs {
     /// Refuse these keys and certificates, whatever else lets them in: a key revocation list of ssh-keygen -k, or public keys, one a line
     #[arg(long, value_name = "FILE")]
     pub revoked_keys: Option<PathBuf>,
+    /// Addresses that have no penalty for refused keys, garbage and the like, as 192.0.2.0/24 (repeatable)
+    #[arg(long, value_name = "CIDR")]
+    pub penalty_exempt: Vec<AddressBlock>,
+    /// Balancers that begin each connection with a PROXY protocol header (version 2), which says where it comes from (repeatable); their
+    /// connections without one are closed
+    #[arg(long, value_name = "CIDR")]
+    pub proxy_protocol: Vec<AddressBlock>,
 }

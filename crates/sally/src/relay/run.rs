@@ -35,7 +35,7 @@ pub struct Parts {
     pub http: Option<TcpListener>,
     /// Its TLS, where there is any.
     pub http_tls: Option<Arc<Tls>>,
-    /// What it shows.
+    /// What it shows, and what it knows of addresses.
     pub door: DoorSettings,
     /// What loads its keys again.
     pub reloader: Reloader,

@@ -1,11 +1,12 @@
 //! Who may be mid-authentication: `sally_proto::admission` with a clock, dice, and a way to end a connection. Relay and jail have one too.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sally_proto::address_block::{self, AddressBlock};
 use sally_proto::admission::{Admission, Arrival, Outcome, Settings, Ticket};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,10 +17,20 @@ use crate::session::environment::Endpoint;
 /// for passwords typed by hand; keys need no such time).
 const LOGIN_GRACE: Duration = Duration::from_secs(30);
 
+/// What is known of the addresses that connections come from.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    /// Those that have no penalties.
+    pub exempt: Vec<AddressBlock>,
+    /// Those of balancers, which say of each connection whom it is for.
+    pub proxies: Vec<AddressBlock>,
+}
+
 /// A door's admission.
 #[derive(Debug)]
 pub struct Gate {
     origin: Instant,
+    proxies: Vec<AddressBlock>,
     state: Mutex<State>,
 }
 
@@ -31,18 +42,22 @@ struct State {
 
 impl Gate {
     /// A gate that nobody has come to yet.
-    pub fn new(settings: Settings) -> Arc<Self> {
-        let state = State { admission: Admission::new(settings), waiting: HashMap::new() };
-        Arc::new(Self { origin: Instant::now(), state: Mutex::new(state) })
+    pub fn new(settings: Settings, origins: Origins) -> Arc<Self> {
+        let state = State { admission: Admission::new(settings, origins.exempt), waiting: HashMap::new() };
+        Arc::new(Self { origin: Instant::now(), proxies: origins.proxies, state: Mutex::new(state) })
     }
 
     /// Lets a connection in, or nothing where its source is refused. To be called for each that is accepted, before its first byte.
     pub fn admit(self: &Arc<Self>, peer: Endpoint) -> Option<Connection> {
         // Who comes over a pipe comes alone: any address will do.
         let source = peer.ip().unwrap_or(IpAddr::V6(Ipv6Addr::LOCALHOST));
+        let by_proxy = peer.ip().is_some_and(|address| address_block::any_contains(&self.proxies, address));
         let now = self.origin.elapsed();
+        let deadline = Instant::now() + LOGIN_GRACE;
         let mut state = self.state();
-        match state.admission.arrive(source, now, roll()) {
+        let arrival =
+            if by_proxy { state.admission.arrive_by_proxy(source, now, roll()) } else { state.admission.arrive(source, now, roll()) };
+        match arrival {
             Arrival::Refused { remaining } => {
                 tracing::info!(%peer, ?remaining, "refused: its address has a penalty");
                 None
@@ -55,7 +70,7 @@ impl Gate {
                 let cut = CancellationToken::new();
                 state.waiting.insert(ticket, cut.clone());
                 let (settled, authenticated, denied) = (CancellationToken::new(), AtomicBool::new(false), AtomicBool::new(false));
-                Some(Connection { peer, cut, settled, authenticated, denied, gate: Arc::clone(self), ticket })
+                Some(Connection { peer, by_proxy, deadline, cut, settled, authenticated, denied, gate: Arc::clone(self), ticket })
             }
         }
     }
@@ -106,6 +121,9 @@ pub struct Connection {
     pub peer: Endpoint,
     /// Cancelled to end it at once.
     pub cut: CancellationToken,
+    /// Whether a balancer has still to say whom it is for.
+    by_proxy: bool,
+    deadline: Instant,
     settled: CancellationToken,
     authenticated: AtomicBool,
     denied: AtomicBool,
@@ -114,6 +132,30 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether a balancer has still to say whom it is for.
+    pub(super) fn is_by_proxy(&self) -> bool {
+        self.by_proxy
+    }
+
+    /// A balancer has said whom it is for: false where these are refused.
+    pub(super) fn is_for(&mut self, client: SocketAddr) -> bool {
+        self.peer = Some(client).into();
+        let brought = self.gate.state().admission.bring(self.ticket, client.ip(), self.gate.origin.elapsed());
+        if let Err(remaining) = &brought {
+            tracing::info!(peer = %self.peer, ?remaining, "refused: its address has a penalty");
+        }
+        brought.is_ok()
+    }
+
+    /// Waits for something that is to happen before authentication; nothing where it takes too long, or the connection is to end.
+    pub(super) async fn before_deadline<T>(&self, what: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => None,
+            done = tokio::time::timeout_at(self.deadline, what) => done.ok(),
+        }
+    }
+
     /// Somebody is authenticated: the deadline is lifted, and nobody takes the place any more.
     pub fn authenticated(&self) {
         self.authenticated.store(true, Ordering::Relaxed);
@@ -148,7 +190,7 @@ impl Connection {
 
     /// Waits until it is settled, and ends it where that takes too long.
     pub async fn grace(&self) {
-        if tokio::time::timeout(LOGIN_GRACE, self.settled.cancelled()).await.is_err() {
+        if tokio::time::timeout_at(self.deadline, self.settled.cancelled()).await.is_err() {
             tracing::info!(peer = %self.peer, "not authenticated in time");
             self.settle(Outcome::TooLate);
             self.cut.cancel();
@@ -172,7 +214,7 @@ mod tests {
 
     #[test]
     fn whoever_makes_room_is_cut_and_whoever_is_in_is_not() {
-        let gate = Gate::new(Settings::ONE_VISIT);
+        let gate = Gate::new(Settings::ONE_VISIT, Origins::default());
         let mut crowd: Vec<_> = (0..200).map(|_| gate.admit(peer("192.0.2.1:5")).unwrap()).collect();
         let cut = crowd.iter().filter(|connection| connection.cut.is_cancelled()).count();
         assert!((100..=150).contains(&cut), "{cut}");
@@ -184,7 +226,7 @@ mod tests {
 
     #[test]
     fn an_end_gives_the_place_back() {
-        let gate = Gate::new(Settings::ONE_VISIT);
+        let gate = Gate::new(Settings::ONE_VISIT, Origins::default());
         for _ in 0..1000 {
             assert!(!gate.admit(peer("192.0.2.1:5")).unwrap().cut.is_cancelled());
         }
@@ -194,7 +236,7 @@ mod tests {
 
     #[test]
     fn descriptors_that_run_out_are_somebodys() {
-        let gate = Gate::new(Settings::ONE_VISIT);
+        let gate = Gate::new(Settings::ONE_VISIT, Origins::default());
         let (first, second) = (gate.admit(peer("192.0.2.1:5")).unwrap(), gate.admit(peer("192.0.2.1:6")).unwrap());
         gate.make_room();
         assert!(first.cut.is_cancelled() && !second.cut.is_cancelled());

@@ -118,7 +118,7 @@ impl Door {
             shutdown,
             events,
             activity: Activity::start(),
-            gate: Gate::new(Settings::ONE_VISIT),
+            gate: Gate::new(Settings::ONE_VISIT, settings.origins),
             banner: settings.banner,
             dialer: OnceLock::new(),
             forwards: AtomicU64::new(0),

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
+use sally_proto::proxy_header::ProxyHeader;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{Connection, Gate};
 use super::door::Door;
+use super::proxy;
 use super::stream::Wire;
 use super::visitor::Error;
 use crate::session::environment::Endpoint;
@@ -201,7 +203,14 @@ async fn serve_one(wire: Wire, peer: Endpoint, local: Endpoint, door: Arc<Door>)
     door.visitor_leaves();
 }
 
-async fn serve<S: Serve>(wire: Wire, local: Endpoint, connection: Connection, service: Arc<S>) {
+async fn serve<S: Serve>(mut wire: Wire, mut local: Endpoint, mut connection: Connection, service: Arc<S>) {
+    if connection.is_by_proxy() {
+        match introduce(&mut wire, &mut connection).await {
+            Some(ProxyHeader::Local) => {}
+            Some(ProxyHeader::Proxied { server, .. }) => local = Some(server).into(),
+            None => return,
+        }
+    }
     let connection = Arc::new(connection);
     let served = async {
         let ended = service.connect(wire, local, Arc::clone(&connection)).await;
@@ -211,4 +220,16 @@ async fn serve<S: Serve>(wire: Wire, local: Endpoint, connection: Connection, se
         }
     };
     tokio::join!(served, connection.grace());
+}
+
+/// A balancer says whom a connection is for; nothing where it doesn't, in time, or these are refused.
+async fn introduce(wire: &mut Wire, connection: &mut Connection) -> Option<ProxyHeader> {
+    match connection.before_deadline(proxy::read(wire)).await? {
+        Ok(header @ ProxyHeader::Proxied { client, .. }) => connection.is_for(client).then_some(header),
+        Ok(header @ ProxyHeader::Local) => Some(header),
+        Err(error) => {
+            tracing::info!(peer = %connection.peer, %error, "connection ended");
+            None
+        }
+    }
 }

@@ -14,7 +14,8 @@
 //! - `forward`: what `--allow` opens: ports, sockets, the visitor's agent
 //! - `channel`: a channel as the room sees it, and as a splice does
 //! - `host_key`, `host_keys`: the keys that the door shows
-//! - `settings`: what it shows besides
+//! - `settings`: what it shows besides, and what it knows of addresses
+//! - `proxy`: what a balancer says of a connection
 //! - `relay`: the conversation with somebody who comes to a relay
 
 pub mod admission;
@@ -29,6 +30,7 @@ pub mod host_keys;
 pub mod inetd;
 mod launch;
 pub mod listen;
+mod proxy;
 pub mod relay;
 mod server;
 pub mod settings;

@@ -59,7 +59,7 @@ impl Service {
             keepalive_max: relay.rules.alive_count,
             ..server::config(&door)
         };
-        let gate = Gate::new(Settings::MANY_VISITS);
+        let gate = Gate::new(Settings::MANY_VISITS, door.origins);
         Arc::new(Self { relay, config: Arc::new(config), gate, banner: door.banner })
     }
 }

@@ -1,4 +1,4 @@
-//! What a door shows of itself, whoever comes.
+//! What a door shows of itself, and what it knows of addresses before it knows who comes.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sally_proto::error::Fault;
 
+use super::admission::Origins;
 use super::host_keys::HostKeys;
 use crate::config::DoorOptions;
 use crate::term;
@@ -23,6 +24,8 @@ pub struct DoorSettings {
     pub banner: Option<Arc<str>>,
     /// Post-quantum key exchange alone.
     pub post_quantum_only: bool,
+    /// What is known of addresses.
+    pub origins: Origins,
 }
 
 impl DoorSettings {
@@ -35,6 +38,7 @@ impl DoorSettings {
             host_keys,
             banner: options.banner.as_deref().map(read_banner).transpose()?,
             post_quantum_only: options.post_quantum_only,
+            origins: options.origins.clone(),
         })
     }
 }

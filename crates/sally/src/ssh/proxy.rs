@@ -1,0 +1,32 @@
+//! What a balancer says of a connection before its first byte: the PROXY protocol (`sally_proto::proxy_header`), read from a socket.
+
+use std::io;
+
+use sally_proto::proxy_header::{self, Progress, ProxyHeader, ProxyHeaderError};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+/// Why a connection's header says nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Headless {
+    /// It is none that counts.
+    #[error(transparent)]
+    Header(#[from] ProxyHeaderError),
+    /// The connection ended before.
+    #[error("the connection ended before its PROXY protocol header")]
+    Io(#[from] io::Error),
+}
+
+/// Reads the header, and not one byte more. The time that this may take is the caller's.
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<ProxyHeader, Headless> {
+    let mut bytes = Vec::new();
+    loop {
+        let more = match proxy_header::read(&bytes)? {
+            Progress::Whole(header) => return Ok(header),
+            Progress::More(more) => more,
+        };
+        let limit = u64::try_from(more).unwrap_or(u64::MAX);
+        if (&mut *stream).take(limit).read_buf(&mut bytes).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+    }
+}

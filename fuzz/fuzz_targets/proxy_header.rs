@@ -1,0 +1,25 @@
+//! What a balancer, or anybody who can be taken for one, says before a connection's first byte: no panic, never more than the header is asked
+//! for, and pieces make no difference.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sally_proto::proxy_header::{HEADER_MAX, Progress, ProxyHeaderError, read};
+
+/// Reads as a socket's reader does, a byte at a time: the answer, and how many bytes it took.
+fn in_pieces(bytes: &[u8]) -> Option<(Result<Progress, ProxyHeaderError>, usize)> {
+    (0..=bytes.len()).find_map(|length| match read(&bytes[..length]) {
+        Ok(Progress::More(more)) => {
+            assert!(more > 0 && length + more <= HEADER_MAX);
+            None
+        }
+        answer => Some((answer, length)),
+    })
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    match (read(bytes), in_pieces(bytes)) {
+        (Ok(Progress::More(_)), pieces) => assert!(pieces.is_none()),
+        (whole @ Ok(_), pieces) => assert_eq!(pieces.map(|(answer, _)| answer), Some(whole)),
+        (Err(_), pieces) => assert!(pieces.is_some_and(|(answer, _)| answer.is_err())),
+    }
+});
