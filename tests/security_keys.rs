@@ -87,3 +87,61 @@ fn a_certificate_over_a_security_key_has_to_be_touched() {
         }
     }
 }
+
+/// A relay of a fleet without a broker, and somebody's security key.
+struct OfFleet {
+    fleet: Fleet,
+    relay: Relay,
+}
+
+impl OfFleet {
+    fn new() -> Self {
+        let fleet = Fleet::new();
+        assert!(run(python("security_key.py").args(["make", "ed25519"]).arg(fleet.path("sk"))).status.success());
+        fleet.add("cam-1");
+        let mut command = Command::new(sally());
+        command.args(["relay", "--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--fleet"]).arg(fleet.path("FLEET/relay"));
+        command.args(["--wake-deadline", "1s", "--audit"]).arg(fleet.path("audit"));
+        let relay = Relay::start(&fleet.home, command);
+        Self { fleet, relay }
+    }
+
+    /// A certificate over the key, as the fleet's authority for this role can make one.
+    fn certify(&self, authority: &str, options: &[&str]) {
+        let mut keygen = Command::new("ssh-keygen");
+        keygen.args(["-q", "-s"]).arg(self.fleet.path("FLEET/ca").join(authority)).args(["-I", "alice", "-z", "99"]).args(options);
+        assert!(run(keygen.arg(self.fleet.path("sk.pub"))).status.success());
+    }
+
+    /// What comes of asking for cam-1, which sleeps for good: `denied`, or the relay's refusal.
+    fn reach(&self, flags: &str) -> String {
+        let mut command = python("security_key.py");
+        command.arg("reach").arg(self.relay.port.to_string()).arg(self.fleet.path("sk")).args([flags, "cam-1"]);
+        let output = run(command.arg(self.fleet.path("sk-cert.pub")));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    }
+}
+
+/// A fleet's certificate over the security key, at a relay: a port that a device exposes has no other guard.
+#[test]
+fn a_fleets_certificate_over_a_security_key_has_to_be_touched() {
+    let there = OfFleet::new();
+    let asleep = "cam-1 did not answer within 1 s";
+    there.fleet.sally(&["visitor", "add", "FLEET", "sk.pub", "--name", "alice", "--for", "cam-*"]);
+    assert_eq!(there.reach("0"), "denied");
+    assert_eq!(there.reach("4"), "denied", "a PIN is no touch");
+    assert_eq!(there.relay.await_events("auth_refused", 2)["reason"], "the security key was not touched");
+    assert_eq!(there.reach(TOUCHED), asleep);
+    let named = ["-n", "cam-*"];
+    there.certify("visitor_ca", &[&named[..], &["-O", "no-touch-required"]].concat());
+    assert_eq!(there.reach("0"), asleep, "the authority says that no touch is needed");
+    there.certify("visitor_ca", &[&named[..], &["-O", "verify-required"]].concat());
+    assert_eq!(there.reach(TOUCHED), "denied");
+    assert_eq!(there.relay.await_events("auth_refused", 3)["reason"], "the security key did not verify its user");
+    assert_eq!(there.reach(TOUCHED_AND_VERIFIED), asleep);
+    // A device's key may be one too.
+    there.certify("device_ca", &["-n", "cam-1"]);
+    assert_eq!(there.reach("0"), "denied");
+    assert_eq!(there.reach(TOUCHED), "not permitted", "a device visits nobody");
+}

@@ -1,7 +1,8 @@
 """A security key in software (OpenSSH's PROTOCOL.u2f), its flags in the caller's hand.
 
 security_key.py make KIND FILE: writes FILE and FILE.pub. security_key.py login PORT FILE FLAGS [CLAIMED [CERTIFICATE]]: whether it gets in;
-CLAIMED are the flags that are sent in place of those that were signed."""
+CLAIMED are the flags that are sent in place of those that were signed. security_key.py reach PORT FILE FLAGS HOST [CERTIFICATE]: the same at
+a relay, and whether it reaches port 22 of that host: `denied`, the refusal, or the first line that the host says."""
 import base64
 import sys
 
@@ -45,7 +46,8 @@ def signature(key, message, flags, claimed, counter=7):
     return string(name) + string(raw) + bytes([claimed]) + uint(counter)
 
 
-def login(port, path, flags, claimed=None, certificate=None):
+def authenticated(port, path, flags, claimed=None, certificate=None):
+    """A connection that is let in, or None."""
     with open(path, "rb") as file:
         key = serialization.load_pem_private_key(file.read(), None)
     kind, blob = public(key)
@@ -58,12 +60,33 @@ def login(port, path, flags, claimed=None, certificate=None):
     client.service()
     flags = int(flags)
     sign = lambda message: signature(key, message, flags, int(claimed or flags))
-    if client.publickey(None, kind=kind, blob=blob, sign=sign) != USERAUTH_SUCCESS:
+    return client if client.publickey(None, kind=kind, blob=blob, sign=sign) == USERAUTH_SUCCESS else None
+
+
+def login(port, path, flags, claimed=None, certificate=None):
+    client = authenticated(port, path, flags, claimed, certificate)
+    if not client:
         print("denied")
         return
     channel = client.open_session()
     client.run("echo in", channel)
     print(client.output()[0].decode().strip())
+
+
+def reach(port, path, flags, host, certificate=None):
+    client = authenticated(port, path, flags, None, certificate)
+    if not client:
+        print("denied")
+        return
+    client.send(bytes([CHANNEL_OPEN]) + string("direct-tcpip") + uint(0) + uint(1 << 20) + uint(1 << 15)
+                + string(host) + uint(22) + string("127.0.0.1") + uint(1))
+    answer = client.expect(CHANNEL_CONFIRM, CHANNEL_OPEN_FAILURE)
+    if answer[0] == CHANNEL_OPEN_FAILURE:
+        print(take(answer, 9)[0].decode())
+        return
+    while b"\n" not in client.heard:
+        client.heard += take(client.expect(CHANNEL_DATA), 5)[0]
+    print(client.heard.split(b"\n")[0].decode().strip())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ use ssh_key::certificate::{CertType, Certificate};
 use ssh_key::public::KeyData;
 use ssh_key::{HashAlg, PublicKey};
 
-use crate::authorized_keys::{Context, Denial, Enforced, Limits, OptionKind, check_certificate, check_signature, matches_pattern};
+use crate::authorized_keys::{
+    Context, Denial, Enforced, Limits, OptionKind, Presence, check_certificate, check_signature, matches_pattern,
+};
 use crate::id::{DEVICE_ID_MAX, DeviceId};
 use crate::krl::Krl;
 
@@ -53,6 +55,8 @@ pub struct Visitor {
     pub serial: u64,
     /// When it ends, in Unix seconds; `u64::MAX` is never.
     pub valid_before: u64,
+    /// What a signature of the certified key has to say, where that is a security key.
+    pub presence: Presence,
 }
 
 impl Visitor {
@@ -97,16 +101,17 @@ impl Authorities {
         self.keys.contains(key)
     }
 
-    /// A device's certificate: exactly one name, forwarding permitted, nothing forced.
+    /// A device's certificate: exactly one name, forwarding permitted, nothing forced. Gives the name, and what a signature has to say.
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn device(&self, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<DeviceId, Denial> {
-        self.user(Role::Device, certificate, krl, peer, now)?;
-        match certificate.valid_principals() {
+    pub fn device(&self, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<(DeviceId, Presence), Denial> {
+        let presence = self.user(Role::Device, certificate, krl, peer, now)?;
+        let name = match certificate.valid_principals() {
             [name] => DeviceId::parse(name).ok().filter(|id| id.as_str() == name).ok_or(Denial::NotOneDevice),
             _ => Err(Denial::NotOneDevice),
-        }
+        };
+        Ok((name?, presence))
     }
 
     /// A visitor's certificate: one pattern of device names at least, forwarding permitted, nothing forced.
@@ -114,7 +119,7 @@ impl Authorities {
     /// # Errors
     /// Why it is refused.
     pub fn visitor(&self, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<Visitor, Denial> {
-        self.user(Role::Visitor, certificate, krl, peer, now)?;
+        let presence = self.user(Role::Visitor, certificate, krl, peer, now)?;
         let patterns = certificate.valid_principals().to_vec();
         if patterns.is_empty() {
             return Err(Denial::NoPrincipals);
@@ -123,7 +128,7 @@ impl Authorities {
             return Err(Denial::NotAPattern);
         }
         let key_id = certificate.key_id().to_owned();
-        Ok(Visitor { patterns, key_id, serial: certificate.serial(), valid_before: certificate.valid_before() })
+        Ok(Visitor { patterns, key_id, serial: certificate.serial(), valid_before: certificate.valid_before(), presence })
     }
 
     /// A host's certificate, which has to name this host.
@@ -153,16 +158,20 @@ impl Authorities {
         if krl.revokes(certificate) { Err(Denial::Revoked) } else { Ok(()) }
     }
 
-    fn user(&self, role: Role, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<(), Denial> {
+    fn user(&self, role: Role, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<Presence, Denial> {
         if certificate.cert_type() != CertType::User {
             return Err(Denial::NotUserCertificate);
         }
         self.issued(role, certificate, krl)?;
-        // A relay gives no terminal, agent or display to anybody, and checks the source address; more than that it can't hold.
-        use OptionKind::{AgentForwarding, From, PortForwarding, Pty, UserRc, X11Forwarding};
-        let enforced = Enforced::new(&[From, PortForwarding, Pty, AgentForwarding, X11Forwarding, UserRc]);
+        // A relay gives no terminal, agent or display to anybody, and checks the source address and a security key's flags; more than that it
+        // can't hold.
+        use OptionKind::{AgentForwarding, From, PortForwarding, Pty, TouchRequired, UserRc, VerifyRequired, X11Forwarding};
+        let enforced = Enforced::new(&[From, PortForwarding, Pty, AgentForwarding, X11Forwarding, UserRc, TouchRequired, VerifyRequired]);
         let limits: Limits = check_certificate(certificate, enforced, &Context { peer, now, account: None })?;
-        if limits.port_forwarding { Ok(()) } else { Err(Denial::NoForwarding) }
+        if !limits.port_forwarding {
+            return Err(Denial::NoForwarding);
+        }
+        Ok(Presence::of(certificate.public_key(), !limits.no_touch_required, limits.verify_required))
     }
 }
 

@@ -1,6 +1,7 @@
 use ssh_key::PrivateKey;
 use ssh_key::certificate::Builder;
 use ssh_key::private::Ed25519Keypair;
+use ssh_key::public::SkEd25519;
 
 use super::*;
 
@@ -53,7 +54,7 @@ fn make(made: &Made) -> Certificate {
 
 fn device(made: &Made) -> Result<String, Denial> {
     let peer = "192.0.2.7".parse().ok();
-    authorities(Role::Device, 1).device(&make(made), &Krl::default(), peer, NOW).map(|id| id.to_string())
+    authorities(Role::Device, 1).device(&make(made), &Krl::default(), peer, NOW).map(|(id, _)| id.to_string())
 }
 
 #[test]
@@ -135,4 +136,26 @@ fn an_authority_in_two_roles_is_found() {
     assert!(shared(&authorities(Role::Device, 1), &authorities(Role::Host, 2)).is_none());
     assert_eq!(Authorities::parse(Role::Host, "# none\n").unwrap_err(), AuthoritiesError::None);
     assert_eq!(Authorities::parse(Role::Host, "\nnonsense").unwrap_err(), AuthoritiesError::NotAKey(2));
+}
+
+#[test]
+fn a_security_keys_certificate_says_whether_it_has_to_be_touched() {
+    let key = KeyData::SkEd25519(SkEd25519::new(key(99).public_key().key_data().ed25519().copied().unwrap(), "ssh:"));
+    let certified = |critical: &[&str], extensions: &[&str]| {
+        let mut builder = Builder::new([7; 16], key.clone(), NOW - 60, NOW + 60).unwrap();
+        builder.key_id("alice").unwrap().cert_type(CertType::User).unwrap().valid_principal("cam-*").unwrap();
+        for name in critical {
+            builder.critical_option(*name, "").unwrap();
+        }
+        for name in extensions {
+            builder.extension(*name, "").unwrap();
+        }
+        builder.extension("permit-port-forwarding", "").unwrap();
+        authorities(Role::Visitor, 3).visitor(&builder.sign(&self::key(3)).unwrap(), &Krl::default(), None, NOW).unwrap().presence
+    };
+    let answers = |presence: Presence| [0, 1, 4, 5].map(|flags| presence.check(flags).is_ok());
+    assert_eq!(answers(certified(&[], &[])), [false, true, false, true]);
+    assert_eq!(answers(certified(&[], &["no-touch-required"])), [true, true, true, true]);
+    assert_eq!(answers(certified(&["verify-required"], &[])), [false, false, false, true]);
+    assert_eq!(answers(certified(&["verify-required"], &["no-touch-required"])), [false, false, true, true]);
 }

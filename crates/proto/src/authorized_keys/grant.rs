@@ -10,13 +10,9 @@ use super::key;
 use super::line::displayable;
 use super::options::{Options, Tunnel};
 use super::permit::PermitRule;
+use super::presence::Presence;
 use super::ring::Held;
 use crate::sftp::SftpFlags;
-
-/// PROTOCOL.u2f: the bit of a signature's flags that says that the key was touched.
-const USER_PRESENT: u8 = 0x01;
-/// PROTOCOL.u2f: the bit that says that the key verified its user.
-const USER_VERIFIED: u8 = 0x04;
 
 /// The permission to come in, and its limits: the line's, and the certificate's where there is one, whichever is narrower.
 ///
@@ -26,6 +22,7 @@ pub struct Grant {
     options: Options,
     algorithm: Algorithm,
     security_key: bool,
+    presence: Presence,
     fingerprint: String,
     comment: String,
     source: std::sync::Arc<str>,
@@ -87,6 +84,7 @@ impl Grant {
 
     fn new(held: &Held, key: &KeyData, options: Options, comment: String) -> Self {
         Self {
+            presence: Presence::of(key, options.touch_required, options.verify_required),
             options,
             algorithm: key.algorithm(),
             security_key: key::is_security_key(key),
@@ -195,13 +193,7 @@ impl Grant {
     /// # Errors
     /// [`Denial::NotTouched`] or [`Denial::NotVerified`].
     pub fn check_presence(&self, flags: u8) -> Result<(), Denial> {
-        if self.security_key && self.touch_required() && flags & USER_PRESENT == 0 {
-            return Err(Denial::NotTouched);
-        }
-        if self.security_key && self.verify_required() && flags & USER_VERIFIED == 0 {
-            return Err(Denial::NotVerified);
-        }
-        Ok(())
+        self.presence.check(flags)
     }
 
     /// Whether the key is a security key, so that [`Self::check_presence`] has something to check.

@@ -33,6 +33,7 @@ mod line;
 mod options;
 mod pattern;
 mod permit;
+mod presence;
 mod ring;
 
 pub(crate) use certificate::{Limits, check as check_certificate, check_signature};
@@ -44,6 +45,7 @@ pub use line::{COMMENT_MAX, Entry, LINE_MAX, LineError, LineErrorKind, parse};
 pub use options::{ENVIRONMENT_MAX, Options, PERMIT_MAX, Tunnel};
 pub use pattern::{HOST_MAX, matches_pattern};
 pub use permit::PermitRule;
+pub use presence::Presence;
 pub use ring::{KeyRing, KeyRingBuilder};
 
 #[cfg(test)]

@@ -116,7 +116,8 @@ impl Acknowledgement {
         let [payload, signature, certificate] = envelope::split(text, ACKNOWLEDGEMENT_MAX).ok_or(NotAnswered::Malformed)?;
         let certificate = Certificate::from_bytes(&certificate).map_err(|_| NotAnswered::Malformed)?;
         // The broker tells no source address, so a certificate bound to one is refused.
-        let device = devices.device(&certificate, krl, None, now).map_err(NotAnswered::Certificate)?;
+        // A security key signs none: what its signatures have to say is no question here.
+        let (device, _) = devices.device(&certificate, krl, None, now).map_err(NotAnswered::Certificate)?;
         let key = verifying(certificate.public_key()).ok_or(NotAnswered::BadSignature)?;
         if !verifies(&key, &envelope::signed(ACKNOWLEDGEMENT_DOMAIN, &payload), &signature) {
             return Err(NotAnswered::BadSignature);

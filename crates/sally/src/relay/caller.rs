@@ -108,11 +108,14 @@ impl Access {
         (any || self.member.is_some()).then_some(self)
     }
 
-    /// This access, where a security key has said what every line of it wants (PROTOCOL.u2f); any other key has nothing to say.
+    /// Gives this access, where a security key has said what every role wants (PROTOCOL.u2f); any other key has nothing to say.
     pub(crate) fn check_presence(self, flags: u8) -> Result<Self, Denial> {
-        for grant in [&self.visitor, &self.device, &self.admin].into_iter().flatten() {
+        // Every field is named, so that a role which is added has to be asked too. A guest's key is no security key.
+        let Self { visitor, device, admin, member, guest: _ } = &self;
+        for grant in [visitor, device, admin].into_iter().flatten() {
             grant.check_presence(flags)?;
         }
+        member.as_ref().map_or(Ok(()), |member| member.presence().check(flags))?;
         Ok(self)
     }
 

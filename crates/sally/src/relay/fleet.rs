@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sally_proto::authority::Visitor;
-use sally_proto::authorized_keys::Denial;
+use sally_proto::authorized_keys::{Denial, Presence};
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
 use ssh_key::certificate::Certificate;
@@ -28,6 +28,8 @@ pub enum Member {
         serial: u64,
         /// When the certificate ends, in Unix seconds.
         until: u64,
+        /// What a signature has to say, where the key is a security key.
+        presence: Presence,
     },
     /// A person, by patterns of names.
     Visitor(Visitor),
@@ -47,6 +49,14 @@ impl Member {
         match self {
             Self::Device { serial, .. } => *serial,
             Self::Visitor(visitor) => visitor.serial,
+        }
+    }
+
+    /// What a signature of the certified key has to say.
+    pub fn presence(&self) -> Presence {
+        match self {
+            Self::Device { presence, .. } => *presence,
+            Self::Visitor(visitor) => visitor.presence,
         }
     }
 
@@ -154,9 +164,9 @@ impl Fleet {
             Err(Denial::UnknownAuthority) => {}
             visitor => return visitor.map(Member::Visitor),
         }
-        let id = dir.devices.device(certificate, &dir.krl, Some(peer), now)?;
+        let (id, presence) = dir.devices.device(certificate, &dir.krl, Some(peer), now)?;
         current(&dir, &id, certificate.serial())?;
-        Ok(Member::Device { id, serial: certificate.serial(), until: certificate.valid_before() })
+        Ok(Member::Device { id, serial: certificate.serial(), until: certificate.valid_before(), presence })
     }
 
     /// A device that is part of the fleet.
