@@ -1,7 +1,6 @@
 //! A relay over its life: keys that change, an audit log that fails, stopping, being asked how it is.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
@@ -14,24 +13,6 @@ fn start(more: &[&str]) -> (Home, Relay, Client, Sshd) {
     command.args(more);
     let (relay, device, sshd) = connected(&home, command);
     (home, relay, device, sshd)
-}
-
-fn get(port: u16, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
-}
-
-/// The value of a metric.
-fn metric(port: u16, name: &str) -> u64 {
-    let (status, text) = get(port, "/metrics");
-    assert_eq!(status, 200);
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
-    line.trim().parse().unwrap()
 }
 
 #[test]

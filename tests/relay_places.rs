@@ -75,3 +75,32 @@ fn a_connection_to_a_forwarded_port_is_asked_for_signs_of_life() {
         text(&shown.stdout).contains("timer:(keepalive").then_some(())
     });
 }
+
+/// Two people who wait for a day for a device that is off take no place of somebody who wants in now, and make room for a third who waits.
+#[test]
+fn whoever_waits_for_a_day_keeps_nobody_from_a_device() {
+    let (fleet, http) = (Fleet::new(), free_port());
+    fleet.add("cam-2");
+    for name in ["alice", "bob", "carol"] {
+        fleet.visitor(name);
+    }
+    let relay = fleet.lonely_relay(&["--http", &format!("127.0.0.1:{http}")]);
+    let ask = |name: &str, host: &str| {
+        let mut ssh = fleet.home.via(&relay, name);
+        ssh.args(["-W", &format!("{host}:22"), "relay"]);
+        ssh
+    };
+    let patient = |name: &str| Client::start(&mut ask(name, "cam-2?wait=86400"));
+    let (mut alices, mut bobs) = (Vec::new(), Vec::new());
+    for number in 1..=16 {
+        alices.push(patient("alice"));
+        bobs.push(patient("bob"));
+        until("they wait", || (metric(http, "sally_waiting ") == 2 * number).then_some(()));
+    }
+    let now = text(&run(&mut ask("carol", "cam-2")).stderr);
+    assert!(now.contains("cam-2 did not answer within 1 s"), "{now}");
+    let _carol = patient("carol");
+    let crowded = relay.await_events("refused", 2);
+    assert_eq!((&crowded["why"], &crowded["said"]), (&"too_many".into(), &"too many are waiting: the limit is 32".into()));
+    assert_eq!(metric(http, "sally_waiting "), 32);
+}

@@ -99,10 +99,7 @@ impl OfFleet {
         let fleet = Fleet::new();
         assert!(run(python("security_key.py").args(["make", "ed25519"]).arg(fleet.path("sk"))).status.success());
         fleet.add("cam-1");
-        let mut command = Command::new(sally());
-        command.args(["relay", "--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--fleet"]).arg(fleet.path("FLEET/relay"));
-        command.args(["--wake-deadline", "1s", "--audit"]).arg(fleet.path("audit"));
-        let relay = Relay::start(&fleet.home, command);
+        let relay = fleet.lonely_relay(&[]);
         Self { fleet, relay }
     }
 

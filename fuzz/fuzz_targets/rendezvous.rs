@@ -3,20 +3,25 @@
 
 use libfuzzer_sys::fuzz_target;
 use sally_proto::id::DeviceId;
+use sally_proto::rate::Rate;
 use sally_proto::rendezvous::*;
 use sally_proto::wake::{Acknowledgement, Answer, Jti, Moment, Presence, Ticket};
 
 #[path = "../../crates/proto/src/rendezvous/tests/model.rs"]
 mod model;
 
-use model::{Step, history};
+use model::{KEYS, Step, history};
 
 /// The next step: a byte for what happens, one for each of its numbers.
 fn step(bytes: &mut impl Iterator<Item = u8>) -> Option<Step> {
     let what = bytes.next()?;
     let mut below = |limit: u8| bytes.next().map(|byte| byte % limit);
     Some(match what % 12 {
-        0 => Step::Visit { device: below(3)?, port: below(2)?, wait: Some(below(200)?.into()).filter(|wait| *wait > 0) },
+        0 => {
+            // One byte for both: the inputs of before mean the same.
+            let who = below(3 * KEYS)?;
+            Step::Visit { key: who / 3, device: who % 3, port: below(2)?, wait: Some(below(200)?.into()).filter(|wait| *wait > 0) }
+        }
         1 => Step::DialledBack { device: below(3)?, ticket: below(8)?.into() },
         2 => Step::Listening { tunnel: below(8)?.into(), device: below(3)?, port: below(2)? },
         3 => Step::Opened(below(8)?.into()),

@@ -56,6 +56,20 @@ impl Fleet {
         self.home.path(name)
     }
 
+    /// A relay that is its own broker, to which no device comes.
+    pub fn lonely_relay(&self, more: &[&str]) -> Relay {
+        let mut command = Command::new(sally());
+        command.args(["relay", "--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--fleet"]).arg(self.path("FLEET/relay"));
+        command.args(["--wake-deadline", "1s", "--audit"]).arg(self.path("audit")).args(more);
+        Relay::start(&self.home, command)
+    }
+
+    /// A visitor of cam-*, by a key of this name.
+    pub fn visitor(&self, name: &str) {
+        self.home.key(name, "ed25519");
+        self.sally(&["visitor", "add", "FLEET", &format!("{name}.pub"), "--for", "cam-*"]);
+    }
+
     pub fn relay_dir(&self) -> Result<RelayDir, Fault> {
         RelayDir::load(&self.path("FLEET/relay"))
     }

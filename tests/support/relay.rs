@@ -1,6 +1,7 @@
 //! A relay or a jail in a process of its own, and what comes to it: stock ssh as device and visitor, a stock sshd behind the device.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -182,6 +183,25 @@ impl Home {
     pub fn sshd_for(&self, keys: &str, more: &str) -> Sshd {
         Sshd::start(self, keys, more)
     }
+}
+
+/// What a relay answers to a monitoring system: the status, and the text.
+pub fn get(port: u16, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+/// The value of a metric.
+pub fn metric(port: u16, name: &str) -> u64 {
+    let (status, text) = get(port, "/metrics");
+    assert_eq!(status, 200);
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+    line.trim().parse().unwrap()
 }
 
 /// Whoever runs the tests.

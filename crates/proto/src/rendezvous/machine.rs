@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::places::Spent;
 use super::settle::Settling;
-use super::{
-    Action, COUNTED_MAX, Event, SETTLING, Settings, TunnelId, Unreachable, Visit, VisitorId, WAIT_MAX, WAITING_MAX, WAITING_PER_DEVICE,
-    WAITING_PER_KEY, WAITING_PER_KEY_AND_DEVICE, WAKE_GAP, WAKES_PER_KEY, WAKES_PER_SOURCE,
-};
+use super::{Action, COUNTED_MAX, Event, SETTLING, Settings, TunnelId, Unreachable, Visit, VisitorId, WAIT_MAX, WAKE_GAP};
 use crate::admission::Source;
 use crate::id::DeviceId;
 use crate::rate::Buckets;
@@ -31,8 +29,9 @@ pub(super) struct Visitor {
     pub(super) device: DeviceId,
     pub(super) port: u16,
     pub(super) key: String,
+    pub(super) source: Source,
     pub(super) stands: Stands,
-    /// Until when they wait for a device that doesn't come at once.
+    /// Until when they wait for a device that doesn't come at once; none for who wants in now.
     pub(super) patience: Option<Duration>,
     /// How many doors broke away before them.
     pub(super) breaks: u8,
@@ -63,6 +62,8 @@ pub(super) struct Device {
     pub(super) current: Option<TunnelId>,
     /// No wake before this.
     pub(super) rests_until: Duration,
+    /// The next wake has been counted already.
+    pub(super) prepaid: bool,
     pub(super) status: Option<(Presence, u64)>,
     pub(super) watched: bool,
 }
@@ -85,21 +86,17 @@ pub struct Rendezvous {
     pub(super) visitors: BTreeMap<VisitorId, Visitor>,
     pub(super) devices: BTreeMap<DeviceId, Device>,
     pub(super) tunnels: BTreeMap<TunnelId, Tunnel>,
-    by_key: Buckets<String>,
-    by_source: Buckets<Source>,
+    pub(super) spent: Spent,
 }
 
 impl Rendezvous {
     /// Nobody there yet.
     pub fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            visitors: BTreeMap::new(),
-            devices: BTreeMap::new(),
-            tunnels: BTreeMap::new(),
-            by_key: Buckets::new(WAKES_PER_KEY, COUNTED_MAX),
-            by_source: Buckets::new(WAKES_PER_SOURCE, COUNTED_MAX),
-        }
+        let spent = Spent {
+            by_key: Buckets::new(settings.limits.wakes_per_key, COUNTED_MAX),
+            by_source: Buckets::new(settings.limits.wakes_per_source, COUNTED_MAX),
+        };
+        Self { settings, visitors: BTreeMap::new(), devices: BTreeMap::new(), tunnels: BTreeMap::new(), spent }
     }
 
     /// Takes an event; gives what is to be done, in order. `dice` fills a buffer with random bytes that nobody can guess.
@@ -141,7 +138,7 @@ impl Rendezvous {
     /// Changes the facts; gives the devices that this concerns.
     fn take(&mut self, event: Event, now: Moment, actions: &mut Vec<Action>) -> Vec<DeviceId> {
         match event {
-            Event::Visit(visit) => self.visit(visit, now, actions).into_iter().collect(),
+            Event::Visit(visit) => self.visit(visit, now, actions),
             Event::Opened(visitor) => {
                 if let Some(visitor) = self.visitors.get_mut(&visitor)
                     && let Stands::Opening(tunnel) = visitor.stands
@@ -185,46 +182,28 @@ impl Rendezvous {
         }
     }
 
-    fn visit(&mut self, visit: Visit, now: Moment, actions: &mut Vec<Action>) -> Option<DeviceId> {
+    fn visit(&mut self, visit: Visit, now: Moment, actions: &mut Vec<Action>) -> Vec<DeviceId> {
+        if self.visitors.contains_key(&visit.visitor) {
+            return Vec::new();
+        }
+        let mut concerned = vec![visit.device.clone()];
+        match self.admit(&visit, now.monotonic) {
+            Err(why) => {
+                actions.push(Action::Refuse(visit.visitor, why));
+                return Vec::new();
+            }
+            Ok(Some((leaves, why))) => {
+                concerned.extend(self.visitors.remove(&leaves).map(|visitor| visitor.device));
+                actions.push(Action::Refuse(leaves, why));
+            }
+            Ok(None) => {}
+        }
         let Visit { visitor, device, port, key, source, wait } = visit;
-        if self.visitors.contains_key(&visitor) {
-            return None;
-        }
-        if let Err(why) = self.admit(&device, &key, source, now) {
-            actions.push(Action::Refuse(visitor, why));
-            return None;
-        }
         let stands = Stands::Waiting(now.monotonic.saturating_add(self.settings.wake_deadline));
         let patience = wait.map(|wait| now.monotonic.saturating_add(wait.min(WAIT_MAX)));
-        self.visitors.insert(visitor, Visitor { device: device.clone(), port, key, stands, patience, breaks: 0 });
         self.devices.entry(device.clone()).or_default();
-        Some(device)
-    }
-
-    /// Whether one more may wait, and may cause a wake where one is needed.
-    fn admit(&mut self, device: &DeviceId, key: &str, source: Source, now: Moment) -> Result<(), Unreachable> {
-        let known = self.devices.get(device);
-        if known.is_some_and(|known| known.current.is_some()) {
-            return Ok(());
-        }
-        let (mut all, mut of_device, mut of_key, mut of_both) = (0, 0, 0, 0);
-        for visitor in self.visitors.values().filter(|visitor| visitor.waits()) {
-            let (same_device, same_key) = (visitor.device == *device, visitor.key == key);
-            all += 1;
-            of_device += usize::from(same_device);
-            of_key += usize::from(same_key);
-            of_both += usize::from(same_device && same_key);
-        }
-        let limits =
-            [(all, WAITING_MAX), (of_device, WAITING_PER_DEVICE), (of_key, WAITING_PER_KEY), (of_both, WAITING_PER_KEY_AND_DEVICE)];
-        if let Some((_, most)) = limits.into_iter().find(|(waiting, most)| waiting >= most) {
-            return Err(Unreachable::Crowded(most));
-        }
-        if self.settings.woken_to.is_none() || known.is_some_and(|known| known.round.is_some()) {
-            return Ok(());
-        }
-        let by_key = self.by_key.take(key.to_owned(), now.monotonic);
-        by_key.and_then(|()| self.by_source.take(source, now.monotonic)).map_err(|after| Unreachable::TooManyWakes { after })
+        self.visitors.insert(visitor, Visitor { device, port, key, source, stands, patience, breaks: 0 });
+        concerned
     }
 
     fn round_of(&mut self, device: &DeviceId, jti: Jti) -> Option<&mut Round> {

@@ -9,14 +9,17 @@
 //!   before anything went through.
 //! - A door leads to the device that was asked for, and to the port.
 //! - A ticket opens once, for its device, and only while somebody waits: when the last one has left or was answered it is gone.
-//! - There is one wake at a time for a device, whoever waits.
+//! - There is one wake at a time for a device, whoever waits; each counts as a key's.
 //! - Nobody waits longer than the deadline, or than they said they would.
+//! - Who wants in now and who is patient take no place of each other; who makes room has the fullest key, and never the newcomer's.
 //!
 //! - `machine`: the facts, and what each event changes of them
+//! - `places`: who may wait, and who makes room
 //! - `settle`: the conclusions
 //! - `unreachable`: the sentences of refusal
 
 mod machine;
+mod places;
 mod settle;
 mod unreachable;
 
@@ -43,7 +46,8 @@ pub const WAKE_GAP: Duration = Duration::from_secs(1);
 pub const RETRY: Duration = Duration::from_secs(60);
 /// The longest that somebody may wait for a device.
 pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
-/// How many may wait at once, for all devices: each costs a channel and about a kilobyte.
+/// How many may wait at once, for all devices: each costs a channel and about a kilobyte. This and the following three are for those who want
+/// in now, and once more for those who said that they wait.
 pub const WAITING_MAX: usize = 1024;
 /// How many may wait for one device.
 pub const WAITING_PER_DEVICE: usize = 32;
@@ -51,7 +55,7 @@ pub const WAITING_PER_DEVICE: usize = 32;
 pub const WAITING_PER_KEY: usize = 256;
 /// The same for one device.
 pub const WAITING_PER_KEY_AND_DEVICE: usize = 16;
-/// Wakes that one visitor's key may cause: enough for Ansible with a hundred hosts.
+/// Wakes that one visitor's key may cause, those for whom it waits on among them: enough for Ansible with a hundred hosts.
 pub const WAKES_PER_KEY: Rate = Rate { burst: 100, every: Duration::from_secs(1) };
 /// Wakes that one source address may cause: several people behind one router.
 pub const WAKES_PER_SOURCE: Rate = Rate { burst: 200, every: Duration::from_millis(500) };
@@ -75,6 +79,38 @@ pub struct Settings {
     pub linger: Duration,
     /// Where devices dial; for the sentences. `None`: there is no broker, and nobody is woken.
     pub woken_to: Option<HostPort>,
+    /// How many may wait, and be woken.
+    pub limits: Limits,
+}
+
+/// How many may wait, and be woken: the constants above, or less for a test.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// As [`WAITING_MAX`].
+    pub waiting: usize,
+    /// As [`WAITING_PER_DEVICE`].
+    pub waiting_per_device: usize,
+    /// As [`WAITING_PER_KEY`].
+    pub waiting_per_key: usize,
+    /// As [`WAITING_PER_KEY_AND_DEVICE`].
+    pub waiting_per_key_and_device: usize,
+    /// As [`WAKES_PER_KEY`].
+    pub wakes_per_key: Rate,
+    /// As [`WAKES_PER_SOURCE`].
+    pub wakes_per_source: Rate,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            waiting: WAITING_MAX,
+            waiting_per_device: WAITING_PER_DEVICE,
+            waiting_per_key: WAITING_PER_KEY,
+            waiting_per_key_and_device: WAITING_PER_KEY_AND_DEVICE,
+            wakes_per_key: WAKES_PER_KEY,
+            wakes_per_source: WAKES_PER_SOURCE,
+        }
+    }
 }
 
 /// Somebody asks for a port of a device, which they may reach: that is decided already.

@@ -67,13 +67,16 @@ impl Settling<'_> {
         for id in self.waiting(device) {
             let Some(visitor) = self.state.visitors.get(&id) else { continue };
             let patient = visitor.patience.is_some_and(|patience| now < patience);
-            let until = match visitor.stands {
-                Stands::Waiting(until) => until,
-                Stands::Parked { .. } if !patient => now,
-                Stands::Parked { retry, .. } if now >= retry => visitor.patience.map_or(again, |patience| again.min(patience)),
+            let (until, returns) = match visitor.stands {
+                Stands::Waiting(until) => (until, false),
+                Stands::Parked { .. } if !patient => (now, false),
+                Stands::Parked { retry, .. } if now >= retry => (visitor.patience.map_or(again, |patience| again.min(patience)), true),
                 _ => continue,
             };
             let why = self.in_vain(device, visitor, until);
+            if returns && why.is_none() && !self.may_wake_again(device, id) {
+                continue;
+            }
             match (why, self.state.visitors.get_mut(&id)) {
                 (Some(_), Some(visitor)) if patient => {
                     visitor.stands = Stands::Parked { since: now, retry };
@@ -85,6 +88,26 @@ impl Settling<'_> {
                 }
                 (None, Some(visitor)) => visitor.stands = Stands::Waiting(until),
                 (None, None) => {}
+            }
+        }
+    }
+
+    /// Whether a visitor who waited on may have the device woken once more, where that is needed: it counts as their first wake did. Where
+    /// it is one too many, they wait on until there may be one.
+    fn may_wake_again(&mut self, device: &DeviceId, id: VisitorId) -> bool {
+        let Rendezvous { visitors, devices, spent, settings, .. } = &mut *self.state;
+        let (Some(visitor), Some(known)) = (visitors.get_mut(&id), devices.get_mut(device)) else { return false };
+        if known.round.is_some() || known.prepaid || known.current.is_some() || settings.woken_to.is_none() {
+            return true;
+        }
+        match (spent.take(&visitor.key, visitor.source, self.now.monotonic), &mut visitor.stands) {
+            (Err(after), Stands::Parked { retry, .. }) => {
+                *retry = self.now.monotonic.saturating_add(after.max(WAKE_GAP));
+                false
+            }
+            (counted, _) => {
+                known.prepaid = counted.is_ok();
+                true
             }
         }
     }
@@ -127,12 +150,14 @@ impl Settling<'_> {
     /// While somebody waits for a device that isn't there, a wake is out; otherwise its ticket is gone.
     fn keep_round(&mut self, device: &DeviceId) {
         let now = self.now.monotonic;
+        let in_time = now.saturating_add(self.state.settings.wake_deadline);
         let first = self.state.visitors.values().find(|visitor| visitor.device == *device && matches!(visitor.stands, Stands::Waiting(_)));
         let port = first.map(|visitor| visitor.port);
         let broker = self.state.settings.woken_to.is_some();
-        let Some(known) = self.state.devices.get_mut(device) else { return };
+        let Rendezvous { visitors, devices, spent, .. } = &mut *self.state;
+        let Some(known) = devices.get_mut(device) else { return };
         let Some(port) = port.filter(|_| known.current.is_none() && broker) else {
-            known.round = None;
+            (known.round, known.prepaid) = (None, false);
             return;
         };
         let rests_until = known.rests_until;
@@ -141,7 +166,7 @@ impl Settling<'_> {
         let failed = round.failed.take().is_some();
         if round.dialled.is_some() {
             // It is connected and has to offer its port now: waking it again would bring another connection.
-            round.next_wake = now.saturating_add(self.state.settings.wake_deadline);
+            round.next_wake = in_time;
             return;
         }
         if round.ticket.is_none() && !round.wakes.is_empty() {
@@ -153,9 +178,22 @@ impl Settling<'_> {
         if now < round.next_wake && !failed {
             return;
         }
+        if !std::mem::take(&mut known.prepaid) {
+            // It counts as one of those who wait for it.
+            let mut waiting = visitors.values().filter(|visitor| visitor.device == *device && matches!(visitor.stands, Stands::Waiting(_)));
+            let mut later = RETRY;
+            let counted = waiting.any(|visitor| {
+                let counted = spent.take(&visitor.key, visitor.source, now);
+                counted.map_err(|after| later = later.min(after)).is_ok()
+            });
+            if !counted {
+                round.next_wake = now.saturating_add(later.max(WAKE_GAP));
+                return;
+            }
+        }
         let action = wake(round, device, port, self.dice);
         round.last_wake = Some(self.now);
-        round.next_wake = now.saturating_add(self.state.settings.wake_deadline);
+        round.next_wake = in_time;
         self.actions.push(action);
     }
 

@@ -101,7 +101,8 @@ fn wakes(fleet: Fleet, waking: Waking) -> Result<(Wakes, Attendance), Fault> {
         Some((listen, identity)) => near(&waking, listen, identity, &answers)?,
         None => (far(&dir, &waking, &id, answers)?, None),
     };
-    let rendezvous = rendezvous::Settings { wake_deadline: waking.deadline, linger: waking.linger, woken_to: addresses.first().cloned() };
+    let (wake_deadline, linger, woken_to) = (waking.deadline, waking.linger, addresses.first().cloned());
+    let rendezvous = rendezvous::Settings { wake_deadline, linger, woken_to, limits: rendezvous::Limits::default() };
     let settings = wake::Settings { id, addresses, prefix: waking.prefix, rendezvous };
     Ok(Wakes::new(fleet, settings, bus, embedded))
 }

@@ -2,12 +2,13 @@
 
 use proptest::prelude::*;
 
-use super::model::{Step, history};
+use super::model::{KEYS, Step, history};
 
 fn step() -> impl Strategy<Value = Step> {
     let (device, port, index) = (0_u8..3, 0_u8..2, 0_usize..8);
     prop_oneof![
-        4 => (device.clone(), port.clone(), proptest::option::of(1_u64..200)).prop_map(|(device, port, wait)| Step::Visit { device, port, wait }),
+        6 => (0..KEYS, device.clone(), port.clone(), proptest::option::of(1_u64..200))
+            .prop_map(|(key, device, port, wait)| Step::Visit { key, device, port, wait }),
         2 => index.clone().prop_map(Step::Opened),
         2 => index.clone().prop_map(Step::Left),
         1 => (device.clone(), index.clone(), 0_u8..5).prop_map(|(device, wake, answer)| Step::Answered { device, wake, answer }),
@@ -22,11 +23,25 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What happens to devices that never come.
+fn in_vain() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..2_u8, 0_u8..3, proptest::option::of(50_u64..200)).prop_map(|(key, device, wait)| Step::Visit { key, device, port: 0, wait }),
+        1 => (0_usize..8).prop_map(Step::Left),
+        4 => (1_u64..30).prop_map(Step::After),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_order_of_events_breaks_a_promise(steps in proptest::collection::vec(step(), 1..80), broker in any::<bool>()) {
+    fn no_order_of_events_breaks_a_promise(steps in proptest::collection::vec(step(), 1..120), broker in any::<bool>()) {
         history(broker, steps);
+    }
+
+    #[test]
+    fn whoever_waits_in_vain_wakes_no_more_than_they_may(steps in proptest::collection::vec(in_vain(), 1..120)) {
+        history(true, steps);
     }
 }

@@ -14,7 +14,7 @@ use crate::wake::{Answer, Moment};
 
 impl Relay {
     fn new() -> Self {
-        Self::with(Some(ADDRESS))
+        Self::with(Some(ADDRESS), Limits::default())
     }
 
     /// Lets time pass, and says so.
@@ -24,7 +24,7 @@ impl Relay {
     }
 
     fn visit(&mut self, visitor: u64, device: &str) -> Vec<Action> {
-        self.on(visit(visitor, device, 22, None))
+        self.on(visit(7, visitor, device, 22, None))
     }
 
     /// A visitor's first ask: the wake and its ticket.

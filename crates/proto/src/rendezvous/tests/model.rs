@@ -10,6 +10,8 @@ use super::*;
 pub(super) const ADDRESS: &str = "relay.example.com:2222";
 /// The most that happens in a history, and a number that nobody has in it.
 const END: u64 = 1000;
+/// How many keys there are.
+pub(super) const KEYS: u8 = 4;
 /// When a history begins, in Unix seconds.
 pub(super) const START: u64 = 1_800_000_000;
 
@@ -20,10 +22,20 @@ pub(super) struct Relay {
     random: u64,
 }
 
+/// So few that a history meets each of them.
+const LIMITS: Limits = Limits {
+    waiting: 7,
+    waiting_per_device: 4,
+    waiting_per_key: 4,
+    waiting_per_key_and_device: 2,
+    wakes_per_key: Rate { burst: 3, every: Duration::from_secs(60) },
+    wakes_per_source: Rate { burst: 4, every: Duration::from_secs(30) },
+};
+
 impl Relay {
-    pub(super) fn with(broker: Option<&str>) -> Self {
+    pub(super) fn with(broker: Option<&str>, limits: Limits) -> Self {
         let woken_to = broker.map(|address| address.parse().unwrap());
-        let settings = Settings { wake_deadline: WAKE_DEADLINE, linger: LINGER, woken_to };
+        let settings = Settings { wake_deadline: WAKE_DEADLINE, linger: LINGER, woken_to, limits };
         Self { state: Rendezvous::new(settings), seconds: 0, random: 0 }
     }
 
@@ -41,13 +53,14 @@ pub(super) fn id(text: &str) -> DeviceId {
     text.parse().unwrap()
 }
 
-pub(super) fn visit(visitor: u64, device: &str, port: u16, wait: Option<u64>) -> Event {
+/// A visit by a key that always comes from the same address.
+pub(super) fn visit(key: u8, visitor: u64, device: &str, port: u16, wait: Option<u64>) -> Event {
     Event::Visit(Visit {
         visitor: VisitorId(visitor),
         device: id(device),
         port,
-        key: "SHA256:alice".into(),
-        source: std::net::IpAddr::from([192, 0, 2, 7]).into(),
+        key: format!("SHA256:{key}"),
+        source: std::net::IpAddr::from([192, 0, 2, key]).into(),
         wait: wait.map(Duration::from_secs),
     })
 }
@@ -55,7 +68,7 @@ pub(super) fn visit(visitor: u64, device: &str, port: u16, wait: Option<u64>) ->
 /// What happens next. Indexes are of what there is at that moment, the oldest first or the newest; what isn't there doesn't happen.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Visit { device: u8, port: u8, wait: Option<u64> },
+    Visit { key: u8, device: u8, port: u8, wait: Option<u64> },
     Opened(usize),
     Left(usize),
     Answered { device: u8, wake: usize, answer: u8 },
@@ -71,16 +84,30 @@ pub(super) enum Step {
 
 type Offers = BTreeSet<(DeviceId, u16)>;
 
+/// A visitor, as whoever watches sees them.
+#[derive(Clone)]
+struct Seen {
+    key: u8,
+    device: DeviceId,
+    port: u16,
+    /// Until when they said that they wait.
+    patience: Option<u64>,
+    /// Until when there has to be an answer.
+    until: u64,
+}
+
 /// What somebody outside knows, and holds the machine to.
 #[derive(Default)]
 struct Watcher {
-    /// Visitors without an answer: device, port, and until when there has to be one.
-    waiting: BTreeMap<u64, (DeviceId, u16, u64)>,
+    /// Visitors without an answer.
+    waiting: BTreeMap<u64, Seen>,
     /// Visitors with a door: through which connection, and whether it was confirmed.
-    inside: BTreeMap<u64, (DeviceId, u16, u64, bool)>,
+    inside: BTreeMap<u64, (Seen, u64, bool)>,
     /// Tickets, newest last: for whom, and whether shown.
     tickets: Vec<(Ticket, DeviceId, bool)>,
     wakes: Vec<(Jti, DeviceId)>,
+    /// The keys of everybody who has come.
+    keys: BTreeSet<u8>,
     /// Live connections: the device that they were woken as, what they offer.
     tunnels: BTreeMap<u64, (Option<DeviceId>, Offers)>,
 }
@@ -92,7 +119,7 @@ impl Watcher {
             match action {
                 Action::Publish { device, jti, ticket, .. } => {
                     assert!(woken.insert(device.clone()), "two wakes at once");
-                    assert!(self.waiting.values().any(|(waited_for, ..)| waited_for == device), "a wake that nobody waits for");
+                    assert!(self.waiting.values().any(|visitor| visitor.device == *device), "a wake that nobody waits for");
                     assert!(self.wakes.iter().all(|(known, _)| known != jti), "a wake twice");
                     match self.tickets.iter().find(|(known, ..)| known == ticket) {
                         Some((_, of, shown)) => assert!(of == device && !shown, "a used ticket is published"),
@@ -101,16 +128,16 @@ impl Watcher {
                     self.wakes.push((*jti, device.clone()));
                 }
                 Action::Open { visitor, tunnel, device, port } => {
-                    let asked = self.waiting.remove(&visitor.0);
-                    assert!(asked.is_some_and(|(wanted, of, _)| wanted == *device && of == *port), "a door that nobody waits for");
+                    let asked = self.waiting.remove(&visitor.0).filter(|asked| asked.device == *device && asked.port == *port);
+                    let asked = asked.expect("a door that somebody waits for");
                     let (woken, offers) = &self.tunnels[&tunnel.0];
                     assert!(offers.contains(&(device.clone(), *port)), "a door to what isn't offered");
                     assert!(woken.as_ref().is_none_or(|woken| woken == device), "the wrong device");
-                    self.inside.insert(visitor.0, (device.clone(), *port, tunnel.0, false));
+                    self.inside.insert(visitor.0, (asked, tunnel.0, false));
                 }
                 Action::Refuse(visitor, _) => assert!(self.waiting.remove(&visitor.0).is_some(), "a refusal that nobody waits for"),
                 Action::Close(tunnel) => {
-                    assert!(self.inside.values().all(|(_, _, through, _)| *through != tunnel.0), "closed under a visitor");
+                    assert!(self.inside.values().all(|(_, through, _)| *through != tunnel.0), "closed under a visitor");
                     assert!(
                         self.tunnels.remove(&tunnel.0).is_some_and(|(woken, _)| woken.is_some()),
                         "a connection that isn't ours to close"
@@ -119,23 +146,84 @@ impl Watcher {
                 Action::Accept(_) | Action::Reject(_) | Action::Watch(_) | Action::Unwatch(_) => {}
             }
         }
-        for (visitor, (_, _, until)) in &self.waiting {
-            assert!(seconds < *until, "visitor {visitor} waits for ever");
+        for (number, visitor) in &self.waiting {
+            assert!(seconds < visitor.until, "visitor {number} waits for ever");
         }
+        let spent = |rate: Rate| u64::from(rate.burst) + seconds / rate.every.as_secs();
+        let most = self.keys.len() as u64 * spent(LIMITS.wakes_per_key).min(spent(LIMITS.wakes_per_source));
+        assert!(self.wakes.len() as u64 <= most, "{} wakes, where {most} were to be had", self.wakes.len());
+    }
+
+    /// Those who wait as this one does, at the same device or anywhere.
+    fn alike(&self, like: &Seen, at_the_device: bool) -> impl Iterator<Item = (&u64, &Seen)> {
+        let (patient, device) = (like.patience.is_some(), at_the_device.then(|| like.device.clone()));
+        self.waiting
+            .iter()
+            .filter(move |(_, other)| other.patience.is_some() == patient && device.as_ref().is_none_or(|device| other.device == *device))
+    }
+
+    /// How many of a key wait as this one does.
+    fn held(&self, like: &Seen, at_the_device: bool, key: u8) -> usize {
+        self.alike(like, at_the_device).filter(|(_, other)| other.key == key).count()
+    }
+
+    /// Who was turned away for want of room when this newcomer came, who isn't among those who wait yet: nobody, or one with a reason.
+    fn check_room(&self, number: u64, newcomer: &Seen, actions: &[Action]) {
+        let crowded = |action: &Action| {
+            if let Action::Refuse(visitor, Unreachable::Crowded(most)) = action { Some((visitor.0, *most)) } else { None }
+        };
+        let turned_away: Vec<_> = actions.iter().filter_map(crowded).collect();
+        let room = |at_the_device, most| (self.alike(newcomer, at_the_device).count() < most, at_the_device);
+        let full = [room(true, LIMITS.waiting_per_device), room(false, LIMITS.waiting)].into_iter().find(|(room, _)| !room);
+        let own_share = self.held(newcomer, false, newcomer.key) >= LIMITS.waiting_per_key
+            || self.held(newcomer, true, newcomer.key) >= LIMITS.waiting_per_key_and_device;
+        let Some((_, at_the_device)) = full else {
+            assert!(turned_away.is_empty() || (own_share && turned_away[0].0 == number), "turned away though there is room");
+            return;
+        };
+        let most = (0..KEYS).map(|key| self.held(newcomer, at_the_device, key)).max().unwrap();
+        let fullest = |key: u8| self.held(newcomer, at_the_device, key) == most;
+        match turned_away[..] {
+            // Its device is connected, where no limit holds; or it has woken too much.
+            [] => {}
+            [(visitor, _)] if visitor == number => assert!(own_share || fullest(newcomer.key), "a newcomer with less than others"),
+            [(visitor, _)] => {
+                let left = &self.waiting[&visitor];
+                let more_patient =
+                    self.alike(newcomer, at_the_device).any(|(_, other)| fullest(other.key) && other.patience > left.patience);
+                let in_the_crowd = self.alike(newcomer, at_the_device).any(|(other, _)| *other == visitor);
+                assert!(in_the_crowd && fullest(left.key) && !fullest(newcomer.key) && !more_patient, "the wrong one made room");
+            }
+            _ => panic!("{turned_away:?} made room for one"),
+        }
+    }
+
+    /// Whether as many wait now as may, or no more than before.
+    fn check_crowd(&self, newcomer: &Seen, before: usize) {
+        let connected = self.tunnels.values().any(|(_, offers)| offers.iter().any(|(device, _)| *device == newcomer.device));
+        let now = self.alike(newcomer, false).count();
+        assert!(connected || now <= LIMITS.waiting.max(before), "{now} wait");
     }
 
     fn step(&mut self, relay: &mut Relay, number: u64, step: Step) {
         let name = |device: u8| id(&format!("cam-{device}"));
         let nth = |map: &BTreeMap<u64, _>, index: usize| map.keys().copied().nth(index);
         let event = match step {
-            Step::Visit { device, port, wait } => {
+            Step::Visit { key, device, port, wait } => {
                 let until = relay.seconds + WAKE_DEADLINE.as_secs().max(wait.unwrap_or(0));
-                self.waiting.insert(number, (name(device), port.into(), until));
-                visit(number, name(device).as_str(), port.into(), wait)
+                let patience = wait.map(|wait| relay.seconds + wait);
+                self.keys.insert(key);
+                let newcomer = Seen { key, device: name(device), port: port.into(), patience, until };
+                let actions = relay.on(visit(key, number, name(device).as_str(), port.into(), wait));
+                self.check_room(number, &newcomer, &actions);
+                let before = self.alike(&newcomer, false).count();
+                self.waiting.insert(number, newcomer.clone());
+                self.check(&actions, relay.seconds);
+                return self.check_crowd(&newcomer, before);
             }
             Step::Opened(index) => {
                 let Some((visitor, inside)) = self.inside.iter_mut().nth(index) else { return };
-                inside.3 = true;
+                inside.2 = true;
                 Event::Opened(VisitorId(*visitor))
             }
             Step::Left(index) => {
@@ -156,7 +244,7 @@ impl Watcher {
             }
             Step::DialledBack { device, ticket } => {
                 let Some((ticket, of, shown)) = self.tickets.iter().rev().nth(ticket).cloned() else { return };
-                let wanted = self.waiting.values().any(|(waited_for, ..)| *waited_for == of);
+                let wanted = self.waiting.values().any(|visitor| visitor.device == of);
                 let actions = relay.on(Event::DialledBack { tunnel: TunnelId(number), device: name(device), ticket });
                 if actions.contains(&Action::Accept(TunnelId(number))) {
                     assert!(of == name(device), "another device's ticket");
@@ -215,12 +303,12 @@ impl Watcher {
 
     /// Whoever was before a door of it waits again, once; whoever was inside is out.
     fn broken(&mut self, tunnel: u64, seconds: u64) {
-        let through: Vec<_> = self.inside.iter().filter(|(_, (_, _, through, _))| *through == tunnel).map(|(id, _)| *id).collect();
+        let through: Vec<_> = self.inside.iter().filter(|(_, (_, through, _))| *through == tunnel).map(|(id, _)| *id).collect();
         for visitor in through {
-            let Some((device, port, _, confirmed)) = self.inside.remove(&visitor) else { continue };
+            let Some((seen, _, confirmed)) = self.inside.remove(&visitor) else { continue };
             if !confirmed {
-                // As patient as the most patient: their own wait is not remembered here.
-                self.waiting.insert(visitor, (device, port, seconds + 208));
+                let until = seen.patience.unwrap_or(0).max(seconds + WAKE_DEADLINE.as_secs());
+                self.waiting.insert(visitor, Seen { until, ..seen });
             }
         }
     }
@@ -228,7 +316,7 @@ impl Watcher {
 
 /// A whole history, to its end: everybody leaves, every connection that wasn't woken ends, and nothing is left behind.
 pub(super) fn history(broker: bool, steps: impl IntoIterator<Item = Step>) {
-    let mut relay = Relay::with(broker.then_some(ADDRESS));
+    let mut relay = Relay::with(broker.then_some(ADDRESS), LIMITS);
     let mut watcher = Watcher::default();
     for (number, step) in (1..END).zip(steps) {
         watcher.step(&mut relay, number, step);

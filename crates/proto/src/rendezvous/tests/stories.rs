@@ -109,9 +109,9 @@ fn a_device_that_dials_and_never_arrives() {
 
 #[test]
 fn without_a_broker_nobody_is_woken() {
-    let mut relay = Relay::with(None);
+    let mut relay = Relay::with(None, Limits::default());
     assert_eq!(refused(&relay.visit(1, "cam-17")), [(1, "cam-17 is not connected".into())]);
-    relay.on(visit(2, "cam-17", 22, Some(3600)));
+    relay.on(visit(7, 2, "cam-17", 22, Some(3600)));
     relay.after(600);
     // `ssh -R` of the device itself: no ticket, and it stays.
     assert_eq!(opened(&relay.listening(5, "cam-17", 22)), [2]);
@@ -131,7 +131,7 @@ fn the_broker_is_gone() {
 #[test]
 fn whoever_waits_for_an_offline_device_gets_it_when_it_comes() {
     let mut relay = Relay::new();
-    let actions = relay.on(visit(1, "cam-17", 22, Some(3600)));
+    let actions = relay.on(visit(7, 1, "cam-17", 22, Some(3600)));
     let (first, _) = published(&actions).unwrap();
     relay.on(Event::Seen { device: id("cam-17"), presence: Presence::Offline, since: START - 60 });
     assert_eq!(relay.after(8), []);
@@ -146,7 +146,7 @@ fn whoever_waits_for_an_offline_device_gets_it_when_it_comes() {
 #[test]
 fn whoever_waits_does_not_depend_on_the_status() {
     let mut relay = Relay::new();
-    relay.on(visit(1, "cam-17", 22, Some(100)));
+    relay.on(visit(7, 1, "cam-17", 22, Some(100)));
     relay.after(8);
     assert!(published(&relay.after(60)).is_some());
     assert_eq!(refused(&relay.after(32)), [(1, "cam-17 did not answer within 8 s".into())]);
@@ -157,14 +157,14 @@ fn whoever_waits_does_not_depend_on_the_status() {
 fn a_port_that_the_device_does_not_offer() {
     let mut relay = Relay::new();
     let (_, ticket) = relay.wake(1, "cam-17");
-    relay.on(visit(2, "cam-17", 80, None));
+    relay.on(visit(7, 2, "cam-17", 80, None));
     relay.dial_back(5, "cam-17", ticket);
     assert_eq!(opened(&relay.listening(5, "cam-17", 22)), [1]);
     // It may still come.
-    relay.on(visit(3, "cam-17", 443, None));
+    relay.on(visit(7, 3, "cam-17", 443, None));
     assert_eq!(opened(&relay.listening(5, "cam-17", 443)), [3]);
     assert_eq!(refused(&relay.after(2)), [(2, "cam-17 is connected and offers no port 80".into())]);
-    assert_eq!(refused(&relay.on(visit(4, "cam-17", 80, None))), [(4, "cam-17 is connected and offers no port 80".into())]);
+    assert_eq!(refused(&relay.on(visit(7, 4, "cam-17", 80, None))), [(4, "cam-17 is connected and offers no port 80".into())]);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn the_newest_connection_of_a_device_is_used() {
 
 #[test]
 fn a_forward_that_is_taken_back_is_offered_no_longer() {
-    let mut relay = Relay::with(None);
+    let mut relay = Relay::with(None, Limits::default());
     relay.listening(5, "cam-17", 22);
     relay.on(Event::NotListening { tunnel: TunnelId(5), device: id("cam-17"), port: 22 });
     assert_eq!(refused(&relay.visit(1, "cam-17")), [(1, "cam-17 is not connected".into())]);
@@ -231,7 +231,7 @@ fn one_key_wakes_so_many_devices_and_joining_costs_nothing() {
 }
 
 fn visit_by(key: &str, number: usize, device: &str, wait: Option<u64>) -> Event {
-    let mut event = visit(number.try_into().unwrap(), device, 22, wait);
+    let mut event = visit(7, number.try_into().unwrap(), device, 22, wait);
     if let Event::Visit(visit) = &mut event {
         visit.key = key.into();
     }
@@ -246,7 +246,7 @@ fn so_many_wait_for_one_device() {
         assert_eq!(ask(number, "alice", "cam-17"), []);
         assert_eq!(ask(100 + number, "bob", "cam-17"), []);
     }
-    assert_eq!(ask(1000, "alice", "cam-17"), [(1000, "too many are waiting: the limit is 32".into())]);
+    assert_eq!(ask(1000, "alice", "cam-17"), [(1000, "too many are waiting: the limit is 16".into())]);
     for number in 0..WAITING_PER_KEY_AND_DEVICE {
         assert_eq!(ask(200 + number, "carol", "cam-18"), []);
     }
@@ -263,6 +263,79 @@ fn one_key_leaves_places_for_others() {
     }
     assert_eq!(ask(1000, "alice"), [(1000, "too many are waiting: the limit is 256".into())]);
     assert_eq!(ask(1001, "bob"), []);
+}
+
+/// Fills every place of the patient: four keys, each for as many offline devices as there have to be.
+fn crowd(relay: &mut Relay) {
+    for number in 0..WAITING_MAX {
+        relay.seconds += 1;
+        let (key, device) = (number % 4, number / WAITING_PER_KEY_AND_DEVICE);
+        let waits = visit_by(&format!("crowd-{key}"), number, &format!("off-{device}"), Some(86_400));
+        assert_eq!(refused(&relay.on(waits)), [], "{number}");
+    }
+}
+
+#[test]
+fn the_patient_keep_nobody_out_who_wants_in_now() {
+    let mut relay = Relay::new();
+    crowd(&mut relay);
+    let actions = relay.on(visit_by("dave", 2000, "cam-1", None));
+    assert!(published(&actions).is_some() && refused(&actions).is_empty(), "{actions:?}");
+}
+
+#[test]
+fn the_most_patient_of_the_fullest_key_makes_room() {
+    let mut relay = Relay::new();
+    for number in 0..WAITING_PER_KEY_AND_DEVICE {
+        let longer = 600 * u64::from(number == 7);
+        assert_eq!(refused(&relay.on(visit_by("alice", number, "cam-2", Some(3600)))), []);
+        assert_eq!(refused(&relay.on(visit_by("bob", 100 + number, "cam-2", Some(7200 + longer)))), []);
+    }
+    let crowded = "too many are waiting: the limit is 32".to_owned();
+    assert_eq!(refused(&relay.on(visit_by("carol", 1000, "cam-2", Some(60)))), [(107, crowded.clone())]);
+    // Bob has one less, and alice is the fullest key; among equals whoever came first.
+    assert_eq!(refused(&relay.on(visit_by("dave", 1001, "cam-2", Some(60)))), [(0, crowded)]);
+    // Who has as many as anybody gets no more.
+    assert_eq!(refused(&relay.on(visit_by("alice", 1002, "cam-2", Some(60)))), [(1002, "too many are waiting: the limit is 32".into())]);
+}
+
+#[test]
+fn those_who_want_in_now_make_room_for_each_other_too() {
+    let mut relay = Relay::new();
+    for number in 0..WAITING_PER_KEY_AND_DEVICE {
+        relay.on(visit_by("alice", number, "cam-2", None));
+        relay.on(visit_by("bob", 100 + number, "cam-2", None));
+    }
+    relay.on(visit_by("erin", 900, "cam-2", Some(3600)));
+    // The patient one is no part of it.
+    assert_eq!(refused(&relay.on(visit_by("carol", 1000, "cam-2", None))), [(0, "too many are waiting: the limit is 32".into())]);
+}
+
+#[test]
+fn the_wakes_of_those_who_wait_on_are_counted() {
+    let mut relay = Relay::new();
+    let wakes = |relay: &mut Relay, seconds: u64| {
+        let (end, mut count) = (relay.seconds + seconds, 0);
+        while let Some(next) = relay.state.deadline().map(|at| at.as_secs()).filter(|next| *next <= end) {
+            relay.seconds = relay.seconds.max(next);
+            count += relay.on(Event::Tick).iter().filter(|action| matches!(action, Action::Publish { .. })).count();
+        }
+        relay.seconds = end;
+        count
+    };
+    for number in 0..140 {
+        wakes(&mut relay, 1);
+        assert_eq!(refused(&relay.on(visit_by("alice", number, &format!("off-{number}"), Some(86_400)))), []);
+    }
+    let (most, minutes) = (usize::try_from(WAKES_PER_KEY.burst).unwrap(), 10);
+    let count = wakes(&mut relay, 60 * minutes);
+    assert!((500..=most + 600).contains(&count), "{count}: a wake a second");
+    // Another key's are its own.
+    assert!(published(&relay.on(visit_by("bob", 1000, "cam-1", None))).is_some());
+    assert_eq!(
+        refused(&relay.on(visit_by("alice", 1001, "cam-2", None))),
+        [(1001, "too many devices were woken from here: try again in 1 s".into())]
+    );
 }
 
 #[test]
