@@ -172,6 +172,20 @@ fn a_relay_that_is_killed_and_started_again_has_the_door_under_the_name_that_was
     }
 }
 
+/// The key that the relay knows it by may be another account's, or gone, when it is dialled again.
+#[test]
+fn the_identity_is_read_once() {
+    let (home, _) = start("");
+    let relay = keeping(&home, 0);
+    let (mut door, _) = open(&home, &relay, &[]);
+    let port = relay.port;
+    std::fs::remove_file(home.path("app")).unwrap();
+    drop(relay);
+    door.await_stderr("dialling again in ");
+    let _relay = keeping(&home, port);
+    door.await_stderr("Reached again as: ssh -J ");
+}
+
 #[test]
 fn a_name_that_the_relay_made_is_nobody_elses_and_no_other_relays() {
     let (home, relay) = start("");

@@ -40,20 +40,27 @@ pub struct Registration {
 }
 
 impl Dial {
+    /// Reads our key: once, since the file may be another account's, or gone, when the relay is dialled again.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read_identity(&self) -> Result<Identity, NotHeld> {
+        let key = Arc::new(read_identity(&self.identity).map_err(NotHeld::lasting)?);
+        Ok(Identity { name: format!("the key of {}", self.identity.display()), key, certificate: None })
+    }
+
     /// Dials, authenticates and registers. `admitted`: bare keys (lines of authorized_keys) that may reach the name beside the relay's own
     /// visitors.
     ///
     /// # Errors
     /// Why not.
-    pub async fn register(&self, admitted: &str) -> Result<Registration, NotHeld> {
-        let timed = tokio::time::timeout(LIMIT, self.register_in_any_time(admitted)).await;
+    pub async fn register(&self, identity: &Identity, admitted: &str) -> Result<Registration, NotHeld> {
+        let timed = tokio::time::timeout(LIMIT, self.register_in_any_time(identity, admitted)).await;
         timed.unwrap_or_else(|_| Err(NotHeld { reason: format!("no answer within {} s", LIMIT.as_secs()), lasting: false }))
     }
 
-    async fn register_in_any_time(&self, admitted: &str) -> Result<Registration, NotHeld> {
-        let key = Arc::new(read_identity(&self.identity).map_err(NotHeld::lasting)?);
-        let identity = Identity { name: format!("the key of {}", self.identity.display()), key, certificate: None };
-        let link = Link::dial(&self.relay, self.trust.clone(), &identity).await?;
+    async fn register_in_any_time(&self, identity: &Identity, admitted: &str) -> Result<Registration, NotHeld> {
+        let link = Link::dial(&self.relay, self.trust.clone(), identity).await?;
         let name = ask_for_name(&link, self.name.as_ref(), admitted).await?;
         let name = DeviceId::parse(&name).map_err(|_| NotHeld::lasting("it gave a name that is none".into()))?;
         if self.name.as_ref().is_some_and(|wanted| *wanted != name) {

@@ -9,12 +9,13 @@ use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
 
 use super::dial::{Dial, Registration};
-use super::link::NotHeld;
+use super::link::{Identity, NotHeld};
 use crate::term;
 
 /// A name on a relay, for as long as this lives.
 pub struct Tenure {
     dial: Dial,
+    identity: Identity,
     admitted: String,
     name: DeviceId,
     registration: Registration,
@@ -28,11 +29,12 @@ impl Tenure {
     /// # Errors
     /// [`Fault::Relay`].
     pub async fn begin(mut dial: Dial, admitted: String) -> Result<Self, Fault> {
-        let registration = dial.register(&admitted).await.map_err(|why| fault(&dial, why))?;
+        let identity = dial.read_identity().map_err(|why| fault(&dial, why))?;
+        let registration = dial.register(&identity, &admitted).await.map_err(|why| fault(&dial, why))?;
         let name = registration.name().clone();
         // From now on it may have been told to somebody: no other will do.
         dial.name = Some(name.clone());
-        Ok(Self { dial, admitted, name, registration, backoff: Backoff::new(Pace::FLEET), since: Instant::now() })
+        Ok(Self { dial, identity, admitted, name, registration, backoff: Backoff::new(Pace::FLEET), since: Instant::now() })
     }
 
     /// The name.
@@ -60,7 +62,7 @@ impl Tenure {
             let pause = self.backoff.pause(getrandom::u64().unwrap_or_default());
             term::say(&format!("Relay {} is lost ({why}): dialling again in {:.1} s", self.dial.relay, pause.as_secs_f32()));
             tokio::time::sleep(pause).await;
-            match self.dial.register(&self.admitted).await {
+            match self.dial.register(&self.identity, &self.admitted).await {
                 Ok(registration) => {
                     (self.registration, self.since) = (registration, Instant::now());
                     term::say(&format!("Reached again as: ssh -J {} {}", self.dial.relay, self.name));
