@@ -53,6 +53,7 @@ mod record;
 mod relay;
 mod relay_console;
 mod relay_faults;
+mod relay_guests;
 mod relay_keys;
 mod relay_network;
 mod relay_once;

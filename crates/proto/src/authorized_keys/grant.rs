@@ -196,6 +196,11 @@ impl Grant {
         self.presence.check(flags)
     }
 
+    /// What a signature has to say of the person at a security key.
+    pub fn presence(&self) -> Presence {
+        self.presence
+    }
+
     /// Whether the key is a security key, so that [`Self::check_presence`] has something to check.
     pub fn is_security_key(&self) -> bool {
         self.security_key

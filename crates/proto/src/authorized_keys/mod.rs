@@ -27,6 +27,7 @@
 mod certificate;
 mod checker;
 mod grant;
+mod guests;
 mod key;
 mod kinds;
 mod line;
@@ -39,6 +40,7 @@ mod ring;
 pub(crate) use certificate::{Limits, check as check_certificate, check_signature};
 pub use checker::{Context, Denial, Offer};
 pub use grant::{CertificateFacts, Grant};
+pub use guests::{GUEST_OPTIONS, GuestLine};
 pub use key::{RSA_BITS_MAX, RSA_BITS_MIN, signature_algorithm_allowed};
 pub use kinds::{Enforced, OptionKind};
 pub use line::{COMMENT_MAX, Entry, LINE_MAX, LineError, LineErrorKind, parse};

@@ -100,11 +100,29 @@ impl KeyRing {
         self.held.iter().map(|held| (&*held.source, &held.entry))
     }
 
-    /// The first so many keys without any option, a line each, without comments: what may be asked of somebody who enforces nothing.
-    pub fn bare_lines(&self, most: usize) -> String {
-        let is_bare = |entry: &Entry| entry.options().kinds == Enforced::NONE && !key::is_security_key(entry.key());
-        let bare = self.held.iter().filter(|held| is_bare(&held.entry) && self.check_revoked(Offer::Key(held.entry.key())).is_ok());
-        bare.take(most).filter_map(|held| Some(ssh_key::PublicKey::from(held.entry.key().clone()).to_openssh().ok()? + "\n")).collect()
+    /// The entries whose key is not revoked.
+    pub fn unrevoked(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries().filter(|(_, entry)| self.check_revoked(Offer::Key(entry.key())).is_ok())
+    }
+
+    /// Whether any line is a certificate authority's.
+    pub fn has_authorities(&self) -> bool {
+        self.held.iter().any(|held| held.entry.options().cert_authority)
+    }
+
+    /// Joins two of the same kind: the lines of this one, then those of the other.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let held = self.held.into_iter().chain(other.held).collect();
+        Self { fleet: self.fleet, revoked: self.revoked.or(other.revoked), ..Self::of(held, self.enforced) }
+    }
+
+    fn of(held: Vec<Held>, enforced: Enforced) -> Self {
+        let mut index: HashMap<KeyData, Vec<usize>> = HashMap::new();
+        for (at, held) in held.iter().enumerate() {
+            index.entry(held.entry.key().clone()).or_default().push(at);
+        }
+        Self { held, index, enforced, revoked: None, fleet: None }
     }
 
     pub(super) fn lines_of(&self, key: &KeyData) -> impl Iterator<Item = &Held> {
@@ -188,11 +206,7 @@ impl KeyRingBuilder {
         if self.held.is_empty() {
             return Err(KeyDefect::Empty);
         }
-        let mut index: HashMap<KeyData, Vec<usize>> = HashMap::new();
-        for (at, held) in self.held.iter().enumerate() {
-            index.entry(held.entry.key().clone()).or_default().push(at);
-        }
-        Ok(KeyRing { held: self.held, index, enforced: self.enforced, revoked: None, fleet: None })
+        Ok(KeyRing::of(self.held, self.enforced))
     }
 
     /// The entries of a source, and the lines that give none.

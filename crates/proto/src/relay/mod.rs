@@ -1,11 +1,13 @@
 //! What a relay decides, as pure functions and a state machine.
 //!
+//! - `guests`: the keys that a registration admits
 //! - `listen`: what a `tcpip-forward` asks for, a name or a port of this machine, and whether a key may have it
 //! - `registry`: who holds which name and port
 //! - `mint`: names that a relay makes, and knows again
 //! - `refusal`: every sentence that somebody is refused with
 //! - `shares`: how many visits at once, and whose
 
+mod guests;
 mod listen;
 mod mint;
 mod refusal;
@@ -14,11 +16,12 @@ mod shares;
 
 /// The global request (RFC 4254 section 4) with which a device asks a relay for a name: see docs/wire.md.
 pub const NAME_REQUEST: &str = "name@sally";
+/// The global request with which a device admits more keys to that name.
+pub const ADMIT_REQUEST: &str = "admit@sally";
 /// The global request with which a device shows why it has dialled.
 pub const TICKET_REQUEST: &str = "ticket@sally";
-/// Keys that one registration admits.
-pub const GUEST_KEYS_MAX: usize = 64;
 
+pub use guests::{GUEST_BYTES_MAX, GUEST_KEYS_MAX, guest_requests, guests};
 pub use listen::{Address, Listen, PortSet, around, covers_name, nearest, spelled_names};
 pub use mint::Mint;
 pub use refusal::Refusal;

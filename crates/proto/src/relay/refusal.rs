@@ -91,6 +91,14 @@ pub enum Refusal {
         /// Where that connection comes from.
         peer: String,
     },
+    /// A line of the keys that a registration is to admit can't be taken.
+    #[error("line {line} of the keys to admit is not taken: {reason}")]
+    NotAdmitted {
+        /// Its number in the request, from 1.
+        line: usize,
+        /// Why.
+        reason: String,
+    },
     /// This very connection has it already.
     #[error("{0} is already forwarded by this connection")]
     Already(String),
@@ -133,6 +141,7 @@ impl Refusal {
             Self::Unrecorded => "unrecorded",
             Self::OtherKey(_) => "other_key",
             Self::Alive { .. } => "held",
+            Self::NotAdmitted { .. } => "not_admitted",
             Self::Already(_) => "already",
             Self::Bind { .. } => "bind",
             Self::Replaced(_) => "replaced",
@@ -176,6 +185,7 @@ mod tests {
             Refusal::NotYourPort(2023),
             Refusal::OtherKey("cam-17".into()),
             Refusal::Alive { what: "port 2022".into(), peer: "192.0.2.7:51234".into() },
+            Refusal::NotAdmitted { line: 3, reason: "option from is not enforced here".into() },
             Refusal::Already("cam-17:22".into()),
             Refusal::Bind { port: 2022, reason: "Address already in use".into() },
             Refusal::Replaced("192.0.2.7:51234".into()),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sally_proto::authorized_keys::{Enforced, KeyRing};
 use sally_proto::error::{Fault, exit};
-use sally_proto::relay::GUEST_KEYS_MAX;
+use sally_proto::relay::guest_requests;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -93,13 +93,15 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
         number = signals.next() => return Err(Fault::Signalled(number)),
         loaded = load_keys(&config) => loaded?,
     };
+    let account = config.user.as_deref().unwrap_or(&config.account.name);
+    let guests = if config.relay.is_some() { guest_requests(&keys, account)? } else { Vec::new() };
     let announce = config.announce.as_deref().map(|command| Announce::find(command, &config.path)).transpose()?;
     sally_sys::process::guard_ourselves().map_err(internal)?;
     let settings = DoorSettings::load(&config.door, host_keys(&config, monitor.as_deref())?)?;
     let host_key = settings.host_keys.main().clone();
     // Opened before the port is, written to after: a port that can't be had leaves no record behind.
     let sink = sink(&config, monitor)?;
-    let entrance = open(here, &config, &keys, &host_key).await?;
+    let entrance = open(here, &config, guests, &host_key).await?;
     settle(&config)?;
     let recording = Settings { policy: config.policy, shell: config.account.shell.clone() };
     let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
@@ -210,8 +212,8 @@ fn take_over(config: &Once) -> Result<Entrance, Fault> {
     Ok(Entrance::Here(wire, peer, local))
 }
 
-/// Says the host key, and opens the port, or gets the name, where there is to be one.
-async fn open(here: Option<Entrance>, config: &Once, keys: &KeyRing, host_key: &HostKey) -> Result<Entrance, Fault> {
+/// Says the host key, and opens the port, or gets the name, where there is to be one. `guests`: whom the name admits.
+async fn open(here: Option<Entrance>, config: &Once, guests: Vec<String>, host_key: &HostKey) -> Result<Entrance, Fault> {
     if let Some(here) = here {
         term::say(&host_key.public_line());
         return Ok(here);
@@ -219,7 +221,7 @@ async fn open(here: Option<Entrance>, config: &Once, keys: &KeyRing, host_key: &
     let to_stdout = |error: std::io::Error| Fault::Record { file: "stdout".into(), reason: error.to_string() };
     term::data(&host_key.public_line()).map_err(to_stdout)?;
     let Some(dial) = &config.relay else { return listen::bind(config.listen, config.port).map(Entrance::Port) };
-    let tenure = Tenure::begin(dial.clone(), keys.bare_lines(GUEST_KEYS_MAX)).await?;
+    let tenure = Tenure::begin(dial.clone(), guests).await?;
     term::data(tenure.name().as_str()).map_err(to_stdout)?;
     Ok(Entrance::Name(Box::new(tenure)))
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use sally_proto::authority::Visitor;
-use sally_proto::authorized_keys::{Denial, Grant, Offer};
+use sally_proto::authorized_keys::{Denial, Grant, Offer, Presence};
 use sally_proto::id::DeviceId;
 use ssh_key::certificate::Certificate;
 use ssh_key::public::KeyData;
@@ -29,8 +29,8 @@ pub struct Access {
     pub(super) admin: Option<Grant>,
     /// What the fleet's authorities say.
     pub(super) member: Option<Member>,
-    /// Whether some registration admitted the key when it came in.
-    pub(super) guest: bool,
+    /// What each registration wants of a signature that admitted the key when it came in.
+    pub(super) guest: Vec<Presence>,
 }
 
 fn has_ended(grant: &Grant) -> bool {
@@ -76,7 +76,12 @@ impl Access {
 
     /// Whether anything is asked for that a visitor, an administrator or a guest may ask for.
     pub fn may_visit(&self) -> bool {
-        self.visitor().is_some() || self.admin().is_some() || self.guest || self.fleet_visitor().is_some()
+        self.visitor().is_some() || self.admin().is_some() || self.is_guest() || self.fleet_visitor().is_some()
+    }
+
+    /// Whether some registration admitted the key.
+    fn is_guest(&self) -> bool {
+        !self.guest.is_empty()
     }
 
     /// Whether a visitor's or a device's grant is over: the answer to who had it is another then.
@@ -104,19 +109,22 @@ impl Access {
 
     /// This access, where there is any.
     pub(crate) fn some_role(self) -> Option<Self> {
-        let any = self.visitor.is_some() || self.device.is_some() || self.admin.is_some() || self.guest;
+        let any = self.visitor.is_some() || self.device.is_some() || self.admin.is_some() || self.is_guest();
         (any || self.member.is_some()).then_some(self)
     }
 
     /// Gives this access, where a security key has said what every role wants (PROTOCOL.u2f); any other key has nothing to say.
     pub(crate) fn check_presence(self, flags: u8) -> Result<Self, Denial> {
-        // Every field is named, so that a role which is added has to be asked too. A guest's key is no security key.
-        let Self { visitor, device, admin, member, guest: _ } = &self;
-        for grant in [visitor, device, admin].into_iter().flatten() {
+        // Every field is named, so that a role which is added has to be asked too.
+        let Self { visitor, device, admin, member, mut guest } = self;
+        for grant in [&visitor, &device, &admin].into_iter().flatten() {
             grant.check_presence(flags)?;
         }
         member.as_ref().map_or(Ok(()), |member| member.presence().check(flags))?;
-        Ok(self)
+        // A device that wants more of a key than the relay's own files shuts it out from its own name alone.
+        let denial = guest.iter().find_map(|presence| presence.check(flags).err());
+        guest.retain(|presence| presence.check(flags).is_ok());
+        Self { visitor, device, admin, member, guest }.some_role().ok_or(denial.unwrap_or(Denial::UnknownKey))
     }
 
     /// A grant that says whose key it is.
@@ -131,7 +139,7 @@ impl Access {
             (self.visitor.is_some() || fleets == Some("visitor"), "visitor"),
             (self.device.is_some() || fleets == Some("device"), "device"),
             (self.admin.is_some(), "admin"),
-            (self.guest, "guest"),
+            (self.is_guest(), "guest"),
         ];
         roles.into_iter().filter(|(has, _)| *has).map(|(_, role)| role).collect()
     }
@@ -165,6 +173,19 @@ impl Proven {
     }
 }
 
+/// Somebody who has authenticated, before the connection is theirs.
+#[derive(Debug)]
+pub struct LetIn {
+    /// The user name that was asked for.
+    pub user: String,
+    /// What they may.
+    pub access: Access,
+    /// What they proved to hold.
+    pub offer: Proven,
+    /// What the signature said of the person at a security key; 0 of any other key.
+    pub flags: u8,
+}
+
 /// Somebody who is connected.
 #[derive(Debug)]
 pub struct Caller {
@@ -178,6 +199,8 @@ pub struct Caller {
     pub access: Access,
     /// What it proved to hold.
     pub offer: Proven,
+    /// What the signature said of the person at a security key; 0 of any other key.
+    pub flags: u8,
     /// The key, as `SHA256:…`.
     pub fingerprint: String,
     /// The key's comment or the certificate's name, fit for a terminal; the fingerprint where it has none.
@@ -211,7 +234,8 @@ impl Sockets {
 
 impl Caller {
     /// Somebody who has just been let in.
-    pub fn new(number: u64, peer: SocketAddr, user: String, access: Access, offer: Proven, line: Line) -> Self {
+    pub fn new(number: u64, peer: SocketAddr, let_in: LetIn, line: Line) -> Self {
+        let LetIn { user, access, offer, flags } = let_in;
         let fingerprint = offer.fingerprint();
         let member = access.member.as_ref().map(|member| crate::term::printable(member.name()));
         let comment = access.grant().map(|grant| grant.comment().to_owned()).or(member).filter(|comment| !comment.is_empty());
@@ -222,6 +246,7 @@ impl Caller {
             who: comment.unwrap_or_else(|| fingerprint.clone()),
             access,
             offer,
+            flags,
             fingerprint,
             since: Instant::now(),
             since_clock: jiff::Timestamp::now(),

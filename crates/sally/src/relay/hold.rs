@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sally_proto::authorized_keys::KeyRing;
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{Address, Claim, Held, Listen, Refusal, Slot};
+use sally_proto::relay::{Address, Claim, GUEST_KEYS_MAX, Held, Listen, Refusal, Slot};
 use sally_proto::rendezvous::{Event as Happening, TunnelId};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,8 @@ use crate::tunnel::registry::{SILENCE, Takeover};
 /// How often a claim is repeated after a holder was replaced: whoever comes between was newer still.
 const CLAIMS: usize = 3;
 
-/// What a device was given by `name@sally` before it registers: the name, and the keys that its registration is to admit.
+/// What a device was given by `name@sally` before it registers: the name, and the keys that its registration is to admit, with those of each
+/// `admit@sally`.
 #[derive(Debug, Default)]
 pub(crate) struct Promised {
     pub(crate) name: Option<DeviceId>,
@@ -44,6 +45,23 @@ impl Relay {
         let ours = device.permit_listen().iter().any(|rule| device.allows_name(&name, rule.port().unwrap_or(22)));
         // Whoever held one that was made here comes back for it: it may have been told to somebody.
         if ours || (bare && self.mint.made(&name, &caller.fingerprint)) { Ok(name) } else { Err(Refusal::NotYourName(name.to_string())) }
+    }
+
+    /// Answers `admit@sally`, or the keys in `name@sally`: the name that was promised admits these too, at once where it is held already.
+    pub(crate) fn admit(&self, caller: &Caller, promised: &mut Promised, keys: Option<KeyRing>) -> Result<(), Refusal> {
+        let Promised { name: Some(name), guests } = promised else { return Err(Refusal::NotPermitted) };
+        let Some(keys) = keys else { return Ok(()) };
+        let before = guests.as_ref().map_or(0, KeyRing::len).saturating_add(self.tunnels.admitted_beside(name, caller.number));
+        if before.saturating_add(keys.len()) > GUEST_KEYS_MAX {
+            return Err(Refusal::TooMany { what: "keys to admit", limit: GUEST_KEYS_MAX });
+        }
+        let all = match guests.take() {
+            Some(before) => before.and(keys),
+            None => keys,
+        };
+        self.tunnels.admit(name.clone(), caller.number, all.clone());
+        *guests = Some(all);
+        Ok(())
     }
 
     /// Registers what a `tcpip-forward` asks for.
@@ -72,7 +90,9 @@ impl Relay {
             self.close_port(caller, &slot).await;
             return occupied.and(Err(Refusal::OtherKey(slot.to_string())));
         }
-        if let (Slot::Name(name, _), Some(guests)) = (&slot, &promised.guests) {
+        if let (Slot::Name(name, _), Promised { name: Some(promised), guests: Some(guests) }) = (&slot, promised)
+            && name == promised
+        {
             self.tunnels.admit(name.clone(), caller.number, guests.clone());
         }
         if let Slot::Name(device, port) = slot {

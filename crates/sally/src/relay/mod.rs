@@ -37,7 +37,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sally_proto::authorized_keys::{Context, Denial, Offer};
+use sally_proto::authorized_keys::{Context, Denial, KeyRing, Offer, Presence};
 use sally_proto::id::DeviceId;
 use sally_proto::relay::{Mint, Refusal};
 use sally_proto::rendezvous::{self, TunnelId};
@@ -107,7 +107,7 @@ impl Relay {
 
     /// Whether a certificate might get in: its key says nothing then.
     pub(crate) fn has_authorities(&self) -> bool {
-        self.wakes.is_some() || self.keys().has_authorities()
+        self.wakes.is_some() || self.keys().has_authorities() || self.tunnels.admit_certificates()
     }
 
     /// The fleet, where there is one.
@@ -171,14 +171,16 @@ impl Relay {
         };
         let mut access = if member.is_some() { listed.unwrap_or_default() } else { listed? };
         access.member = member;
-        access.guest = !self.tunnels.admitting(|keys| keys.may_accept(offer, &context)).is_empty();
+        access.guest = self.tunnels.admitting(|keys| as_guest(keys, offer, &context)).into_iter().map(|(_, presence)| presence).collect();
         access.some_role().ok_or(Denial::UnknownKey)
     }
 
     /// The names whose registrations, as they are at this moment, admit somebody's key: they may reach these, and know of them.
     pub(crate) fn guest_of(&self, caller: &Caller) -> Vec<DeviceId> {
         let context = Context { peer: Some(caller.peer.ip()), now: caller::now(), account: None };
-        self.tunnels.admitting(|keys| keys.may_accept(caller.offer.as_offer(), &context))
+        let offer = caller.offer.as_offer();
+        let admit = |keys: &KeyRing| as_guest(keys, offer, &context).filter(|presence| presence.check(caller.flags).is_ok());
+        self.tunnels.admitting(admit).into_iter().map(|(name, _)| name).collect()
     }
 
     /// Somebody is in.
@@ -244,4 +246,9 @@ impl Relay {
             ended.await;
         }
     }
+}
+
+/// What a registration that admits these keys wants of a signature; nothing where it doesn't admit what is offered.
+fn as_guest(keys: &KeyRing, offer: Offer<'_>, context: &Context<'_>) -> Option<Presence> {
+    keys.authorize(offer, context).ok().map(|grant| grant.presence())
 }

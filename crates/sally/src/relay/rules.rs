@@ -12,8 +12,6 @@ pub const CHANNELS_MAX: usize = 64;
 pub const SESSIONS_MAX: usize = 10;
 /// Names and ports that one connection holds.
 pub const FORWARDS_MAX: usize = 16;
-/// The size together of the keys that one registration admits.
-pub const GUEST_BYTES_MAX: usize = 32 << 10;
 /// Later than anything that is waited for.
 pub(crate) const FAR: Duration = Duration::from_secs(24 * 3600);
 /// How long a device has to take a visitor's channel: less than the 10 s that Ansible gives the whole connection.

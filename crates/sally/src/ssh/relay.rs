@@ -13,8 +13,7 @@ use bytes::Bytes;
 use russh::server::{Auth, Config, Msg, SecurityKeyPresence, Session};
 use russh::{Channel, ChannelId, Disconnect};
 use sally_proto::admission::Settings;
-use sally_proto::authorized_keys::{Enforced, KeyRing};
-use sally_proto::relay::{GUEST_KEYS_MAX, NAME_REQUEST, Refusal};
+use sally_proto::relay::Refusal;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -31,11 +30,11 @@ use super::visitor::Error;
 use super::window::Window;
 use crate::relay::Relay;
 use crate::relay::audit::Event;
-use crate::relay::caller::{Access, Caller, Proven};
+use crate::relay::caller::{Caller, LetIn, Proven};
 use crate::relay::console::{Answer, NO_CONSOLE};
 use crate::relay::fleet::Member;
 use crate::relay::metrics::Metrics;
-use crate::relay::rules::{CHANNELS_MAX, GUEST_BYTES_MAX, SESSIONS_MAX};
+use crate::relay::rules::{CHANNELS_MAX, SESSIONS_MAX};
 use crate::session::environment::Endpoint;
 use crate::term;
 use crate::tunnel::line::Line;
@@ -150,7 +149,7 @@ struct Conversation {
     peer: std::net::SocketAddr,
     heard: Arc<AtomicU64>,
     /// Who was let in, until the connection is theirs.
-    let_in: Option<(String, Access, Proven)>,
+    let_in: Option<LetIn>,
     /// Who it is, once they are.
     seat: Arc<OnceLock<Arc<Caller>>>,
     refused: Arc<Refused>,
@@ -181,7 +180,7 @@ impl Conversation {
             Ok(access) => access,
             Err(denial) => return Ok(self.turn_away(user, &proven, denial.to_string()).await),
         };
-        self.let_in = Some((user.to_owned(), access, proven));
+        self.let_in = Some(LetIn { user: user.to_owned(), access, offer: proven, flags });
         Ok(Auth::Accept)
     }
 
@@ -194,9 +193,9 @@ impl Conversation {
 
     /// Takes a seat: from here on, others can reach this connection.
     async fn sit_down(&mut self, session: &mut Session) -> Result<(), Error> {
-        let Some((user, access, proven)) = self.let_in.take() else { return Err(russh::Error::Inconsistent.into()) };
+        let Some(let_in) = self.let_in.take() else { return Err(russh::Error::Inconsistent.into()) };
         let line = Line::new(session.handle(), Arc::clone(&self.heard), self.connection.cut.clone());
-        let caller = Arc::new(Caller::new(self.relay.number(), self.peer, user, access, proven, line));
+        let caller = Arc::new(Caller::new(self.relay.number(), self.peer, let_in, line));
         self.refused.settle(Some(&caller.fingerprint)).await;
         let (grant, user) = (caller.access.grant(), term::excerpt(&caller.user));
         let event = Event::Auth {
@@ -276,14 +275,4 @@ async fn deliver(asking: Asking, answer: Answer) {
 fn string(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = data.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
-}
-
-/// The keys that a registration admits: bare keys, at most so many.
-fn guests(keys: &[u8]) -> Result<Option<KeyRing>, Refusal> {
-    if keys.is_empty() {
-        return Ok(None);
-    }
-    let ring =
-        KeyRing::read(NAME_REQUEST, keys, Enforced::NONE).ok().filter(|ring| keys.len() <= GUEST_BYTES_MAX && ring.len() <= GUEST_KEYS_MAX);
-    ring.map(Some).ok_or(Refusal::TooMany { what: "keys to admit, or not bare ones", limit: GUEST_KEYS_MAX })
 }

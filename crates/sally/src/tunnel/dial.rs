@@ -8,7 +8,7 @@ use russh::ChannelStream;
 use russh::client::Msg;
 use sally_proto::host_port::HostPort;
 use sally_proto::id::DeviceId;
-use sally_proto::relay::NAME_REQUEST;
+use sally_proto::relay::{ADMIT_REQUEST, NAME_REQUEST};
 use ssh_key::PrivateKey;
 
 use super::link::{HostTrust, Identity, Link, NotHeld, string};
@@ -49,22 +49,27 @@ impl Dial {
         Ok(Identity { name: format!("the key of {}", self.identity.display()), key, certificate: None })
     }
 
-    /// Dials, authenticates and registers. `admitted`: bare keys (lines of authorized_keys) that may reach the name beside the relay's own
-    /// visitors.
+    /// Dials, authenticates and registers. `admitted`: lines of authorized_keys whose keys may reach the name beside the relay's own visitors,
+    /// as [`sally_proto::relay::guest_requests`] parts them.
     ///
     /// # Errors
     /// Why not.
-    pub async fn register(&self, identity: &Identity, admitted: &str) -> Result<Registration, NotHeld> {
+    pub async fn register(&self, identity: &Identity, admitted: &[String]) -> Result<Registration, NotHeld> {
         let timed = tokio::time::timeout(LIMIT, self.register_in_any_time(identity, admitted)).await;
         timed.unwrap_or_else(|_| Err(NotHeld { reason: format!("no answer within {} s", LIMIT.as_secs()), lasting: false }))
     }
 
-    async fn register_in_any_time(&self, identity: &Identity, admitted: &str) -> Result<Registration, NotHeld> {
+    async fn register_in_any_time(&self, identity: &Identity, admitted: &[String]) -> Result<Registration, NotHeld> {
         let link = Link::dial(&self.relay, self.trust.clone(), identity).await?;
-        let name = ask_for_name(&link, self.name.as_ref(), admitted).await?;
+        let (first, others) = admitted.split_first().map_or(("", &[][..]), |(first, others)| (first.as_str(), others));
+        let name = ask_for_name(&link, self.name.as_ref(), first).await?;
         let name = DeviceId::parse(&name).map_err(|_| NotHeld::lasting("it gave a name that is none".into()))?;
         if self.name.as_ref().is_some_and(|wanted| *wanted != name) {
             return Err(NotHeld::lasting(format!("it gave the name {name} and not the one that was asked for")));
+        }
+        for keys in others {
+            let admitted = link.ask(ADMIT_REQUEST, &string(keys)).await;
+            admitted.map_err(|failed| NotHeld { reason: format!("it doesn't admit every key: {}", failed.reason), ..failed })?;
         }
         link.listen(name.as_str(), PORT).await?;
         Ok(Registration { name, link })

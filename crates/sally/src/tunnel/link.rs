@@ -261,7 +261,7 @@ fn config() -> Config {
 fn words(error: &russh::Error) -> String {
     match error {
         russh::Error::UnknownKey => "its host key is not the one that is expected".into(),
-        russh::Error::RequestDenied => "it refuses the name".into(),
+        russh::Error::RequestDenied => "it refuses the request".into(),
         russh::Error::Disconnect | russh::Error::SendError => "it closed the connection".into(),
         russh::Error::IO(error) => term::reason(error),
         other => other.to_string(),

@@ -45,15 +45,24 @@ pub struct Tunnels {
 struct State {
     registry: Registry,
     addresses: HashMap<Slot, String>,
-    /// The keys that a registration admits: they open that one name and nothing else.
-    guests: HashMap<DeviceId, (u64, KeyRing)>,
+    /// Whom a registration admits, to that one name and nothing else.
+    guests: HashMap<DeviceId, Guests>,
+}
+
+#[derive(Debug)]
+struct Guests {
+    /// The connection that holds the name.
+    holder: u64,
+    keys: KeyRing,
+    /// Whether any of them is a certificate authority's.
+    authorities: bool,
 }
 
 impl State {
     /// A registration's guests go with it.
     fn forget_guests(&mut self) {
         let registry = &self.registry;
-        self.guests.retain(|name, (holder, _)| registry.ports_of(name).any(|(_, held)| held.connection == *holder));
+        self.guests.retain(|name, guests| registry.ports_of(name).any(|(_, held)| held.connection == guests.holder));
     }
 }
 
@@ -117,15 +126,52 @@ impl Tunnels {
         self.state().registry.iter().map(|(slot, held)| (slot.clone(), held.connection)).collect()
     }
 
-    /// Admits keys to a name for as long as this connection holds it; nobody where it doesn't.
-    pub fn admit(&self, name: DeviceId, connection: u64, keys: KeyRing) {
+    /// Admits these keys and no others to a name, for as long as this connection holds it; nobody where it doesn't.
+    pub fn admit(&self, name: DeviceId, holder: u64, keys: KeyRing) {
         let mut state = self.state();
-        state.guests.insert(name, (connection, keys));
-        state.forget_guests();
+        if state.registry.ports_of(&name).any(|(_, held)| held.connection == holder) {
+            let authorities = keys.has_authorities();
+            state.guests.insert(name, Guests { holder, keys, authorities });
+        }
     }
 
-    /// The names whose registrations admit what `judge` says yes to.
-    pub fn admitting(&self, judge: impl Fn(&KeyRing) -> bool) -> Vec<DeviceId> {
-        self.state().guests.iter().filter(|(_, (_, keys))| judge(keys)).map(|(name, _)| name.clone()).collect()
+    /// How many keys a connection's registrations admit, beside those of one name.
+    pub fn admitted_beside(&self, name: &DeviceId, holder: u64) -> usize {
+        let state = self.state();
+        let others = state.guests.iter().filter(|(other, guests)| guests.holder == holder && *other != name);
+        others.map(|(_, guests)| guests.keys.len()).sum()
+    }
+
+    /// Whether a certificate might be admitted.
+    pub fn admit_certificates(&self) -> bool {
+        self.state().guests.values().any(|guests| guests.authorities)
+    }
+
+    /// The names whose registrations admit somebody, with what `judge` makes of their keys.
+    pub fn admitting<T>(&self, judge: impl Fn(&KeyRing) -> Option<T>) -> Vec<(DeviceId, T)> {
+        self.state().guests.iter().filter_map(|(name, guests)| Some((name.clone(), judge(&guests.keys)?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sally_proto::authorized_keys::Enforced;
+
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbnqQ/SGC/OWnL4cQGxlZcFxxfCVx0mD+1MlF/Zdidu";
+
+    #[test]
+    fn nobody_admits_to_a_name_that_another_connection_holds() {
+        let (tunnels, name) = (Tunnels::default(), DeviceId::parse("cam-17").unwrap());
+        let keys = || KeyRing::read("guests", KEY.as_bytes(), Enforced::NONE).unwrap();
+        let held = |connection| Held { connection, key: "SHA256:one".into() };
+        let admitting = || tunnels.admitting(|_| Some(())).len();
+        assert_eq!(tunnels.claim(&Slot::Name(name.clone(), 22), &held(1), "cam-17"), Claim::Granted);
+        tunnels.admit(name.clone(), 1, keys());
+        tunnels.admit(name.clone(), 2, keys());
+        assert_eq!((admitting(), tunnels.admitted_beside(&name, 1)), (1, 0));
+        assert!(tunnels.release(&Slot::Name(name, 22), 1));
+        assert_eq!(admitting(), 0);
     }
 }

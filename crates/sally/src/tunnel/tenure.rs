@@ -16,7 +16,7 @@ use crate::term;
 pub struct Tenure {
     dial: Dial,
     identity: Identity,
-    admitted: String,
+    admitted: Vec<String>,
     name: DeviceId,
     registration: Registration,
     backoff: Backoff,
@@ -28,7 +28,7 @@ impl Tenure {
     ///
     /// # Errors
     /// [`Fault::Relay`].
-    pub async fn begin(mut dial: Dial, admitted: String) -> Result<Self, Fault> {
+    pub async fn begin(mut dial: Dial, admitted: Vec<String>) -> Result<Self, Fault> {
         let identity = dial.read_identity().map_err(|why| fault(&dial, why))?;
         let registration = dial.register(&identity, &admitted).await.map_err(|why| fault(&dial, why))?;
         let name = registration.name().clone();

@@ -8,10 +8,11 @@ use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedCertificate, VerifiedPublicKey};
 use russh::{Channel, ChannelId, Pty};
 use sally_proto::authorized_keys::Offer;
-use sally_proto::relay::{NAME_REQUEST, Refusal, TICKET_REQUEST};
+use sally_proto::relay::{ADMIT_REQUEST, NAME_REQUEST, Refusal, TICKET_REQUEST, guests};
 
-use super::{Asking, Conversation, FEW, guests, refuse, string};
-use crate::relay::caller::Proven;
+use super::{Asking, Conversation, FEW, refuse, string};
+use crate::relay::Promised;
+use crate::relay::caller::{Caller, Proven};
 use crate::relay::rules::{CHANNELS_MAX, SESSIONS_MAX};
 use crate::ssh::auth::is_sha1;
 use crate::ssh::forward::{CONNECT_FAILED, SHORTAGE, refusal};
@@ -192,32 +193,42 @@ impl Handler for Conversation {
     }
 
     async fn global_request(&mut self, name: &str, data: &[u8], session: &mut Session) -> Result<Option<Vec<u8>>, Error> {
-        let Some(caller) = self.seat.get() else { return Ok(None) };
-        if name == TICKET_REQUEST {
-            let ticket = string(data).map(|(ticket, _)| ticket).unwrap_or_default();
-            if let Err(refusal) = self.relay.show_ticket(caller, ticket) {
-                self.refuse_forward(caller, TICKET_REQUEST, &refusal, session).await?;
+        let Some(caller) = self.seat.get().cloned() else { return Ok(None) };
+        let first = string(data).map(|(first, _)| first).unwrap_or_default();
+        let (answer, what) = match name {
+            TICKET_REQUEST => (self.relay.show_ticket(&caller, first).map(|()| Vec::new()), name.to_owned()),
+            ADMIT_REQUEST => {
+                let keys = guests(first);
+                (keys.and_then(|keys| self.relay.admit(&caller, &mut self.promised, keys)).map(|()| Vec::new()), name.to_owned())
+            }
+            NAME_REQUEST => {
+                let Some((wanted, keys)) = string(data).and_then(|(name, rest)| Some((name, string(rest)?.0))) else { return Ok(None) };
+                let wanted = String::from_utf8_lossy(wanted);
+                (self.promise(&caller, &wanted, keys), format!("{name} {wanted}"))
+            }
+            _ => {
+                refuse(&self.relay, &self.patience, &caller, name, &Refusal::NotPermitted).await;
                 return Ok(None);
             }
-            return Ok(Some(Vec::new()));
-        }
-        if name != NAME_REQUEST {
-            refuse(&self.relay, &self.patience, caller, name, &Refusal::NotPermitted).await;
-            return Ok(None);
-        }
-        let Some((wanted, keys)) = string(data).and_then(|(name, rest)| Some((name, string(rest)?.0))) else { return Ok(None) };
-        let wanted = String::from_utf8_lossy(wanted).into_owned();
-        let promised = guests(keys).and_then(|guests| Ok((self.relay.promise(caller, &wanted)?, guests)));
-        match promised {
-            Ok((name, guests)) => {
-                let answer = name.as_str().as_bytes().to_vec();
-                self.promised = crate::relay::Promised { name: Some(name), guests };
-                Ok(Some(answer))
-            }
+        };
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
             Err(refusal) => {
-                self.refuse_forward(caller, &format!("{NAME_REQUEST} {wanted}"), &refusal, session).await?;
+                self.refuse_forward(&caller, &what, &refusal, session).await?;
                 Ok(None)
             }
         }
+    }
+}
+
+impl Conversation {
+    /// Answers `name@sally` with the name.
+    fn promise(&mut self, caller: &Caller, wanted: &str, keys: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let keys = guests(keys)?;
+        let name = self.relay.promise(caller, wanted)?;
+        let answer = name.as_str().as_bytes().to_vec();
+        self.promised = Promised { name: Some(name), guests: None };
+        self.relay.admit(caller, &mut self.promised, keys)?;
+        Ok(answer)
     }
 }

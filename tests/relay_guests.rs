@@ -1,0 +1,164 @@
+//! Whom a name on a relay admits: the keys of `sally once --relay`, all of them, or it doesn't start.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use ssh_key::PublicKey;
+use ssh_key::public::Ed25519PublicKey;
+
+use crate::support::*;
+
+/// A relay that knows the key `app` as a device, and visitors whom nobody here is.
+fn start() -> (Home, Relay) {
+    let home = Home::new();
+    home.write("visitors", home.line("alice", ""));
+    home.write("devices", home.line("app", ""));
+    let relay = Relay::start(&home, home.relay_of_files());
+    (home, relay)
+}
+
+/// `sally once` on the relay for these keys, recording to `visit.cast`.
+fn once(home: &Home, relay: &Relay, keys: &Path) -> Command {
+    let mut command = Command::new(sally());
+    let _ = std::fs::remove_file(home.path("visit.cast"));
+    command.arg("once").arg("--authorized-keys").arg(keys).arg("--log").arg(home.path("visit.cast"));
+    command.args(["--relay", &format!("127.0.0.1:{}", relay.port), "--identity"]).arg(home.path("app"));
+    command.arg("--relay-host-key").arg(&relay.host_key);
+    command.env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS").stdin(Stdio::null());
+    command
+}
+
+/// A door for these keys, and its name.
+fn open(home: &Home, relay: &Relay, keys: &str, more: &[&str]) -> (Client, String) {
+    let keys = home.write("keys", keys);
+    let mut door = Client::start(once(home, relay, &keys).args(more));
+    door.await_line("ssh-ed25519 ");
+    let name = door.await_line("");
+    (door, name)
+}
+
+/// So many keys, each a line.
+fn strangers(count: u32) -> String {
+    let key = |number: u32| {
+        let mut bytes = [7; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        PublicKey::from(Ed25519PublicKey(bytes)).to_openssh().unwrap() + "\n"
+    };
+    (0..count).map(key).collect()
+}
+
+fn assert_reached(home: &Home, relay: &Relay, key: &str, name: &str, said: &str) {
+    let visit = run(home.jump(relay, key, name).arg("echo in"));
+    assert_eq!(text(&visit.stdout), said, "{}", text(&visit.stderr));
+}
+
+#[test]
+fn the_last_of_a_thousand_keys_reaches_the_door() {
+    let (home, relay) = start();
+    let (door, name) = open(&home, &relay, &(strangers(1023) + &home.read("id.pub")), &[]);
+    assert_reached(&home, &relay, "id", &name, "in\n");
+    assert!(door.finish().0.success());
+}
+
+/// What a line permits is the door's affair; who may come, and until when, the relay's too.
+#[test]
+fn a_key_with_options_reaches_the_door() {
+    let (home, relay) = start();
+    for (options, said) in [
+        (r#"command="echo forced""#, "forced\n"),
+        (r#"restrict,environment="A=b",permitopen="localhost:80""#, "in\n"),
+        (r#"expiry-time="20990101Z",no-touch-required"#, "in\n"),
+    ] {
+        let (_door, name) = open(&home, &relay, &format!("{options} {}", home.read("id.pub")), &[]);
+        assert_reached(&home, &relay, "id", &name, said);
+    }
+    let (_door, name) = open(&home, &relay, &format!("expiry-time=\"20200101Z\" {}\n{}", home.read("id.pub"), strangers(1)), &[]);
+    let refused = text(&run(home.jump(&relay, "id", &name).arg("true")).stderr);
+    assert!(refused.contains("Permission denied (publickey)"), "{refused}");
+}
+
+#[test]
+fn a_security_key_reaches_the_door_once_it_is_touched() {
+    let (home, relay) = start();
+    assert!(run(python("security_key.py").args(["make", "ed25519"]).arg(home.path("sk"))).status.success());
+    let (_door, name) = open(&home, &relay, &home.read("sk.pub"), &[]);
+    let reach = |flags: &str| {
+        let mut command = python("security_key.py");
+        let output = run(command.arg("reach").arg(relay.port.to_string()).arg(home.path("sk")).args([flags, &name]));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(reach("0"), "denied");
+    assert_eq!(relay.await_events("auth_refused", 1)["reason"], "the security key was not touched");
+    assert!(reach("1").starts_with("SSH-2.0-Sally_"));
+}
+
+#[test]
+fn a_certificate_of_an_authority_of_the_doors_reaches_it() {
+    let (home, relay) = start();
+    home.key("ca", "ed25519");
+    let certify = |name: &str| {
+        let mut keygen = Command::new("ssh-keygen");
+        keygen.args(["-q", "-s"]).arg(home.path("ca")).args(["-I", "visitor", "-n", name]).arg(home.path("id.pub"));
+        assert!(run(&mut keygen).status.success());
+    };
+    let authority = home.read("ca.pub");
+    for (line, more) in
+        [(format!("cert-authority,principals=\"dev\" {authority}"), &[][..]), (format!("cert-authority {authority}"), &["--user", "dev"])]
+    {
+        let (_door, name) = open(&home, &relay, &line, more);
+        certify("ops");
+        let refused = text(&run(home.jump(&relay, "id", &name).arg("true")).stderr);
+        assert!(refused.contains("Permission denied (publickey)"), "{refused}");
+        certify("dev");
+        let visit = run(home.via(&relay, "id").args(["-J", "relay", &format!("dev@{name}"), "echo in"]));
+        assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
+    }
+}
+
+#[test]
+fn a_key_that_no_relay_could_admit_stops_the_start() {
+    let (home, relay) = start();
+    let id = home.read("id.pub");
+    let long = format!("cert-authority,principals=\"{}\" {id}", "dev,".repeat(10_000));
+    for (keys, line, reason) in [
+        (
+            format!("{id}from=\"192.0.2.0/24\" {id}"),
+            2,
+            "from= admits nobody through a relay, whose word alone says where a visitor comes from",
+        ),
+        (strangers(1025), 1025, "a relay admits 1024 keys at most"),
+        (long, 1, "what it says of who may come is longer than 32768 bytes, the most that a relay takes"),
+    ] {
+        let keys = home.write("keys", keys);
+        let ended = run(&mut once(&home, &relay, &keys));
+        assert_eq!((ended.status.code(), text(&ended.stdout).as_str()), (Some(78), ""), "{}", text(&ended.stderr));
+        assert!(!home.path("visit.cast").exists());
+        let said = format!("authorized keys invalid: {} contains unparseable data. (line {line}: {reason})\n", keys.display());
+        assert!(text(&ended.stderr).starts_with(&said), "{}", text(&ended.stderr));
+    }
+    assert_eq!(relay.events("register").len(), 0);
+}
+
+#[test]
+fn a_relay_takes_a_thousand_keys_and_says_what_it_does_not_take() {
+    let (home, relay) = start();
+    let admitting = |files: &[&str]| {
+        let mut device = python("guests.py");
+        device.arg(relay.port.to_string()).arg(home.path("app")).args(files.iter().map(|file| home.path(file)));
+        Client::start(&mut device)
+    };
+    home.write("none", "");
+    for number in 0..5 {
+        let all = strangers(1280);
+        home.write(&format!("part-{number}"), all.split_inclusive('\n').skip(256 * number).take(256).collect::<String>());
+    }
+    let name = admitting(&["part-0", "part-1", "part-2", "part-3"]).await_line("registered ");
+    assert_eq!(name.len(), 26, "{name}");
+    admitting(&["part-0", "part-1", "part-2", "part-3", "part-4"]).await_line("too many keys to admit: the limit is 1024");
+    home.write("options", format!("# who comes from there\nfrom=\"192.0.2.0/24\" {}", home.read("id.pub")));
+    admitting(&["options"]).await_line("line 2 of the keys to admit is not taken: option from is not enforced here");
+    admitting(&["none", "options"]).await_line("line 2 of the keys to admit is not taken: option from is not enforced here");
+    home.write("long", strangers(500));
+    admitting(&["long"]).await_line("too many bytes of keys to admit in one request: the limit is 32768");
+}
