@@ -162,3 +162,30 @@ fn a_relay_takes_a_thousand_keys_and_says_what_it_does_not_take() {
     home.write("long", strangers(500));
     admitting(&["long"]).await_line("too many bytes of keys to admit in one request: the limit is 32768");
 }
+
+/// ssh that is told of its certificate shows it first, and is let in by it; the door admits the key that the certificate is for.
+#[test]
+fn a_fleets_visitor_reaches_a_door_that_admits_their_key() {
+    let fleet = Fleet::new();
+    let home = &fleet.home;
+    home.write("devices", home.line("app", ""));
+    let devices = home.path("devices").display().to_string();
+    let relay = fleet.lonely_relay(&["--devices", &devices]);
+    let ssh = |key: &str| {
+        fleet.visitor(key);
+        let config = std::fs::read_to_string(home.config(&relay, key)).unwrap();
+        let config = home.write("config", format!("{config} CertificateFile {}\n", home.path(format!("{key}-cert.pub")).display()));
+        move |words: &[&str]| run(Command::new("ssh").arg("-F").arg(&config).args(words).stdin(Stdio::null()))
+    };
+    let alice = ssh("alice");
+    let (door, name) = open(home, &relay, &home.read("alice.pub"), &[]);
+    let who: serde_json::Value = serde_json::from_str(&text(&alice(&["relay", "whoami", "--json"]).stdout)).unwrap();
+    assert_eq!((&who["roles"], &who["guest_of"]), (&serde_json::json!(["visitor", "guest"]), &serde_json::json!([name])));
+    let visit = alice(&["-J", "relay", &name, "echo in"]);
+    assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
+    assert!(door.finish().0.success());
+    // Nobody else's certificate helps.
+    let (_door, name) = open(home, &relay, &home.read("alice.pub"), &[]);
+    let refused = text(&ssh("bob")(&["-J", "relay", &name, "true"]).stderr);
+    assert!(refused.contains("not permitted"), "{refused}");
+}

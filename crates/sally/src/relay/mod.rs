@@ -248,7 +248,12 @@ impl Relay {
     }
 }
 
-/// What a registration that admits these keys wants of a signature; nothing where it doesn't admit what is offered.
+/// What a registration that admits these keys wants of a signature; nothing where it doesn't admit what is offered. Who shows a certificate
+/// holds its key too, and a client that has one shows nothing else.
 fn as_guest(keys: &KeyRing, offer: Offer<'_>, context: &Context<'_>) -> Option<Presence> {
-    keys.authorize(offer, context).ok().map(|grant| grant.presence())
+    let certified = match offer {
+        Offer::Certificate(certificate) => Some(Offer::Key(certificate.public_key())),
+        Offer::Key(_) => None,
+    };
+    [Some(offer), certified].into_iter().flatten().find_map(|offer| keys.authorize(offer, context).ok()).map(|grant| grant.presence())
 }
