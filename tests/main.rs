@@ -55,6 +55,7 @@ mod relay_console;
 mod relay_faults;
 mod relay_guests;
 mod relay_keys;
+mod relay_names;
 mod relay_network;
 mod relay_once;
 mod relay_operation;

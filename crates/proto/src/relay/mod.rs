@@ -6,6 +6,7 @@
 //! - `mint`: names that a relay makes, and knows again
 //! - `refusal`: every sentence that somebody is refused with
 //! - `shares`: how many visits at once, and whose
+//! - `veil`: what logs say in place of a name that was made
 
 mod guests;
 mod listen;
@@ -13,6 +14,7 @@ mod mint;
 mod refusal;
 mod registry;
 mod shares;
+mod veil;
 
 /// The global request (RFC 4254 section 4) with which a device asks a relay for a name: see docs/wire.md.
 pub const NAME_REQUEST: &str = "name@sally";
@@ -27,3 +29,4 @@ pub use mint::Mint;
 pub use refusal::Refusal;
 pub use registry::{Claim, Held, Registry, Slot};
 pub use shares::{Shares, Taker};
+pub use veil::Veiled;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::Veiled;
 use crate::id::DeviceId;
 
 /// Something that one connection can hold.
@@ -18,6 +19,11 @@ pub enum Slot {
 }
 
 impl Slot {
+    /// The slot for logs and for those who weren't told a name.
+    pub fn veiled(&self) -> Veiled {
+        self.to_string().into()
+    }
+
     fn name(&self) -> Option<&DeviceId> {
         match self {
             Self::Name(name, _) => Some(name),

@@ -31,7 +31,7 @@ use crate::ssh::host_keys::HostKeys;
 use crate::ssh::inetd;
 use crate::ssh::listen::{self, Entrance, Serve};
 use crate::ssh::settings::DoorSettings;
-use crate::tunnel::tenure::Tenure;
+use crate::tunnel::tenure::{self, Tenure};
 use crate::{keys, term};
 
 /// How long sessions may take to end when we are told to.
@@ -111,7 +111,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     }
     let mut announced_with = config.environment.clone();
     if let Some((name, relay)) = entrance.name().zip(config.relay.as_ref()) {
-        term::say(&format!("Reached as: ssh -J {} {name}; {}", relay.relay, host_key.fingerprint()));
+        term::say(&format!("Reached as: ssh -J {} {}; {}", relay.relay, tenure::shown(name), host_key.fingerprint()));
         announced_with.insert("SALLY_NAME".into(), name.as_str().into());
     }
     settings.host_keys.say_others();

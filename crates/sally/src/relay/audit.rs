@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sally_proto::error::Fault;
+use sally_proto::relay::Veiled;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -46,7 +47,7 @@ impl AuditTarget {
     }
 }
 
-/// What happens.
+/// What happens. Whatever may hold a name that the relay made is [`Veiled`]: the name opens as much as a key to who may reach any name.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "docs/audit-log.md is the schema")]
@@ -76,7 +77,7 @@ pub enum Event<'a> {
     Auth {
         connection: u64,
         peer: String,
-        user: &'a str,
+        user: Veiled,
         key: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         source: Option<String>,
@@ -87,7 +88,7 @@ pub enum Event<'a> {
     },
     AuthRefused {
         peer: String,
-        user: &'a str,
+        user: Veiled,
         key: &'a str,
         reason: String,
     },
@@ -95,29 +96,29 @@ pub enum Event<'a> {
         connection: u64,
         peer: String,
         key: &'a str,
-        what: &'a str,
+        what: Veiled,
         why: &'a str,
-        said: String,
+        said: Veiled,
     },
     Register {
         connection: u64,
         key: &'a str,
-        slot: String,
-        address: &'a str,
+        slot: Veiled,
+        address: Veiled,
     },
     Takeover {
-        slot: String,
+        slot: Veiled,
         old: u64,
         new: u64,
     },
     Release {
         connection: u64,
-        slot: String,
+        slot: Veiled,
         why: &'a str,
     },
     Open {
         visit: u64,
-        slot: String,
+        slot: Veiled,
         device: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         connection: Option<u64>,
@@ -126,7 +127,7 @@ pub enum Event<'a> {
     },
     Close {
         visit: u64,
-        slot: String,
+        slot: Veiled,
         up: u64,
         down: u64,
         seconds: f64,
@@ -143,7 +144,7 @@ pub enum Event<'a> {
     Console {
         connection: u64,
         key: &'a str,
-        command: &'a str,
+        command: Veiled,
         allowed: bool,
     },
     Disconnect {

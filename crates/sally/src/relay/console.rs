@@ -52,7 +52,7 @@ impl Answer {
 
 #[derive(Serialize)]
 struct Device {
-    name: DeviceId,
+    name: String,
     connected: bool,
     ports: Vec<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,9 +113,11 @@ impl Relay {
             }
         }
         let admin = caller.access.admin().is_some();
+        let guest_of = self.guest_of(caller);
         let device = |name: DeviceId| {
             let (ports, holder) = held.get(&name).cloned().unwrap_or_default();
             let connection = self.caller(holder);
+            let name = if guest_of.contains(&name) { name.to_string() } else { name.veiled().to_string() };
             let mut device = Device { connected: connection.is_some(), ports, from: None, since: None, key: None, name };
             if let Some(connection) = connection {
                 device.since = Some(format!("{:.0}", connection.since_clock));
@@ -124,7 +126,7 @@ impl Relay {
             }
             device
         };
-        self.known_names(caller).into_iter().map(device).collect()
+        self.listed_names(caller).into_iter().map(device).collect()
     }
 
     fn sessions(&self, caller: &Caller) -> Vec<Session> {
@@ -132,7 +134,8 @@ impl Relay {
         let theirs = |visit: &Arc<Visit>| caller.access.admin().is_some() || self.is_theirs(caller, visit);
         let session = |visit: Arc<Visit>| {
             let (up, down) = visit.bytes();
-            let (to, from) = (visit.slot.to_string(), visit.from.to_string());
+            let to = if self.is_theirs(caller, &visit) { visit.slot.to_string() } else { visit.slot.veiled().to_string() };
+            let from = visit.from.to_string();
             Session { session: visit.number, to, who: visit.who.clone(), from, seconds: visit.since.elapsed().as_secs(), up, down }
         };
         all.into_iter().filter(theirs).map(session).collect()
@@ -152,21 +155,17 @@ impl Relay {
             visit.kick();
             return Answer::said(format!("session {target} ended\n"));
         }
-        let Ok(name) = DeviceId::parse(target) else { return Answer::refused("neither a session nor a device") };
-        let holders: Vec<u64> = self
-            .tunnels()
-            .all()
-            .into_iter()
-            .filter(|(slot, _)| matches!(slot, Slot::Name(own, _) if *own == name))
-            .map(|(_, holder)| holder)
-            .collect();
+        // A made name by what `devices` shows of it, or by itself.
+        let name = DeviceId::parse(target).ok();
+        let holders = self.tunnels().holders(|own| name.as_ref().map_or_else(|| own.veiled().as_str() == target, |name| name == own));
         for caller in holders.iter().filter_map(|holder| self.caller(*holder)) {
             caller.line.dismiss(&Refusal::Kicked.to_string());
         }
+        let shown = crate::term::excerpt(target);
         if holders.is_empty() {
-            Answer::refused(&Refusal::NotConnected(name).to_string())
+            Answer::refused(&format!("{shown} is not connected"))
         } else {
-            Answer::said(format!("{name} disconnected\n"))
+            Answer::said(format!("{shown} disconnected\n"))
         }
     }
 }
@@ -188,8 +187,7 @@ fn devices_table(devices: &[Device]) -> String {
     }
     let ports = |device: &Device| device.ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
     let state = |device: &Device| device.since.as_ref().map_or("not connected".into(), |since| format!("connected since {since}"));
-    let rows =
-        devices.iter().map(|device| [device.name.to_string(), ports(device), state(device), device.from.clone().unwrap_or_default()]);
+    let rows = devices.iter().map(|device| [device.name.clone(), ports(device), state(device), device.from.clone().unwrap_or_default()]);
     table(["DEVICE", "PORTS", "STATE", "FROM"], rows)
 }
 

@@ -155,7 +155,7 @@ impl Relay {
             }
             let why = Refusal::Replaced(caller.peer.to_string());
             Metrics::count(&self.metrics.takeovers);
-            self.audit.note(Event::Takeover { slot: slot.to_string(), old: old.number, new: caller.number }).await;
+            self.audit.note(Event::Takeover { slot: slot.veiled(), old: old.number, new: caller.number }).await;
             self.release_everything(&old, why.word()).await;
             old.line.dismiss(&why.to_string());
         }
@@ -167,7 +167,7 @@ impl Relay {
         if let Listen::Port(where_, port) = listen {
             self.open_port(caller, *where_, *port)?;
         }
-        let event = Event::Register { connection: caller.number, key: &caller.fingerprint, slot: slot.to_string(), address };
+        let event = Event::Register { connection: caller.number, key: &caller.fingerprint, slot: slot.veiled(), address: address.into() };
         if self.audit.write(event).await || self.rules.unaudited { Ok(()) } else { Err(Refusal::Unrecorded) }
     }
 
@@ -210,7 +210,7 @@ impl Relay {
         }
         self.close_port(caller, &slot).await;
         self.not_listening(caller, &slot);
-        self.audit.note(Event::Release { connection: caller.number, slot: slot.to_string(), why: "cancelled" }).await;
+        self.audit.note(Event::Release { connection: caller.number, slot: slot.veiled(), why: "cancelled" }).await;
         true
     }
 
@@ -223,7 +223,7 @@ impl Relay {
         }
         for slot in self.tunnels.release_all(caller.number) {
             self.not_listening(caller, &slot);
-            self.audit.note(Event::Release { connection: caller.number, slot: slot.to_string(), why }).await;
+            self.audit.note(Event::Release { connection: caller.number, slot: slot.veiled(), why }).await;
         }
     }
 

@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sally_proto::authorized_keys::{Context, Denial, KeyRing, Offer, Presence};
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{Mint, Refusal};
+use sally_proto::relay::{Mint, Refusal, Veiled};
 use sally_proto::rendezvous::{self, TunnelId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -200,10 +200,11 @@ impl Relay {
 
     /// Somebody doesn't get what they asked for.
     pub(crate) async fn note_refusal(&self, caller: &Caller, what: &str, refusal: &Refusal) {
-        tracing::info!(peer = %caller.peer, what, %refusal, "refused");
+        let (what, said) = (Veiled::from(crate::term::excerpt(what)), Veiled::from(refusal.to_string()));
+        tracing::info!(peer = %caller.peer, %what, refusal = %said, "refused");
         self.metrics.refused(refusal.word());
-        let (what, peer, said) = (crate::term::excerpt(what), caller.peer.to_string(), refusal.to_string());
-        let event = Event::Refused { connection: caller.number, peer, key: &caller.fingerprint, what: &what, why: refusal.word(), said };
+        let peer = caller.peer.to_string();
+        let event = Event::Refused { connection: caller.number, peer, key: &caller.fingerprint, what, why: refusal.word(), said };
         self.audit.note(event).await;
     }
 

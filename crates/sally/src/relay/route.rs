@@ -145,13 +145,10 @@ impl Relay {
         nearest(name, near.into_iter().flatten())
     }
 
-    /// Whether somebody may know of a name. Names that the relay made are for those who were told.
+    /// Whether somebody may know of a name. Names that the relay made are for those who were told, not for administrators.
     fn may_know<'a>(&self, caller: &'a Caller) -> impl Fn(&DeviceId) -> bool + use<'a> {
         let guest_of = self.guest_of(caller);
-        move |name| {
-            let told = !name.looks_generated() || caller.access.admin().is_some();
-            guest_of.contains(name) || (told && caller.sees(name))
-        }
+        move |name| guest_of.contains(name) || (!name.looks_generated() && caller.sees(name))
     }
 
     fn held_names(&self) -> impl Iterator<Item = DeviceId> + use<> {
@@ -161,15 +158,16 @@ impl Relay {
         })
     }
 
-    /// The names that somebody may know of: spelled by a device's key, connected, or of the fleet.
-    pub(crate) fn known_names(&self, caller: &Caller) -> Vec<DeviceId> {
+    /// The names that somebody may see listed: spelled by a device's key, connected, or of the fleet. Administrators see that there are made
+    /// names too.
+    pub(crate) fn listed_names(&self, caller: &Caller) -> Vec<DeviceId> {
         let mut names: Vec<_> = self.keys().spelled_names().chain(self.held_names()).collect();
         if let Some(fleet) = self.fleet() {
             let dir = fleet.dir();
             names.extend(dir.known.iter().filter(|(_, device)| device.state == State::Active).map(|(name, _)| name.clone()));
         }
-        let known = self.may_know(caller);
-        names.retain(known);
+        let (known, admin) = (self.may_know(caller), caller.access.admin().is_some());
+        names.retain(|name| admin || known(name));
         names.sort();
         names.dedup();
         names
@@ -241,7 +239,7 @@ impl Opened {
         let visit = &self.visit;
         let event = Event::Open {
             visit: visit.number,
-            slot: visit.slot.to_string(),
+            slot: visit.slot.veiled(),
             device: visit.device,
             connection: visit.visitor,
             from: visit.from.to_string(),
@@ -286,7 +284,7 @@ impl Opened {
         relay.metrics.up.fetch_add(up, Ordering::Relaxed);
         relay.metrics.down.fetch_add(down, Ordering::Relaxed);
         let seconds = visit.since.elapsed().as_secs_f64();
-        let event = Event::Close { visit: visit.number, slot: visit.slot.to_string(), up, down, seconds, why: &why };
+        let event = Event::Close { visit: visit.number, slot: visit.slot.veiled(), up, down, seconds, why: &why };
         relay.audit.note(event).await;
         drop((place, held));
         relay.visit_ended.notify_waiters();

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use russh::server::{Auth, Config, Msg, SecurityKeyPresence, Session};
 use russh::{Channel, ChannelId, Disconnect};
 use sally_proto::admission::Settings;
-use sally_proto::relay::Refusal;
+use sally_proto::relay::{Refusal, Veiled};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -185,7 +185,7 @@ impl Conversation {
     }
 
     async fn turn_away(&mut self, user: &str, proven: &Proven, reason: String) -> Auth {
-        tracing::info!(peer = %self.peer, user, reason, "refused");
+        tracing::info!(peer = %self.peer, user = %Veiled::from(user), reason, "refused");
         self.connection.deny();
         self.refused.key(user, proven, reason).await;
         Auth::reject()
@@ -197,11 +197,11 @@ impl Conversation {
         let line = Line::new(session.handle(), Arc::clone(&self.heard), self.connection.cut.clone());
         let caller = Arc::new(Caller::new(self.relay.number(), self.peer, let_in, line));
         self.refused.settle(Some(&caller.fingerprint)).await;
-        let (grant, user) = (caller.access.grant(), term::excerpt(&caller.user));
+        let grant = caller.access.grant();
         let event = Event::Auth {
             connection: caller.number,
             peer: caller.peer.to_string(),
-            user: &user,
+            user: term::excerpt(&caller.user).into(),
             key: &caller.fingerprint,
             source: grant.map(|grant| format!("{}:{}", grant.source(), grant.line())),
             who: &caller.who,
@@ -232,8 +232,8 @@ impl Conversation {
         };
         let said = String::from_utf8_lossy(command).into_owned();
         let console = self.relay.has_console(caller);
-        let shown = term::excerpt(&said);
-        let event = Event::Console { connection: caller.number, key: &caller.fingerprint, command: &shown, allowed: console };
+        let command = term::excerpt(&said).into();
+        let event = Event::Console { connection: caller.number, key: &caller.fingerprint, command, allowed: console };
         let recorded = self.relay.audit.write(event).await || self.relay.rules.unaudited;
         let answer = match (console, recorded) {
             (false, _) => Answer { text: String::new(), error: format!("{NO_CONSOLE}\n"), status: 1 },

@@ -121,6 +121,13 @@ impl Tunnels {
         self.state().registry.iter().filter(|(_, held)| held.connection == connection).count()
     }
 
+    /// The connections that hold a name for which this is true.
+    pub fn holders(&self, wanted: impl Fn(&DeviceId) -> bool) -> Vec<u64> {
+        let state = self.state();
+        let held = state.registry.iter().filter(|(slot, _)| matches!(slot, Slot::Name(name, _) if wanted(name)));
+        held.map(|(_, held)| held.connection).collect()
+    }
+
     /// Everything that is held, with the number of the holder's connection.
     pub fn all(&self) -> Vec<(Slot, u64)> {
         self.state().registry.iter().map(|(slot, held)| (slot.clone(), held.connection)).collect()

@@ -7,6 +7,7 @@ use russh::client::Msg;
 use sally_proto::backoff::{Backoff, Pace};
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
+use sally_proto::relay::Veiled;
 
 use super::dial::{Dial, Registration};
 use super::link::{Identity, NotHeld};
@@ -60,12 +61,13 @@ impl Tenure {
         self.backoff.held(self.since.elapsed());
         loop {
             let pause = self.backoff.pause(getrandom::u64().unwrap_or_default());
-            term::say(&format!("Relay {} is lost ({why}): dialling again in {:.1} s", self.dial.relay, pause.as_secs_f32()));
+            let lost = Veiled::from(why);
+            term::say(&format!("Relay {} is lost ({lost}): dialling again in {:.1} s", self.dial.relay, pause.as_secs_f32()));
             tokio::time::sleep(pause).await;
             match self.dial.register(&self.identity, &self.admitted).await {
                 Ok(registration) => {
                     (self.registration, self.since) = (registration, Instant::now());
-                    term::say(&format!("Reached again as: ssh -J {} {}", self.dial.relay, self.name));
+                    term::say(&format!("Reached again as: ssh -J {} {}", self.dial.relay, shown(&self.name)));
                     return Ok(());
                 }
                 Err(failed) if failed.lasting => return Err(fault(&self.dial, failed)),
@@ -85,6 +87,11 @@ impl Tenure {
     }
 }
 
+/// A name for stderr, which goes into logs: of one that the relay made, stdout alone has it.
+pub fn shown(name: &DeviceId) -> String {
+    if name.looks_generated() { format!("{} (its name is on stdout)", name.veiled()) } else { name.to_string() }
+}
+
 fn fault(dial: &Dial, failed: NotHeld) -> Fault {
-    Fault::Relay { relay: dial.relay.to_string(), reason: failed.reason }
+    Fault::Relay { relay: dial.relay.to_string(), reason: Veiled::from(failed.reason).to_string() }
 }

@@ -71,6 +71,6 @@ impl Refused {
     async fn write(&self, line: Option<Line>) {
         let Some(Line { user, key, reason }) = line else { return };
         self.relay.metrics.refused("auth");
-        self.relay.audit.note(Event::AuthRefused { peer: self.peer.to_string(), user: &user, key: &key, reason }).await;
+        self.relay.audit.note(Event::AuthRefused { peer: self.peer.to_string(), user: user.into(), key: &key, reason }).await;
     }
 }
