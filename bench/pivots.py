@@ -108,7 +108,8 @@ class Serving(Peer):
     def open(self):
         self.port = free_port()
         return self.start([self.binary, "relay", "--listen", f"127.0.0.1:{self.port}", "--visitors", self.work / "visitors",
-                           "--devices", self.work / "devices", "--host-key", self.work / "relay-host", "--audit", self.work / "audit"])
+                           "--devices", self.work / "devices", "--host-key", self.work / "relay-host", "--audit", self.work / "audit",
+                           "--max-connections-per-key", "20000"])
 
 
 class Relay(Pivot, Serving):

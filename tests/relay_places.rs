@@ -76,6 +76,78 @@ fn a_connection_to_a_forwarded_port_is_asked_for_signs_of_life() {
     });
 }
 
+/// Connections of one key, as many as it gets of so many: how many are in, and what one more was told.
+fn crowd(home: &Home, relay: &Relay, key: &str, most: usize) -> (Client, usize, String) {
+    let mut crowd = python("crowd.py");
+    let mut crowd = Client::start(crowd.arg(relay.port.to_string()).arg(home.path(key)).arg(most.to_string()));
+    let said = crowd.await_line("");
+    let (count, why) = said.split_once(" in ").unwrap();
+    (crowd, count.parse().unwrap(), why.to_owned())
+}
+
+/// A key may hold as much as is free, and so never all of it.
+#[test]
+fn a_key_with_very_many_connections_keeps_nobody_out() {
+    let (home, http) = (Home::new(), free_port());
+    let mut limited = tool("prlimit", "util-linux");
+    limited.arg("--nofile=150:150").arg(sally()).args(home.relay().get_args()).args(["--http", &format!("127.0.0.1:{http}")]);
+    home.write("visitors", [home.line("alice", ""), home.line("bob", ""), home.line("carol", "")].concat());
+    let relay = Relay::start(&home, limited);
+    let (_alices, count, why) = crowd(&home, &relay, "alice", 600);
+    assert_eq!((count, why.as_str()), (57, "too many connections and ports of this key: the limit is 57"));
+    let refused = relay.await_events("refused", 1);
+    assert_eq!((&refused["what"], &refused["why"], &refused["said"]), (&"connection".into(), &"too_many".into(), &why.into()));
+    let (_bobs, count, _) = crowd(&home, &relay, "bob", 600);
+    assert_eq!(count, 28);
+    let visit = run(home.via(&relay, "carol").args(["relay", "whoami"]));
+    assert!(visit.status.success(), "{}", text(&visit.stderr));
+    assert_eq!(metric(http, "sally_connections_turned_away_total "), 2);
+    // A device with its name too.
+    let _device = home.hold(&relay, "cam", "cam-17:22:127.0.0.1:1");
+    relay.await_events("register", 1);
+}
+
+#[test]
+fn a_key_has_as_many_connections_as_it_is_given() {
+    let home = Home::new();
+    let mut command = home.relay();
+    let port = free_port();
+    home.write("devices", home.line("cam", &format!(r#"permitlisten="cam-17:22",permitlisten="localhost:{port}""#)));
+    command.args(["--max-connections-per-key", "3"]);
+    let relay = Relay::start(&home, command);
+    let (mut crowd, count, why) = crowd(&home, &relay, "alice", 4);
+    assert_eq!((count, why.as_str()), (3, "too many connections and ports of this key: the limit is 3"));
+    crowd.write("\n");
+    crowd.await_line("one has left");
+    relay.await_events("disconnect", 1);
+    assert!(run(home.via(&relay, "alice").args(["relay", "whoami"])).status.success());
+    // A port of this machine is up to two sockets more; a name is none.
+    let both = |port: u16| {
+        let mut holding = home.holding(&relay, "cam", "cam-17:22:127.0.0.1:1");
+        holding.args(["-R", &format!("{port}:127.0.0.1:1")]);
+        Client::start(&mut holding)
+    };
+    let _device = both(port);
+    relay.await_events("register", 2);
+    let mut another = Client::start(&mut home.holding(&relay, "cam", "cam-17:22:127.0.0.1:1"));
+    another.await_stderr("too many connections and ports of this key: the limit is 3");
+}
+
+/// Whom a fleet knows by a name is one, with however many keys.
+#[test]
+fn a_fleets_visitor_is_one_with_two_keys() {
+    let fleet = Fleet::new();
+    let relay = fleet.lonely_relay(&["--max-connections-per-key", "2"]);
+    for key in ["one", "two"] {
+        fleet.home.key(key, "ed25519");
+        fleet.sally(&["visitor", "add", "FLEET", &format!("{key}.pub"), "--name", "alice", "--for", "cam-*"]);
+    }
+    let stay = |key: &str| Client::start(fleet.home.via(&relay, key).args(["-oLogLevel=INFO", "-N", "relay"]));
+    let _in = [stay("one"), stay("two")];
+    relay.await_events("auth", 2);
+    stay("two").await_stderr("too many connections and ports of this key: the limit is 2");
+}
+
 /// Two people who wait for a day for a device that is off take no place of somebody who wants in now, and make room for a third who waits.
 #[test]
 fn whoever_waits_for_a_day_keeps_nobody_from_a_device() {

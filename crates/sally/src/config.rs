@@ -343,6 +343,7 @@ impl Relay {
             user,
             takeover: args.takeover,
             unaudited: args.audit_may_fail,
+            connections_per_key: usize::try_from(args.max_connections_per_key).unwrap_or(usize::MAX),
             alive_interval: args.alive_interval,
             alive_count: args.alive_count.into(),
         };

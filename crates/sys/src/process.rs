@@ -146,14 +146,15 @@ fn close_inherited() {
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
-/// Lets this process have as many descriptors as the system allows it: a server's connections are many.
+/// Lets this process have as many descriptors as the system allows it: a server's connections are many. Gives how many those are.
 ///
 /// # Errors
 /// Where the limit can't be read or set.
-pub fn raise_descriptor_limit() -> io::Result<()> {
+pub fn raise_descriptor_limit() -> io::Result<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.maximum.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX))
 }
 
 /// Makes orphaned descendants ours to reap, and keeps others from reading our memory (keys) or tracing us.

@@ -1,5 +1,6 @@
 //! What a relay decides, as pure functions and a state machine.
 //!
+//! - `connections`: how many connections at once, and whose
 //! - `guests`: the keys that a registration admits
 //! - `listen`: what a `tcpip-forward` asks for, a name or a port of this machine, and whether a key may have it
 //! - `registry`: who holds which name and port
@@ -8,6 +9,7 @@
 //! - `shares`: how many visits at once, and whose
 //! - `veil`: what logs say in place of a name that was made
 
+mod connections;
 mod guests;
 mod listen;
 mod mint;
@@ -23,6 +25,7 @@ pub const ADMIT_REQUEST: &str = "admit@sally";
 /// The global request with which a device shows why it has dialled.
 pub const TICKET_REQUEST: &str = "ticket@sally";
 
+pub use connections::{ConnectionShares, DescriptorShares};
 pub use guests::{GUEST_BYTES_MAX, GUEST_KEYS_MAX, guest_requests, guests};
 pub use listen::{Address, Listen, PortSet, around, covers_name, nearest, spelled_names};
 pub use mint::Mint;

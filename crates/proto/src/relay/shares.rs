@@ -33,8 +33,9 @@ pub enum Taker {
 }
 
 /// The places that are taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shares {
+    strangers_max: usize,
     all: usize,
     strangers: usize,
     ports: BTreeMap<u16, usize>,
@@ -42,7 +43,25 @@ pub struct Shares {
     keys: BTreeMap<String, usize>,
 }
 
+impl Default for Shares {
+    fn default() -> Self {
+        Self::new(STRANGERS_MAX)
+    }
+}
+
 impl Shares {
+    /// Nobody is there. Connections to forwarded ports have no more than `strangers` places, where that is less than usual.
+    pub fn new(strangers: usize) -> Self {
+        Self {
+            strangers_max: strangers.min(STRANGERS_MAX),
+            all: 0,
+            strangers: 0,
+            ports: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            keys: BTreeMap::new(),
+        }
+    }
+
     /// How many are taken.
     pub fn taken(&self) -> usize {
         self.all
@@ -61,7 +80,7 @@ impl Shares {
             Taker::Stranger { port, .. } if count(&self.ports, port) >= PORT_MAX => {
                 return full("connections to this port", PORT_MAX);
             }
-            Taker::Stranger { .. } if self.strangers >= STRANGERS_MAX => return full("connections to ports", STRANGERS_MAX),
+            Taker::Stranger { .. } if self.strangers >= self.strangers_max => return full("connections to ports", self.strangers_max),
             Taker::Visitor(key) if count(&self.keys, key) >= KEY_MAX => return full("visits by this key", KEY_MAX),
             _ if self.all >= VISITS_MAX => return full("visits on this relay", VISITS_MAX),
             _ => {}

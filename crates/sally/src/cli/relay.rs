@@ -125,6 +125,9 @@ pub struct ServerArgs {
     /// Give a connection up when so many questions have had no answer
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub alive_count: u16,
+    /// How many connections a key may have at once, with the sockets of the ports that it holds; of a fleet, a name
+    #[arg(long, value_name = "N", default_value_t = 384, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections_per_key: u32,
     /// When a newer connection replaces an older one of the same key that holds what it wants
     #[arg(long, value_name = "WHEN", default_value = "silent")]
     pub takeover: crate::tunnel::registry::Takeover,

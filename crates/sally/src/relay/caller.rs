@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::Member;
+use super::places::HeldDescriptors;
 use crate::tunnel::line::Line;
 
 /// Seconds since 1970, for expiry: a clock before that is no clock, and everything that expires has expired.
@@ -203,6 +204,8 @@ pub struct Caller {
     pub flags: u8,
     /// The key, as `SHA256:…`.
     pub fingerprint: String,
+    /// Who it is where connections are counted: a fleet's name, since that may have several keys, else the key.
+    pub(super) identity: String,
     /// The key's comment or the certificate's name, fit for a terminal; the fingerprint where it has none.
     pub who: String,
     /// Since when, for durations.
@@ -220,6 +223,7 @@ pub struct Caller {
 pub(crate) struct Sockets {
     pub(crate) stop: CancellationToken,
     pub(crate) loops: Vec<JoinHandle<()>>,
+    pub(crate) _descriptors: HeldDescriptors,
 }
 
 impl Sockets {
@@ -237,6 +241,7 @@ impl Caller {
     pub fn new(number: u64, peer: SocketAddr, let_in: LetIn, line: Line) -> Self {
         let LetIn { user, access, offer, flags } = let_in;
         let fingerprint = offer.fingerprint();
+        let identity = access.member.as_ref().map_or_else(|| fingerprint.clone(), |member| format!("{} {}", member.role(), member.name()));
         let member = access.member.as_ref().map(|member| crate::term::printable(member.name()));
         let comment = access.grant().map(|grant| grant.comment().to_owned()).or(member).filter(|comment| !comment.is_empty());
         Self {
@@ -247,6 +252,7 @@ impl Caller {
             access,
             offer,
             flags,
+            identity,
             fingerprint,
             since: Instant::now(),
             since_clock: jiff::Timestamp::now(),

@@ -174,6 +174,7 @@ impl Relay {
     fn open_port(self: &Arc<Self>, caller: &Arc<Caller>, address: Address, port: u16) -> Result<(), Refusal> {
         let reason = |error: std::io::Error| Refusal::Bind { port, reason: term::reason(&error) };
         let stop = CancellationToken::new();
+        let descriptors = self.descriptors.take(&caller.identity, ports::sockets(address))?;
         let listeners = ports::bind(address, port).map_err(reason)?;
         let accept = |listener| {
             let (relay, caller) = (Arc::clone(self), Arc::clone(caller));
@@ -193,7 +194,7 @@ impl Relay {
             tokio::spawn(async move { accept_each(listener, &stop, each, || ()).await })
         };
         let loops = listeners.into_iter().map(accept).collect();
-        caller.sockets().insert(port, Sockets { stop, loops });
+        caller.sockets().insert(port, Sockets { stop, loops, _descriptors: descriptors });
         Ok(())
     }
 

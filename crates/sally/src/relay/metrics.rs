@@ -13,6 +13,8 @@ use crate::broker::Counts;
 pub struct Metrics {
     /// Connections accepted.
     pub connections: AtomicU64,
+    /// Connections turned away because their key has as many as it may.
+    pub turned_away: AtomicU64,
     /// Connections let in.
     pub authenticated: AtomicU64,
     /// Visits carried.
@@ -65,6 +67,7 @@ impl Relay {
         let mut counter = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "counter", help, samples);
         counter("connections_total", "Connections accepted", &[("", load(&metrics.connections))]);
         counter("authenticated_total", "Connections let in", &[("", load(&metrics.authenticated))]);
+        counter("connections_turned_away_total", "Connections of keys that have as many as they may", &[("", load(&metrics.turned_away))]);
         counter("registered_total", "Names and ports registered", &[("", load(&metrics.registered))]);
         counter("takeovers_total", "Silent connections replaced by newer ones", &[("", load(&metrics.takeovers))]);
         counter("visits_total", "Visits begun", &[("", load(&metrics.visits))]);
@@ -75,6 +78,7 @@ impl Relay {
         }
         let mut gauge = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "gauge", help, samples);
         gauge("connected", "Connections that are in", &[("", callers)]);
+        gauge("connections_free", "Connections that there is room for", &[("", self.descriptors.free() as u64)]);
         gauge("tunnels", "Names and ports held", &[("kind=\"name\"", names), ("kind=\"port\"", ports)]);
         gauge("visits", "Visits under way", &[("", live)]);
         gauge("audit_failing", "Whether the audit log can't be written", &[("", self.audit.is_failing().into())]);

@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sally_proto::authorized_keys::{Context, Denial, KeyRing, Offer, Presence};
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{Mint, Refusal, Veiled};
+use sally_proto::relay::{DescriptorShares, Mint, Refusal, Veiled};
 use sally_proto::rendezvous::{self, TunnelId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,8 @@ use caller::{Access, Caller};
 pub(crate) use hold::Promised;
 use keys::KeySet;
 use metrics::Metrics;
-use places::Places;
+pub(crate) use places::HeldDescriptors;
+use places::{Descriptors, Places};
 use revoked::Revoked;
 pub use route::Visit;
 use rules::Rules;
@@ -68,6 +69,7 @@ pub struct Relay {
     callers: Mutex<BTreeMap<u64, Arc<Caller>>>,
     visits: Mutex<BTreeMap<u64, Arc<Visit>>>,
     places: Arc<Places>,
+    descriptors: Arc<Descriptors>,
     numbers: AtomicU64,
     shut: CancellationToken,
     visit_ended: Notify,
@@ -77,8 +79,18 @@ pub struct Relay {
 
 impl Relay {
     /// A relay that nobody has come to.
-    pub fn new(rules: Rules, keys: KeySet, revoked: Option<Revoked>, audit: Audit, mint: Mint, wakes: Option<Wakes>) -> Arc<Self> {
+    pub fn new(
+        rules: Rules,
+        keys: KeySet,
+        revoked: Option<Revoked>,
+        audit: Audit,
+        mint: Mint,
+        wakes: Option<Wakes>,
+        shares: DescriptorShares,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            places: Places::new(shares.strangers),
+            descriptors: Descriptors::new(shares.connections, rules.connections_per_key),
             rules,
             audit,
             mint,
@@ -88,7 +100,6 @@ impl Relay {
             tunnels: Tunnels::default(),
             callers: Mutex::default(),
             visits: Mutex::default(),
-            places: Arc::default(),
             numbers: AtomicU64::new(1),
             shut: CancellationToken::new(),
             visit_ended: Notify::new(),
@@ -181,6 +192,18 @@ impl Relay {
         let offer = caller.offer.as_offer();
         let admit = |keys: &KeyRing| as_guest(keys, offer, &context).filter(|presence| presence.check(caller.flags).is_ok());
         self.tunnels.admitting(admit).into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The descriptor of a connection that wants to be let in.
+    ///
+    /// # Errors
+    /// [`Refusal::TooMany`] where its key has as many as it may.
+    pub(crate) fn seat(&self, caller: &Caller) -> Result<HeldDescriptors, Refusal> {
+        let seat = self.descriptors.take(&caller.identity, 1);
+        if seat.is_err() {
+            Metrics::count(&self.metrics.turned_away);
+        }
+        seat
     }
 
     /// Somebody is in.

@@ -28,6 +28,8 @@ pub struct Rules {
     pub takeover: Takeover,
     /// Whether a visit or a tunnel may begin while the audit log can't be written.
     pub unaudited: bool,
+    /// Connections of one key at once, and sockets of the ports that it holds.
+    pub connections_per_key: usize,
     /// A connection is asked for a sign of life after this much silence, …
     pub alive_interval: Duration,
     /// … and given up after so many unanswered questions.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
-use sally_proto::relay::Mint;
+use sally_proto::relay::{DescriptorShares, Mint};
 use sally_proto::rendezvous;
 use sally_proto::wake::{RelayId, Topic};
 use sally_sys::account::{Credentials, become_user};
@@ -45,6 +45,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     if config.keys.devices.is_empty() && config.fleet.is_none() {
         return Err(Fault::KeysUnnamed);
     }
+    let shares = share_descriptors(config.fleet.as_ref().is_some_and(|waking| waking.mqtt.is_some())).map_err(internal)?;
     let (reloader, keys, skipped) = Reloader::load(config.keys.clone()).await?;
     say_sources(&config);
     let fleet = config.fleet.as_ref().map(|waking| Fleet::load(&waking.folder)).transpose()?;
@@ -63,10 +64,9 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     };
     let http_tls = config.http_tls.clone().map(Tls::load).transpose()?.map(Arc::new);
     // While we may still read private keys and bind any port.
-    let woken = fleet.zip(config.fleet.clone()).map(|(fleet, waking)| wakes(fleet, waking)).transpose()?;
+    let woken = fleet.zip(config.fleet.clone()).map(|(fleet, waking)| wakes(fleet, waking, shares)).transpose()?;
     let (wakes, attendance) = woken.unzip();
     sally_sys::process::guard_ourselves().map_err(internal)?;
-    sally_sys::process::raise_descriptor_limit().map_err(internal)?;
     if let Some(id) = config.run_as {
         become_user(&Credentials::of_number(id)).map_err(internal)?;
     }
@@ -81,15 +81,22 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     note_keys(&audit, &keys).await;
     say_ready(&config, &listener, http.as_ref(), &door.host_keys)?;
     let mint = Mint::new(&host_key.derive("sally relay names")?);
-    let relay = Relay::new(config.rules, keys, revoked, audit, mint, wakes);
+    let relay = Relay::new(config.rules, keys, revoked, audit, mint, wakes, shares);
     if let Some(attendance) = attendance {
         tokio::spawn(Arc::clone(&relay).attend(attendance));
     }
     run::run(Parts { relay: Arc::clone(&relay), listener, http, http_tls, door, reloader, drain: config.drain }).await
 }
 
+/// How the descriptors that we may have are parted.
+fn share_descriptors(broker: bool) -> io::Result<DescriptorShares> {
+    let shares = DescriptorShares::of(sally_sys::process::raise_descriptor_limit()?, broker);
+    tracing::info!(shares.connections, shares.strangers, shares.broker, "descriptors");
+    Ok(shares)
+}
+
 /// The broker: one of our own, or a connection to another. Wakes are published there, and answers heard.
-fn wakes(fleet: Fleet, waking: Waking) -> Result<(Wakes, Attendance), Fault> {
+fn wakes(fleet: Fleet, waking: Waking, shares: DescriptorShares) -> Result<(Wakes, Attendance), Fault> {
     let dir = fleet.dir();
     // Another at every start: an answer to the relay of before is nobody's.
     let mut random = [0; 16];
@@ -98,7 +105,7 @@ fn wakes(fleet: Fleet, waking: Waking) -> Result<(Wakes, Attendance), Fault> {
     let addresses = if waking.advertise.is_empty() { dir.settings.relay.clone() } else { waking.advertise.clone() };
     let answers = Topic::Acknowledgement(id.clone()).text(&waking.prefix);
     let (bus, embedded) = match waking.mqtt.clone() {
-        Some((listen, identity)) => near(&waking, listen, identity, &answers)?,
+        Some((listen, identity)) => near(&waking, listen, identity, &answers, shares)?,
         None => (far(&dir, &waking, &id, answers)?, None),
     };
     let (wake_deadline, linger, woken_to) = (waking.deadline, waking.linger, addresses.first().cloned());
@@ -124,8 +131,16 @@ fn far(dir: &RelayDir, waking: &Waking, id: &RelayId, answers: String) -> Result
     Ok((Bus::Far(client), heard))
 }
 
-fn near(waking: &Waking, listen: SocketAddr, identity: Identity, answers: &str) -> Result<((Bus, Heard), Option<Broker>), Fault> {
-    let config = broker::Config { listen, identity, prefix: waking.prefix.clone(), limits: broker::Limits::default() };
+fn near(
+    waking: &Waking,
+    listen: SocketAddr,
+    identity: Identity,
+    answers: &str,
+    shares: DescriptorShares,
+) -> Result<((Bus, Heard), Option<Broker>), Fault> {
+    let limits = broker::Limits::default();
+    let limits = broker::Limits { clients: limits.clients.min(shares.broker), ..limits };
+    let config = broker::Config { listen, identity, prefix: waking.prefix.clone(), limits };
     let embedded = Broker::start(config)?;
     let (local, heard) = embedded.attach();
     local.subscribe(answers)?;

@@ -28,13 +28,13 @@ use super::settings::DoorSettings;
 use super::stream::{Guarded, Wire};
 use super::visitor::Error;
 use super::window::Window;
-use crate::relay::Relay;
 use crate::relay::audit::Event;
 use crate::relay::caller::{Caller, LetIn, Proven};
 use crate::relay::console::{Answer, NO_CONSOLE};
 use crate::relay::fleet::Member;
 use crate::relay::metrics::Metrics;
 use crate::relay::rules::{CHANNELS_MAX, SESSIONS_MAX};
+use crate::relay::{HeldDescriptors, Relay};
 use crate::session::environment::Endpoint;
 use crate::term;
 use crate::tunnel::line::Line;
@@ -115,6 +115,7 @@ impl Service {
             heard: stream.heard(),
             let_in: None,
             seat: Arc::clone(seat),
+            descriptor: None,
             refused: Arc::clone(&refused),
             promised: Default::default(),
             sessions: HashMap::new(),
@@ -152,6 +153,8 @@ struct Conversation {
     let_in: Option<LetIn>,
     /// Who it is, once they are.
     seat: Arc<OnceLock<Arc<Caller>>>,
+    /// The descriptor of a connection that was let in.
+    descriptor: Option<HeldDescriptors>,
     refused: Arc<Refused>,
     promised: crate::relay::Promised,
     sessions: HashMap<ChannelId, Asking>,
@@ -197,6 +200,15 @@ impl Conversation {
         let line = Line::new(session.handle(), Arc::clone(&self.heard), self.connection.cut.clone());
         let caller = Arc::new(Caller::new(self.relay.number(), self.peer, let_in, line));
         self.refused.settle(Some(&caller.fingerprint)).await;
+        // Whatever becomes of it, its owner has not failed at anything: no penalty.
+        self.connection.authenticated();
+        match self.relay.seat(&caller) {
+            Ok(descriptor) => self.descriptor = Some(descriptor),
+            Err(refusal) => {
+                self.relay.note_refusal(&caller, "connection", &refusal).await;
+                return Ok(session.disconnect(Disconnect::ByApplication, &refusal.to_string(), "en")?);
+            }
+        }
         let grant = caller.access.grant();
         let event = Event::Auth {
             connection: caller.number,
@@ -214,7 +226,6 @@ impl Conversation {
         Metrics::count(&self.relay.metrics.authenticated);
         self.relay.enter(&caller);
         let _ = self.seat.set(caller); // Authentication succeeds once.
-        self.connection.authenticated();
         Ok(())
     }
 

@@ -16,6 +16,14 @@ pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(I
 const KEEPALIVE_TIME_MAX: Duration = Duration::from_secs(32_767);
 const KEEPALIVE_COUNT_MAX: usize = 127;
 
+/// How many sockets [`bind`] makes at most.
+pub fn sockets(address: Address) -> usize {
+    match address {
+        Address::All | Address::Loopback => 2,
+        Address::One(_) => 1,
+    }
+}
+
 /// Binds a port: a socket for each family that is asked for.
 ///
 /// # Errors
