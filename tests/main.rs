@@ -51,6 +51,7 @@ mod penalties;
 mod places;
 mod record;
 mod relay;
+mod relay_audit;
 mod relay_console;
 mod relay_faults;
 mod relay_guests;

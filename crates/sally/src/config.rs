@@ -15,7 +15,7 @@ use crate::cli::{AgentArgs, DoorArgs, FleetArgs, Forwarding, GithubArgs, JailArg
 use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
 use crate::record::{Policy, Target};
-use crate::relay::audit::AuditTarget;
+use crate::relay::audit::{AuditTarget, Rotation};
 use crate::relay::keys::KeySources;
 use crate::relay::rules::{Kind, Rules};
 use crate::relay::tls;
@@ -34,6 +34,8 @@ const OPEN_PORTS: &str = "OPEN_PORTS";
 const JAIL_PORT: &str = "2022";
 /// The one user of a jail where nobody says otherwise.
 const JAIL_USER: &str = "tunuser";
+/// How many audit logs are kept beside the newest where nobody says otherwise: five together.
+const AUDIT_KEEP: u32 = 4;
 /// Whom a jail started as root becomes: a number that no distribution gives away (distroless images call it nonroot).
 const NOBODY: u32 = 65532;
 
@@ -293,7 +295,10 @@ impl Waking {
 
 impl Relay {
     /// Resolves what was typed after `relay`.
-    pub fn of_relay(args: RelayArgs, variables: &Variables) -> Self {
+    ///
+    /// # Errors
+    /// [`Fault::Usage`] where options don't go together.
+    pub fn of_relay(args: RelayArgs, variables: &Variables) -> Result<Self, Fault> {
         let files = |files: Vec<PathBuf>| files.into_iter().map(source_file).collect();
         let mut visitors: Vec<Source> = files(args.visitors);
         let GithubArgs { github, github_permitopen: rules, keys_url: template } = args.github;
@@ -305,13 +310,13 @@ impl Relay {
             network: Network::from_env(&|name| variables.get(name)),
         };
         let fleet = Waking::of(args.fleet);
-        Self { fleet, ..Self::new(Kind::Relay, None, args.listen, keys, (args.door, args.server)) }
+        Ok(Self { fleet, ..Self::new(Kind::Relay, None, args.listen, keys, (args.door, args.server))? })
     }
 
     /// Resolves what was typed after `jail`.
     ///
     /// # Errors
-    /// [`Fault::Usage`] where `OPEN_PORTS` makes no sense.
+    /// [`Fault::Usage`] where `OPEN_PORTS` makes no sense, or options don't go together.
     pub fn of_jail(args: JailArgs, variables: &Variables) -> Result<Self, Fault> {
         let ports = match (args.permit_listen, variables.get(OPEN_PORTS).filter(|value| !value.is_empty())) {
             (Some(ports), _) => Ok(ports),
@@ -326,7 +331,7 @@ impl Relay {
             network: Network::from_env(&|name| variables.get(name)),
         };
         let user = args.keys.user.unwrap_or_else(|| JAIL_USER.into());
-        let mut jail = Self::new(Kind::Jail(ports), Some(user), args.listen, keys, (args.door, args.server));
+        let mut jail = Self::new(Kind::Jail(ports), Some(user), args.listen, keys, (args.door, args.server))?;
         jail.run_as = jail.run_as.or(rustix::process::geteuid().is_root().then_some(NOBODY));
         Ok(jail)
     }
@@ -337,7 +342,7 @@ impl Relay {
         listen: (Option<IpAddr>, u16),
         keys: KeySources,
         (door, args): (DoorArgs, ServerArgs),
-    ) -> Self {
+    ) -> Result<Self, Fault> {
         let rules = Rules {
             kind,
             user,
@@ -347,12 +352,8 @@ impl Relay {
             alive_interval: args.alive_interval,
             alive_count: args.alive_count.into(),
         };
-        let audit = match args.audit {
-            None => AuditTarget::Off,
-            Some(file) if file == Path::new("-") => AuditTarget::Stdout,
-            Some(file) => AuditTarget::File(file),
-        };
-        Self {
+        let audit = audit_target(&args)?;
+        Ok(Self {
             rules,
             keys,
             listen,
@@ -364,8 +365,18 @@ impl Relay {
             drain: args.drain,
             run_as: args.run_as,
             fleet: None,
-        }
+        })
     }
+}
+
+fn audit_target(args: &ServerArgs) -> Result<AuditTarget, Fault> {
+    let rotation = args.audit_max.map(|most| Rotation { most, keep: args.audit_keep.unwrap_or(AUDIT_KEEP) });
+    Ok(match &args.audit {
+        None => AuditTarget::Off,
+        Some(file) if file != Path::new("-") => AuditTarget::File(file.clone(), rotation),
+        Some(_) if rotation.is_some() => return Err(Fault::Usage("error: stdout is no file that --audit-max could bound".into())),
+        Some(_) => AuditTarget::Stdout,
+    })
 }
 
 fn source_file(file: PathBuf) -> Source {

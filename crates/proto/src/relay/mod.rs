@@ -7,6 +7,7 @@
 //! - `mint`: names that a relay makes, and knows again
 //! - `refusal`: every sentence that somebody is refused with
 //! - `shares`: how many visits at once, and whose
+//! - `tally`: lines of strangers on the audit log, and sums of those that are left out
 //! - `veil`: what logs say in place of a name that was made
 
 mod connections;
@@ -16,6 +17,7 @@ mod mint;
 mod refusal;
 mod registry;
 mod shares;
+mod tally;
 mod veil;
 
 /// The global request (RFC 4254 section 4) with which a device asks a relay for a name: see docs/wire.md.
@@ -32,4 +34,5 @@ pub use mint::Mint;
 pub use refusal::Refusal;
 pub use registry::{Claim, Held, Registry, Slot};
 pub use shares::{Shares, Taker};
+pub use tally::{Deed, Heap, Sum, Tally, Verdict};
 pub use veil::Veiled;

@@ -134,6 +134,12 @@ pub struct ServerArgs {
     /// The audit log: JSON lines, appended; - is stdout
     #[arg(long, value_name = "FILE")]
     pub audit: Option<PathBuf>,
+    /// The most bytes of the audit log (64K, 100M): one more line, and it becomes FILE.1, as logrotate names it [default: no limit]
+    #[arg(long, value_name = "SIZE", requires = "audit", value_parser = super::parse_size)]
+    pub audit_max: Option<u64>,
+    /// How many full logs are kept: FILE.1 to FILE.N [default: 4]
+    #[arg(long, value_name = "N", requires = "audit_max", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub audit_keep: Option<u32>,
     /// Let visits and tunnels begin while the audit log can't be written
     #[arg(long)]
     pub audit_may_fail: bool,

@@ -3,8 +3,9 @@
 //! One thread writes, so that a slow disk or a full pipe holds up whoever waits for its line and nobody's bytes. What somebody is let in by is
 //! on the log before they are in; how it ended follows.
 
+mod rotation;
+
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use sally_proto::relay::Veiled;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use self::rotation::LogFile;
+pub use self::rotation::Rotation;
 use crate::keys::Skipped;
 use crate::term;
 
@@ -33,16 +36,29 @@ pub enum AuditTarget {
     Off,
     /// Standard output.
     Stdout,
-    /// A file, appended to.
-    File(PathBuf),
+    /// A file, appended to; with a limit, where there is one.
+    File(PathBuf, Option<Rotation>),
 }
 
 impl AuditTarget {
+    /// Makes sure that who we are now can rotate it, where that is wanted.
+    ///
+    /// # Errors
+    /// [`Fault::Audit`].
+    pub fn check_rotation(&self) -> Result<(), Fault> {
+        match self {
+            Self::File(path, Some(_)) if !rotation::may_rotate(path) => {
+                Err(Fault::Audit { file: self.name(), reason: "--audit-max needs to rename files in its folder, and may not".into() })
+            }
+            Self::Off | Self::Stdout | Self::File(..) => Ok(()),
+        }
+    }
+
     /// As the user named it.
     pub fn name(&self) -> String {
         match self {
             Self::Off | Self::Stdout => "stdout".into(),
-            Self::File(path) => path.display().to_string(),
+            Self::File(path, _) => path.display().to_string(),
         }
     }
 }
@@ -152,6 +168,26 @@ pub enum Event<'a> {
         why: &'a str,
         seconds: u64,
     },
+    Counting {
+        what: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        slot: Option<Veiled>,
+        from: String,
+    },
+    Counted {
+        what: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        slot: Option<Veiled>,
+        from: String,
+        count: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        closed: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        up: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        down: Option<u64>,
+        seconds: f64,
+    },
     Lost {
         lines: u64,
     },
@@ -181,6 +217,20 @@ pub struct Audit {
 struct State {
     failing: AtomicBool,
     lost: AtomicU64,
+    counters: Counters,
+}
+
+/// What the thread counts; only ever more.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Bytes written.
+    pub(super) bytes: AtomicU64,
+    /// Lines that could not be written.
+    pub(super) lost: AtomicU64,
+    /// Times that the file became another.
+    pub(super) rotations: AtomicU64,
+    /// Times that it could not.
+    pub(super) rotation_failures: AtomicU64,
 }
 
 impl Audit {
@@ -190,16 +240,16 @@ impl Audit {
     /// [`Fault::Audit`] where it can't be written.
     pub fn open(target: &AuditTarget) -> Result<Self, Fault> {
         let state = Arc::new(State::default());
-        let path = match target {
+        let (path, rotation) = match target {
             AuditTarget::Off => return Ok(Self { jobs: None, state }),
-            AuditTarget::Stdout => None,
-            AuditTarget::File(path) => Some(path.clone()),
+            AuditTarget::Stdout => (None, None),
+            AuditTarget::File(path, rotation) => (Some(path.clone()), *rotation),
         };
         let name = target.name();
         let fault = |error: std::io::Error| Fault::Audit { file: name.clone(), reason: error.to_string() };
-        let file = open(path.as_deref()).map_err(fault)?;
+        let file = LogFile::open(path, name.clone(), rotation).map_err(fault)?;
         let (jobs, inbox) = mpsc::channel(WAITING);
-        let writer = Writer { path, name: name.clone(), file, torn: false, state: Arc::clone(&state) };
+        let writer = Writer { name: name.clone(), file, torn: false, state: Arc::clone(&state) };
         std::thread::Builder::new().name("audit".into()).spawn(move || writer.run(inbox)).map_err(fault)?;
         Ok(Self { jobs: Some(jobs), state })
     }
@@ -225,7 +275,7 @@ impl Audit {
         let Some(jobs) = &self.jobs else { return };
         let sent = tokio::time::timeout(WRITE_LIMIT, jobs.send(Job::Write(line(&event), None))).await;
         if !matches!(sent, Ok(Ok(()))) {
-            self.state.lost.fetch_add(1, Ordering::Relaxed);
+            self.have_lost(1);
             self.fail();
         }
     }
@@ -233,6 +283,17 @@ impl Audit {
     /// So many lines never came here: the next one is preceded by one that says so.
     pub fn have_lost(&self, lines: u64) {
         self.state.lost.fetch_add(lines, Ordering::Relaxed);
+        self.state.counters.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Whether there is a log.
+    pub fn is_kept(&self) -> bool {
+        self.jobs.is_some()
+    }
+
+    /// What was counted.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.state.counters
     }
 
     /// The lines that a source lost.
@@ -277,9 +338,8 @@ fn open(path: Option<&Path>) -> std::io::Result<File> {
 
 /// The thread's side.
 struct Writer {
-    path: Option<PathBuf>,
     name: String,
-    file: File,
+    file: LogFile,
     /// A line may have been cut: the next begins on a line of its own.
     torn: bool,
     state: Arc<State>,
@@ -289,7 +349,7 @@ impl Writer {
     fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
         while let Some(job) = inbox.blocking_recv() {
             match job {
-                Job::Reopen => self.reopen(),
+                Job::Reopen => self.file.reopen(),
                 Job::Write(bytes, done) => {
                     let written = self.write_all(&bytes);
                     if let Some(done) = done {
@@ -297,13 +357,6 @@ impl Writer {
                     }
                 }
             }
-        }
-    }
-
-    fn reopen(&mut self) {
-        match open(self.path.as_deref()) {
-            Ok(file) => self.file = file,
-            Err(error) => term::say(&format!("The audit log {} can't be opened again, the old file serves on: {error}", self.name)),
         }
     }
 
@@ -317,7 +370,7 @@ impl Writer {
             whole.extend(line(&Event::Lost { lines: lost }));
         }
         whole.extend_from_slice(bytes);
-        match self.file.write_all(&whole) {
+        match self.file.write(&whole, &self.state.counters) {
             Ok(()) => {
                 self.torn = false;
                 if self.state.failing.swap(false, Ordering::Relaxed) {
@@ -328,6 +381,7 @@ impl Writer {
             Err(error) => {
                 self.torn = true;
                 self.state.lost.fetch_add(lost.saturating_add(1), Ordering::Relaxed);
+                self.state.counters.lost.fetch_add(1, Ordering::Relaxed);
                 if !self.state.failing.swap(true, Ordering::Relaxed) {
                     term::say(&format!("The audit log {} can't be written: {error}", self.name));
                 }
@@ -345,7 +399,7 @@ mod tests {
     async fn each_event_is_a_line_of_json() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("audit");
-        let audit = Audit::open(&AuditTarget::File(file.clone())).unwrap();
+        let audit = Audit::open(&AuditTarget::File(file.clone(), None)).unwrap();
         assert!(audit.write(Event::Release { connection: 7, slot: "cam-17:22".into(), why: "a\nb" }).await);
         std::fs::rename(&file, dir.path().join("audit.1")).unwrap();
         audit.reopen().await;
@@ -358,9 +412,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_is_a_failure() {
-        let audit = Audit::open(&AuditTarget::File("/dev/full".into())).unwrap();
+        let audit = Audit::open(&AuditTarget::File("/dev/full".into(), None)).unwrap();
         assert!(!audit.write(Event::Stop { why: "told to" }).await);
         assert!(audit.is_failing());
-        assert!(Audit::open(&AuditTarget::File("/no/such/folder/audit".into())).is_err());
+        assert!(Audit::open(&AuditTarget::File("/no/such/folder/audit".into(), None)).is_err());
     }
 }

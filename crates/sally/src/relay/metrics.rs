@@ -72,6 +72,12 @@ impl Relay {
         counter("takeovers_total", "Silent connections replaced by newer ones", &[("", load(&metrics.takeovers))]);
         counter("visits_total", "Visits begun", &[("", load(&metrics.visits))]);
         counter("bytes_total", "Bytes carried", &[("direction=\"up\"", up), ("direction=\"down\"", down)]);
+        let logged = self.audit.counters();
+        counter("audit_bytes_total", "Bytes written to the audit log", &[("", load(&logged.bytes))]);
+        counter("audit_lost_total", "Lines that the audit log could not take", &[("", load(&logged.lost))]);
+        counter("audit_left_out_total", "Lines about strangers that were summed up", &[("", load(&self.strangers.left_out))]);
+        counter("audit_rotations_total", "Times that the audit log was full and another begun", &[("", load(&logged.rotations))]);
+        counter("audit_rotation_failures_total", "Times that it could not be", &[("", load(&logged.rotation_failures))]);
         if let Some(wakes) = &self.wakes {
             counter("wakes_total", "Wakes published", &[("", load(&wakes.published))]);
             counter("fleet_failures_total", "Times that the fleet's folder couldn't be read", &[("", load(&metrics.fleet_failures))]);

@@ -11,6 +11,7 @@
 //! - `route`: a visitor reaches a name, a socket reaches the holder of its port
 //! - `console`: what `ssh relay devices` answers
 //! - `audit`: one JSON line for each thing that happens
+//! - `strangers`: what who has no key causes there, listed or summed up
 //! - `metrics`, `http`, `tls`: what a monitoring system asks
 //! - `start`, `run`: from start to drained
 
@@ -29,6 +30,7 @@ mod route;
 pub mod rules;
 pub mod run;
 pub mod start;
+mod strangers;
 pub mod tls;
 pub mod wake;
 
@@ -55,6 +57,7 @@ use places::{Descriptors, Places};
 use revoked::Revoked;
 pub use route::Visit;
 use rules::Rules;
+use strangers::Strangers;
 use wake::Wakes;
 
 /// Everything that the connections of a relay share.
@@ -73,6 +76,7 @@ pub struct Relay {
     numbers: AtomicU64,
     shut: CancellationToken,
     visit_ended: Notify,
+    strangers: Strangers,
     /// How devices are woken, where there is a fleet.
     wakes: Option<Wakes>,
 }
@@ -103,6 +107,7 @@ impl Relay {
             numbers: AtomicU64::new(1),
             shut: CancellationToken::new(),
             visit_ended: Notify::new(),
+            strangers: Strangers::default(),
             wakes,
         })
     }

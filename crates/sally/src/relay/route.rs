@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{Refusal, Slot, Taker, around, nearest};
+use sally_proto::relay::{Deed, Heap, Refusal, Slot, Taker, around, nearest};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ use super::fleet::Fleet;
 use super::metrics::Metrics;
 use super::places;
 use super::rules::OPEN_LIMIT;
+use super::strangers::Unsaid;
 use super::wake::Place;
 use crate::fleet::relay_dir::State;
 use crate::term;
@@ -71,6 +72,8 @@ pub(crate) struct Opened {
     place: places::Place,
     /// While it lasts, a woken device's connection is kept.
     held: Option<Place>,
+    /// Where it is counted, in place of lines of its own on the audit log.
+    counted: Option<Heap>,
 }
 
 impl Relay {
@@ -214,7 +217,7 @@ impl Relay {
             down: Arc::default(),
             kicked: CancellationToken::new(),
         });
-        let opened = Opened { relay: Arc::clone(self), visit, far, place, held: None };
+        let mut opened = Opened { relay: Arc::clone(self), visit, far, place, held: None, counted: None };
         if !opened.record().await {
             opened.far.closing.close().await;
             return Err(Refusal::Unrecorded);
@@ -235,8 +238,19 @@ impl Opened {
         Self { held: Some(held), ..self }
     }
 
-    async fn record(&self) -> bool {
-        let visit = &self.visit;
+    /// Has it on the audit log, or counted there; false where that can't be.
+    async fn record(&mut self) -> bool {
+        let (relay, visit) = (&self.relay, &self.visit);
+        if let Slot::Port(port) = visit.slot {
+            match relay.counted(Deed::Visit(port), visit.from.ip()).await {
+                Ok(None) => {}
+                Ok(counted) => {
+                    self.counted = counted;
+                    return true;
+                }
+                Err(Unsaid) => return relay.rules.unaudited,
+            }
+        }
         let event = Event::Open {
             visit: visit.number,
             slot: visit.slot.veiled(),
@@ -245,7 +259,7 @@ impl Opened {
             from: visit.from.to_string(),
             who: &visit.who,
         };
-        self.relay.audit.write(event).await || self.relay.rules.unaudited
+        relay.audit.write(event).await || relay.rules.unaudited
     }
 
     /// Carries a visitor's channel to its end.
@@ -269,7 +283,7 @@ impl Opened {
 
     /// Gives what closes the far end.
     async fn carry(self, near: (impl Source, impl Sink)) -> Closing {
-        let Self { relay, visit, far, place, held } = self;
+        let Self { relay, visit, far, place, held, counted } = self;
         Metrics::count(&relay.metrics.visits);
         relay.visits().insert(visit.number, Arc::clone(&visit));
         let (mut up, mut down) = (Meter::shared(&visit.up), Meter::shared(&visit.down));
@@ -283,9 +297,14 @@ impl Opened {
         let (up, down) = visit.bytes();
         relay.metrics.up.fetch_add(up, Ordering::Relaxed);
         relay.metrics.down.fetch_add(down, Ordering::Relaxed);
-        let seconds = visit.since.elapsed().as_secs_f64();
-        let event = Event::Close { visit: visit.number, slot: visit.slot.veiled(), up, down, seconds, why: &why };
-        relay.audit.note(event).await;
+        match counted {
+            Some(heap) => relay.count_end(heap, up, down),
+            None => {
+                let seconds = visit.since.elapsed().as_secs_f64();
+                let event = Event::Close { visit: visit.number, slot: visit.slot.veiled(), up, down, seconds, why: &why };
+                relay.audit.note(event).await;
+            }
+        }
         drop((place, held));
         relay.visit_ended.notify_waiters();
         far.closing

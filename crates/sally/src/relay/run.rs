@@ -20,7 +20,7 @@ use crate::ssh::relay::Service;
 use crate::ssh::settings::DoorSettings;
 use crate::term;
 
-/// How often it is looked for permissions that have ended.
+/// How often it is looked for permissions that have ended, and for sums that are due.
 const EXPIRY_LOOK: Duration = Duration::from_secs(2);
 /// How long the connections that are left may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -73,6 +73,7 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
             }
             _ = looks.tick() => {
                 relay.let_go_expired();
+                relay.sum_up(false).await;
                 relay.look_at_fleet(false).await;
             }
         }
@@ -90,6 +91,7 @@ pub async fn run(parts: Parts) -> Result<(), Fault> {
     if let Some(answering) = answering {
         answering.abort();
     }
+    relay.sum_up(true).await;
     relay.audit.write(Event::Stop { why: "told to" }).await;
     Ok(())
 }

@@ -70,6 +70,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     if let Some(id) = config.run_as {
         become_user(&Credentials::of_number(id)).map_err(internal)?;
     }
+    config.audit.check_rotation()?;
     audit.skipped(&skipped).await;
     audit.skipped(&passed_over).await;
     let address = listener.local_addr().map_err(internal)?;

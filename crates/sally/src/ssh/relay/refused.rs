@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sally_proto::relay::Deed;
+
 use crate::relay::Relay;
 use crate::relay::audit::Event;
 use crate::relay::caller::Proven;
@@ -71,6 +73,10 @@ impl Refused {
     async fn write(&self, line: Option<Line>) {
         let Some(Line { user, key, reason }) = line else { return };
         self.relay.metrics.refused("auth");
+        // Nothing begins: where the log can't say that it counts, the line goes the way of all others.
+        if let Ok(Some(_)) = self.relay.counted(Deed::RefusedKey, self.peer.ip()).await {
+            return;
+        }
         self.relay.audit.note(Event::AuthRefused { peer: self.peer.to_string(), user: user.into(), key: &key, reason }).await;
     }
 }

@@ -1,0 +1,229 @@
+//! How many lines of the audit log a stranger may cause, and the sums of those that are left out.
+//!
+//! Whoever has no key can still cause lines: by connecting to a forwarded port, by showing keys that nobody knows. Each source has a rate. When
+//! it is used up, what the source does is counted for a while in place of being listed; the log says so before the first thing that is counted, and
+//! how much it was afterwards.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::admission::Source;
+use crate::rate::{Buckets, Rate};
+
+/// Lines of one source that are listed: a crowd behind one router, and then one a second: some 50 MB a day, where a flood wrote 80 GB.
+const LISTED_PER_SOURCE: Rate = Rate { burst: 256, every: Duration::from_secs(1) };
+/// How long things are counted until a line says how many they were: as much may be missing from the log when the process is killed.
+const SUM_EVERY: Duration = Duration::from_secs(10);
+/// How many sources are told apart; the others are one.
+const SOURCES_MAX: usize = 4096;
+
+/// What strangers do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deed {
+    /// They connect to this forwarded port.
+    Visit(u16),
+    /// They show a key that is refused.
+    RefusedKey,
+}
+
+/// What is counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Heap {
+    /// What was done.
+    pub deed: Deed,
+    /// By whom; by all for whom there was no place, where there is none.
+    pub from: Option<Source>,
+}
+
+impl Heap {
+    /// Where it comes from, as the log says it: an address, a network of 64 bits, `others`.
+    pub fn shown(&self) -> String {
+        match self.from {
+            Some(Source::V4(address)) => address.to_string(),
+            Some(Source::V6([a, b, c, d])) => format!("{}/64", std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)),
+            None => "others".into(),
+        }
+    }
+}
+
+/// What becomes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is written.
+    Listed,
+    /// It is counted there.
+    Counted(Heap),
+}
+
+/// What was left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// How often it was done.
+    pub count: u64,
+    /// Of visits: how many ended, begun now or before.
+    pub closed: u64,
+    /// Of those: bytes towards the device.
+    pub up: u64,
+    /// Of those: bytes from it.
+    pub down: u64,
+}
+
+#[derive(Debug)]
+struct Pile {
+    since: Duration,
+    /// Whether it is counted: otherwise only ends of what was counted before are.
+    counting: bool,
+    sum: Sum,
+}
+
+/// What strangers did. Times are monotonic, since a start that doesn't matter.
+#[derive(Debug)]
+pub struct Tally {
+    listed: Buckets<Source>,
+    piles: BTreeMap<Heap, Pile>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { listed: Buckets::new(LISTED_PER_SOURCE, SOURCES_MAX), piles: BTreeMap::new() }
+    }
+}
+
+impl Tally {
+    /// Decides about a line.
+    pub fn judge(&mut self, deed: Deed, from: Source, now: Duration) -> Verdict {
+        let heap = Heap { deed, from: Some(from) };
+        if self.piles.get(&heap).is_some_and(|pile| pile.counting) {
+            return Verdict::Counted(heap);
+        }
+        if self.listed.take(from, now).is_ok() {
+            return Verdict::Listed;
+        }
+        let heap = if self.has_place(&heap) { heap } else { Heap { deed, from: None } };
+        self.pile(heap, now).counting = true;
+        Verdict::Counted(heap)
+    }
+
+    /// Counts what [`Verdict::Counted`] said is to be counted.
+    pub fn count(&mut self, heap: Heap, now: Duration) {
+        let pile = self.pile(heap, now);
+        pile.sum.count = pile.sum.count.saturating_add(1);
+    }
+
+    /// Counts the end of a visit that was counted.
+    pub fn close(&mut self, heap: Heap, up: u64, down: u64, now: Duration) {
+        let heap = if self.has_place(&heap) { heap } else { Heap { from: None, ..heap } };
+        let sum = &mut self.pile(heap, now).sum;
+        sum.closed = sum.closed.saturating_add(1);
+        sum.up = sum.up.saturating_add(up);
+        sum.down = sum.down.saturating_add(down);
+    }
+
+    /// Takes the sums that are due, or all of them, with the time since when each was counted.
+    pub fn sums(&mut self, now: Duration, all: bool) -> Vec<(Heap, Sum, Duration)> {
+        let due = |pile: &Pile| all || now.saturating_sub(pile.since) >= SUM_EVERY;
+        let mut sums = Vec::new();
+        self.piles.retain(|heap, pile| {
+            let taken = due(pile);
+            if taken && pile.sum != Sum::default() {
+                sums.push((*heap, pile.sum, now.saturating_sub(pile.since)));
+            }
+            !taken
+        });
+        sums
+    }
+
+    fn has_place(&self, heap: &Heap) -> bool {
+        self.piles.len() < SOURCES_MAX || self.piles.contains_key(heap)
+    }
+
+    fn pile(&mut self, heap: Heap, now: Duration) -> &mut Pile {
+        self.piles.entry(heap).or_insert(Pile { since: now, counting: false, sum: Sum::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DEED: Deed = Deed::Visit(2022);
+
+    fn from(text: &str) -> Source {
+        text.parse::<IpAddr>().unwrap().into()
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_flood_is_listed_for_a_while_and_then_counted_and_listed_again() {
+        let (mut tally, flooder) = (Tally::default(), from("192.0.2.9"));
+        let mut do_it = |now: u64| match tally.judge(DEED, flooder, at(now)) {
+            Verdict::Listed => true,
+            Verdict::Counted(heap) => {
+                tally.count(heap, at(now));
+                false
+            }
+        };
+        assert_eq!((0..1000).filter(|_| do_it(0)).count(), 256);
+        // While it is counted nothing is listed, though there might be.
+        assert!(!do_it(9));
+        let heap = Heap { deed: DEED, from: Some(flooder) };
+        tally.close(heap, 3, 7, at(9));
+        assert_eq!(tally.sums(at(9), false), []);
+        assert_eq!(tally.sums(at(10), false), [(heap, Sum { count: 745, closed: 1, up: 3, down: 7 }, at(10))]);
+        assert_eq!(tally.judge(DEED, flooder, at(10)), Verdict::Listed);
+        // What ends later is summed up without anything being counted.
+        tally.close(heap, 1, 1, at(11));
+        assert_eq!(tally.judge(DEED, flooder, at(11)), Verdict::Listed);
+        assert_eq!(tally.sums(at(11), true), [(heap, Sum { count: 0, closed: 1, up: 1, down: 1 }, at(0))]);
+        // Others have their own.
+        assert_eq!(tally.judge(DEED, from("192.0.2.10"), at(0)), Verdict::Listed);
+    }
+
+    #[test]
+    fn a_crowd_of_sources_has_so_many_places() {
+        let mut tally = Tally::default();
+        for number in 0..10_000_u64 {
+            let source = Source::V6([0x2001, 0xdb8, (number >> 8) as u16, number as u16]);
+            if let Verdict::Counted(heap) = tally.judge(Deed::RefusedKey, source, at(0)) {
+                tally.count(heap, at(0));
+            }
+        }
+        assert!(tally.piles.len() <= SOURCES_MAX + 1, "{}", tally.piles.len());
+        assert_eq!(tally.sums(at(0), true).iter().map(|(_, sum, _)| sum.count).sum::<u64>(), 10_000 - SOURCES_MAX as u64);
+    }
+
+    #[test]
+    fn sources_are_shown_as_they_are_counted() {
+        let shown = |from: Option<Source>| Heap { deed: DEED, from }.shown();
+        assert_eq!(shown(Some(from("192.0.2.9"))), "192.0.2.9");
+        assert_eq!(shown(Some(from("::ffff:192.0.2.9"))), "192.0.2.9");
+        assert_eq!(shown(Some(from("2001:db8:1:2:3::4"))), "2001:db8:1:2::/64");
+        assert_eq!(shown(None), "others");
+    }
+
+    proptest! {
+        /// Whatever is done is listed or in a sum, once.
+        #[test]
+        fn nothing_is_left_out_unsaid(gaps in proptest::collection::vec((0..3_u64, 0..3_u8), 1..900)) {
+            let mut tally = Tally::default();
+            let (mut now, mut listed, mut summed) = (0, 0, 0);
+            for (gap, host) in &gaps {
+                now += gap / 2;
+                match tally.judge(DEED, Source::V4([192, 0, 2, *host].into()), at(now)) {
+                    Verdict::Listed => listed += 1,
+                    Verdict::Counted(heap) => tally.count(heap, at(now)),
+                }
+                summed += tally.sums(at(now), false).iter().map(|(_, sum, _)| sum.count).sum::<u64>();
+            }
+            summed += tally.sums(at(now), true).iter().map(|(_, sum, _)| sum.count).sum::<u64>();
+            prop_assert_eq!(listed + summed, gaps.len() as u64);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The audit log's file, and those that it was before.
+//!
+//! With a limit, a log that has no room for one more line becomes `FILE.1`, what was that `FILE.2`, and so on, as logrotate names them; the
+//! oldest goes. SIGHUP opens the file anew, for logrotate itself.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use super::{Counters, open};
+use crate::term;
+
+/// When files can't be renamed, it is tried again when so much more was written.
+const AGAIN: u64 = 1 << 20;
+
+/// How large a log may be, and how many before it are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// The most bytes of a file.
+    pub most: u64,
+    /// How many files are kept beside it; at least 1.
+    pub keep: u32,
+}
+
+/// What is written to.
+pub(super) struct LogFile {
+    path: Option<PathBuf>,
+    name: String,
+    file: File,
+    rotation: Option<Rotation>,
+    /// What the file holds, as far as we know: somebody may have emptied it.
+    size: u64,
+    /// Where it can't be rotated: the size at which that is tried again.
+    again: u64,
+}
+
+impl LogFile {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn open(path: Option<PathBuf>, name: String, rotation: Option<Rotation>) -> io::Result<Self> {
+        let file = open(path.as_deref())?;
+        let facts = file.metadata()?;
+        // What is no file (a FIFO, /dev/null) has no size.
+        let rotation = rotation.filter(|_| facts.is_file());
+        Ok(Self { path, name, file, rotation, size: facts.len(), again: 0 })
+    }
+
+    /// Opens it anew.
+    pub(super) fn reopen(&mut self) {
+        match Self::open(self.path.clone(), self.name.clone(), self.rotation) {
+            Ok(anew) => *self = anew,
+            Err(error) => term::say(&format!("The audit log {} can't be opened again, the old file serves on: {error}", self.name)),
+        }
+    }
+
+    /// Writes whole lines, to another file where this one has no room for them.
+    ///
+    /// # Errors
+    /// The system's: a line may have been cut off then.
+    pub(super) fn write(&mut self, lines: &[u8], counters: &Counters) -> io::Result<()> {
+        let length = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+        self.make_room(length, counters);
+        self.file.write_all(lines)?;
+        self.size = self.size.saturating_add(length);
+        counters.bytes.fetch_add(length, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn make_room(&mut self, length: u64, counters: &Counters) {
+        let (Some(Rotation { most, keep }), Some(path)) = (self.rotation, self.path.clone()) else { return };
+        if self.size.saturating_add(length) <= most || self.size < self.again {
+            return;
+        }
+        // Somebody may have emptied it (logrotate's copytruncate).
+        self.size = self.file.metadata().map_or(self.size, |facts| facts.len());
+        if self.size == 0 || self.size.saturating_add(length) <= most {
+            return;
+        }
+        match shift(&path, keep).and_then(|()| open(Some(&path))) {
+            Ok(file) => {
+                (self.file, self.size, self.again) = (file, 0, 0);
+                counters.rotations.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                // Nothing goes unrecorded for that: it grows on.
+                counters.rotation_failures.fetch_add(1, Ordering::Relaxed);
+                term::say(&format!("The audit log {} can't be rotated and grows beyond {most} bytes: {error}", self.name));
+                self.again = self.size.saturating_add(AGAIN);
+            }
+        }
+    }
+}
+
+/// Makes FILE.1 of FILE, FILE.2 of FILE.1, up to so many; the oldest is replaced.
+fn shift(path: &Path, keep: u32) -> io::Result<()> {
+    for number in (1..keep).rev() {
+        match std::fs::rename(numbered(path, number), numbered(path, number.saturating_add(1))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    std::fs::rename(path, numbered(path, 1))
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// Whether files in the folder of this one may be renamed and made, by who we are now.
+pub(super) fn may_rotate(path: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(folder: &Path, most: u64) -> (PathBuf, LogFile) {
+        let path = folder.join("audit");
+        (path.clone(), LogFile::open(Some(path), "audit".into(), Some(Rotation { most, keep: 2 })).unwrap())
+    }
+
+    #[test]
+    fn each_file_has_whole_lines_and_the_oldest_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, mut log) = log(folder.path(), 10);
+        let counters = Counters::default();
+        for line in ["one\n", "two\n", "three\n", "four\n", "five\n", "far too long for a file\n", "seven\n"] {
+            log.write(line.as_bytes(), &counters).unwrap();
+        }
+        let read = |number: u32| std::fs::read_to_string(numbered(&path, number)).ok();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "seven\n");
+        assert_eq!([read(1), read(2), read(3)], [Some("far too long for a file\n".into()), Some("four\nfive\n".into()), None]);
+        assert_eq!(counters.rotations.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
+    fn a_log_that_somebody_emptied_has_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, mut log) = log(folder.path(), 10);
+        let counters = Counters::default();
+        log.write(b"12345678\n", &counters).unwrap();
+        File::options().write(true).truncate(true).open(&path).unwrap();
+        log.write(b"9\n", &counters).unwrap();
+        assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), numbered(&path, 1).exists()), ("9\n", false));
+    }
+
+    #[test]
+    fn what_cannot_be_renamed_is_written_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, mut log) = log(folder.path(), 10);
+        let counters = Counters::default();
+        std::fs::create_dir(numbered(&path, 1)).unwrap();
+        std::fs::write(numbered(&path, 1).join("in the way"), "").unwrap();
+        std::fs::create_dir(numbered(&path, 2)).unwrap();
+        std::fs::write(numbered(&path, 2).join("in the way"), "").unwrap();
+        for _ in 0..4 {
+            log.write(b"12345678\n", &counters).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
+        // It isn't tried again with each line.
+        assert_eq!(counters.rotation_failures.load(Ordering::Relaxed), 1);
+    }
+}

@@ -1,0 +1,119 @@
+//! What strangers cause on the audit log: listed while it is little, summed up where it is much.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sally_proto::relay::{Deed, Heap, Slot, Sum, Tally, Veiled, Verdict};
+use tokio::sync::OnceCell;
+
+use super::Relay;
+use super::audit::Event;
+
+/// What strangers do on a relay.
+#[derive(Debug)]
+pub(super) struct Strangers {
+    began: Instant,
+    state: Mutex<State>,
+    /// Lines that were left out of the log.
+    pub(super) left_out: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tally: Tally,
+    /// Whether the log says that things are counted there.
+    said: BTreeMap<Heap, Arc<OnceCell<()>>>,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self { began: Instant::now(), state: Mutex::default(), left_out: AtomicU64::new(0) }
+    }
+}
+
+impl Strangers {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn judge(&self, deed: Deed, from: IpAddr) -> Option<(Heap, Arc<OnceCell<()>>)> {
+        let state = &mut *self.state();
+        match state.tally.judge(deed, from.into(), self.now()) {
+            Verdict::Listed => None,
+            Verdict::Counted(heap) => Some((heap, Arc::clone(state.said.entry(heap).or_default()))),
+        }
+    }
+
+    fn count(&self, heap: Heap) {
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        self.state().tally.count(heap, self.now());
+    }
+
+    fn sums(&self, all: bool) -> Vec<(Heap, Sum, Duration)> {
+        let state = &mut *self.state();
+        let sums = state.tally.sums(self.now(), all);
+        // Whatever is counted from now on is said to be.
+        for (heap, ..) in &sums {
+            state.said.remove(heap);
+        }
+        sums
+    }
+}
+
+impl Relay {
+    /// Whether a deed is counted in place of being listed, and where. The log says so before the first one is.
+    ///
+    /// # Errors
+    /// Where the log can't say so: nothing may begin then.
+    pub(crate) async fn counted(&self, deed: Deed, from: IpAddr) -> Result<Option<Heap>, Unsaid> {
+        if !self.audit.is_kept() {
+            return Ok(None);
+        }
+        let Some((heap, said)) = self.strangers.judge(deed, from) else { return Ok(None) };
+        let (what, slot) = shown(heap);
+        let say = async || {
+            let written = self.audit.write(Event::Counting { what, slot, from: heap.shown() }).await;
+            if written { Ok(()) } else { Err(Unsaid) }
+        };
+        said.get_or_try_init(say).await?;
+        self.strangers.count(heap);
+        Ok(Some(heap))
+    }
+
+    /// Counts the end of a visit that was counted.
+    pub(super) fn count_end(&self, heap: Heap, up: u64, down: u64) {
+        self.strangers.left_out.fetch_add(1, Ordering::Relaxed);
+        self.strangers.state().tally.close(heap, up, down, self.strangers.now());
+    }
+
+    /// Writes the sums that are due, or all of them.
+    pub(super) async fn sum_up(&self, all: bool) {
+        for (heap, sum, lasted) in self.strangers.sums(all) {
+            let (what, slot) = shown(heap);
+            let visits = matches!(heap.deed, Deed::Visit(_));
+            let of_visits = |number: u64| visits.then_some(number);
+            let (closed, up, down) = (of_visits(sum.closed), of_visits(sum.up), of_visits(sum.down));
+            let seconds = lasted.as_secs_f64();
+            self.audit.note(Event::Counted { what, slot, from: heap.shown(), count: sum.count, closed, up, down, seconds }).await;
+        }
+    }
+}
+
+/// The log can't say that things are counted.
+#[derive(Debug)]
+pub(crate) struct Unsaid;
+
+/// The event that is left out, and the port.
+fn shown(heap: Heap) -> (&'static str, Option<Veiled>) {
+    match heap.deed {
+        Deed::Visit(port) => ("open", Some(Slot::Port(port).veiled())),
+        Deed::RefusedKey => ("auth_refused", None),
+    }
+}
