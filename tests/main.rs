@@ -55,6 +55,7 @@ mod relay_audit;
 mod relay_console;
 mod relay_faults;
 mod relay_guests;
+mod relay_http;
 mod relay_keys;
 mod relay_names;
 mod relay_network;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,53 +11,60 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sally_proto::admission::{Settings, Startups};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::tls::Tls;
-use crate::ssh::listen::ACCEPT_PAUSE;
+use crate::ssh::admission::{Connection, Gate, Origins};
+use crate::ssh::listen;
 
-/// Connections at once: a scraper and a health check need two.
-const CONNECTIONS: usize = 16;
-/// How long a request's head may take.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// Connections at once: a scraper and a health check need two. A newcomer is never refused: an older one makes room, of the source that has most.
+const CONNECTIONS: u32 = 16;
+/// How long a request's head may take, and TLS before it: they are sent by programs, over no great distance.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection may last.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Answers until the process ends.
+/// Answers until it is aborted.
 pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, relay: Arc<Relay>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((tcp, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let (relay, tls) = (Arc::clone(&relay), tls.as_ref().map(|tls| tls.acceptor()));
-        tokio::spawn(async move {
-            // A client that breaks off is none of our business.
-            let _ = tokio::time::timeout(LIMIT, async {
-                match tls {
-                    None => converse(tcp, relay).await,
-                    Some(tls) => match tokio::time::timeout(HEAD_LIMIT, tls.accept(tcp)).await {
-                        Ok(Ok(stream)) => converse(stream, relay).await,
-                        Ok(Err(error)) => tracing::info!(%error, "no TLS with a monitoring system"),
-                        Err(_) => {}
-                    },
-                }
-            })
-            .await;
-            drop(place);
-        });
+    let startups = Startups { start: CONNECTIONS, rate: 100, full: CONNECTIONS };
+    let gate = Gate::new(Settings { startups, refuse: false }, Origins::default());
+    let each = |tcp, peer| {
+        if let Some(connection) = gate.admit(Some(peer).into()) {
+            tokio::spawn(attend(tcp, connection, tls.clone(), Arc::clone(&relay)));
+        }
+    };
+    listen::accept_each(listener, &CancellationToken::new(), each, || gate.make_room()).await;
+}
+
+/// Serves one connection, until it makes room for another at the latest.
+async fn attend(tcp: TcpStream, connection: Connection, tls: Option<Arc<Tls>>, relay: Arc<Relay>) {
+    let asked = AtomicBool::new(false);
+    let served = async {
+        match tls.map(|tls| tls.acceptor()) {
+            None => converse(tcp, &relay, &asked).await,
+            Some(tls) => match tokio::time::timeout(HEAD_LIMIT, tls.accept(tcp)).await {
+                Ok(Ok(stream)) => converse(stream, &relay, &asked).await,
+                Ok(Err(error)) => tracing::info!(%error, "no TLS with a monitoring system"),
+                Err(_) => {}
+            },
+        }
+    };
+    // A client that breaks off is none of our business.
+    let _ = connection.cut.run_until_cancelled(tokio::time::timeout(LIMIT, served)).await;
+    if asked.load(Ordering::Relaxed) {
+        // Who asks for what there is here is the last to make room.
+        connection.authenticated();
     }
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, relay: Arc<Relay>) {
-    let answer = service_fn(move |request| {
-        let relay = Arc::clone(&relay);
-        async move { Ok::<_, Infallible>(answer(&relay, &request)) }
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, relay: &Relay, asked: &AtomicBool) {
+    let answer = service_fn(async |request| {
+        asked.store(true, Ordering::Relaxed);
+        Ok::<_, Infallible>(answer(relay, &request))
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     let _ = http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).serve_connection(TokioIo::new(stream), answer).await;

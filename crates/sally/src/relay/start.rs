@@ -189,7 +189,11 @@ fn say_ready(config: &Config, listener: &TcpListener, http: Option<&TcpListener>
     let address = listener.local_addr().map_err(internal)?;
     if let Some(http) = http {
         let scheme = if config.http_tls.is_some() { "https" } else { "http" };
-        term::say(&format!("Metrics and health on {scheme}://{}", http.local_addr().map_err(internal)?));
+        let address = http.local_addr().map_err(internal)?;
+        term::say(&format!("Metrics and health on {scheme}://{address}"));
+        if config.http_tls.is_none() && !address.ip().to_canonical().is_loopback() {
+            term::say(&format!("warning: http://{address} answers every client that reaches it, without a password and without TLS"));
+        }
     }
     host_keys.say();
     if let Kind::Jail(ports) = &config.rules.kind {
