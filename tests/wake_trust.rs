@@ -264,3 +264,18 @@ fn memory_of(live: &Live, pid: u32) -> std::path::PathBuf {
     }
     live.fleet.home.write("memory", all)
 }
+
+/// A disk that was thrown away when the device was given a newer certificate: its answer makes nobody believe that the device is awake.
+#[test]
+fn a_device_of_before_answers_for_nobody() {
+    let live = Live::with(&["--wake-deadline", "3s"]);
+    let (mut agent, _sshd) = live.device("cam-17");
+    // What `fleet add --replace` writes, without the revocation that it writes too, and which may come later.
+    let list = live.fleet.path("FLEET/relay/devices");
+    let known = fs::read_to_string(&list).unwrap();
+    fs::write(&list, format!("{known}{{\"v\":1,\"id\":\"cam-17\",\"serial\":99,\"state\":\"active\"}}\n")).unwrap();
+    let refused = text(&run(live.jump("cam-17").arg("true")).stderr);
+    agent.await_words("woken");
+    assert!(refused.contains("cam-17 did not answer within 3 s"), "{refused}");
+    assert!(live.relay.events("wake").iter().all(|event| event["what"] != "answered"), "{:?}", live.relay.events("wake"));
+}

@@ -108,11 +108,12 @@ impl Acknowledgement {
         (text.len() <= ACKNOWLEDGEMENT_MAX).then_some(text)
     }
 
-    /// Reads and checks one: certificate, signature, version, relay, detail. Whether it answers a wake of ours is for the caller to know.
+    /// Reads and checks one: certificate, signature, version, relay, detail. Gives the device, its certificate's number, and what it says.
+    /// Whether that number is the device's newest, and whether it answers a wake of ours, is for the caller to know.
     ///
     /// # Errors
     /// The first check that fails.
-    pub fn open(text: &[u8], relay: &RelayId, devices: &Authorities, krl: &Krl, now: u64) -> Result<(DeviceId, Self), NotAnswered> {
+    pub fn open(text: &[u8], relay: &RelayId, devices: &Authorities, krl: &Krl, now: u64) -> Result<(DeviceId, u64, Self), NotAnswered> {
         let [payload, signature, certificate] = envelope::split(text, ACKNOWLEDGEMENT_MAX).ok_or(NotAnswered::Malformed)?;
         let certificate = Certificate::from_bytes(&certificate).map_err(|_| NotAnswered::Malformed)?;
         // The broker tells no source address, so a certificate bound to one is refused.
@@ -131,6 +132,6 @@ impl Acknowledgement {
             return Err(NotAnswered::WrongRelay);
         }
         let showable = answer.detail.len() <= DETAIL_MAX && answer.detail.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if showable { Ok((device, answer)) } else { Err(NotAnswered::Detail) }
+        if showable { Ok((device, certificate.serial(), answer)) } else { Err(NotAnswered::Detail) }
     }
 }

@@ -194,15 +194,15 @@ impl Wakes {
                 let dir = self.fleet.dir();
                 // The certificate comes with it; which number is the newest, the list says.
                 match Acknowledgement::open(payload, &relay, &dir.devices, &dir.krl, caller::now()) {
-                    Ok((device, answer)) if fleet::current(&dir, &device, u64::MAX).is_ok() => {
+                    Ok((device, serial, answer)) if fleet::current(&dir, &device, serial).is_ok() => {
                         if self.is_awaited(answer.jti) {
                             let said = format!("{} {}", answer.ans.word(), answer.detail);
                             self.note(&device, Some(answer.jti), "answered", said.trim_end().into());
                         }
                         Some(Event::Answered(device, answer))
                     }
-                    Ok((device, _)) => {
-                        tracing::info!(%device, "an acknowledgement of a device that is not in the fleet");
+                    Ok((device, serial, _)) => {
+                        tracing::info!(%device, serial, "an acknowledgement of a device that is not in the fleet, or has a newer certificate");
                         None
                     }
                     Err(why) => {

@@ -8,7 +8,10 @@ fn answer(detail: &str) -> Acknowledgement {
 
 fn open(text: &str) -> Result<(String, Acknowledgement), NotAnswered> {
     let opened = Acknowledgement::open(text.as_bytes(), &"relay-1".parse().unwrap(), &devices(), &Krl::default(), NOW);
-    opened.map(|(device, answer)| (device.to_string(), answer))
+    opened.map(|(device, serial, answer)| {
+        assert_eq!(serial, 5, "the certificate's");
+        (device.to_string(), answer)
+    })
 }
 
 #[test]

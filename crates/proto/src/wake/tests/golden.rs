@@ -18,7 +18,7 @@ fn status() -> Status {
 fn envelopes_of_version_1_are_read() {
     assert_eq!(gate().admit(WAKE.trim().as_bytes(), moment(NOW), 0), Ok(wake(1)));
     let opened = Acknowledgement::open(ACKNOWLEDGEMENT.trim().as_bytes(), &"relay-1".parse().unwrap(), &devices(), &Krl::default(), NOW);
-    assert_eq!(opened, Ok(("cam-17".parse().unwrap(), acknowledgement())));
+    assert_eq!(opened, Ok(("cam-17".parse().unwrap(), 5, acknowledgement())));
     assert_eq!(Status::parse(STATUS.trim().as_bytes()), Some(status()));
 }
 
