@@ -130,3 +130,40 @@ fn a_key_with_a_command_has_no_console() {
     let relay = Relay::start(&home, home.relay_of_files());
     assert_eq!(ask(&home, &relay, "alice", "devices").2, "This account can only be used for forwarding\n");
 }
+
+/// A device may be called by a number too.
+#[test]
+fn a_number_is_a_session_and_a_device_of_that_name_is_said_so() {
+    let home = Home::new();
+    home.write("visitors", home.line("alice", ""));
+    let names: String = (1..=9).map(|number| format!("permitlisten=\"{number}:22\",")).collect();
+    home.write("devices", home.line("cam", names.trim_end_matches(',')));
+    home.write("admins", home.line("root", ""));
+    let mut command = home.relay_of_files();
+    command.arg("--admins").arg(home.path("admins"));
+    let relay = Relay::start(&home, command);
+    let sshd = home.sshd();
+    // The numbers that sessions get next.
+    let mut holding = home.holding(&relay, "cam", &format!("1:22:127.0.0.1:{}", sshd.port));
+    holding.args((2..=9).flat_map(|number| ["-R".to_owned(), format!("{number}:22:127.0.0.1:{}", sshd.port)]));
+    let mut device = Client::start(&mut holding);
+    relay.await_events("register", 9);
+    // As the host of a URL, ssh would take it for an address.
+    let mut visit = Client::start(home.via(&relay, "alice").args(["-W", "7:22", "relay"]));
+    visit.await_line("SSH-2.0-");
+    let session = relay.await_events("open", 1)["visit"].to_string();
+    assert!((1..=9).any(|number| session == number.to_string()), "{session}");
+    let kick = |what: &str| {
+        let (_, said, error) = ask(&home, &relay, "root", &format!("kick {what}"));
+        said + &error
+    };
+    assert_eq!(kick(&session), format!("session {session} ended\n"));
+    assert_eq!(relay.await_events("close", 1)["why"], "kicked");
+    // It has ended a moment ago: nothing else is meant by the number.
+    let gone = format!("there is no session {session} (a device of that name is: kick device {session})\n");
+    assert_eq!((kick(&session), kick(&format!("session {session}"))), (gone, format!("there is no session {session}\n")));
+    assert_eq!(kick("device 10"), "10 is not connected\n");
+    assert_eq!(kick(&format!("device {session}")), format!("{session} disconnected\n"));
+    device.await_stderr("ended by an administrator");
+    assert_eq!(kick("session cam"), "'cam' is no session's number\n");
+}

@@ -24,7 +24,8 @@ This is a relay: it has no shell. Reach a device through it:
 Commands:
   devices [--json]                the devices that you may reach
   sessions [--json]               your visits under way; everybody's for an administrator
-  kick SESSION|DEVICE             end a visit, or a device's connection (administrators)
+  kick SESSION|DEVICE             end a visit, by its number, or a device's connection (administrators)
+  kick device DEVICE              the same where the device's name is a number
   whoami [--json]                 who you are to this relay
   help
 ";
@@ -97,7 +98,7 @@ impl Relay {
             ["devices"] => show(self.devices(caller), json, devices_table),
             ["sessions"] => show(self.sessions(caller), json, sessions_table),
             ["whoami"] => whoami(caller, &self.guest_of(caller), json),
-            ["kick", target] => self.kick(caller, target),
+            ["kick", target @ ..] => self.kick(caller, target),
             [other, ..] => Answer {
                 status: 2,
                 ..Answer::refused(&format!("there is no command '{}' here, and no shell; try: help", crate::term::excerpt(other)))
@@ -147,26 +148,54 @@ impl Relay {
         visitor.is_some_and(|visitor| visitor.fingerprint == caller.fingerprint)
     }
 
-    fn kick(&self, caller: &Caller, target: &str) -> Answer {
+    /// Ends a session or a device's connection. A number alone is a session's, whether there is one or not: which of the two is meant may not
+    /// depend on who has just left.
+    fn kick(&self, caller: &Caller, target: &[&str]) -> Answer {
         if caller.access.admin().is_none() {
             return Answer::refused(&Refusal::NotPermitted.to_string());
         }
-        if let Some(visit) = target.parse().ok().and_then(|number| self.visits().get(&number).cloned()) {
-            visit.kick();
-            return Answer::said(format!("session {target} ended\n"));
+        let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+        match target {
+            ["session", number] => self.kick_session(number),
+            ["device", name] => self.kick_device(name),
+            [number] if is_number(number) => {
+                let answer = self.kick_session(number);
+                let named = answer.status != 0 && !self.holders(number).is_empty();
+                if !named {
+                    answer
+                } else {
+                    Answer::refused(&format!("there is no session {number} (a device of that name is: kick device {number})"))
+                }
+            }
+            [name] => self.kick_device(name),
+            _ => Answer { status: 2, ..Answer::refused("kick takes a session's number or a device's name; try: help") },
         }
-        // A made name by what `devices` shows of it, or by itself.
-        let name = DeviceId::parse(target).ok();
-        let holders = self.tunnels().holders(|own| name.as_ref().map_or_else(|| own.veiled().as_str() == target, |name| name == own));
+    }
+
+    fn kick_session(&self, number: &str) -> Answer {
+        let shown = crate::term::excerpt(number);
+        let Ok(parsed) = number.parse() else { return Answer::refused(&format!("'{shown}' is no session's number")) };
+        let Some(visit) = self.visits().get(&parsed).cloned() else { return Answer::refused(&format!("there is no session {shown}")) };
+        visit.kick();
+        Answer::said(format!("session {shown} ended\n"))
+    }
+
+    fn kick_device(&self, target: &str) -> Answer {
+        let (shown, holders) = (crate::term::excerpt(target), self.holders(target));
         for caller in holders.iter().filter_map(|holder| self.caller(*holder)) {
             caller.line.dismiss(&Refusal::Kicked.to_string());
         }
-        let shown = crate::term::excerpt(target);
         if holders.is_empty() {
             Answer::refused(&format!("{shown} is not connected"))
         } else {
             Answer::said(format!("{shown} disconnected\n"))
         }
+    }
+
+    /// The connections that hold a name; a made one by what `devices` shows of it, or by itself.
+    fn holders(&self, target: &str) -> Vec<u64> {
+        let name = DeviceId::parse(target).ok();
+        self.tunnels().holders(|own| name.as_ref().map_or_else(|| own.veiled().as_str() == target, |name| name == own))
     }
 }
 
