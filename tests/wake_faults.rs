@@ -175,3 +175,28 @@ fn two_devices_with_one_bundle_take_turns() {
     live.assert_reached();
     assert_eq!(live.relay.events("register").len(), 1);
 }
+
+/// A certificate is looked at by the newest files; a stranger who shows one may not have them all read again, for ever.
+#[test]
+fn a_folder_that_cannot_be_read_is_not_read_for_each_stranger() {
+    let (fleet, http) = (Fleet::new(), free_port());
+    fleet.visitor("alice");
+    let mut relay = fleet.lonely_relay(&["--http", &format!("127.0.0.1:{http}")]);
+    let ask = || run(fleet.home.via(&relay, "alice").args(["relay", "whoami"])).status.success();
+    assert!(ask());
+    let list = fleet.path("FLEET/relay/revoked");
+    let content = std::fs::read(&list).unwrap();
+    std::fs::remove_file(&list).unwrap();
+    assert!(!ask());
+    let reads = metric(http, "sally_fleet_reads_total ");
+    for _ in 0..30 {
+        assert!(!ask());
+    }
+    let again = metric(http, "sally_fleet_reads_total ") - reads;
+    assert!(again < 10, "read {again} times");
+    assert_eq!(metric(http, "sally_fleet_failures_total "), 1);
+    // It is mended at once all the same.
+    std::fs::write(&list, content).unwrap();
+    assert!(ask());
+    relay.await_words("Invalid fleet: ");
+}

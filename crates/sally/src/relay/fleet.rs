@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use sally_proto::authority::Visitor;
 use sally_proto::authorized_keys::{Denial, Presence};
+use sally_proto::backoff::{Backoff, Pace};
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
 use ssh_key::certificate::Certificate;
@@ -77,6 +80,10 @@ impl Member {
     }
 }
 
+/// How often a folder that can't be read is read again while nothing in it has changed: what is in the way (its owner, its mode, the disk) shows
+/// in no stamp.
+const AGAIN: Pace = Pace { least: Duration::from_secs(2), most: Duration::from_secs(30), stable: Duration::MAX };
+
 type Look = Vec<Stamp>;
 
 /// The fleet as it was read last.
@@ -84,14 +91,36 @@ type Look = Vec<Stamp>;
 pub struct Fleet {
     folder: PathBuf,
     state: Mutex<Read>,
+    /// One reads at a time; who comes meanwhile takes what that one has read.
+    reading: Mutex<()>,
+    /// How often it was read.
+    pub(super) reads: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Read {
     dir: Arc<RelayDir>,
-    /// Whether it could be read the last time.
-    readable: bool,
     look: Look,
+    /// Why it could not be read the last time.
+    failing: Option<Failing>,
+}
+
+#[derive(Debug)]
+struct Failing {
+    /// What it looked like, the folder itself included.
+    look: (Look, Stamp),
+    again: Instant,
+    backoff: Backoff,
+}
+
+impl Read {
+    /// Whether reading it again would come to the same, as far as can be seen.
+    fn is_settled(&self, look: &(Look, Stamp)) -> bool {
+        match &self.failing {
+            None => self.look == look.0,
+            Some(failing) => failing.look == *look && Instant::now() < failing.again,
+        }
+    }
 }
 
 /// What another look comes to.
@@ -114,7 +143,8 @@ impl Fleet {
         // Looked at before it is read: what changes meanwhile is seen at the next look.
         let look = look_at(folder);
         let dir = Arc::new(RelayDir::load(folder)?);
-        Ok(Self { folder: folder.to_owned(), state: Mutex::new(Read { dir, readable: true, look }) })
+        let state = Mutex::new(Read { dir, look, failing: None });
+        Ok(Self { folder: folder.to_owned(), state, reading: Mutex::default(), reads: AtomicU64::new(1) })
     }
 
     fn state(&self) -> MutexGuard<'_, Read> {
@@ -128,22 +158,26 @@ impl Fleet {
 
     /// Looks again; reads what has changed. Blocks while it reads.
     pub fn look(&self, forced: bool) -> Change {
-        let look = look_at(&self.folder);
-        let (same, readable) = {
-            let state = self.state();
-            (state.look == look, state.readable)
-        };
-        if same && readable && !forced {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = (look_at(&self.folder), stamp(&self.folder));
+        if !forced && self.state().is_settled(&look) {
             return Change::None;
         }
-        match RelayDir::load(&self.folder) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let loaded = RelayDir::load(&self.folder);
+        let mut state = self.state();
+        match loaded {
             Ok(dir) => {
-                *self.state() = Read { dir: Arc::new(dir), readable: true, look };
+                *state = Read { dir: Arc::new(dir), look: look.0, failing: None };
                 Change::Read
             }
             Err(fault) => {
-                let was_readable = std::mem::replace(&mut self.state().readable, false);
-                if was_readable { Change::Failed(fault) } else { Change::None }
+                let before = state.failing.take();
+                let news = before.is_none();
+                let mut backoff = before.map_or_else(|| Backoff::new(AGAIN), |before| before.backoff);
+                let again = Instant::now() + backoff.pause(getrandom::u64().unwrap_or_default());
+                state.failing = Some(Failing { look, again, backoff });
+                if news { Change::Failed(fault) } else { Change::None }
             }
         }
     }
@@ -155,7 +189,7 @@ impl Fleet {
     pub fn authorize(&self, certificate: &Certificate, peer: IpAddr, now: u64) -> Result<Member, Denial> {
         let (dir, readable) = {
             let state = self.state();
-            (Arc::clone(&state.dir), state.readable)
+            (Arc::clone(&state.dir), state.failing.is_none())
         };
         if !readable {
             return Err(Denial::FleetUnreadable);

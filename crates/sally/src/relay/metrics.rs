@@ -80,6 +80,7 @@ impl Relay {
         counter("audit_rotation_failures_total", "Times that it could not be", &[("", load(&logged.rotation_failures))]);
         if let Some(wakes) = &self.wakes {
             counter("wakes_total", "Wakes published", &[("", load(&wakes.published))]);
+            counter("fleet_reads_total", "Times that the fleet's folder was read", &[("", load(&wakes.fleet.reads))]);
             counter("fleet_failures_total", "Times that the fleet's folder couldn't be read", &[("", load(&metrics.fleet_failures))]);
         }
         let mut gauge = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "gauge", help, samples);
