@@ -222,3 +222,23 @@ fn there_is_no_place_for_one_more_than_there_are() {
     assert_eq!(three.read(), Some((0x20, vec![0, 3])));
     drop(Mqtt::connected(listener.address, "b"));
 }
+
+/// Without certificates names cost nothing: what is kept for them is bounded, and not by how many names there are.
+#[test]
+fn names_that_nobody_proves_are_not_remembered_without_end() {
+    let limits = Limits { retained_unproven: 100, ..Limits::default() };
+    let listener = Listener::with(limits);
+    let mut relay = listener.relay(&["sally/v1/x-0/status", "sally/v1/x-149/status"]);
+    for number in 0..150 {
+        let name = format!("x-{number}");
+        let mut client = Mqtt::open(listener.address);
+        client.send(&mqtt::connect(&name, 0, None));
+        assert_eq!(client.read(), Some((0x20, vec![0, 0])));
+        client.send(&mqtt::publish(&format!("sally/v1/{name}/status"), "online", true));
+        assert_eq!(client.read(), Some((mqtt::PUBACK, vec![0, 1])));
+    }
+    // Who is there now hears each all the same.
+    assert_eq!([relay.message(), relay.message()], [said("sally/v1/x-0/status", "online"), said("sally/v1/x-149/status", "online")]);
+    assert_eq!(listener.counts().retained, 100);
+    assert!(Limits::default().retained_unproven <= 20_000);
+}

@@ -51,7 +51,8 @@ async fn main() -> Outcome<()> {
         Args::Fleet { folder, devices } => certificates::make(&folder, devices),
         Args::Listen { address, fleet } => {
             let identity = fleet.map_or(Identity::Unproven { insecure: false }, Identity::Certificates);
-            let broker = Broker::start(Config { listen: address, identity, prefix: "".parse()?, limits: Limits::default() })?;
+            let limits = Limits { retained_unproven: usize::MAX, ..Limits::default() };
+            let broker = Broker::start(Config { listen: address, identity, prefix: "".parse()?, limits })?;
             say(&format!("listening on {}", broker.address()))?;
             stdin_ends().await
         }

@@ -65,6 +65,11 @@ impl<O: Outlet> Hub<O> {
         }
     }
 
+    /// Retains no more statuses than this, until [`Hub::know`] says which devices there are: a name that nobody proves costs nothing.
+    pub fn retain_at_most(&mut self, most: usize) {
+        self.retained.limit(most);
+    }
+
     /// Learns which devices there are and which serial numbers are revoked. Whoever isn't admitted any more is cut off.
     pub fn know(&mut self, devices: BTreeMap<DeviceId, Standing>, revoked: BTreeSet<u64>) {
         // Statuses stay when connections end: as many as there are devices.

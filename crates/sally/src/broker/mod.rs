@@ -80,6 +80,8 @@ pub struct Limits {
     pub entry: Duration,
     /// The longest keepalive, and that of clients that ask for none.
     pub keepalive: Duration,
+    /// Statuses that are retained where clients say who they are: some 10 MB. With certificates there are as many as devices in the fleet's list.
+    pub retained_unproven: usize,
 }
 
 impl Default for Limits {
@@ -91,6 +93,7 @@ impl Default for Limits {
             turns_per_second: 300,
             entry: Duration::from_secs(15),
             keepalive: KEEPALIVE_MAX,
+            retained_unproven: 16_384,
         }
     }
 }
@@ -171,7 +174,10 @@ impl Broker {
                 let reason = "without TLS, MQTT is for clients on this machine: listen on 127.0.0.1, or name a fleet";
                 return Err(Fault::Usage(reason.into()));
             }
-            Identity::Unproven { .. } => None,
+            Identity::Unproven { .. } => {
+                hub.retain_at_most(limits.retained_unproven);
+                None
+            }
             Identity::Certificates(folder) => {
                 let (access, (devices, revoked)) = Access::open(folder)?;
                 hub.know(devices, revoked);
