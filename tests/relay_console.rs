@@ -167,3 +167,24 @@ fn a_number_is_a_session_and_a_device_of_that_name_is_said_so() {
     device.await_stderr("ended by an administrator");
     assert_eq!(kick("session cam"), "'cam' is no session's number\n");
 }
+
+/// A list is as long as the fleet: who asks for one all the time waits, and can do everything else.
+#[test]
+fn a_list_that_is_asked_for_again_and_again_has_a_rate() {
+    let (home, relay, _device) = start();
+    let control = home.path("control");
+    let _shared = Client::start(home.via(&relay, "alice").args(["-N", "-M", "-S"]).arg(&control).arg("relay"));
+    until("the connection is shared", || control.exists().then_some(()));
+    let ask = |command: &str| {
+        let answer = run(home.via(&relay, "alice").arg("-S").arg(&control).args(["relay", command]));
+        (answer.status.code(), text(&answer.stdout) + &text(&answer.stderr))
+    };
+    let answered = (0..1000).map(|_| ask("devices --json")).take_while(|(status, _)| *status == Some(0)).count();
+    assert!((10..1000).contains(&answered), "{answered}");
+    let (status, said) = ask("devices");
+    assert_eq!(status, Some(1));
+    assert!(said.starts_with("too many lists for this key: try again in "), "{said}");
+    assert_eq!((ask("sessions").0, ask("whoami").0), (Some(0), Some(0)));
+    // Another key has its own.
+    assert_eq!(self::ask(&home, &relay, "bob", "devices").0, Some(0));
+}

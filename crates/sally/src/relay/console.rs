@@ -1,13 +1,13 @@
 //! What `ssh relay devices` answers: a handful of words, for people or as JSON. There is no shell behind it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use sally_proto::authorized_keys::Grant;
 use sally_proto::calendar::utc_minute;
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{Refusal, Slot};
+use sally_proto::relay::Refusal;
 use serde::Serialize;
 
 use super::caller::Caller;
@@ -95,7 +95,10 @@ impl Relay {
         }
         match words.as_slice() {
             [] | ["help"] => Answer::said(HELP.into()),
-            ["devices"] => show(self.devices(caller), json, devices_table),
+            ["devices"] => match self.may_list(caller) {
+                Ok(()) => show(self.devices(caller), json, devices_table),
+                Err(after) => Answer::refused(&format!("too many lists for this key: try again in {} s", after.as_secs().max(1))),
+            },
             ["sessions"] => show(self.sessions(caller), json, sessions_table),
             ["whoami"] => whoami(caller, &self.guest_of(caller), json),
             ["kick", target @ ..] => self.kick(caller, target),
@@ -106,18 +109,19 @@ impl Relay {
         }
     }
 
+    /// Counts a list of devices, which is as long as the fleet.
+    fn may_list(&self, caller: &Caller) -> Result<(), Duration> {
+        let (began, lists) = &self.lists;
+        lists.lock().unwrap_or_else(PoisonError::into_inner).take(caller.identity.clone(), began.elapsed())
+    }
+
     fn devices(&self, caller: &Caller) -> Vec<Device> {
-        let mut held: BTreeMap<DeviceId, (Vec<u16>, u64)> = BTreeMap::new();
-        for (slot, holder) in self.tunnels().all() {
-            if let Slot::Name(name, port) = slot {
-                held.entry(name).or_insert_with(|| (Vec::new(), holder)).0.push(port);
-            }
-        }
         let admin = caller.access.admin().is_some();
         let guest_of = self.guest_of(caller);
         let device = |name: DeviceId| {
-            let (ports, holder) = held.get(&name).cloned().unwrap_or_default();
-            let connection = self.caller(holder);
+            let held = self.tunnels().held(&name);
+            let connection = held.first().and_then(|(_, holder)| self.caller(*holder));
+            let ports = held.into_iter().map(|(port, _)| port).collect();
             let name = if guest_of.contains(&name) { name.to_string() } else { name.veiled().to_string() };
             let mut device = Device { connected: connection.is_some(), ports, from: None, since: None, key: None, name };
             if let Some(connection) = connection {

@@ -51,13 +51,7 @@ impl Relay {
     pub fn exposition(&self) -> String {
         let metrics = &self.metrics;
         let mut text = String::new();
-        let (mut names, mut ports) = (0_u64, 0_u64);
-        for (slot, _) in self.tunnels.all() {
-            match slot {
-                sally_proto::relay::Slot::Name(..) => names += 1,
-                sally_proto::relay::Slot::Port(_) => ports += 1,
-            }
-        }
+        let (names, ports) = self.tunnels.counts();
         let (live, callers) = (self.visits().len() as u64, self.callers().len() as u64);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (up, down) = self.visits().values().fold((load(&metrics.up), load(&metrics.down)), |(up, down), visit| {
@@ -86,7 +80,7 @@ impl Relay {
         let mut gauge = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "gauge", help, samples);
         gauge("connected", "Connections that are in", &[("", callers)]);
         gauge("connections_free", "Connections that there is room for", &[("", self.descriptors.free() as u64)]);
-        gauge("tunnels", "Names and ports held", &[("kind=\"name\"", names), ("kind=\"port\"", ports)]);
+        gauge("tunnels", "Names and ports held", &[("kind=\"name\"", names as u64), ("kind=\"port\"", ports as u64)]);
         gauge("visits", "Visits under way", &[("", live)]);
         gauge("audit_failing", "Whether the audit log can't be written", &[("", self.audit.is_failing().into())]);
         if let Some(wakes) = &self.wakes {

@@ -38,9 +38,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use sally_proto::authorized_keys::{Context, Denial, KeyRing, Offer, Presence};
 use sally_proto::id::DeviceId;
+use sally_proto::rate::Buckets;
 use sally_proto::relay::{DescriptorShares, Mint, Refusal, Veiled};
 use sally_proto::rendezvous::{self, TunnelId};
 use tokio::sync::Notify;
@@ -77,6 +79,8 @@ pub struct Relay {
     shut: CancellationToken,
     visit_ended: Notify,
     strangers: Strangers,
+    /// The lists of devices that each key has asked for, since a beginning.
+    lists: (Instant, Mutex<Buckets<String>>),
     /// How devices are woken, where there is a fleet.
     wakes: Option<Wakes>,
 }
@@ -108,6 +112,7 @@ impl Relay {
             shut: CancellationToken::new(),
             visit_ended: Notify::new(),
             strangers: Strangers::default(),
+            lists: (Instant::now(), Mutex::new(Buckets::new(rules::LISTS_PER_KEY, rules::LISTERS_MAX))),
             wakes,
         })
     }

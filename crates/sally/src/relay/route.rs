@@ -137,12 +137,12 @@ impl Relay {
         let known = self.may_know(caller);
         let (keys, fleet) = (self.keys(), self.fleet().map(Fleet::dir));
         let spelled = keys.spelled_names().take(LOOKED_AT);
-        let held = self.held_names().take(LOOKED_AT);
+        let held = self.tunnels.names(LOOKED_AT, &known);
         let listed =
             fleet.iter().flat_map(|dir| around(name, &dir.known, LOOKED_AT / 2)).filter(|(_, device)| device.state == State::Active);
         let near = [
             nearest(name, spelled.filter(&known)),
-            nearest(name, held.filter(&known)),
+            nearest(name, held.into_iter()),
             nearest(name, listed.map(|(name, _)| name).filter(|name| known(name))).cloned(),
         ];
         nearest(name, near.into_iter().flatten())
@@ -154,23 +154,18 @@ impl Relay {
         move |name| guest_of.contains(name) || (!name.looks_generated() && caller.sees(name))
     }
 
-    fn held_names(&self) -> impl Iterator<Item = DeviceId> + use<> {
-        self.tunnels.all().into_iter().filter_map(|(slot, _)| match slot {
-            Slot::Name(name, _) => Some(name),
-            Slot::Port(_) => None,
-        })
-    }
-
     /// The names that somebody may see listed: spelled by a device's key, connected, or of the fleet. Administrators see that there are made
     /// names too.
     pub(crate) fn listed_names(&self, caller: &Caller) -> Vec<DeviceId> {
-        let mut names: Vec<_> = self.keys().spelled_names().chain(self.held_names()).collect();
+        let (known, admin) = (self.may_know(caller), caller.access.admin().is_some());
+        let listed = |name: &DeviceId| admin || known(name);
+        let mut names: Vec<_> = self.keys().spelled_names().filter(listed).collect();
+        names.extend(self.tunnels.names(usize::MAX, listed));
         if let Some(fleet) = self.fleet() {
             let dir = fleet.dir();
-            names.extend(dir.known.iter().filter(|(_, device)| device.state == State::Active).map(|(name, _)| name.clone()));
+            let active = dir.known.iter().filter(|(_, device)| device.state == State::Active).map(|(name, _)| name);
+            names.extend(active.filter(|name| listed(name)).cloned());
         }
-        let (known, admin) = (self.may_know(caller), caller.access.admin().is_some());
-        names.retain(|name| admin || known(name));
         names.sort();
         names.dedup();
         names

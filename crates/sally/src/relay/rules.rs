@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sally_proto::rate::Rate;
 use sally_proto::relay::PortSet;
 
 use crate::tunnel::registry::Takeover;
@@ -12,6 +13,10 @@ pub const CHANNELS_MAX: usize = 64;
 pub const SESSIONS_MAX: usize = 10;
 /// Names and ports that one connection holds.
 pub const FORWARDS_MAX: usize = 16;
+/// Lists of devices that a key may ask for: each is as long as the fleet, and costs a look at all of it.
+pub(crate) const LISTS_PER_KEY: Rate = Rate { burst: 10, every: Duration::from_secs(2) };
+/// How many keys are counted at once for that.
+pub(crate) const LISTERS_MAX: usize = 4096;
 /// Later than anything that is waited for.
 pub(crate) const FAR: Duration = Duration::from_secs(24 * 3600);
 /// How long a device has to take a visitor's channel: less than the 10 s that Ansible gives the whole connection.

@@ -113,7 +113,12 @@ impl Tunnels {
 
     /// The ports that a name is held for.
     pub fn ports_of(&self, name: &DeviceId) -> Vec<u16> {
-        self.state().registry.ports_of(name).map(|(port, _)| port).collect()
+        self.held(name).into_iter().map(|(port, _)| port).collect()
+    }
+
+    /// The same, each with the number of the holder's connection.
+    pub fn held(&self, name: &DeviceId) -> Vec<(u16, u64)> {
+        self.state().registry.ports_of(name).map(|(port, held)| (port, held.connection)).collect()
     }
 
     /// How many slots a connection holds.
@@ -128,9 +133,21 @@ impl Tunnels {
         held.map(|(_, held)| held.connection).collect()
     }
 
-    /// Everything that is held, with the number of the holder's connection.
-    pub fn all(&self) -> Vec<(Slot, u64)> {
-        self.state().registry.iter().map(|(slot, held)| (slot.clone(), held.connection)).collect()
+    /// The names that are held and for which this is true, among the first so many.
+    pub fn names(&self, among: usize, wanted: impl Fn(&DeviceId) -> bool) -> Vec<DeviceId> {
+        let state = self.state();
+        let names = state.registry.iter().take(among).filter_map(|(slot, _)| match slot {
+            Slot::Name(name, _) if wanted(name) => Some(name.clone()),
+            Slot::Name(..) | Slot::Port(_) => None,
+        });
+        names.collect()
+    }
+
+    /// How many names and how many ports are held, each port of a name counted.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.state();
+        let names = state.registry.iter().filter(|(slot, _)| matches!(slot, Slot::Name(..))).count();
+        (names, state.registry.iter().count().saturating_sub(names))
     }
 
     /// Admits these keys and no others to a name, for as long as this connection holds it; nobody where it doesn't.
