@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use crate::support::mqtt::Mqtt;
 use crate::support::*;
 
+mod connect;
 mod hostile;
 mod tls;
 

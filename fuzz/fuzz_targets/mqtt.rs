@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use rumqttc::mqttbytes::v4::ConnectReturnCode;
-use sally_proto::broker::{Client, Delivery, End, Hub, Outlet, Packet};
+use sally_proto::broker::{CONNECT_MAX, Client, Delivery, End, Hub, Outlet, Packet, connect};
 use sally_proto::wake::Prefix;
 
 #[path = "../../crates/sally/src/broker/codec.rs"]
@@ -62,8 +62,8 @@ fuzz_target!(|input: &[u8]| {
         number += 1;
         let mut will = None;
         let mut client = Client::named("cam-17", "");
-        if let Ok(Some((connect, length))) = codec::connect(bytes) {
-            assert!(length <= codec::CONNECT_MAX + 5);
+        if let Ok(Some((connect, length))) = connect(bytes) {
+            assert!(length <= CONNECT_MAX + 5);
             (bytes, will, client) = (&bytes[length..], connect.will, Client::unproven(&connect.client_id));
         }
         let Some(client) = client else { continue };

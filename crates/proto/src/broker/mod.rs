@@ -5,6 +5,7 @@
 //! no other way to say no to that.
 //!
 //! - `client`: who is connected, and what they may
+//! - `connect`: a client's first packet
 //! - `name`: from a certificate's subject to a name
 //! - `packet`: what clients say, and what they are told
 //! - `retained`: the last status of each device
@@ -12,6 +13,7 @@
 //! - `seat`: one client's place in it
 
 mod client;
+mod connect;
 mod hub;
 mod name;
 mod packet;
@@ -19,6 +21,7 @@ mod retained;
 mod seat;
 
 pub use client::{Client, KEEPALIVE_MAX, RELAY_NAME, keepalive};
+pub use connect::{CLIENT_ID_MAX, CONNECT_MAX, Connect, NotConnected, connect};
 pub use hub::{Hub, Standing, Will};
 pub use name::common_name;
 pub use packet::{Answer, Delivery, End, Packet, Refused};

@@ -108,11 +108,11 @@ async fn welcome(tcp: TcpStream, waiting: Waiting) -> Option<entry::Running> {
     let entry = async {
         // No more wait than get their turn within seconds.
         shared.turns.next().await;
-        tokio::time::timeout(shared.limits.entry, entry::enter(tcp, shared)).await.unwrap_or(Err("too_late"))
+        tokio::time::timeout(shared.limits.entry, entry::enter(tcp, shared)).await.unwrap_or(Err("too_late".into()))
     };
     let entered = tokio::select! {
         biased;
-        () = waiting.connection.cut.cancelled() => Err("made_room"),
+        () = waiting.connection.cut.cancelled() => Err("made_room".into()),
         entered = entry => entered,
     };
     match entered {
@@ -120,9 +120,9 @@ async fn welcome(tcp: TcpStream, waiting: Waiting) -> Option<entry::Running> {
             waiting.connection.authenticated();
             Some(running)
         }
-        Err(why) => {
-            tracing::debug!(peer = %waiting.connection.peer, why, "refused");
-            shared.counters.refused(why);
+        Err(entry::TurnedAway { word, detail }) => {
+            tracing::info!(peer = %waiting.connection.peer, why = word, detail, "an MQTT client was refused");
+            shared.counters.refused(word);
             None
         }
     }

@@ -8,68 +8,32 @@ use rumqttc::mqttbytes::v4::{
     ConnAck, ConnectReturnCode, Packet as Read, PingResp, PubAck, Publish, SubAck, SubscribeReasonCode, UnsubAck,
 };
 use rumqttc::mqttbytes::{Error, QoS, check};
-use sally_proto::broker::{Answer, Delivery, Packet, Will};
+use sally_proto::broker::{Answer, Delivery, Packet};
 use sally_proto::wake::{ACKNOWLEDGEMENT_MAX, Prefix};
 
 /// The longest packet of a connected client: an acknowledgement, with the longest topic and some room.
 pub(crate) const PACKET_MAX: usize = ACKNOWLEDGEMENT_MAX + 512;
-/// The longest CONNECT: a name, a will, and credentials that nobody asks for.
-pub(crate) const CONNECT_MAX: usize = 2048;
-/// The longest client identifier: two more than a relay's own name is long.
-const CLIENT_ID_MAX: usize = 128;
 /// The most bytes of anything that is written here: a delivery of the longest payload.
 const WRITE_MAX: usize = PACKET_MAX * 2;
 
-/// The first packet of a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Connect {
-    pub(crate) client_id: String,
-    /// In seconds; 0 for none.
-    pub(crate) keepalive: u16,
-    pub(crate) will: Option<Will>,
-}
-
-/// What is no packet of a client's.
+/// What is no packet of a client's that is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed {
-    /// A CONNECT of another version: it is told so.
-    pub(crate) version: bool,
-}
-
-/// Reads the CONNECT at the beginning, and how long it is; `None` where it isn't whole yet.
-///
-/// # Errors
-/// Anything else.
-pub(crate) fn connect(bytes: &[u8]) -> Result<Option<(Connect, usize)>, Malformed> {
-    let Some((Read::Connect(connect), length)) = packet(bytes, CONNECT_MAX)? else {
-        return if bytes.first().is_some_and(|first| *first != 0x10) { Err(Malformed { version: false }) } else { Ok(None) };
-    };
-    if connect.client_id.len() > CLIENT_ID_MAX {
-        return Err(Malformed { version: false });
-    }
-    let will = connect.last_will.map(|will| Will {
-        topic: will.topic,
-        payload: own(&will.message),
-        retain: will.retain,
-        acknowledged: will.qos != QoS::AtMostOnce,
-    });
-    Ok(Some((Connect { client_id: connect.client_id, keepalive: connect.keep_alive, will }, length)))
-}
+pub(crate) struct Malformed;
 
 /// Reads the next packet of a connected client, and how long it is; `None` where it isn't whole yet.
 ///
 /// # Errors
 /// What such a client may not send, a second CONNECT and QoS 2 among it.
 pub(crate) fn next(bytes: &[u8]) -> Result<Option<(Packet, usize)>, Malformed> {
-    let Some((read, length)) = packet(bytes, PACKET_MAX)? else { return Ok(None) };
+    let Some((read, length)) = packet(bytes)? else { return Ok(None) };
     let packet = match read {
         Read::Publish(publish) => {
             let id = match publish.qos {
                 QoS::AtMostOnce => None,
                 QoS::AtLeastOnce => Some(publish.pkid),
-                QoS::ExactlyOnce => return Err(Malformed { version: false }),
+                QoS::ExactlyOnce => return Err(Malformed),
             };
-            let topic = String::from_utf8(publish.topic.to_vec()).map_err(|_| Malformed { version: false })?;
+            let topic = String::from_utf8(publish.topic.to_vec()).map_err(|_| Malformed)?;
             Packet::Publish { topic, payload: own(&publish.payload), retain: publish.retain, id }
         }
         Read::PubAck(_) => Packet::Acknowledged,
@@ -80,22 +44,20 @@ pub(crate) fn next(bytes: &[u8]) -> Result<Option<(Packet, usize)>, Malformed> {
         Read::Unsubscribe(unsubscribe) if !unsubscribe.topics.is_empty() => Packet::Unsubscribe(unsubscribe.pkid, unsubscribe.topics),
         Read::PingReq => Packet::Ping,
         Read::Disconnect => Packet::Disconnect,
-        _ => return Err(Malformed { version: false }),
+        _ => return Err(Malformed),
     };
     Ok(Some((packet, length)))
 }
 
-fn packet(bytes: &[u8], most: usize) -> Result<Option<(Read, usize)>, Malformed> {
-    let length = match check(bytes.iter(), most) {
+fn packet(bytes: &[u8]) -> Result<Option<(Read, usize)>, Malformed> {
+    let length = match check(bytes.iter(), PACKET_MAX) {
         Ok(header) => header.frame_length(),
         Err(Error::InsufficientBytes(_)) => return Ok(None),
-        Err(_) => return Err(Malformed { version: false }),
+        Err(_) => return Err(Malformed),
     };
-    let frame = bytes.get(..length).ok_or(Malformed { version: false })?;
-    match Read::read(&mut BytesMut::from(frame), most) {
-        Ok(read) => Ok(Some((read, length))),
-        Err(error) => Err(Malformed { version: matches!(error, Error::InvalidProtocolLevel(_)) }),
-    }
+    let frame = bytes.get(..length).ok_or(Malformed)?;
+    let read = Read::read(&mut BytesMut::from(frame), PACKET_MAX).map_err(|_| Malformed)?;
+    Ok(Some((read, length)))
 }
 
 /// A copy of its own: what is kept may not keep the packet around it.

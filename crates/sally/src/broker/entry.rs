@@ -3,23 +3,49 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::ConnectReturnCode as Code;
-use sally_proto::broker::{Client, Refused, keepalive};
+use sally_proto::broker::{Client, Connect, NotConnected, Refused, connect, keepalive};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::codec::{self, Connect};
 use super::mailbox::{Mailbox, Way};
 use super::session::{Place, Session};
-use super::{Shared, access};
+use super::{Shared, access, codec};
+use crate::term;
 
 /// What TLS may hold of what a client doesn't read: more than is ever unsent.
 const TLS_BUFFER: usize = 32 << 10;
 /// What is read at once of a CONNECT.
 const READ: usize = 512;
+
+/// How long a client that is refused may take to hear why, …
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// … and how much of what it sends meanwhile is thrown away: closing on unread bytes would throw away the answer.
+const THROWN_AWAY: usize = 64 << 10;
+
+/// Why a client isn't let in.
+pub(super) struct TurnedAway {
+    /// For counters.
+    pub(super) word: &'static str,
+    /// For whoever looks closely.
+    pub(super) detail: String,
+}
+
+impl From<&'static str> for TurnedAway {
+    fn from(word: &'static str) -> Self {
+        Self { word, detail: String::new() }
+    }
+}
+
+impl TurnedAway {
+    fn because(word: &'static str, detail: impl ToString) -> Self {
+        Self { word, detail: detail.to_string() }
+    }
+}
 
 /// A session that runs until its connection ends.
 pub(super) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -27,8 +53,8 @@ pub(super) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Lets somebody in.
 ///
 /// # Errors
-/// Why not, in a word.
-pub(super) async fn enter(tcp: TcpStream, shared: &Arc<Shared>) -> Result<Running, &'static str> {
+/// Why not.
+pub(super) async fn enter(tcp: TcpStream, shared: &Arc<Shared>) -> Result<Running, TurnedAway> {
     tcp.set_nodelay(true).map_err(|_| "lost")?;
     let Some(access) = &shared.access else {
         let client = |connect: &Connect, _| Client::unproven(&connect.client_id).ok_or(Code::BadClientId);
@@ -36,10 +62,7 @@ pub(super) async fn enter(tcp: TcpStream, shared: &Arc<Shared>) -> Result<Runnin
     };
     let tls = TlsAcceptor::from(access.tls().ok_or("no_revocation_list")?);
     let accepted = tls.accept_with(tcp, |connection| connection.set_buffer_limit(Some(TLS_BUFFER))).await;
-    let stream = accepted.map_err(|error| {
-        tracing::debug!(%error, "no TLS");
-        "tls"
-    })?;
+    let stream = accepted.map_err(|error| TurnedAway::because("tls", error))?;
     let (name, serial) = access::identity(stream.get_ref().1).ok_or("no_name")?;
     let client = |connect: &Connect, connection| {
         // Relays have one name; one that doesn't say which it is is nobody else.
@@ -55,25 +78,33 @@ async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     shared: &Arc<Shared>,
     serial: u64,
     who: impl FnOnce(&Connect, u64) -> Result<Client, Code>,
-) -> Result<Running, &'static str> {
+) -> Result<Running, TurnedAway> {
     let mut bytes = Vec::new();
     let (connect, length) = loop {
-        match codec::connect(&bytes) {
+        match connect(&bytes) {
             Ok(Some(connect)) => break connect,
             Ok(None) => {}
-            Err(malformed) if malformed.version => return refuse(stream, Code::RefusedProtocolVersion, "version").await,
-            Err(_) => return Err("malformed"),
+            Err(fault @ NotConnected::Version) => {
+                return refuse(stream, Code::RefusedProtocolVersion, TurnedAway::because("version", fault)).await;
+            }
+            Err(fault @ NotConnected::Identifier(_)) => {
+                return refuse(stream, Code::BadClientId, TurnedAway::because("identifier", fault)).await;
+            }
+            Err(fault @ NotConnected::Malformed(_)) => return Err(TurnedAway::because("malformed", fault)),
         }
         let mut more = [0; READ];
         match stream.read(&mut more).await {
-            Ok(0) | Err(_) => return Err("lost"),
+            Ok(0) | Err(_) => return Err("lost".into()),
             Ok(read) => bytes.extend_from_slice(more.get(..read).unwrap_or_default()),
         }
     };
     let connection = shared.number();
     let client = match who(&connect, connection) {
         Ok(client) => client,
-        Err(code) => return refuse(stream, code, "nobody").await,
+        Err(code) => {
+            let detail = format!("nobody is called '{}' here", term::excerpt(&connect.client_id));
+            return refuse(stream, code, TurnedAway::because("nobody", detail)).await;
+        }
     };
     if !shared.hub().knows(&client) {
         // It may have been added a moment ago. What is wrong with the files is said by whoever looks at them all the time.
@@ -85,7 +116,7 @@ async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let entered = shared.hub().connect(&client, connection, serial, connect.will, way);
     if let Err(why) = entered {
         let code = if why == Refused::Full { Code::ServiceUnavailable } else { Code::NotAuthorized };
-        return refuse(stream, code, why.word()).await;
+        return refuse(stream, code, TurnedAway::because(why.word(), term::one_line(&client.to_string()))).await;
     }
     shared.counters.entered.fetch_add(1, Ordering::Relaxed);
     tracing::debug!(%client, "connected");
@@ -96,12 +127,16 @@ async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     Ok(Box::pin(Session::new(stream, place, rest, unsent, patience)))
 }
 
-/// Says why, and hangs up.
-async fn refuse<S: AsyncWrite + Unpin>(mut stream: S, code: Code, why: &'static str) -> Result<Running, &'static str> {
+/// Answers with the code, and hangs up.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, code: Code, why: TurnedAway) -> Result<Running, TurnedAway> {
     let mut answer = BytesMut::new();
     codec::write_connack(code, &mut answer);
+    let said = async {
+        stream.write_all(&answer).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(THROWN_AWAY as u64), &mut tokio::io::sink()).await
+    };
     // Who doesn't take it is refused all the same.
-    let _ = stream.write_all(&answer).await;
-    let _ = stream.shutdown().await;
+    let _ = tokio::time::timeout(LAST_WORDS, said).await;
     Err(why)
 }

@@ -17,6 +17,8 @@ use tokio::time::{Instant, Sleep};
 use super::mailbox::Mailbox;
 use super::{Shared, codec};
 
+/// How long a client whose connection ends may take for what it was told before.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What is read at once: a packet of the longest kind, and what came with it.
 const READ_MAX: usize = 8 << 10;
 /// From so many bytes unsent nothing more is read from a client, and nothing taken from its mailbox: it has to read first.
@@ -159,6 +161,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(read)
     }
 
+    /// What was answered before the connection's end is said still: a CONNECT that came together with what ends it, above all (section 3.2).
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let said = match self.poll_send(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_shutdown(cx),
+            other => other,
+        };
+        if said.is_ready() { Poll::Ready(()) } else { self.silence.as_mut().poll(cx) }
+    }
+
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         while self.silence.as_mut().poll(cx).is_ready() {
             // Set anew when it is over, not with each packet.
@@ -176,10 +187,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Err(why) = ready!(self.poll_end(cx));
-        self.ended = true;
-        self.place.end(why);
-        Poll::Ready(())
+        if !self.ended {
+            let Err(why) = ready!(self.poll_end(cx));
+            self.ended = true;
+            self.place.end(why);
+            // Who has gone, or doesn't read, is told nothing more.
+            if matches!(why, End::Lost | End::Silent | End::Slow) {
+                return Poll::Ready(());
+            }
+            self.silence.as_mut().reset(later(Instant::now(), LAST_WORDS));
+        }
+        self.poll_last_words(cx)
     }
 }
 

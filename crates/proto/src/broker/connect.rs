@@ -1,0 +1,201 @@
+//! The first packet of a client, CONNECT (MQTT 3.1.1, section 3.1), and which of its faults are answered before the connection is closed.
+
+use bytes::Bytes;
+
+use super::hub::Will;
+
+/// The longest CONNECT: a name, a will, and credentials that nobody asks for.
+pub const CONNECT_MAX: usize = 2048;
+/// The longest client identifier: two more than a relay's own name is long.
+pub const CLIENT_ID_MAX: usize = 128;
+
+/// No CONNECT is longer: ten bytes, and five fields of 65,535 with their lengths.
+const LONGEST: usize = 10 + 5 * 65_537;
+/// So many bytes say how long the client identifier is.
+const BEGINNING: usize = 14;
+
+/// CONNECT, with flags that have to be 0.
+const CONNECT: u8 = 0x10;
+/// The protocol's name, and its level in MQTT 3.1.1.
+const NAME: &[u8] = b"MQTT";
+const LEVEL: u8 = 4;
+/// The name in MQTT 3.1: its clients know CONNACK.
+const NAME_OF_3_1: &[u8] = b"MQIsdp";
+
+const RESERVED: u8 = 0b0000_0001;
+const CLEAN_SESSION: u8 = 0b0000_0010;
+const WILL: u8 = 0b0000_0100;
+const WILL_QOS: u8 = 0b0001_1000;
+const WILL_RETAIN: u8 = 0b0010_0000;
+const PASSWORD: u8 = 0b0100_0000;
+const USER: u8 = 0b1000_0000;
+
+/// A CONNECT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// Who the client says it is.
+    pub client_id: String,
+    /// In seconds; 0 for none.
+    pub keepalive: u16,
+    /// What is published when its connection breaks off.
+    pub will: Option<Will>,
+}
+
+/// Why there is no CONNECT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotConnected {
+    /// Another version of the protocol: CONNACK 0x01, then the connection is closed (section 3.1.2.2).
+    #[error("another version of the protocol than 3.1.1")]
+    Version,
+    /// A client identifier that isn't taken: CONNACK 0x02, then the connection is closed (section 3.1.3.1).
+    #[error("a client identifier {0}")]
+    Identifier(&'static str),
+    /// Anything else: the connection is closed without an answer (section 4.8).
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
+use NotConnected::{Identifier, Malformed, Version};
+
+/// Reads the CONNECT at the beginning, and how long it is; `None` where it isn't whole yet. Whatever can be said of a packet that isn't whole is
+/// said: who sends the wrong thing need not send all of it.
+///
+/// # Errors
+/// [`NotConnected`].
+pub fn connect(bytes: &[u8]) -> Result<Option<(Connect, usize)>, NotConnected> {
+    match bytes.first() {
+        None => return Ok(None),
+        Some(&CONNECT) => {}
+        Some(first) if first >> 4 == CONNECT >> 4 => return Err(Malformed("reserved bits before the length")),
+        Some(_) => return Err(Malformed("no CONNECT at the beginning")),
+    }
+    let Some((body_length, head)) = length(bytes)? else { return Ok(None) };
+    if body_length > LONGEST {
+        return Err(Malformed("too long"));
+    }
+    let body = bytes.get(head..).unwrap_or_default();
+    let whole = body.len() >= body_length;
+    let mut reader = Reader { left: body.get(..body_length).unwrap_or(body) };
+    match read(&mut reader) {
+        Ok(_) if !reader.left.is_empty() => Err(Malformed("bytes behind its end")),
+        Ok(_) if body_length > CONNECT_MAX => Err(Malformed("too long")),
+        Ok(connect) => Ok(whole.then_some((connect, head.saturating_add(body_length)))),
+        Err(Short::Fault(fault)) => Err(fault),
+        Err(Short::Missing) if whole => Err(Malformed("it ends too early")),
+        Err(Short::Missing) if body_length > CONNECT_MAX && body.len() >= BEGINNING => Err(Malformed("too long")),
+        Err(Short::Missing) => Ok(None),
+    }
+}
+
+/// Section 2.2.3: how many bytes follow, and where they begin.
+fn length(bytes: &[u8]) -> Result<Option<(usize, usize)>, NotConnected> {
+    let mut length = 0_usize;
+    for (digit, at) in bytes.iter().skip(1).zip(0_u32..) {
+        if at == 4 {
+            break;
+        }
+        length |= usize::from(digit & 0x7f) << (7 * at);
+        if digit & 0x80 == 0 {
+            return Ok(Some((length, usize::try_from(at).unwrap_or(0).saturating_add(2))));
+        }
+    }
+    if bytes.len() > 4 { Err(Malformed("a length of more than four bytes")) } else { Ok(None) }
+}
+
+fn read(reader: &mut Reader<'_>) -> Result<Connect, Short> {
+    let name = reader.field()?;
+    let level = reader.byte()?;
+    match (name, level) {
+        (NAME, LEVEL) => {}
+        (NAME | NAME_OF_3_1, _) => return Err(Version.into()),
+        _ => return Err(Malformed("another protocol").into()),
+    }
+    let flags = reader.byte()?;
+    check_flags(flags)?;
+    let keepalive = u16::from_be_bytes(reader.array()?);
+    let announced = reader.left.first_chunk().map_or(0, |length| usize::from(u16::from_be_bytes(*length)));
+    if announced > CLIENT_ID_MAX {
+        return Err(Identifier("of more than 128 bytes").into());
+    }
+    let client_id = reader.text("a client identifier that is no text")?.to_owned();
+    if client_id.is_empty() && flags & CLEAN_SESSION == 0 {
+        return Err(Identifier("that is empty, without a clean session").into());
+    }
+    let will = if flags & WILL == 0 {
+        None
+    } else {
+        let topic = reader.text("a will's topic that is no text")?.to_owned();
+        // Sections 3.3.2.1 and 4.7.3.
+        if topic.is_empty() || topic.contains(['#', '+']) {
+            return Err(Malformed("a will to no topic, or to a wildcard").into());
+        }
+        let payload = Bytes::copy_from_slice(reader.field()?);
+        Some(Will { topic, payload, retain: flags & WILL_RETAIN != 0, acknowledged: flags & WILL_QOS != 0 })
+    };
+    if flags & USER != 0 {
+        reader.text("a user name that is no text")?;
+    }
+    if flags & PASSWORD != 0 {
+        reader.field()?;
+    }
+    Ok(Connect { client_id, keepalive, will })
+}
+
+/// Sections 3.1.2.3 to 3.1.2.9.
+fn check_flags(flags: u8) -> Result<(), NotConnected> {
+    let without_a_will = flags & WILL == 0 && flags & (WILL_QOS | WILL_RETAIN) != 0;
+    let faults = [
+        (flags & RESERVED != 0, "the reserved flag"),
+        (without_a_will, "flags of a will, and no will"),
+        (flags & WILL_QOS == WILL_QOS, "a will with QoS 3"),
+        (flags & USER == 0 && flags & PASSWORD != 0, "a password without a user name"),
+    ];
+    faults.into_iter().find(|(is, _)| *is).map_or(Ok(()), |(_, what)| Err(Malformed(what)))
+}
+
+/// What is left of a packet, which may not be whole yet.
+struct Reader<'a> {
+    left: &'a [u8],
+}
+
+enum Short {
+    /// More has to come.
+    Missing,
+    Fault(NotConnected),
+}
+
+impl From<NotConnected> for Short {
+    fn from(fault: NotConnected) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Short> {
+        let (array, left) = self.left.split_first_chunk::<N>().ok_or(Short::Missing)?;
+        self.left = left;
+        Ok(*array)
+    }
+
+    fn byte(&mut self) -> Result<u8, Short> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    /// A field with its length before it (sections 1.5.3 and 3.1.3.3).
+    fn field(&mut self) -> Result<&'a [u8], Short> {
+        let length = usize::from(u16::from_be_bytes(self.array()?));
+        let (field, left) = self.left.split_at_checked(length).ok_or(Short::Missing)?;
+        self.left = left;
+        Ok(field)
+    }
+
+    /// The same of UTF-8 without U+0000 (section 1.5.3).
+    fn text(&mut self, otherwise: &'static str) -> Result<&'a str, Short> {
+        let text = str::from_utf8(self.field()?).ok().filter(|text| !text.contains('\0'));
+        text.ok_or(Short::Fault(Malformed(otherwise)))
+    }
+}
+
+#[cfg(test)]
+#[path = "connect/tests.rs"]
+mod tests;
