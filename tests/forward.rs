@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use sha2::{Digest, Sha256};
-
 use crate::support::*;
 
 mod agent;

@@ -26,6 +26,7 @@ mod containers;
 mod containers_fleet;
 mod deadlines;
 mod diagnostics;
+mod digests;
 mod disk;
 mod ends;
 mod environment;

@@ -29,8 +29,8 @@ fn random(file: &Path, bytes: usize) -> Vec<u8> {
     fs::read(file).unwrap()
 }
 
-fn sha256(file: &Path) -> String {
-    text(&run(Command::new("sha256sum").arg("-z").arg(file)).stdout).split(' ').next().unwrap().to_owned()
+fn digest(file: &Path) -> String {
+    b3sum(&fs::read(file).unwrap())
 }
 
 /// OpenSSH's sftp or scp, about to be given its arguments.
@@ -103,13 +103,13 @@ fn sftp_does_all_it_can() {
     assert_eq!(left, ["empty", "four"]);
     over(&home, &mut door);
     assert_eq!(home.audits("subsystem")[0]["name"], "sftp");
-    let hash = sha256(&home.path("file"));
+    let hash = digest(&home.path("file"));
     let put = done(&home).into_iter().find(|event| event["op"] == "close" && event["written"] == 1_000_003).unwrap();
-    assert_eq!((&put["written_sha256"], &put["written_from"]), (&hash.as_str().into(), &0.into()));
+    assert_eq!((&put["written_blake3"], &put["written_from"]), (&hash.as_str().into(), &0.into()));
     let got = done(&home).into_iter().find(|event| event["op"] == "close" && event["read"] == 1_000_003).unwrap();
-    assert_eq!((&got["read_sha256"], &got["read_from"]), (&hash.as_str().into(), &0.into()));
+    assert_eq!((&got["read_blake3"], &got["read_from"]), (&hash.as_str().into(), &0.into()));
     let copied = operation(&home, "copy-data", "/two");
-    assert_eq!((&copied["written_sha256"], copied["to"].as_str().unwrap().ends_with("/sub/copied")), (&hash.into(), true));
+    assert_eq!((&copied["written_blake3"], copied["to"].as_str().unwrap().ends_with("/sub/copied")), (&hash.into(), true));
     let nothing = operation(&home, "close", "/empty");
     assert_eq!((&nothing["written"], &nothing["written_from"]), (&0.into(), &Value::Null));
     assert!(done(&home).iter().any(|event| event["op"] == "rmdir" && event["result"] == "Directory not empty"));
@@ -159,7 +159,7 @@ fn scp_brings_a_folder_and_fetches_it() {
     assert!(operation(&home, "close", "/new\nline")["read"] == 8);
     for file in ["src/one", "src/deep/er/two"] {
         let event = operation(&home, "close", &format!("/{file}"));
-        assert_eq!(event["read_sha256"], sha256(&home.path(file)), "{file}");
+        assert_eq!(event["read_blake3"], digest(&home.path(file)), "{file}");
     }
 }
 
@@ -176,12 +176,12 @@ fn a_transfer_that_broke_off_is_resumed() {
     assert!(fs::read(there.join("file")).unwrap() == content && fs::read(home.path("back")).unwrap() == content);
     let part = |from: usize| {
         home.write("part", &content[from..]);
-        sha256(&home.path("part"))
+        digest(&home.path("part"))
     };
     let written = done(&home).into_iter().find(|event| event["op"] == "close" && event["written"] == 600_000).unwrap();
-    assert_eq!((&written["written_from"], &written["written_sha256"]), (&300_000.into(), &part(300_000).into()));
+    assert_eq!((&written["written_from"], &written["written_blake3"]), (&300_000.into(), &part(300_000).into()));
     let read = done(&home).into_iter().find(|event| event["op"] == "close" && event["read"] == 400_000).unwrap();
-    assert_eq!((&read["read_from"], &read["read_sha256"]), (&500_000.into(), &part(500_000).into()));
+    assert_eq!((&read["read_from"], &read["read_blake3"]), (&500_000.into(), &part(500_000).into()));
 }
 
 #[test]
@@ -217,9 +217,9 @@ fn sixty_four_mib_go_both_ways_byte_for_byte() {
     batch(&home, &door, &format!("put file {0}/file\nget {0}/file back\n", there.display()));
     over(&home, &mut door);
     assert!(fs::read(there.join("file")).unwrap() == content && fs::read(home.path("back")).unwrap() == content);
-    let hash = sha256(&home.path("file"));
+    let hash = digest(&home.path("file"));
     let closes: Vec<_> = done(&home).into_iter().filter(|event| event["op"] == "close").collect();
-    assert_eq!((&closes[0]["written_sha256"], &closes[1]["read_sha256"]), (&hash.as_str().into(), &hash.as_str().into()));
+    assert_eq!((&closes[0]["written_blake3"], &closes[1]["read_blake3"]), (&hash.as_str().into(), &hash.as_str().into()));
 }
 
 #[test]

@@ -312,6 +312,13 @@ pub fn hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// BLAKE3, as stock `b3sum` says it.
+pub fn b3sum(bytes: &[u8]) -> String {
+    let output = run_with(tool("b3sum", "b3sum").arg("--no-names"), bytes);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).trim_end().to_owned()
+}
+
 /// Bytes that nothing can be known of.
 pub fn noise(bytes: usize) -> Vec<u8> {
     let mut all = vec![0; bytes];

@@ -15,8 +15,8 @@ fn one_connection_goes_through_and_is_counted_and_hashed() {
     assert!(forward["origin"].is_string());
     assert_eq!(home.audits("forward-open")[0]["id"], forward["id"]);
     let answer = expected(&question);
-    assert_eq!((&end["received"], &end["received_sha256"]), (&question.len().into(), &hash(&question).into()));
-    assert_eq!((&end["sent"], &end["sent_sha256"]), (&answer.len().into(), &hash(answer.as_bytes()).into()));
+    assert_eq!((&end["received"], &end["received_blake3"]), (&question.len().into(), &b3sum(&question).into()));
+    assert_eq!((&end["sent"], &end["sent_blake3"]), (&answer.len().into(), &b3sum(answer.as_bytes()).into()));
     assert!(end["lasted"].is_u64() && end["reason"].is_null(), "{end}");
     assert!(home.stream("stdout").is_empty(), "of what is forwarded the record keeps length and hash");
     home.assert_sealed(&door);
@@ -59,12 +59,12 @@ fn many_bytes_go_through_unchanged_both_ways_at_once() {
     let before = door.rss();
     let (client, socket) = local(&home, &door, &format!("127.0.0.1:{port}"));
     let (stream, question) = (connect(&socket), noise(64 << 20));
-    let (sent, mut writer) = (hash(&question), stream.try_clone().unwrap());
+    let (sent, mut writer) = (b3sum(&question), stream.try_clone().unwrap());
     let writing = thread::spawn(move || {
         writer.write_all(&question).unwrap();
         writer.end();
     });
-    let (mut came, mut piece, mut reader) = (Sha256::new(), vec![0; 64 << 10], stream);
+    let (mut came, mut piece, mut reader) = (blake3::Hasher::new(), vec![0; 64 << 10], stream);
     loop {
         let read = reader.read(&mut piece).unwrap();
         if read == 0 {
@@ -73,13 +73,13 @@ fn many_bytes_go_through_unchanged_both_ways_at_once() {
         came.update(&piece[..read]);
     }
     writing.join().unwrap();
-    assert_eq!(came.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>(), sent);
+    assert_eq!(came.finalize().to_string(), sent);
     let grown = door.rss();
     assert!(grown < before + (64 << 10), "{before} KiB grew to {grown}");
     leave(client);
     assert_eq!(door.wait().0.code(), Some(0));
     let end = &home.audits("forward-end")[0];
-    assert_eq!((&end["received_sha256"], &end["sent_sha256"]), (&sent.clone().into(), &sent.into()));
+    assert_eq!((&end["received_blake3"], &end["sent_blake3"]), (&sent.clone().into(), &sent.into()));
 }
 
 #[test]

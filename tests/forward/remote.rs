@@ -32,7 +32,7 @@ fn a_port_here_leads_to_the_visitor_until_they_leave() {
     assert!(forwards[0]["origin"].is_null() && forwards.iter().all(|forward| forward["direction"] == "remote"));
     assert!(forwards[1]["origin"].as_str().unwrap().starts_with("127.0.0.1:"), "{}", forwards[1]);
     let through = home.audits("forward-end").into_iter().find(|end| end["id"] == forwards[1]["id"]).unwrap();
-    assert_eq!((&through["sent"], &through["sent_sha256"]), (&question.len().into(), &hash(&question).into()));
+    assert_eq!((&through["sent"], &through["sent_blake3"]), (&question.len().into(), &b3sum(&question).into()));
     home.assert_sealed(&door);
 }
 

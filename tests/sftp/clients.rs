@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::{done, folder, over, random, sha256};
+use super::{digest, done, folder, over, random};
 use crate::support::*;
 
 /// A scenario of tests/python/sftp.py in a folder: what it says.
@@ -61,7 +61,7 @@ fn psftp_brings_a_file_and_fetches_it() {
     assert_eq!(fs::read(home.path("back")).unwrap(), content);
     over(&home, &mut door);
     let read = done(&home).into_iter().find(|event| event["read"] == 800_000).unwrap();
-    assert_eq!(read["read_sha256"], sha256(&home.path("file")));
+    assert_eq!(read["read_blake3"], digest(&home.path("file")));
 }
 
 #[test]

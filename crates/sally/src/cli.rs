@@ -216,9 +216,12 @@ pub struct RecordArgs {
     /// Where the record goes; - is stdout [default: -]
     #[arg(long, value_name = "FILE", group = "kept")]
     pub log: Option<PathBuf>,
-    /// all: every byte; head=SIZE: of each stream without a terminal its first SIZE (as 64K, 1M), then length and SHA-256
+    /// all: every byte; head=SIZE: of each stream without a terminal its first SIZE (as 64K, 1M), then length and digest
     #[arg(long, value_name = "WHAT", default_value = "all", value_parser = parse_policy)]
     pub record: crate::record::Policy,
+    /// What the record is hashed with: blake3 (format 2; b3sum checks it) or, where it must be that, sha256 (format 1; sha256sum)
+    #[arg(long, value_name = "NAME", default_value = "blake3", value_parser = parse_digest)]
+    pub digest: crate::record::DigestName,
     /// Wait for the disk after each write (fdatasync)
     #[arg(long)]
     pub record_sync: bool,
@@ -232,6 +235,12 @@ pub struct RecordArgs {
 
 fn parse_policy(text: &str) -> Result<crate::record::Policy, String> {
     text.parse().map_err(|_| format!("'{text}' is neither all nor head=SIZE"))
+}
+
+fn parse_digest(text: &str) -> Result<crate::record::DigestName, String> {
+    use crate::record::DigestName::{Blake3, Sha256};
+    let named = [Blake3, Sha256].into_iter().find(|digest| digest.name() == text);
+    named.ok_or_else(|| format!("'{text}' is neither blake3 nor sha256"))
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {

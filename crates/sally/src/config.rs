@@ -14,7 +14,7 @@ use crate::broker::Identity;
 use crate::cli::{AgentArgs, DoorArgs, FleetArgs, Forwarding, GithubArgs, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
 use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
-use crate::record::{Policy, Target};
+use crate::record::{DigestName, Policy, Target};
 use crate::relay::audit::{AuditTarget, Rotation};
 use crate::relay::keys::KeySources;
 use crate::relay::rules::{Kind, Rules};
@@ -76,6 +76,8 @@ pub struct Once {
     pub target: Target,
     /// How much is recorded.
     pub policy: Policy,
+    /// What it is hashed with.
+    pub digest: DigestName,
     /// Whether each write waits for the disk.
     pub sync: bool,
     /// The largest size of the record, in bytes.
@@ -198,6 +200,7 @@ impl Once {
             accept_env: args.accept_env,
             target,
             policy: args.record.record,
+            digest: args.record.digest,
             sync: args.record.record_sync,
             record_limit: args.record.record_limit,
             mask: !args.record.record_passwords,

@@ -37,18 +37,24 @@ pub struct SftpOperation {
     /// Where reading began, if each read went on where the one before ended: then the hash is that of this part of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_from: Option<u64>,
-    /// SHA-256 (hex) of what was read, in the order it was delivered.
+    /// SHA-256 (hex) of what was read, in the order it was delivered: in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_sha256: Option<String>,
+    /// BLAKE3 (hex) of the same: in format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_blake3: Option<String>,
     /// Bytes written, at the file's close.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<u64>,
     /// Where writing began, if each write went on where the one before ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_from: Option<u64>,
-    /// SHA-256 (hex) of what was written, in the order it came.
+    /// SHA-256 (hex) of what was written, in the order it came: in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_sha256: Option<String>,
+    /// BLAKE3 (hex) of the same: in format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_blake3: Option<String>,
     /// `ok`, or why not. None: it is about to be done, and another event will say what became of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
@@ -200,12 +206,18 @@ pub enum AuditEvent {
         sent: u64,
         /// Bytes from the visitor.
         received: u64,
-        /// SHA-256 (hex) of what was sent; for a connection that was opened.
+        /// SHA-256 (hex) of what was sent; for a connection that was opened, in format 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sent_sha256: Option<String>,
-        /// SHA-256 (hex) of what was received; for a connection that was opened.
+        /// BLAKE3 (hex) of the same: in format 2.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sent_blake3: Option<String>,
+        /// SHA-256 (hex) of what was received; for a connection that was opened, in format 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         received_sha256: Option<String>,
+        /// BLAKE3 (hex) of the same: in format 2.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        received_blake3: Option<String>,
         /// Milliseconds since its `forward`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lasted: Option<u64>,
@@ -237,8 +249,12 @@ pub enum AuditEvent {
         stream: Stream,
         /// Its whole length.
         bytes: u64,
-        /// SHA-256 (hex) of the whole of it.
-        sha256: String,
+        /// SHA-256 (hex) of the whole of it: in format 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+        /// BLAKE3 (hex) of the whole of it: in format 2.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        blake3: Option<String>,
     },
     /// A program was ended by a signal; an `x` line with 128 + its number follows.
     ExitSignal {
@@ -275,6 +291,7 @@ pub enum AuditEvent {
 
 #[cfg(test)]
 mod tests {
+    use super::super::digest::DigestName;
     use super::*;
 
     #[test]
@@ -283,6 +300,20 @@ mod tests {
             let event = AuditEvent::Exec { channel: 3, command: Said(said.to_vec()), forced: None };
             let json = serde_json::to_string(&event).unwrap();
             assert!(json.bytes().all(|byte| byte >= 0x20));
+            assert_eq!(serde_json::from_str::<AuditEvent>(&json).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn digests_stand_under_the_name_of_their_algorithm() {
+        for (name, expected) in [
+            (DigestName::Sha256, r#""bytes":0,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#),
+            (DigestName::Blake3, r#""bytes":0,"blake3":"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"}"#),
+        ] {
+            let (sha256, blake3) = name.start().fields();
+            let event = AuditEvent::StreamEnd { channel: 0, stream: Stream::Stdout, bytes: 0, sha256, blake3 };
+            let json = serde_json::to_string(&event).unwrap();
+            assert!(json.ends_with(expected), "{json}");
             assert_eq!(serde_json::from_str::<AuditEvent>(&json).unwrap(), event);
         }
     }

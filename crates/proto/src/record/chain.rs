@@ -1,8 +1,9 @@
-//! The chain: one SHA-256 over every byte of the record, shown at each `h` line and signed now and then.
+//! The chain: one digest over every byte of the record, shown at each `h` line and signed now and then.
 
-use sha2::{Digest, Sha256};
 use ssh_key::encoding::{Decode, Encode};
 use ssh_key::{PublicKey, SshSig};
+
+use super::digest::DigestName;
 
 /// The SSHSIG namespace of our signatures.
 const NAMESPACE: &str = "sally-record";
@@ -52,20 +53,20 @@ pub trait Signer: Send {
 /// The text under a signature: format version, kind, the line's time, and the hash of everything before the line.
 ///
 /// The time is in it because nothing else covers the bytes of the last line.
-pub fn signed_text(seal: Seal, time: &str, hash: &str) -> String {
-    format!("sally-record {} {} {time} {hash}\n", super::FORMAT, seal.word())
+pub fn signed_text(digest: DigestName, seal: Seal, time: &str, hash: &str) -> String {
+    format!("sally-record {} {} {time} {hash}\n", digest.format(), seal.word())
 }
 
 /// Asks `signer` for a signature, as it stands in the line: base64 of the SSHSIG blob.
-pub(crate) fn sign(signer: &dyn Signer, seal: Seal, time: &str, hash: &str) -> Result<String, SignError> {
+pub(crate) fn sign(signer: &dyn Signer, digest: DigestName, seal: Seal, time: &str, hash: &str) -> Result<String, SignError> {
     use base64::Engine as _;
-    let signature = signer.sign(NAMESPACE, signed_text(seal, time, hash).as_bytes())?;
+    let signature = signer.sign(NAMESPACE, signed_text(digest, seal, time, hash).as_bytes())?;
     let blob = signature.encode_vec().map_err(|error| SignError(error.to_string()))?;
     Ok(base64::engine::general_purpose::STANDARD.encode(blob))
 }
 
 /// Whether `blob` (base64) is the signature of `key` over that text, in its one canonical form.
-pub fn check_signature(key: &PublicKey, seal: Seal, time: &str, hash: &str, blob: &str) -> bool {
+pub fn check_signature(key: &PublicKey, digest: DigestName, seal: Seal, time: &str, hash: &str, blob: &str) -> bool {
     use base64::Engine as _;
     let Ok(blob) = base64::engine::general_purpose::STANDARD.decode(blob) else { return false };
     let Ok(signature) = SshSig::decode(&mut blob.as_slice()) else { return false };
@@ -73,39 +74,7 @@ pub fn check_signature(key: &PublicKey, seal: Seal, time: &str, hash: &str, blob
     signature.version() == SshSig::VERSION
         && signature.encode_vec().is_ok_and(|again| again == blob)
         && signature.public_key() == key.key_data()
-        && key.verify(NAMESPACE, signed_text(seal, time, hash).as_bytes(), &signature).is_ok()
-}
-
-/// The running SHA-256 of a record.
-#[derive(Clone, Debug, Default)]
-pub struct Chain(Sha256);
-
-impl Chain {
-    /// A chain over nothing yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes in bytes of the record.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// SHA-256 of everything so far, in hex.
-    pub fn hex(&self) -> String {
-        hex(&self.0.clone().finalize())
-    }
-}
-
-/// Bytes as lower-case hex: without the formatting machinery, for there is a hash in each write.
-pub fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
-    }
-    text
+        && key.verify(NAMESPACE, signed_text(digest, seal, time, hash).as_bytes(), &signature).is_ok()
 }
 
 #[cfg(test)]
@@ -113,16 +82,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_what_sha256sum_would_show() {
-        let mut chain = Chain::new();
-        assert_eq!(chain.hex(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-        chain.update(b"ab");
-        chain.update(b"c");
-        assert_eq!(chain.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    }
-
-    #[test]
     fn the_signed_text_names_version_kind_time_and_hash() {
-        assert_eq!(signed_text(Seal::Seal, "1.500000", "00ff"), "sally-record 1 seal 1.500000 00ff\n");
+        assert_eq!(signed_text(DigestName::Sha256, Seal::Seal, "1.500000", "00ff"), "sally-record 1 seal 1.500000 00ff\n");
+        assert_eq!(signed_text(DigestName::Blake3, Seal::Checkpoint, "1.500000", "00ff"), "sally-record 2 checkpoint 1.500000 00ff\n");
     }
 }

@@ -1,8 +1,9 @@
 //! Makes batches of whole lines, each of which ends with the chain's hash.
 
 use super::audit::AuditEvent;
-use super::chain::{Chain, Seal, SignError, Signer, sign};
+use super::chain::{Seal, SignError, Signer, sign};
 use super::chunk::first_piece;
+use super::digest::{DigestName, RunningDigest};
 use super::escape::escape;
 use super::header::Header;
 use super::streams::{Direction, StreamKind, Tracker};
@@ -27,7 +28,8 @@ pub struct Encoder {
     /// Data of a line may be so long.
     room: usize,
     max_line: usize,
-    chain: Chain,
+    digest: DigestName,
+    chain: RunningDigest,
     tracker: Tracker,
     at: Timestamp,
     /// Bytes of the record so far, the batch included once it is closed.
@@ -35,14 +37,15 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder whose lines, newline included, stay under `max_line` bytes (at least 1 KiB).
-    pub fn new(max_line: usize) -> Self {
+    /// An encoder whose lines, newline included, stay under `max_line` bytes (at least 1 KiB), and whose header says the same digest.
+    pub fn new(max_line: usize, digest: DigestName) -> Self {
         let max_line = max_line.clamp(1024, MAX_BATCH / 2);
         Self {
             batch: Vec::with_capacity(MAX_BATCH),
             room: max_line - AROUND,
             max_line,
-            chain: Chain::new(),
+            digest,
+            chain: digest.start(),
             tracker: Tracker::default(),
             at: Timestamp::default(),
             written: 0,
@@ -159,7 +162,7 @@ impl Encoder {
         self.open_line(at, b'h');
         self.batch.extend_from_slice(hash.as_bytes());
         if let Some((seal, signer)) = seal {
-            let signature = sign(signer, seal, &self.at.to_string(), &hash)?;
+            let signature = sign(signer, self.digest, seal, &self.at.to_string(), &hash)?;
             for part in [" ", seal.word(), " ", &signature] {
                 self.batch.extend_from_slice(part.as_bytes());
             }

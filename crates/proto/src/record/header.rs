@@ -6,8 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the format that this code writes. Readers refuse another major version.
-pub const FORMAT: &str = "1";
+use super::digest::DigestName;
 
 /// An environment value that is longer is left out of the header: a line has its limit.
 const MAX_ENV: usize = 1024;
@@ -18,7 +17,7 @@ pub enum Policy {
     /// Every byte.
     #[default]
     All,
-    /// The first so many bytes of each stream; then its length and SHA-256.
+    /// The first so many bytes of each stream; then its length and digest.
     Head(u64),
 }
 
@@ -79,14 +78,22 @@ pub struct Header {
     pub term: Option<String>,
     /// How much of a stream without a terminal is recorded.
     pub policy: Policy,
+    /// What the chain, streams, files and forwards are hashed with: it decides the version of the format.
+    pub digest: DigestName,
     /// The key that signs, as announced: `ssh-ed25519 AAAA…`, no comment.
     pub host_key: String,
 }
 
-/// A record whose major version is not known to this code.
+/// A record that is not known to this code. Readers refuse a major version, and a digest, that they don't know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this record has format version {0}, and this sally reads version {FORMAT} only: use a newer sally")]
-pub struct UnknownFormat(pub String);
+pub enum UnknownFormat {
+    /// Its version.
+    #[error("this record has format version {0}, and this sally reads versions 1 and 2 only: use a newer sally")]
+    Version(String),
+    /// Its digest.
+    #[error("this record's digest is {0}, and this sally knows blake3 and sha256 only: use a newer sally")]
+    Digest(String),
+}
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -97,6 +104,9 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     env: BTreeMap<&'a str, &'a str>,
     sally: &'a str,
+    /// Version 1 has one digest, and no name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a str>,
     record: String,
     host_key: &'a str,
 }
@@ -126,7 +136,8 @@ impl Header {
             height: self.height,
             timestamp: self.timestamp,
             env: env.collect(),
-            sally: FORMAT,
+            sally: self.digest.format(),
+            digest: Some(self.digest.name()).filter(|_| self.digest != DigestName::Sha256),
             record: self.policy.to_string(),
             host_key: &self.host_key,
         })
@@ -142,14 +153,20 @@ impl Header {
         struct Marks {
             version: u8,
             sally: String,
+            digest: Option<serde_json::Value>,
         }
         let marks: Marks = serde_json::from_slice(line).ok().filter(|marks: &Marks| marks.version == 2)?;
-        if marks.sally.split('.').next() != Some(FORMAT) {
-            return Some(Err(UnknownFormat(marks.sally)));
-        }
+        let digest = match (marks.sally.split('.').next(), marks.digest) {
+            (Some("1"), _) => DigestName::Sha256,
+            (Some("2"), Some(digest)) if digest == DigestName::Blake3.name() => DigestName::Blake3,
+            (Some("2"), digest) => {
+                return Some(Err(UnknownFormat::Digest(digest.map_or_else(|| "not named".into(), |name| name.to_string()))));
+            }
+            _ => return Some(Err(UnknownFormat::Version(marks.sally))),
+        };
         let Read { width, height, timestamp, mut env, record, host_key } = serde_json::from_slice(line).ok()?;
         let policy = record.parse().ok()?;
-        Some(Ok(Self { width, height, timestamp, shell: env.remove("SHELL"), term: env.remove("TERM"), policy, host_key }))
+        Some(Ok(Self { width, height, timestamp, shell: env.remove("SHELL"), term: env.remove("TERM"), policy, digest, host_key }))
     }
 }
 
@@ -165,27 +182,46 @@ mod tests {
             shell: Some("/bin/bash".into()),
             term: None,
             policy: Policy::Head(1 << 20),
+            digest: DigestName::Blake3,
             host_key: "ssh-ed25519 AAAA".into(),
         }
     }
 
     #[test]
     fn is_one_line_and_is_read_back() {
-        let line = header().to_json().unwrap();
+        let written = |header: &Header| {
+            let line = header.to_json().unwrap();
+            assert_eq!(Header::parse(line.as_bytes()).as_ref(), Some(&Ok(header.clone())));
+            line
+        };
         assert_eq!(
-            line,
+            written(&header()),
+            r#"{"version":2,"width":80,"height":24,"timestamp":1790000000,"env":{"SHELL":"/bin/bash"},"sally":"2","digest":"blake3","record":"head=1048576","host_key":"ssh-ed25519 AAAA"}"#
+        );
+        assert_eq!(
+            written(&Header { digest: DigestName::Sha256, ..header() }),
             r#"{"version":2,"width":80,"height":24,"timestamp":1790000000,"env":{"SHELL":"/bin/bash"},"sally":"1","record":"head=1048576","host_key":"ssh-ed25519 AAAA"}"#
         );
-        assert_eq!(Header::parse(line.as_bytes()), Some(Ok(header())));
     }
 
     #[test]
     fn an_unknown_major_version_is_refused_with_a_plain_sentence_and_a_minor_one_is_read() {
         let line = header().to_json().unwrap();
-        let newer = Header::parse(line.replace(r#""sally":"1""#, r#""sally":"2.0","what":{}"#).as_bytes());
-        assert_eq!(newer, Some(Err(UnknownFormat("2.0".into()))));
-        assert!(newer.unwrap().unwrap_err().to_string().contains("format version 2.0"));
-        assert_eq!(Header::parse(line.replace(r#""sally":"1""#, r#""sally":"1.7","new":"x""#).as_bytes()), Some(Ok(header())));
+        let newer = Header::parse(line.replace(r#""sally":"2""#, r#""sally":"3.0","what":{}"#).as_bytes());
+        assert_eq!(newer, Some(Err(UnknownFormat::Version("3.0".into()))));
+        assert!(newer.unwrap().unwrap_err().to_string().contains("format version 3.0"));
+        assert_eq!(Header::parse(line.replace(r#""sally":"2""#, r#""sally":"2.7","new":"x""#).as_bytes()), Some(Ok(header())));
+    }
+
+    #[test]
+    fn a_digest_that_is_not_known_is_refused_and_none_of_version_1_is_looked_at() {
+        let line = header().to_json().unwrap();
+        for (digest, unknown) in [(r#""digest":"k12","#, "\"k12\""), (r#""digest":"sha256","#, "\"sha256\""), ("", "not named")] {
+            let read = Header::parse(line.replace(r#""digest":"blake3","#, digest).as_bytes());
+            assert_eq!(read, Some(Err(UnknownFormat::Digest(unknown.into()))), "{digest}");
+        }
+        let older = Header::parse(line.replace(r#""sally":"2""#, r#""sally":"1.1""#).as_bytes());
+        assert_eq!(older, Some(Ok(Header { digest: DigestName::Sha256, ..header() })));
     }
 
     #[test]

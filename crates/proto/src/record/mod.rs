@@ -2,7 +2,7 @@
 //!
 //! A record is an asciicast v2 file: a header line, then one JSON array `[time, code, data]` a line, `data` always a string.
 //! In the order a byte travels: [`StreamKind`] says where it comes from, `chunk` and `escape` choose how it is written,
-//! [`Encoder`] makes batches of whole lines, [`Chain`] covers every byte of them, a [`Signer`] signs the chain now and then;
+//! [`Encoder`] makes batches of whole lines, a [`RunningDigest`] covers every byte of them, a [`Signer`] signs it now and then;
 //! on the way back [`Lines`] cuts the file, [`Line`] understands a line, [`Verifier`] gives one of five verdicts.
 //!
 //! docs/record-format.md is the format in full, for whoever wants to write a reader of their own.
@@ -10,6 +10,7 @@
 mod audit;
 mod chain;
 mod chunk;
+mod digest;
 mod encode;
 mod escape;
 mod header;
@@ -24,9 +25,10 @@ mod verify;
 mod tests;
 
 pub use audit::{AuditEvent, Certificate, Direction as ForwardDirection, SftpOperation};
-pub use chain::{Chain, Seal, SignError, Signer, check_signature, hex, signed_text};
+pub use chain::{Seal, SignError, Signer, check_signature, signed_text};
+pub use digest::{DigestName, RunningDigest};
 pub use encode::{Encoder, MAX_BATCH};
-pub use header::{FORMAT, Header, Policy, PolicyError, UnknownFormat, parse_size};
+pub use header::{Header, Policy, PolicyError, UnknownFormat, parse_size};
 pub use parse::{Assembly, Event, HashLine, Line, ParseError};
 pub use read::{Lines, RawLine};
 pub use said::Said;

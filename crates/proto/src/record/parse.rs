@@ -33,7 +33,7 @@ pub struct Line<'a> {
 /// What an `h` line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashLine<'a> {
-    /// SHA-256 in hex of everything before the line.
+    /// The digest of everything before the line, in hex.
     pub hash: &'a str,
     /// Kind and signature (base64 of an SSHSIG blob), where it is signed.
     pub seal: Option<(Seal, &'a str)>,

@@ -2,7 +2,8 @@
 
 use ssh_key::PublicKey;
 
-use super::chain::{Chain, Seal, check_signature};
+use super::chain::{Seal, check_signature};
+use super::digest::{DigestName, RunningDigest};
 use super::header::{Header, Policy, UnknownFormat};
 use super::parse::Line;
 use super::read::RawLine;
@@ -133,7 +134,8 @@ enum State {
 
 struct Recording {
     key: PublicKey,
-    chain: Chain,
+    digest: DigestName,
+    chain: RunningDigest,
     /// The first line since the last hash that is none of ours.
     foreign: Option<u64>,
 }
@@ -214,6 +216,7 @@ impl<'k> Verifier<'k> {
         self.report.first_line = raw.number;
         self.report.last_line = raw.number;
         let key = PublicKey::from_openssh(&header.host_key).ok().filter(|key| key.comment().as_bytes().is_empty());
+        let digest = header.digest;
         self.report.header = Some(header);
         let Some(key) = key else {
             self.state = State::Broken(raw.number, "the header names no key that could have signed".into());
@@ -226,9 +229,9 @@ impl<'k> Verifier<'k> {
             }
             trust => self.report.signer_proven = trust == Trust::Proven,
         }
-        let mut chain = Chain::new();
+        let mut chain = digest.start();
         chain.update(raw.bytes);
-        self.state = State::Recording(Box::new(Recording { key, chain, foreign: None }));
+        self.state = State::Recording(Box::new(Recording { key, digest, chain, foreign: None }));
     }
 
     fn record(&mut self, raw: &RawLine<'_>) {
@@ -301,7 +304,7 @@ impl Recording {
         }
         match said.seal {
             None => Ok(None),
-            Some((seal, blob)) if check_signature(&self.key, seal, line.time, &hash, blob) => Ok(Some(seal)),
+            Some((seal, blob)) if check_signature(&self.key, self.digest, seal, line.time, &hash, blob) => Ok(Some(seal)),
             Some(_) => Err(format!("the signature at line {number} is not of the key that the header names")),
         }
     }

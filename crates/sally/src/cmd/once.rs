@@ -103,7 +103,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     let sink = sink(&config, monitor)?;
     let entrance = open(here, &config, guests, &host_key).await?;
     settle(&config)?;
-    let recording = Settings { policy: config.policy, shell: config.account.shell.clone() };
+    let recording = Settings { policy: config.policy, digest: config.digest, shell: config.account.shell.clone() };
     let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
     let port = entrance.port();
     if let Some(port) = port {

@@ -31,6 +31,6 @@ mod tests;
 
 pub use error::RecordError;
 pub use recorder::{Recorder, Settings};
-pub use sally_proto::record::{AuditEvent, Policy, Said, StreamKind};
+pub use sally_proto::record::{AuditEvent, DigestName, Policy, RunningDigest, Said, StreamKind};
 pub use sink::{Sink, Target};
 pub use stream::{Entry, StreamRecorder};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use sally_proto::record::{AuditEvent, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind, Timestamp};
+use sally_proto::record::{AuditEvent, DigestName, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind, Timestamp};
 use ssh_key::PrivateKey;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
@@ -32,6 +32,8 @@ const DEFAULT_SIZE: (u16, u16) = (80, 24);
 pub struct Settings {
     /// How much of a stream without a terminal is recorded.
     pub policy: Policy,
+    /// What everything is hashed with.
+    pub digest: DigestName,
     /// The shell that sessions run.
     pub shell: PathBuf,
 }
@@ -49,6 +51,7 @@ pub(super) struct Shared {
     queue: Queue,
     failure: watch::Sender<Option<RecordError>>,
     policy: Policy,
+    digest: DigestName,
     /// Streams of which only the head is recorded.
     tallies: Mutex<Tallies>,
     name: String,
@@ -96,9 +99,10 @@ impl Recorder {
             shell: settings.shell.to_str().map(str::to_owned),
             term: None,
             policy: settings.policy,
+            digest: settings.digest,
             host_key: signer.public_key(),
         };
-        let mut encoder = Encoder::new(sink.max_line());
+        let mut encoder = Encoder::new(sink.max_line(), settings.digest);
         encoder.header(&header).map_err(|error| sink.error(error.to_string()))?;
         let book = Book { encoder, signer, signed_at: Timestamp::default(), signed_to: 0, entered: 0, sealed: false };
         let waits = sink.waits();
@@ -106,6 +110,7 @@ impl Recorder {
             book: Mutex::new(book),
             failure: watch::Sender::new(None),
             policy: settings.policy,
+            digest: settings.digest,
             tallies: Mutex::default(),
             name: sink.name().to_owned(),
             may_block: sink.may_block(),
@@ -130,12 +135,18 @@ impl Recorder {
         self.0.failure.borrow().clone().map_or(Ok(()), Err)
     }
 
+    /// What the record is hashed with: whatever else of a visit is hashed follows it.
+    pub fn digest(&self) -> DigestName {
+        self.0.digest
+    }
+
     /// One stream of a channel. Asked for twice, both write to the same one.
     pub fn stream(&self, channel: u32, kind: StreamKind) -> StreamRecorder {
         let head = match self.0.policy {
             Policy::Head(size) if !kind.is_pty() => {
                 let mut tallies = lock(&self.0.tallies);
-                let (_, tally) = tallies.entry((channel, kind.stream())).or_insert_with(|| (kind, Arc::default()));
+                let begin = || (kind, Arc::new(Mutex::new(Tally::new(self.0.digest))));
+                let (_, tally) = tallies.entry((channel, kind.stream())).or_insert_with(begin);
                 Some((size, Arc::clone(tally)))
             }
             Policy::Head(_) | Policy::All => None,

@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use sally_proto::record::{AuditEvent, StreamKind, hex};
-use sha2::{Digest, Sha256};
+use sally_proto::record::{AuditEvent, DigestName, RunningDigest, StreamKind};
 
 use super::error::RecordError;
 use super::recorder::{Shared, lock};
@@ -19,12 +18,18 @@ pub struct StreamRecorder {
 }
 
 /// A stream of which only the head is recorded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
-    hash: Sha256,
+    hash: RunningDigest,
     bytes: u64,
     /// So many bytes were on the last `stream-end`; `None`: there was none.
     reported: Option<u64>,
+}
+
+impl Tally {
+    pub(super) fn new(digest: DigestName) -> Self {
+        Self { hash: digest.start(), bytes: 0, reported: None }
+    }
 }
 
 /// A piece that has its place in the record and is not yet written.
@@ -86,7 +91,7 @@ impl StreamRecorder {
         Ok(entered)
     }
 
-    /// The stream came to its end: where only its head is recorded, its length and SHA-256 are too.
+    /// The stream came to its end: where only its head is recorded, its length and digest are too.
     ///
     /// # Errors
     /// The record can't be written.
@@ -103,8 +108,8 @@ pub(super) fn finish(shared: &Shared, channel: u32, kind: StreamKind, tally: &Mu
     if tally.reported == Some(tally.bytes) {
         return Ok(());
     }
-    let sha256 = hex(&tally.hash.clone().finalize());
-    shared.audit(&AuditEvent::StreamEnd { channel, stream: kind.stream(), bytes: tally.bytes, sha256 })?;
+    let (sha256, blake3) = tally.hash.fields();
+    shared.audit(&AuditEvent::StreamEnd { channel, stream: kind.stream(), bytes: tally.bytes, sha256, blake3 })?;
     tally.reported = Some(tally.bytes);
     Ok(())
 }

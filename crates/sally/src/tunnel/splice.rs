@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use sally_proto::record::hex;
-use sha2::{Digest, Sha256};
+use sally_proto::record::{DigestName, RunningDigest};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::session::activity::Activity;
@@ -75,14 +74,14 @@ pub trait Sink: Send {
 #[derive(Debug, Default)]
 pub struct Meter {
     bytes: Arc<AtomicU64>,
-    hash: Option<Sha256>,
+    hash: Option<RunningDigest>,
     activity: Option<Activity>,
 }
 
 impl Meter {
     /// Counts and hashes.
-    pub fn hashing() -> Self {
-        Self { hash: Some(Sha256::new()), ..Self::default() }
+    pub fn hashing(digest: DigestName) -> Self {
+        Self { hash: Some(digest.start()), ..Self::default() }
     }
 
     /// Tells a clock of each piece as well.
@@ -110,9 +109,9 @@ impl Meter {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// SHA-256 (hex) of the bytes so far, where they are hashed.
-    pub fn sha256(&self) -> Option<String> {
-        Some(hex(&self.hash.clone()?.finalize()))
+    /// The digest of the bytes so far, where they are hashed, as the fields of an audit event: SHA-256 and BLAKE3, of which one is there.
+    pub fn digest(&self) -> (Option<String>, Option<String>) {
+        self.hash.as_ref().map_or((None, None), RunningDigest::fields)
     }
 }
 
@@ -244,7 +243,7 @@ mod tests {
     fn joined(size: usize) -> (DuplexStream, DuplexStream, Spliced) {
         let ((ours, left), (right, theirs)) = (duplex(size), duplex(size));
         let spliced = tokio::spawn(async move {
-            let (mut there, mut back) = (Meter::hashing(), Meter::default());
+            let (mut there, mut back) = (Meter::hashing(DigestName::Blake3), Meter::default());
             let ended = splice(half(left), half(right), &mut there, &mut back).await;
             (ended, there, back)
         });
@@ -275,8 +274,8 @@ mod tests {
         let (ended, there, back) = spliced.await.unwrap();
         ended.unwrap();
         assert_eq!((there.bytes(), back.bytes()), (8, 100_000));
-        assert_eq!(there.sha256().unwrap(), hex(&Sha256::digest(b"question")));
-        assert_eq!(back.sha256(), None);
+        assert_eq!(there.digest(), (None, Some(blake3::hash(b"question").to_string())));
+        assert_eq!(back.digest(), (None, None));
     }
 
     #[tokio::test]

@@ -10,6 +10,9 @@ use ssh_key::{HashAlg, PrivateKey, PublicKey, SshSig};
 
 use super::*;
 
+/// Every digest, and with it every version of the format.
+pub(super) const DIGESTS: [DigestName; 2] = [DigestName::Blake3, DigestName::Sha256];
+
 /// A key that tests can make again.
 pub(super) struct TestKey(PrivateKey);
 
@@ -33,7 +36,7 @@ impl Signer for TestKey {
     }
 }
 
-pub(super) fn header(key: &TestKey, policy: Policy) -> Header {
+pub(super) fn header(key: &TestKey, policy: Policy, digest: DigestName) -> Header {
     Header {
         width: 80,
         height: 24,
@@ -41,6 +44,7 @@ pub(super) fn header(key: &TestKey, policy: Policy) -> Header {
         shell: Some("/bin/bash".into()),
         term: None,
         policy,
+        digest,
         host_key: key.public_key(),
     }
 }
@@ -53,9 +57,9 @@ pub(super) struct Writer<'k> {
 }
 
 impl<'k> Writer<'k> {
-    pub(super) fn new(key: &'k TestKey, policy: Policy, max_line: usize) -> Self {
-        let mut writer = Self { encoder: Encoder::new(max_line), file: Vec::new(), key };
-        writer.encoder.header(&header(key, policy)).unwrap();
+    pub(super) fn new(key: &'k TestKey, policy: Policy, max_line: usize, digest: DigestName) -> Self {
+        let mut writer = Self { encoder: Encoder::new(max_line, digest), file: Vec::new(), key };
+        writer.encoder.header(&header(key, policy, digest)).unwrap();
         writer.flush(0, Some(Seal::Checkpoint));
         writer
     }
@@ -88,8 +92,8 @@ impl<'k> Writer<'k> {
 }
 
 /// A small session with something of everything.
-pub(super) fn sample(key: &TestKey, policy: Policy) -> Vec<u8> {
-    let mut writer = Writer::new(key, policy, MAX_LINE);
+pub(super) fn sample(key: &TestKey, policy: Policy, digest: DigestName) -> Vec<u8> {
+    let mut writer = Writer::new(key, policy, MAX_LINE, digest);
     let connect = AuditEvent::Connect { peer: "192.0.2.7:50123".into(), local: "192.0.2.1:2022".into() };
     writer.audit(1_000, &connect);
     writer.audit(1_500, &AuditEvent::Exec { channel: 0, command: "sudo -S id; caf\u{e9}\n".into(), forced: None });

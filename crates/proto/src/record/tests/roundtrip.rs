@@ -10,7 +10,7 @@ use super::*;
 fn streams(file: &[u8], max_line: usize) -> BTreeMap<(u32, Stream), Vec<u8>> {
     let mut found: BTreeMap<(u32, Stream), Vec<u8>> = BTreeMap::new();
     let mut tracker = Tracker::default();
-    let mut chain = Chain::new();
+    let mut chain = DigestName::Blake3.start();
     let mut last = Timestamp::default();
     for (index, line) in file.split_inclusive(|byte| *byte == b'\n').enumerate() {
         assert!(line.len() < max_line && line.ends_with(b"\n"));
@@ -67,7 +67,7 @@ proptest! {
         max_line in prop_oneof![Just(1024usize), Just(MAX_LINE_STDOUT), Just(MAX_LINE)],
     ) {
         let key = TestKey::new(1);
-        let mut writer = Writer::new(&key, Policy::All, max_line);
+        let mut writer = Writer::new(&key, Policy::All, max_line, DigestName::Blake3);
         let mut expected: BTreeMap<(u32, Stream), Vec<u8>> = BTreeMap::new();
         for (index, (channel, kind, chunk)) in chunks.iter().enumerate() {
             writer.chunk(index as u64, *channel, *kind, chunk);
@@ -98,7 +98,7 @@ fn a_large_chunk_is_cut_and_stays_under_the_line_limit() {
         for kind in [StreamKind::Stdout, StreamKind::PtyOutput] {
             for byte in [b'x', 0, 0xff, b'"', 0x1b] {
                 let data = vec![byte; 700_000];
-                let mut writer = Writer::new(&key, Policy::All, max_line);
+                let mut writer = Writer::new(&key, Policy::All, max_line, DigestName::Blake3);
                 writer.chunk(1, 0, kind, &data);
                 assert_eq!(streams(&writer.file, max_line), BTreeMap::from([((0, Stream::Stdout), data)]));
                 // A terminal's text may take twice base64's length.
@@ -112,7 +112,7 @@ fn a_large_chunk_is_cut_and_stays_under_the_line_limit() {
 #[test]
 fn what_a_terminal_shows_is_text_even_where_base64_would_be_shorter() {
     let key = TestKey::new(1);
-    let mut writer = Writer::new(&key, Policy::All, MAX_LINE);
+    let mut writer = Writer::new(&key, Policy::All, MAX_LINE, DigestName::Blake3);
     let colours = "\x1b[1;31m*\x1b[0m".repeat(2000);
     writer.chunk(1, 0, StreamKind::PtyOutput, colours.as_bytes());
     writer.chunk(1, 0, StreamKind::PtyOutput, b"\x07");
@@ -125,7 +125,7 @@ fn a_command_of_200_kilobytes_is_on_the_record_whole() {
     for max_line in [1024, MAX_LINE_STDOUT, MAX_LINE] {
         let command = "echo \"\\\" \u{1}é\n".repeat(14_000);
         let event = AuditEvent::Exec { channel: 0, command: command.as_str().into(), forced: None };
-        let mut writer = Writer::new(&key, Policy::All, max_line);
+        let mut writer = Writer::new(&key, Policy::All, max_line, DigestName::Blake3);
         writer.audit(1, &event);
         streams(&writer.file, max_line);
         let mut assembly = Assembly::default();
@@ -142,7 +142,7 @@ fn a_command_of_200_kilobytes_is_on_the_record_whole() {
 #[test]
 fn an_endless_marker_is_cut() {
     let key = TestKey::new(1);
-    let mut writer = Writer::new(&key, Policy::All, 1024);
+    let mut writer = Writer::new(&key, Policy::All, 1024, DigestName::Blake3);
     writer.encoder.marker(Timestamp::default(), &"\u{1}é".repeat(5000));
     writer.flush(1, None);
     streams(&writer.file, 1024);
@@ -151,7 +151,7 @@ fn an_endless_marker_is_cut() {
 #[test]
 fn time_never_runs_backwards() {
     let key = TestKey::new(1);
-    let mut writer = Writer::new(&key, Policy::All, MAX_LINE);
+    let mut writer = Writer::new(&key, Policy::All, MAX_LINE, DigestName::Blake3);
     writer.chunk(5_000_000, 0, StreamKind::Stdout, b"a");
     writer.chunk(4_000_000, 0, StreamKind::Stdout, b"b");
     streams(&writer.file, MAX_LINE);

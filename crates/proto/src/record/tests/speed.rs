@@ -48,14 +48,17 @@ fn payloads() -> [(&'static str, Vec<u8>); 4] {
 fn encoding_and_verifying() {
     let key = TestKey::new(1);
     let blob = &payloads()[0].1;
-    println!(
-        "SHA-256 alone: {:.0} MB/s",
-        rate(blob.len(), || {
-            let mut chain = Chain::new();
-            chain.update(black_box(blob));
-            black_box(chain.hex());
-        })
-    );
+    for digest in DIGESTS {
+        println!(
+            "{} alone: {:.0} MB/s",
+            digest.name(),
+            rate(blob.len(), || {
+                let mut chain = digest.start();
+                chain.update(black_box(blob));
+                black_box(chain.hex());
+            })
+        );
+    }
     for (name, data) in payloads() {
         let mut out = Vec::with_capacity(1 << 17);
         let piece = &data[..48 << 10];
@@ -81,7 +84,7 @@ fn encoding_and_verifying() {
         );
         for chunk in [4 << 10, 32 << 10, 256 << 10] {
             let kind = if name == "screen" { StreamKind::PtyOutput } else { StreamKind::Stdout };
-            let mut encoder = Encoder::new(MAX_LINE);
+            let mut encoder = Encoder::new(MAX_LINE, DigestName::Blake3);
             let mut written = 0usize;
             let speed = rate(data.len(), || {
                 written = 0;
@@ -96,7 +99,7 @@ fn encoding_and_verifying() {
             });
             println!("encode {name:6} in {:3} KiB: {speed:5.0} MB/s, {:.3} x raw", chunk >> 10, written as f64 / data.len() as f64);
         }
-        let mut writer = Writer::new(&key, Policy::All, MAX_LINE);
+        let mut writer = Writer::new(&key, Policy::All, MAX_LINE, DigestName::Blake3);
         for part in data.chunks(32 << 10) {
             writer.chunk(1, 0, StreamKind::Stdout, part);
         }

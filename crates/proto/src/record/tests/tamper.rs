@@ -15,7 +15,7 @@ struct Subject {
 impl Subject {
     fn new() -> Self {
         let key = TestKey::new(7);
-        let file = sample(&key, Policy::All);
+        let file = sample(&key, Policy::All, DigestName::Blake3);
         let lines: Vec<Vec<u8>> = file.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
         let (mut hashes, mut signed) = (Vec::new(), Vec::new());
         for (number, line) in (1..).zip(&lines) {
@@ -68,7 +68,7 @@ fn an_untouched_record_is_sealed_by_the_key_that_is_given_from_outside() {
 #[test]
 fn a_record_of_heads_is_partial_and_without_a_key_unproven() {
     let key = TestKey::new(7);
-    let file = sample(&key, Policy::Head(1 << 20));
+    let file = sample(&key, Policy::Head(1 << 20), DigestName::Blake3);
     assert_eq!(verify(&file, Some(&key.public())).unwrap().verdict, Verdict::Partial);
     assert_eq!(verify(&file, None).unwrap().verdict, Verdict::Unproven);
 }
@@ -153,10 +153,12 @@ fn moving_any_line_shows() {
 
 #[test]
 fn flipping_a_bit_of_any_byte_shows() {
-    let subject = Subject::new();
-    let file = subject.lines.concat();
-    for at in 0..file.len() {
-        assert_flip_shows(&file, &subject.key.public(), at, 1 << (at % 8));
+    let key = TestKey::new(7);
+    for digest in DIGESTS {
+        let file = sample(&key, Policy::All, digest);
+        for at in 0..file.len() {
+            assert_flip_shows(&file, &key.public(), at, 1 << (at % 8));
+        }
     }
 }
 
@@ -172,9 +174,9 @@ fn assert_flip_shows(file: &[u8], key: &PublicKey, at: usize, mask: u8) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
     #[test]
-    fn flipping_any_bits_of_a_byte_shows(at in any::<prop::sample::Index>(), mask in 1u8..) {
+    fn flipping_any_bits_of_a_byte_shows(at in any::<prop::sample::Index>(), mask in 1u8.., digest in prop::sample::select(&DIGESTS[..])) {
         let key = TestKey::new(7);
-        let file = sample(&key, Policy::All);
+        let file = sample(&key, Policy::All, digest);
         assert_flip_shows(&file, &key.public(), at.index(file.len()), mask);
     }
 
@@ -194,7 +196,7 @@ proptest! {
 
 #[test]
 fn a_forger_with_a_key_of_their_own_fails_against_the_key_from_outside() {
-    let forged = sample(&TestKey::new(8), Policy::All);
+    let forged = sample(&TestKey::new(8), Policy::All, DigestName::Blake3);
     let report = verify(&forged, Some(&TestKey::new(7).public())).unwrap();
     assert_eq!(report.verdict, Verdict::Broken { line: 1, why: "signed by another key".into() });
 }
@@ -203,7 +205,7 @@ fn a_forger_with_a_key_of_their_own_fails_against_the_key_from_outside() {
 fn hashes_computed_again_without_the_key_are_proven_wrong_from_the_last_signature_on() {
     let subject = Subject::new();
     let target = subject.lines.iter().position(|line| line.windows(5).any(|part| part == b"plain")).unwrap();
-    let mut chain = Chain::new();
+    let mut chain = DigestName::Blake3.start();
     let mut forged = Vec::new();
     for (index, line) in subject.lines.iter().enumerate() {
         let mut line = String::from_utf8(line.clone()).unwrap();
@@ -250,6 +252,21 @@ fn a_second_record_behind_the_first_is_noticed() {
 fn a_file_without_a_record_has_no_verdict() {
     assert_eq!(verify(b"", None), Err(NoRecord::None));
     assert_eq!(verify(b"hello\n[1,2]\nworld", None), Err(NoRecord::None));
-    let newer = String::from_utf8(sample(&TestKey::new(7), Policy::All)).unwrap().replace("\"sally\":\"1\"", "\"sally\":\"2\"");
-    assert!(matches!(verify(newer.as_bytes(), None), Err(NoRecord::Unknown(_))));
+    let record = String::from_utf8(sample(&TestKey::new(7), Policy::All, DigestName::Blake3)).unwrap();
+    let newer = record.replace("\"sally\":\"2\"", "\"sally\":\"3\"");
+    assert!(matches!(verify(newer.as_bytes(), None), Err(NoRecord::Unknown(UnknownFormat::Version(_)))));
+    let other = record.replace("\"blake3\"", "\"k12\"");
+    assert!(matches!(verify(other.as_bytes(), None), Err(NoRecord::Unknown(UnknownFormat::Digest(_)))));
+}
+
+#[test]
+fn a_record_is_not_taken_for_one_of_the_other_version() {
+    let key = TestKey::new(7);
+    for (digest, marks, others) in [
+        (DigestName::Blake3, r#""sally":"2","digest":"blake3""#, r#""sally":"1""#),
+        (DigestName::Sha256, r#""sally":"1""#, r#""sally":"2","digest":"blake3""#),
+    ] {
+        let file = String::from_utf8(sample(&key, Policy::All, digest)).unwrap().replace(marks, others);
+        assert!(matches!(verify(file.as_bytes(), Some(&key.public())).unwrap().verdict, Verdict::Broken { line: 1, .. }), "{digest:?}");
+    }
 }

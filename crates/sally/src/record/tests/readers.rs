@@ -24,14 +24,15 @@ fn each_verdict_is_a_sentence_with_an_exit_status() {
     let key = golden("host_key.pub");
     let key = key.to_str();
     let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
-    for (file, key, status, begins, contains) in [
-        ("v1.cast", key, 0, "Sealed by ", "complete and unchanged"),
-        ("v1-head.cast", key, 3, "Partial, sealed by ", "head=1048576"),
-        ("v1.cast", None, 4, "Self-consistent, signer unproven: ", "nothing but the file itself names"),
-        ("v1-killed.cast", key, 5, "Not sealed: signed to line ", "the rest is unproven"),
-        ("v1.cast", Some(other), 6, "Broken at or after line 1: ", "it is signed by another key, SHA256:"),
-    ] {
-        let (sentence, exit, notes) = judge(golden(file), key, false);
+    let cases = [
+        ("", key, 0, "Sealed by ", "complete and unchanged"),
+        ("-head", key, 3, "Partial, sealed by ", "head=1048576"),
+        ("", None, 4, "Self-consistent, signer unproven: ", "nothing but the file itself names"),
+        ("-killed", key, 5, "Not sealed: signed to line ", "the rest is unproven"),
+        ("", Some(other), 6, "Broken at or after line 1: ", "it is signed by another key, SHA256:"),
+    ];
+    for (version, (file, key, status, begins, contains)) in ["v1", "v2"].into_iter().flat_map(|version| cases.map(|case| (version, case))) {
+        let (sentence, exit, notes) = judge(golden(&format!("{version}{file}.cast")), key, false);
         assert!(sentence.starts_with(begins) && sentence.contains(contains) && !sentence.contains('\n'), "{sentence}");
         assert!(exit == 6 || sentence.contains(KEY), "{sentence}");
         assert_eq!((exit, notes.len()), (status, 0), "{sentence}");
@@ -87,11 +88,16 @@ fn lines_around_the_record_are_noted() {
     assert_eq!((status, notes.len()), (0, 3), "{notes:?}");
 }
 
+/// The same of both versions of the format.
 fn cat(stream: Option<StreamName>, channel: Option<u32>, raw: bool) -> Vec<u8> {
-    let args = CatArgs { file: golden("v1.cast"), stream, channel, raw };
-    let mut out = Vec::new();
-    cat::copy(Tape::open(&args.file).unwrap(), &args, raw, &mut out).unwrap();
-    out
+    let [older, newer] = ["v1.cast", "v2.cast"].map(|name| {
+        let args = CatArgs { file: golden(name), stream, channel, raw };
+        let mut out = Vec::new();
+        cat::copy(Tape::open(&args.file).unwrap(), &args, raw, &mut out).unwrap();
+        out
+    });
+    assert_eq!(older, newer);
+    newer
 }
 
 #[test]
@@ -106,15 +112,20 @@ fn cat_gives_the_bytes_of_a_stream() {
     assert_eq!(cat(None, Some(0), false), "$ ^[[1mgrüße^[[0m \"q\" \\ \ncaf<E9>\n".as_bytes());
 }
 
-fn exported(name: &str, format: Format) -> String {
-    let mut out = Vec::new();
-    export::write(Tape::open(&golden(name)).unwrap(), format, &mut out).unwrap();
-    String::from_utf8(out).unwrap()
+/// The same of both versions of the format.
+fn exported(format: Format) -> String {
+    let [older, newer] = ["v1.cast", "v2.cast"].map(|name| {
+        let mut out = Vec::new();
+        export::write(Tape::open(&golden(name)).unwrap(), format, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    });
+    assert_eq!(older, newer);
+    newer
 }
 
 #[test]
 fn v3_has_intervals_and_everything_a_player_shows() {
-    let v3 = exported("v1.cast", Format::V3);
+    let v3 = exported(Format::V3);
     assert!(
         v3.starts_with(concat!(
             r#"{"env":{"SHELL":"/bin/bash"},"term":{"cols":80,"rows":24},"timestamp":1790000000,"version":3}"#,
@@ -137,14 +148,14 @@ fn v3_has_intervals_and_everything_a_player_shows() {
 
 #[test]
 fn text_is_what_was_shown_without_a_control_character() {
-    let text = exported("v1.cast", Format::Text);
+    let text = exported(Format::Text);
     assert!(text.contains("grüße") && text.contains("plain\nerror\n"), "{text}");
     assert!(text.chars().all(|c| !c.is_control() || c == '\n' || c == '\t'), "{text:?}");
 }
 
 #[test]
 fn audit_is_one_json_object_a_line() {
-    let audit = exported("v1.cast", Format::Audit);
+    let audit = exported(Format::Audit);
     let events: Vec<serde_json::Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(names, ["connect", "exec", "pty", "resize", "marker", "exit", "close"]);

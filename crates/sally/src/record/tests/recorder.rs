@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use sally_proto::record::{Stream, Verdict};
-use sha2::{Digest as _, Sha256};
 
 use super::*;
 
@@ -173,8 +172,8 @@ fn of_a_stream_past_its_head_length_and_hash_of_the_whole_are_recorded() {
     assert_eq!(recorded(&file), expected);
     let cut = serde_json::json!({ "event": "stream-cut", "channel": 3, "stream": "stdout", "recorded": 100 });
     assert_eq!(audits(&file, "stream-cut"), [cut]);
-    let sha256 = |bytes: &[u8]| sally_proto::record::hex(&Sha256::digest(bytes));
-    let end = |stream: Stream, bytes: &[u8]| serde_json::json!({ "event": "stream-end", "channel": 3, "stream": stream, "bytes": bytes.len(), "sha256": sha256(bytes) });
+    let digest = |bytes: &[u8]| blake3::hash(bytes).to_string();
+    let end = |stream: Stream, bytes: &[u8]| serde_json::json!({ "event": "stream-end", "channel": 3, "stream": stream, "bytes": bytes.len(), "blake3": digest(bytes) });
     // The second had no end of its own: the seal gave it one.
     assert_eq!(audits(&file, "stream-end"), [end(Stream::Stdout, &data), end(Stream::Stderr, b"short")]);
     assert_eq!(verdict(&file).unwrap().verdict, Verdict::Partial);
@@ -190,7 +189,7 @@ fn a_stream_that_goes_on_after_its_end_is_counted_on() {
     recorder.seal().unwrap();
     let ends = audits(&memory.contents(), "stream-end");
     assert_eq!((ends.len(), &ends[1]["bytes"]), (2, &13.into()));
-    assert_eq!(ends[1]["sha256"], sally_proto::record::hex(&Sha256::digest(b"first goodbye")));
+    assert_eq!(ends[1]["blake3"], blake3::hash(b"first goodbye").to_string());
 }
 
 #[test]

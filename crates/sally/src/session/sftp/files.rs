@@ -44,7 +44,7 @@ impl Server {
         let fd = open_file(&self.at(path)?, to_system(flags), mode)?;
         let size = || rustix::fs::fstat(&fd).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
         let grows_from = if flags.append() { size() } else { None };
-        Ok(File { fd, path: path.into(), flags, grows_from, read: Tally::default(), written: Tally::default() })
+        Ok(File { fd, path: path.into(), flags, grows_from, read: self.tally(), written: self.tally() })
     }
 
     pub(super) fn close(&mut self, id: u32, handle: &[u8]) -> Result<(), Stop> {
@@ -135,7 +135,7 @@ impl Server {
     }
 
     fn copy_now(&self, from: (&[u8], u64), to: (&[u8], u64), length: u64) -> (Tally, Done) {
-        let mut copied = Tally::default();
+        let mut copied = self.tally();
         let (Some(source), Some(target)) = (self.handles.file(from.0), self.handles.file(to.0)) else {
             return (copied, Err(NO_HANDLE));
         };

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use sally_proto::record::{SftpOperation, hex};
+use sally_proto::record::{DigestName, RunningDigest, SftpOperation};
 use sally_proto::sftp::OpenFlags;
-use sha2::{Digest, Sha256};
 
 /// Files and folders open at once: half of the 1,024 descriptors that a process may usually have.
 pub(super) const MAX_HANDLES: usize = 512;
 
 /// What went through a file in one direction.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Tally {
-    hash: Sha256,
+    hash: RunningDigest,
     bytes: u64,
     /// Where it began, as long as each piece went on where the one before ended.
     from: Option<u64>,
@@ -21,6 +20,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Nothing yet, to be hashed as the record is.
+    pub(super) fn new(digest: DigestName) -> Self {
+        Self { hash: digest.start(), bytes: 0, from: None, next: 0 }
+    }
+
     /// Counts a piece.
     pub(super) fn add(&mut self, offset: u64, piece: &[u8]) {
         if self.bytes == 0 {
@@ -37,17 +41,13 @@ impl Tally {
     pub(super) fn written(&self, operation: &mut SftpOperation) {
         operation.written = Some(self.bytes);
         operation.written_from = self.from;
-        operation.written_sha256 = Some(self.sha256());
+        (operation.written_sha256, operation.written_blake3) = self.hash.fields();
     }
 
     fn read(&self, operation: &mut SftpOperation) {
         operation.read = Some(self.bytes);
         operation.read_from = self.from;
-        operation.read_sha256 = Some(self.sha256());
-    }
-
-    fn sha256(&self) -> String {
-        hex(&self.hash.clone().finalize())
+        (operation.read_sha256, operation.read_blake3) = self.hash.fields();
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_tally_knows_whether_it_was_one_run() {
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(DigestName::Sha256);
         tally.add(100, b"ab");
         tally.add(102, b"c");
         let mut operation = SftpOperation::default();

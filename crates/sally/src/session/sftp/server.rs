@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::Terms;
 use super::accounts::Accounts;
 use super::failure::{Done, Failure, NO_HANDLE};
-use super::handles::{Handles, MAX_HANDLES, Open};
+use super::handles::{Handles, MAX_HANDLES, Open, Tally};
 use crate::record::{RecordError, Recorder};
 use crate::session::Ending;
 
@@ -132,6 +132,11 @@ impl Server {
             return Ok(());
         }
         self.outlet.blocking_send(self.answers.take().into()).map_err(|_| Stop::Gone)
+    }
+
+    /// What will have gone through a file in one direction.
+    pub(super) fn tally(&self) -> Tally {
+        Tally::new(self.recorder.digest())
     }
 
     /// Whether the session is over: for whoever is at something long.

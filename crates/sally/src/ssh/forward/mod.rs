@@ -154,7 +154,7 @@ impl Forward {
         let (read, write) = channel.split();
         let visitor = (ChannelSource(read), ChannelSink(write));
         let socket = (SocketSource::new(reader), SocketSink(writer));
-        let meter = || Meter::hashing().watched(self.forwarder.door.activity.clone());
+        let meter = || Meter::hashing(self.forwarder.door.recorder.digest()).watched(self.forwarder.door.activity.clone());
         let (mut received, mut sent) = (meter(), meter());
         let reason = match self.unless_over(splice(visitor, socket, &mut received, &mut sent)).await {
             Ok(Ok(())) => None,
@@ -174,12 +174,15 @@ impl Forward {
     /// Its end is on the record, then known to whoever waits for it.
     async fn end(self, sent: &Meter, received: &Meter, reason: Option<String>) {
         let Self { id, began, forwarder } = self;
+        let ((sent_sha256, sent_blake3), (received_sha256, received_blake3)) = (sent.digest(), received.digest());
         let event = AuditEvent::ForwardEnd {
             id,
             sent: sent.bytes(),
             received: received.bytes(),
-            sent_sha256: sent.sha256(),
-            received_sha256: received.sha256(),
+            sent_sha256,
+            sent_blake3,
+            received_sha256,
+            received_blake3,
             lasted: u64::try_from(began.elapsed().as_millis()).ok(),
             reason,
         };
