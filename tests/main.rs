@@ -33,6 +33,7 @@ mod environment;
 mod errors;
 mod fleet;
 mod flow;
+mod forged;
 mod forward;
 mod host_keys;
 mod hostile;

@@ -82,12 +82,12 @@ fn a_line_that_is_removed_shows() {
 fn a_line_that_is_added_shows() {
     let (home, key, lines) = small();
     let time = lines.last().unwrap().split(',').next().unwrap();
-    for added in [format!("{time},\"o\",\"forged\"]\n"), lines[1].clone(), lines.last().unwrap().clone(), "{\"not\":\"ours\"}\n".into()] {
+    for added in [format!("{time},\"o\",\"forged\"]\n"), lines[1].clone(), lines.last().unwrap().clone(), "not ours\n".into()] {
         for at in 1..=lines.len() {
             let mut changed = lines.clone();
             changed.insert(at, added.clone());
             let verdict = judge(&home, &key, &changed);
-            // What other programs print after the seal is no part of the record; what a player would take for it is.
+            // What other programs print after the seal is no part of the record; what a player could take for it is.
             let expected = if at == lines.len() && !added.starts_with('[') { SEALED } else { BROKEN };
             assert_eq!(verdict, expected, "{added} as line {}", at + 1);
         }

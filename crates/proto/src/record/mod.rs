@@ -3,7 +3,7 @@
 //! A record is an asciicast v2 file: a header line, then one JSON array `[time, code, data]` a line, `data` always a string.
 //! In the order a byte travels: [`StreamKind`] says where it comes from, `chunk` and `escape` choose how it is written,
 //! [`Encoder`] makes batches of whole lines, a [`RunningDigest`] covers every byte of them, a [`Signer`] signs it now and then;
-//! on the way back [`Lines`] cuts the file, [`Line`] understands a line, [`Verifier`] gives one of five verdicts.
+//! on the way back [`Lines`] cuts the file, [`Line`] understands a line, [`Verifier`] gives one of six verdicts.
 //!
 //! docs/record-format.md is the format in full, for whoever wants to write a reader of their own.
 
@@ -15,6 +15,7 @@ mod encode;
 mod escape;
 mod header;
 mod parse;
+mod playable;
 mod read;
 mod said;
 mod streams;

@@ -1,4 +1,4 @@
-//! What can be proven of a record: five verdicts.
+//! What can be proven of a record: six verdicts.
 
 use ssh_key::PublicKey;
 
@@ -6,6 +6,7 @@ use super::chain::{Seal, check_signature};
 use super::digest::{DigestName, RunningDigest};
 use super::header::{Header, Policy, UnknownFormat};
 use super::parse::Line;
+use super::playable::could_be_played;
 use super::read::RawLine;
 use super::time::Timestamp;
 
@@ -21,6 +22,8 @@ pub mod exit {
     pub const NOT_SEALED: u8 = 5;
     /// Something was changed, removed, inserted or moved, or another key signed.
     pub const BROKEN: u8 = 6;
+    /// Another record begins in the same file.
+    pub const SEVERAL: u8 = 7;
     /// `EX_DATAERR`: there is no record in the file, or one of a version that is not known.
     pub const NO_RECORD: u8 = 65;
     /// `EX_NOINPUT`: the file can't be read.
@@ -48,6 +51,11 @@ pub enum Verdict {
         /// Where and how it was noticed.
         why: String,
     },
+    /// Another record begins behind the first: nothing is said of either, since a player shows them as one.
+    Several {
+        /// The line of the second one's header.
+        next: u64,
+    },
     /// The record ends without a seal (kill -9, a truncated file): what follows line `signed_to` is unproven.
     NotSealed {
         /// The last line with a good signature; 0 for none.
@@ -66,6 +74,7 @@ impl Verdict {
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Broken { .. } => exit::BROKEN,
+            Self::Several { .. } => exit::SEVERAL,
             Self::NotSealed { .. } => exit::NOT_SEALED,
             Self::Unproven => exit::UNPROVEN,
             Self::Partial => exit::PARTIAL,
@@ -77,6 +86,7 @@ impl Verdict {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Broken { .. } => "broken",
+            Self::Several { .. } => "several",
             Self::NotSealed { .. } => "not-sealed",
             Self::Unproven => "unproven",
             Self::Partial => "partial",
@@ -106,7 +116,7 @@ pub struct Report {
     pub signed_time: Timestamp,
     /// Lines after the seal that are no part of the record.
     pub lines_after: u64,
-    /// Where another record begins, after the seal.
+    /// Where another record begins, after the seal or where the first one breaks off.
     pub next_record: Option<u64>,
 }
 
@@ -146,6 +156,8 @@ pub struct Verifier<'k> {
     state: State,
     report: Report,
     torn_header: bool,
+    /// The first line before the header that a player could take for a header or an event.
+    forged: Option<u64>,
 }
 
 impl<'k> Verifier<'k> {
@@ -163,11 +175,14 @@ impl<'k> Verifier<'k> {
             lines_after: 0,
             next_record: None,
         };
-        Self { judge: Box::new(judge), state: State::Searching, report, torn_header: false }
+        Self { judge: Box::new(judge), state: State::Searching, report, torn_header: false, forged: None }
     }
 
     /// Takes the next line.
     pub fn line(&mut self, raw: &RawLine<'_>) {
+        if self.report.next_record.is_some() {
+            return;
+        }
         match &mut self.state {
             State::Searching => self.search(raw),
             State::Recording(_) => self.record(raw),
@@ -182,14 +197,15 @@ impl<'k> Verifier<'k> {
     /// There is no record, or none that this version reads.
     pub fn finish(mut self) -> Result<Report, NoRecord> {
         let signed_to = self.report.signed_to;
-        self.report.verdict = match self.state {
-            State::Unknown(unknown) => return Err(unknown.into()),
-            State::Searching if !self.torn_header => return Err(NoRecord::None),
-            State::Searching | State::Recording(_) => Verdict::NotSealed { signed_to },
-            State::Broken(line, why) => Verdict::Broken { line, why },
-            State::Sealed if !self.report.signer_proven => Verdict::Unproven,
-            State::Sealed if self.report.header.as_ref().is_some_and(|header| header.policy != Policy::All) => Verdict::Partial,
-            State::Sealed => Verdict::Sealed,
+        self.report.verdict = match (self.state, self.report.next_record) {
+            (State::Unknown(unknown), _) => return Err(unknown.into()),
+            (State::Searching, _) if !self.torn_header => return Err(NoRecord::None),
+            (State::Broken(line, why), _) => Verdict::Broken { line, why },
+            (_, Some(next)) => Verdict::Several { next },
+            (State::Searching | State::Recording(_), None) => Verdict::NotSealed { signed_to },
+            (State::Sealed, None) if !self.report.signer_proven => Verdict::Unproven,
+            (State::Sealed, None) if self.report.header.as_ref().is_some_and(|header| header.policy != Policy::All) => Verdict::Partial,
+            (State::Sealed, None) => Verdict::Sealed,
         };
         Ok(self.report)
     }
@@ -198,7 +214,7 @@ impl<'k> Verifier<'k> {
     fn search(&mut self, raw: &RawLine<'_>) {
         let content = raw.content();
         match Header::parse(content) {
-            _ if raw.too_long => {}
+            _ if raw.too_long => self.note_before(raw),
             Some(_) if !raw.complete => self.torn_header = true,
             Some(Ok(header)) => self.begin(raw, header),
             Some(Err(unknown)) => self.state = State::Unknown(unknown),
@@ -207,8 +223,17 @@ impl<'k> Verifier<'k> {
                 // Only a record has such a line, and a record without its header is no longer whole.
                 if Line::parse(content).is_ok_and(|line| line.hash().is_ok()) {
                     self.state = State::Broken(1, format!("the header is missing or damaged: line {} is of a record already", raw.number));
+                } else {
+                    self.note_before(raw);
                 }
             }
+        }
+    }
+
+    /// Before the header other programs' lines may stand; where a player could take one for a part of a recording, what it shows is forged.
+    fn note_before(&mut self, raw: &RawLine<'_>) {
+        if self.forged.is_none() && could_be_played(raw) {
+            self.forged = Some(raw.number);
         }
     }
 
@@ -218,6 +243,10 @@ impl<'k> Verifier<'k> {
         let key = PublicKey::from_openssh(&header.host_key).ok().filter(|key| key.comment().as_bytes().is_empty());
         let digest = header.digest;
         self.report.header = Some(header);
+        if let Some(line) = self.forged {
+            self.state = State::Broken(line, "what stands there, before the record, could be taken for a part of it by a player".into());
+            return;
+        }
         let Some(key) = key else {
             self.state = State::Broken(raw.number, "the header names no key that could have signed".into());
             return;
@@ -236,6 +265,10 @@ impl<'k> Verifier<'k> {
 
     fn record(&mut self, raw: &RawLine<'_>) {
         let State::Recording(recording) = &mut self.state else { return };
+        if is_header(raw) {
+            self.report.next_record = Some(raw.number);
+            return;
+        }
         self.report.last_line = raw.number;
         if !raw.complete {
             // A torn line is the last one; it proves nothing, and it breaks nothing.
@@ -274,21 +307,21 @@ impl<'k> Verifier<'k> {
 
     /// After the seal other programs' lines may follow, and another record; nothing that a player would take for this one's.
     fn after_seal(&mut self, raw: &RawLine<'_>) {
-        if self.report.next_record.is_some() {
-            return;
-        }
-        let content = raw.content();
-        if Header::parse(content).is_some() {
+        if is_header(raw) {
             self.report.next_record = Some(raw.number);
-            return;
+        } else if could_be_played(raw) {
+            let what =
+                if raw.too_long { "a line that is too long to be judged" } else { "what a player could take for a part of the record" };
+            self.state = State::Broken(raw.number, format!("{what} stands after the seal"));
+        } else {
+            self.report.lines_after += 1;
         }
-        let array = serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(content).is_ok() || (raw.too_long && content.starts_with(b"["));
-        if array {
-            self.state = State::Broken(raw.number, "an event stands after the seal".into());
-            return;
-        }
-        self.report.lines_after += 1;
     }
+}
+
+/// Whether a record begins here, of whatever version.
+fn is_header(raw: &RawLine<'_>) -> bool {
+    !raw.too_long && Header::parse(raw.content()).is_some()
 }
 
 impl Recording {

@@ -13,7 +13,7 @@ pub enum RecordCommand {
     /// Say what can be proven of a record
     ///
     /// Exit status: 0 sealed, 3 partial (recorded with head=), 4 self-consistent but nobody outside the file names the signer,
-    /// 5 not sealed, 6 broken; 65 there is no record in the file, 66 the file can't be read. The worst that applies is given.
+    /// 5 not sealed, 6 broken, 7 several records in one file; 65 there is no record in the file, 66 the file can't be read. The worst that applies is given.
     Verify(VerifyArgs),
     /// Play a record as it was shown
     ///

@@ -52,7 +52,7 @@ pub(super) struct Moment<'a> {
     pub(super) event: Event<'a>,
 }
 
-/// The events of a record, from the header to the seal or, without one, to the end of the file.
+/// The events of a record, from the header to the seal or, without one, to the next header or the end of the file.
 pub(super) struct Tape {
     lines: Lines<Box<dyn Read>>,
     pub(super) header: Header,
@@ -87,6 +87,11 @@ impl Tape {
             return Ok(None);
         }
         let Some(raw) = self.lines.next()? else { return Ok(None) };
+        // A record that breaks off, and the next one in the same file.
+        if Header::parse(raw.content()).is_some() {
+            self.at_end = true;
+            return Ok(None);
+        }
         let line = Line::parse(raw.content()).ok().filter(|_| raw.complete && !raw.too_long);
         let event = line.and_then(|line| line.event().ok()).unwrap_or(Event::Other(0));
         self.at = line.map_or(self.at, |line| line.at);

@@ -152,6 +152,11 @@ fn sentence(report: &Report, known_as: Option<&str>) -> String {
         Verdict::Unproven => {
             format!("Self-consistent, signer unproven: sealed by {key}, which nothing but the file itself names; {whole}{heads}.")
         }
+        Verdict::Several { next } => format!(
+            "Several records: another begins at line {next}, and each is to be judged by itself: head -n {} FILE | sally record verify -; \
+             tail -n +{next} FILE | sally record verify -.",
+            next - 1
+        ),
         Verdict::NotSealed { signed_to: 0 } => "Not sealed: no line of it is signed, all of it is unproven.".into(),
         Verdict::NotSealed { signed_to } => {
             let unknown = if report.signer_proven { "" } else { ", which nothing but the file itself names" };
@@ -169,11 +174,6 @@ fn notes(report: &Report) -> Vec<String> {
     }
     if report.lines_after > 0 {
         notes.push(format!("note: {} lines after the seal are no part of the record", report.lines_after));
-    }
-    if let Some(line) = report.next_record {
-        notes.push(format!(
-            "note: another record begins at line {line}, for which this verdict says nothing: tail -n +{line} FILE | sally record verify -"
-        ));
     }
     notes
 }

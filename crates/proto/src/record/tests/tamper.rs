@@ -112,14 +112,25 @@ fn cutting_the_file_anywhere_is_not_sealed_and_names_the_last_signed_line() {
 fn inserting_a_line_anywhere_shows_except_where_other_programs_may_write() {
     let subject = Subject::new();
     let count = subject.count();
-    let foreign: [&[u8]; 4] = [b"log: something\n", b"\n", b"[INFO] something\n", b"{\"level\":\"info\"}\n"];
-    let ours: [&[u8]; 3] = [b"[1.000000,\"o\",\"evil\"]\n", b"[1.0, \"o\", \"evil\"]\n", b" [1.000000,\"z\",\"evil\"] \n"];
+    let foreign: [&[u8]; 4] = [b"log: something\n", b"\n", b"[INFO] something\n", b"at {\"level\":\"info\"}\n"];
+    let too_long = [b"\"", "x".repeat(MAX_LINE).as_bytes(), b"\"\r[1,\"o\",\"evil\"]\n"].concat();
+    let ours: [&[u8]; 9] = [
+        b"[1.000000,\"o\",\"evil\"]\n",
+        b"[1.0, \"o\", \"evil\"]\n",
+        b" [1.000000,\"z\",\"evil\"] \n",
+        b"{\"time\":1,\"code\":\"o\",\"data\":\"evil\"}\n",
+        b"[NaN,\"o\",\"evil\"]\n",
+        b"\"xyz\"\r[1,\"o\",\"evil\"]\r\n",
+        b"\xef\xbb\xbf{\"version\":2,\"width\":80,\"height\":24}\n",
+        b"\0[1,\"o\",\"evil\"]\n",
+        &too_long,
+    ];
     for before in 1..=count + 1 {
         for insert in foreign.iter().chain(&ours) {
             let mut lines = subject.lines.clone();
             lines.insert(before as usize - 1, insert.to_vec());
-            let what = format!("{:?} before {before}", String::from_utf8_lossy(insert));
-            if before == 1 || (before == count + 1 && foreign.contains(insert)) {
+            let what = format!("{:?} before {before}", String::from_utf8_lossy(insert.get(..40).unwrap_or(insert)));
+            if (before == 1 || before == count + 1) && foreign.contains(insert) {
                 assert_eq!(subject.verdict(&lines), Verdict::Sealed, "{what}");
             } else {
                 subject.assert_broken_after(&lines, subject.signed_before(before), &what);
@@ -134,6 +145,10 @@ fn doubling_any_line_shows() {
     for number in 1..=subject.count() {
         let mut lines = subject.lines.clone();
         lines.insert(number as usize, lines[number as usize - 1].clone());
+        if number == 1 {
+            assert_eq!(subject.verdict(&lines), Verdict::Several { next: 2 });
+            continue;
+        }
         // The line itself is as it was signed; what is wrong comes after it.
         subject.assert_broken_after(&lines, subject.signed_before(number + 1), &format!("doubled {number}"));
     }
@@ -241,11 +256,24 @@ fn after_kill_9_what_another_program_prints_does_not_break_the_record() {
 }
 
 #[test]
-fn a_second_record_behind_the_first_is_noticed() {
+fn a_second_record_behind_the_first_is_a_verdict_of_its_own() {
     let subject = Subject::new();
     let file = [subject.lines.concat(), subject.lines.concat()].concat();
     let report = verify(&file, Some(&subject.key.public())).unwrap();
-    assert_eq!((report.verdict, report.next_record), (Verdict::Sealed, Some(subject.count() + 1)));
+    let next = subject.count() + 1;
+    assert_eq!((report.verdict, report.next_record), (Verdict::Several { next }, Some(next)));
+    // Likewise where the first was killed, and where the second is of another version.
+    for (first, second) in [(&subject.lines[..subject.lines.len() - 3], "2"), (&subject.lines, "3")] {
+        let second = String::from_utf8(subject.lines.concat()).unwrap().replacen("\"sally\":\"2\"", &format!("\"sally\":\"{second}\""), 1);
+        let file = [first.concat(), b"Killed\n".to_vec(), second.into_bytes()].concat();
+        let next = first.len() as u64 + 2;
+        assert_eq!(verify(&file, Some(&subject.key.public())).unwrap().verdict, Verdict::Several { next });
+    }
+    // What is wrong with the first is worse.
+    let mut lines = subject.lines.clone();
+    lines.remove(4);
+    lines.extend(subject.lines.clone());
+    subject.assert_broken_after(&lines, subject.signed_before(5), "a broken one before another");
 }
 
 #[test]
