@@ -107,6 +107,14 @@ fn su() {
 }
 
 #[test]
+fn sudo_three_times() {
+    tool("sudo", "sudo");
+    // Root is not asked.
+    let program = if as_root() { "setpriv --reuid 65534 --regid 65534 --clear-groups sudo -k id" } else { "sudo -k id" };
+    asks(program, &["assword for", "assword for", "assword for"], &["Hunter-2/sudo", "Hunter-3/sudo", "Hunter-4/sudo"]);
+}
+
+#[test]
 fn the_marker_tells_who_asked_and_no_length() {
     let markers: Vec<_> = ["short", "a-much-longer-secret-of-forty-characters"]
         .map(|secret| {
@@ -188,7 +196,7 @@ fn echo_off_does_not_hide_a_session() {
     let mut door = home.open(&[]);
     let mut terminal = Terminal::start(home.ssh(&door).args(["-tt", "stty -echo; echo ready; exec sh"]));
     terminal.await_text("ready");
-    // A shell shows something after each line, as a program does that asks again: seven prompts, the last one with its two lines, are masked.
+    // A shell shows something after each line, as a program does that asks again; what the visit's own shell reads is masked for two lines.
     for line in 1..=10 {
         terminal.keys(&format!("echo {line}-$((6*7))\r"));
         terminal.await_text(&format!("{line}-42"));
@@ -196,11 +204,85 @@ fn echo_off_does_not_hide_a_session() {
     terminal.keys("exit 0\r");
     terminal.finish();
     door.wait();
+    assert_hidden(&home, 2, &(1..=10).map(|line| format!("echo {line}-$((6*7))\r")).collect::<Vec<_>>());
+}
+
+/// The first `hidden` lines are not on the record, all others are, with one marker between them.
+fn assert_hidden(home: &Home, hidden: usize, lines: &[String]) {
+    let record = home.record();
     let stdin = text(&home.stream("stdin"));
-    assert_eq!(stdin, "echo 9-$((6*7))\recho 10-$((6*7))\rexit 0\r");
-    assert_eq!(home.audits("masked").len(), 7);
+    let on_record: Vec<_> = lines.iter().map(|line| stdin.contains(line.as_str())).collect();
+    assert_eq!(on_record, (0..lines.len()).map(|line| line >= hidden).collect::<Vec<_>>(), "{record}");
+    assert_eq!(home.audits("masked").len(), hidden, "{record}");
     let markers: Vec<_> = home.events("visit.cast").into_iter().filter(|(code, _)| code == "m").map(|(_, text)| text).collect();
-    assert_eq!(markers, ["echo is still off: input is recorded again"]);
+    assert_eq!(markers, ["echo is off, but enough was masked: input is recorded again"]);
+}
+
+/// Types a line at each prompt of something that turns echo off for each, and on again; then `end`.
+fn type_at_each_prompt(terminal: &mut Terminal, tty: &str, lines: &[String]) {
+    for line in lines.iter().map(String::as_str).chain(["end\r"]) {
+        terminal.await_text("go> ");
+        await_echo_off(Path::new(tty));
+        terminal.keys(line);
+    }
+}
+
+fn commands(count: usize) -> Vec<String> {
+    (1..=count).map(|line| format!("echo evil-{line}-$((6*7))\r")).collect()
+}
+
+#[test]
+fn a_shell_that_turns_echo_off_and_on_for_each_line_hides_two() {
+    let home = Home::new();
+    let mut command = home.once();
+    command.env("SHELL", "/bin/bash");
+    let mut door = Door::open(command);
+    let (mut terminal, tty) = shell(&home, &door);
+    let script =
+        "while :; do stty -echo; printf 'go> '; IFS= read -r l; stty echo; [ \"$l\" = end ] && break; eval \"$l\"; done; echo over";
+    terminal.keys(&format!("{script}\r"));
+    terminal.await_text("echo over\r\n");
+    let lines = commands(20);
+    type_at_each_prompt(&mut terminal, &tty, &lines);
+    terminal.await_text("over\r\n");
+    terminal.keys("exit 0\r");
+    terminal.finish();
+    door.wait();
+    assert_hidden(&home, 2, &lines);
+    home.assert_sealed(&door);
+}
+
+/// A program that asks for a line without echo, runs it, and asks again.
+const ASKS_AND_RUNS: &str = "import getpass, os\nwhile (line := getpass.getpass('go> ')) != 'end': os.system(line)";
+
+#[test]
+fn whatever_reads_without_echo_eight_lines_are_hidden_in_a_visit() {
+    let home = Home::new();
+    let script = home.write("ask.py", ASKS_AND_RUNS);
+    let mut door = home.open(&["--max-sessions", "2"]);
+    let (id, control) = (home.path("id"), format!("-oControlPath={}", home.path("control").display()));
+    let master = Client::start(home.ssh_with(door.port, &["-i", id.to_str().unwrap(), "-M", &control]).arg("-N"));
+    until("the master listens", || home.path("control").exists().then_some(()));
+    let all = commands(12);
+    // In two sessions: the budget is the visit's.
+    for lines in [&all[..5], &all[5..]] {
+        let command = format!("read go; echo tty=$(tty); python3 '{}'", script.display());
+        let mut terminal = Terminal::start(home.ssh_with(door.port, &[&control]).args(["-tt", &command]));
+        terminal.await_raw();
+        terminal.keys("\r");
+        let tty = terminal.await_word("tty=");
+        type_at_each_prompt(&mut terminal, &tty, lines);
+        assert!(terminal.finish().0.success());
+    }
+    master.signal("TERM");
+    master.finish();
+    door.wait();
+    let stdin = text(&home.stream("stdin"));
+    let on_record: Vec<_> = all.iter().map(|line| stdin.contains(line.as_str())).collect();
+    let hidden = on_record.iter().filter(|there| !*there).count();
+    // `end` is a line too, the first time.
+    assert_eq!((hidden, on_record[..7].contains(&true)), (7, false), "{stdin}");
+    assert_eq!(home.audits("masked").len(), 8);
 }
 
 #[test]

@@ -64,6 +64,12 @@ impl Terminal {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
+    /// Waits until ssh hands on what is typed, key by key: through a master what a session shows may come before that.
+    pub fn await_raw(&self) {
+        let raw = || tcgetattr(&self.master).ok().filter(|modes| !modes.local_modes.contains(LocalModes::ICANON));
+        until("ssh makes the terminal raw", || raw().map(|_| ()));
+    }
+
     /// Waits until the screen shows this, after whatever was awaited last; gives what stood in between.
     pub fn await_text(&mut self, text: &str) -> String {
         let start = Instant::now();

@@ -181,6 +181,7 @@ pub fn tune_allocator() {
 struct Row {
     pid: i32,
     parent: i32,
+    group: i32,
     session: i32,
     zombie: bool,
 }
@@ -244,9 +245,21 @@ fn parse_stat(pid: i32, stat: &str) -> Option<Row> {
     let mut fields = after.split_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    let _group = fields.next()?;
+    let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
-    Some(Row { pid, parent, session, zombie: matches!(state, "Z" | "X") })
+    Some(Row { pid, parent, group, session, zombie: matches!(state, "Z" | "X") })
+}
+
+/// Whether no other process lives in the group that a process leads.
+pub fn is_alone_in_its_group(leader: Pid) -> bool {
+    let leader = leader.as_raw_nonzero().get();
+    table().iter().all(|row| row.group != leader || row.pid == leader || row.zombie)
+}
+
+/// Whether a process runs this very file; false where the process is gone or not ours to look at.
+pub fn runs(pid: Pid, file: &Path) -> bool {
+    let place = |path: &Path| rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    place(Path::new(&format!("/proc/{}/exe", pid.as_raw_nonzero()))).is_some_and(|running| place(file) == Some(running))
 }
 
 /// The command line of a process, its arguments joined by spaces; empty where it is gone or not ours to read.
@@ -263,7 +276,7 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let row = parse_stat(7, "7 (a) b (c) S 3 7 5 0 -1").unwrap();
-        assert_eq!((row.parent, row.session, row.zombie), (3, 5, false));
+        assert_eq!((row.parent, row.group, row.session, row.zombie), (3, 7, 5, false));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::monitor::MonitorClient;
 use crate::record::{AuditEvent, RecordError, Recorder, Settings, Sink, Target};
 use crate::session::account::can_read;
 use crate::session::activity::Activity;
+use crate::session::masking::Masking;
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
 use crate::ssh::door::{Door, Event, Rules};
@@ -117,6 +118,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     settings.host_keys.say_others();
     let reaper = Reaper::start().map_err(internal)?;
     let shutdown = Shutdown::default();
+    let mask = config.mask.then(|| Masking::new(&config.account.shell));
     let rules = Rules {
         user: config.user,
         account: config.account,
@@ -124,7 +126,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
         accept_env: config.accept_env,
         max_sessions: config.max_sessions,
         allowed: config.allowed,
-        mask: config.mask,
+        mask,
     };
     let (door, events) = Door::new(keys, rules, settings, recorder.clone(), reaper.clone(), shutdown.clone());
     let announced = announce.map(|announce| tokio::spawn(announce.run(host_key, port, announced_with, reaper.clone())));

@@ -4,6 +4,7 @@
 //! - `activity`: the clock of the last byte
 //! - `start`: a program on a terminal or on pipes
 //! - `pump`: bytes between the program and the visitor, each on the record first; `apart`: threads for those that are many
+//! - `masking`: what is typed at a password prompt is kept off the record
 //! - `run`: the loop that owns it all and ends it
 //! - `sftp`: files instead of a program
 //! - `ending`: what is recorded and said at the end, of either
@@ -15,6 +16,7 @@ mod apart;
 pub mod ending;
 pub mod environment;
 mod fd;
+pub mod masking;
 pub mod pump;
 pub mod reaper;
 pub mod run;

@@ -7,7 +7,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sally_proto::mask::Mask;
 use sally_proto::record::AuditEvent;
 use sally_proto::record::incomplete_tail;
 use sally_sys::{process, pty};
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::apart::Place;
 use super::fd::Fd;
+use super::masking::TerminalMask;
 use super::{Gone, Inbound, Input, Outbound, Stream};
 use crate::record::{Entry, RecordError, Recorder, StreamRecorder};
 
@@ -31,6 +31,9 @@ const TERMINAL_SILENCE: Duration = Duration::from_millis(100);
 const PIPE_SILENCE: Duration = Duration::from_secs(2);
 /// How often the terminal is looked at while echo is off: the end of one password prompt is told from the beginning of the next.
 const PROMPT_WATCH: Duration = Duration::from_millis(1);
+
+/// What a player shows where so much was masked that what is typed next, though without echo, is recorded.
+const NO_LONGER_MASKED: &str = "echo is off, but enough was masked: input is recorded again";
 
 /// Why a pump stopped before its stream's end.
 #[derive(Debug)]
@@ -166,7 +169,8 @@ pub(super) struct InputPump<I> {
     pub(super) channel: u32,
     pub(super) book: StreamRecorder,
     pub(super) recorder: Recorder,
-    pub(super) mask: Mask,
+    /// Where there is a terminal, and passwords aren't to be recorded.
+    pub(super) mask: Option<TerminalMask>,
     pub(super) shown: Arc<AtomicU64>,
 }
 
@@ -261,28 +265,29 @@ impl<I: Inbound> InputPump<I> {
         loop {
             tokio::select! {
                 input = self.visitor.next() => return input,
-                () = tokio::time::sleep(PROMPT_WATCH), if self.mask.in_period() => self.mask.observe(self.reads_secret()),
+                () = tokio::time::sleep(PROMPT_WATCH), if self.mask.as_ref().is_some_and(TerminalMask::in_period) => self.watch(),
             }
         }
     }
 
-    fn reads_secret(&self) -> bool {
-        self.terminal && self.sink.as_ref().is_some_and(|terminal| pty::reads_secret(&**terminal))
+    fn watch(&mut self) {
+        if let (Some(mask), Some(terminal)) = (&mut self.mask, &self.sink) {
+            mask.watch(terminal);
+        }
     }
 
     fn enter(&mut self, pieces: &[Bytes]) -> Result<Entry, RecordError> {
-        let Some(typed) = pieces.first().filter(|_| self.terminal) else {
+        let (Some(mask), Some(terminal), Some(typed)) = (&mut self.mask, &self.sink, pieces.first()) else {
             return self.book.enter(pieces.iter().map(|piece| &**piece));
         };
-        let reads_secret = self.reads_secret();
-        let recordable = self.mask.input(typed, reads_secret, self.shown.load(Ordering::Relaxed));
+        let recordable = mask.input(terminal, typed, self.shown.load(Ordering::Relaxed));
         if recordable.masked {
-            let reader = self.sink.as_ref().and_then(|terminal| pty::foreground(&**terminal));
+            let reader = pty::foreground(&**terminal);
             let foreground = reader.map(|reader| process::command_line(reader).into());
             self.recorder.audit(&AuditEvent::Masked { channel: self.channel, foreground })?;
         }
         if recordable.exhausted {
-            self.recorder.marker("echo is still off: input is recorded again")?;
+            self.recorder.marker(NO_LONGER_MASKED)?;
         }
         self.book.enter([recordable.plain])
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use sally_proto::error::Fault;
-use sally_proto::mask::Mask;
 use sally_proto::record::AuditEvent;
 use sally_sys::process;
 use sally_sys::pty::{self, WindowSize};
@@ -15,6 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::ending::{Farewell, Parting, Why};
+use super::masking::{Masking, TerminalMask};
 use super::pump::{Halt, InputPump, Output};
 use super::reaper::{Child, Reaper};
 use super::start::{Program, Streams};
@@ -49,8 +49,8 @@ pub struct Session<I, O> {
     pub recorder: Recorder,
     /// Buries the dead.
     pub reaper: Reaper,
-    /// Whether passwords typed at prompts are masked.
-    pub mask: bool,
+    /// How passwords typed at prompts are masked, where they are.
+    pub mask: Option<Masking>,
 }
 
 impl<I: Inbound, O: Outbound> Session<I, O> {
@@ -67,6 +67,7 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
             Streams::Terminal(terminal) => Some(Arc::clone(terminal)),
             Streams::Pipes { .. } => None,
         };
+        let mask = mask.filter(|_| terminal.is_some()).map(|mask| mask.of_terminal(child.pid));
         let pump = Pumps::start(channel, streams, inbound, &visitor, &recorder, &ended, mask);
         let mut room = Room { channel, child, terminal, pumps: pump, control, size, parting, shutdown, recorder, ended };
         let why = room.until_something_ends().await;
@@ -114,7 +115,7 @@ impl Pumps {
         visitor: &Arc<O>,
         recorder: &Recorder,
         ended: &CancellationToken,
-        mask: bool,
+        mask: Option<TerminalMask>,
     ) -> Self {
         let mut outputs = JoinSet::new();
         let terminal = matches!(streams, Streams::Terminal(_));
@@ -138,7 +139,7 @@ impl Pumps {
             channel,
             book: recorder.stream(channel, input_kind),
             recorder: recorder.clone(),
-            mask: Mask::new(mask && terminal),
+            mask,
             shown,
         };
         let input = outputs.spawn(input.run());

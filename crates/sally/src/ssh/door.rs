@@ -25,6 +25,7 @@ use crate::session::Ending;
 use crate::session::account::Account;
 use crate::session::activity::Activity;
 use crate::session::environment::{Endpoint, Environment};
+use crate::session::masking::Masking;
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
 
@@ -49,8 +50,8 @@ pub struct Rules {
     pub max_sessions: usize,
     /// What may be forwarded.
     pub allowed: Allowed,
-    /// Whether passwords typed at prompts are kept off the record.
-    pub mask: bool,
+    /// How passwords typed at prompts are kept off the record, where they are.
+    pub mask: Option<Masking>,
 }
 
 /// What happens at a door.

@@ -215,7 +215,7 @@ impl Visitor {
             shutdown: self.door.shutdown.clone(),
             recorder: self.door.recorder.clone(),
             reaper: self.door.reaper.clone(),
-            mask: self.door.rules.mask,
+            mask: self.door.rules.mask.clone(),
         };
         self.enter(id, Running { control, size, gone: parting.gone, obeys }, async move {
             let ended = room.run().await;
