@@ -51,6 +51,7 @@ mod once_ports;
 mod options;
 mod penalties;
 mod places;
+mod prepared;
 mod record;
 mod relay;
 mod relay_audit;

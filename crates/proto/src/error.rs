@@ -351,7 +351,7 @@ impl Fault {
             Self::AnnounceFailed { .. } => Some("it gets the host key as its one argument and 30 s to exit with 0"),
             Self::Bind { .. } => Some("choose another: --port with once, --listen with relay and jail; 0 is any that is free"),
             Self::Inetd(_) => Some("--inetd serves a socket or two pipes that somebody else has put there"),
-            Self::Record { .. } => Some("nothing runs unrecorded: free some space, or name another --log"),
+            Self::Record { .. } => Some("nothing runs unrecorded: free some space, or name a new file"),
             Self::Relay { .. } => Some(
                 "its host key has to be in known_hosts, or said with --relay-host-key; its --devices need the key of --identity, with no \
                  permitlisten= but for --name",
@@ -362,7 +362,7 @@ impl Fault {
             Self::Options { .. } => {
                 Some("the words are the long options of sally relay, as listen = 2222, visitors = [\"FILE\"], pq-only = true")
             }
-            Self::Audit { .. } => Some("name a file in a folder that may be written, or - for stdout"),
+            Self::Audit { .. } => Some("name a new file, or one of your own that nobody else may write to, or - for stdout"),
             Self::State { .. } => Some("name a folder of your own: the host key lies there, mode 0600"),
             Self::FleetInvalid { .. } => Some(
                 "fleet init makes a fleet, of which a relay has its relay folder whole; fleet add makes an agent's folder; a visitor has a .pub file",

@@ -16,6 +16,7 @@
 //! - `monitor`: what `once` asks of the agent that has started it
 //! - `broker`: the MQTT listener inside a relay, for fleets that have no other
 //! - `dial`: a TCP connection to a host by its name
+//! - `logfile`: opens what a record or an audit log is written to
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
 //! - `mqtt`: messages through a broker
 //! - `stamp`: whether a file has changed
@@ -32,6 +33,7 @@ pub mod config;
 pub mod dial;
 pub mod fleet;
 pub mod keys;
+mod logfile;
 pub mod monitor;
 pub mod mqtt;
 pub mod record;

@@ -9,24 +9,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{
-    Access, FileType, Mode, OFlags, SeekFrom, Stat, access, fcntl_getfl, fcntl_setfl, fdatasync, fstat, major, minor, open, seek, stat,
-};
+use rustix::fs::{Access, FileType, OFlags, SeekFrom, Stat, access, fcntl_getfl, fdatasync, fstat, major, minor, seek, stat};
 use rustix::io::Errno;
 use sally_proto::record::{MAX_LINE, MAX_LINE_STDOUT};
 
 use super::error::RecordError;
 use super::limit::Limit;
 use crate::monitor::MonitorClient;
-use crate::term;
+use crate::{logfile, term};
 
 /// A file that is written to is looked at no more often than this.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long whoever reads a FIFO may take to come.
-const READER_WAIT: Duration = Duration::from_secs(5);
-/// How often we see whether they have.
-const READER_POLL: Duration = Duration::from_millis(20);
 
 /// Where the record goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +86,7 @@ pub struct Sink {
 impl Sink {
     /// Opens the target for appending; `sync` waits for the disk after each write.
     ///
-    /// A file is made with mode 0600. What is there already is never overwritten and never added to.
+    /// A file is made with mode 0600. What is there already is never overwritten and never added to, and must be ours: `logfile::open`.
     ///
     /// # Errors
     /// It can't be written, or it is a file that holds something.
@@ -331,31 +324,11 @@ impl Output for FdOutput {
 
 /// Opens what a record may go to: a file that holds something is never overwritten, and never added to.
 fn open_empty(path: &Path) -> Result<FdOutput, String> {
-    let output = FdOutput::new(open_file(path)?, Some(path.to_owned())).map_err(reason)?;
+    let output = FdOutput::new(logfile::open(path, None)?, Some(path.to_owned())).map_err(reason)?;
     if output.regular && output.base > 0 {
         return Err("it already holds something, and a record is never overwritten: name a new file".into());
     }
     Ok(output)
-}
-
-/// Opens for appending. A FIFO's reader may come a little later than we do; one that doesn't come must not keep us for ever.
-fn open_file(path: &Path) -> Result<OwnedFd, String> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let started = Instant::now();
-    let fd = loop {
-        match open(path, flags, Mode::RUSR | Mode::WUSR) {
-            Err(Errno::NXIO) if is_fifo(path) && started.elapsed() < READER_WAIT => std::thread::sleep(READER_POLL),
-            Err(Errno::NXIO) if is_fifo(path) => return Err("nobody reads from it".into()),
-            opened => break opened.map_err(reason)?,
-        }
-    };
-    let flags = fcntl_getfl(&fd).map_err(reason)?;
-    fcntl_setfl(&fd, flags - OFlags::NONBLOCK).map_err(reason)?;
-    Ok(fd)
-}
-
-fn is_fifo(path: &Path) -> bool {
-    stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
 }
 
 /// Names of the descriptor that we have already: opening them anew would fail for a socket and lose our place in a file.

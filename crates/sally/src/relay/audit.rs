@@ -5,8 +5,8 @@
 
 mod rotation;
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::rotation::LogFile;
 pub use self::rotation::Rotation;
 use crate::keys::Skipped;
-use crate::term;
+use crate::{logfile, term};
 
 /// The version of the lines; a reader refuses one that it doesn't know.
 const VERSION: u8 = 1;
@@ -234,11 +234,12 @@ pub(super) struct Counters {
 }
 
 impl Audit {
-    /// Opens the log and starts its thread.
+    /// Opens the log and starts its thread. A file that is there already must be ours (`logfile::open`), or of `later`, the account that we
+    /// will become.
     ///
     /// # Errors
     /// [`Fault::Audit`] where it can't be written.
-    pub fn open(target: &AuditTarget) -> Result<Self, Fault> {
+    pub fn open(target: &AuditTarget, later: Option<u32>) -> Result<Self, Fault> {
         let state = Arc::new(State::default());
         let (path, rotation) = match target {
             AuditTarget::Off => return Ok(Self { jobs: None, state }),
@@ -246,8 +247,8 @@ impl Audit {
             AuditTarget::File(path, rotation) => (Some(path.clone()), *rotation),
         };
         let name = target.name();
-        let fault = |error: std::io::Error| Fault::Audit { file: name.clone(), reason: error.to_string() };
-        let file = LogFile::open(path, name.clone(), rotation).map_err(fault)?;
+        let fault = |error: io::Error| Fault::Audit { file: name.clone(), reason: term::reason(&error) };
+        let file = LogFile::open(path, name.clone(), rotation, later).map_err(fault)?;
         let (jobs, inbox) = mpsc::channel(WAITING);
         let writer = Writer { name: name.clone(), file, torn: false, state: Arc::clone(&state) };
         std::thread::Builder::new().name("audit".into()).spawn(move || writer.run(inbox)).map_err(fault)?;
@@ -329,9 +330,9 @@ fn line(event: &Event<'_>) -> Vec<u8> {
     bytes
 }
 
-fn open(path: Option<&Path>) -> std::io::Result<File> {
+fn open(path: Option<&Path>, later: Option<u32>) -> io::Result<File> {
     match path {
-        Some(path) => OpenOptions::new().append(true).create(true).mode(0o600).open(path),
+        Some(path) => logfile::open(path, later).map(File::from).map_err(io::Error::other),
         None => Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?.into()),
     }
 }
@@ -399,7 +400,7 @@ mod tests {
     async fn each_event_is_a_line_of_json() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("audit");
-        let audit = Audit::open(&AuditTarget::File(file.clone(), None)).unwrap();
+        let audit = Audit::open(&AuditTarget::File(file.clone(), None), None).unwrap();
         assert!(audit.write(Event::Release { connection: 7, slot: "cam-17:22".into(), why: "a\nb" }).await);
         std::fs::rename(&file, dir.path().join("audit.1")).unwrap();
         audit.reopen().await;
@@ -412,9 +413,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_is_a_failure() {
-        let audit = Audit::open(&AuditTarget::File("/dev/full".into(), None)).unwrap();
+        let audit = Audit::open(&AuditTarget::File("/dev/full".into(), None), None).unwrap();
         assert!(!audit.write(Event::Stop { why: "told to" }).await);
         assert!(audit.is_failing());
-        assert!(Audit::open(&AuditTarget::File("/no/such/folder/audit".into(), None)).is_err());
+        assert!(Audit::open(&AuditTarget::File("/no/such/folder/audit".into(), None), None).is_err());
     }
 }

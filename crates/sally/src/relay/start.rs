@@ -56,7 +56,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     let door = DoorSettings::load(&config.door, host_keys)?;
     let host_key = door.host_keys.main();
     let (revoked, passed_over) = Revoked::load(config.door.revoked_keys.clone()).await?;
-    let audit = Audit::open(&config.audit)?;
+    let audit = Audit::open(&config.audit, config.run_as)?;
     let listener = listen::bind(config.listen.0, config.listen.1)?;
     let http = match config.http {
         Some(address) => Some(listen::bind(Some(address.ip()), address.port())?),

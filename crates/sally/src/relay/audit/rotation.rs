@@ -36,12 +36,12 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Opens it.
+    /// Opens it; what is there already must be ours, or of `later`.
     ///
     /// # Errors
-    /// The system's.
-    pub(super) fn open(path: Option<PathBuf>, name: String, rotation: Option<Rotation>) -> io::Result<Self> {
-        let file = open(path.as_deref())?;
+    /// The system's, or why it isn't ours.
+    pub(super) fn open(path: Option<PathBuf>, name: String, rotation: Option<Rotation>, later: Option<u32>) -> io::Result<Self> {
+        let file = open(path.as_deref(), later)?;
         let facts = file.metadata()?;
         // What is no file (a FIFO, /dev/null) has no size.
         let rotation = rotation.filter(|_| facts.is_file());
@@ -50,7 +50,7 @@ impl LogFile {
 
     /// Opens it anew.
     pub(super) fn reopen(&mut self) {
-        match Self::open(self.path.clone(), self.name.clone(), self.rotation) {
+        match Self::open(self.path.clone(), self.name.clone(), self.rotation, None) {
             Ok(anew) => *self = anew,
             Err(error) => term::say(&format!("The audit log {} can't be opened again, the old file serves on: {error}", self.name)),
         }
@@ -79,7 +79,7 @@ impl LogFile {
         if self.size == 0 || self.size.saturating_add(length) <= most {
             return;
         }
-        match shift(&path, keep).and_then(|()| open(Some(&path))) {
+        match shift(&path, keep).and_then(|()| open(Some(&path), None)) {
             Ok(file) => {
                 (self.file, self.size, self.again) = (file, 0, 0);
                 counters.rotations.fetch_add(1, Ordering::Relaxed);
@@ -124,7 +124,7 @@ mod tests {
 
     fn log(folder: &Path, most: u64) -> (PathBuf, LogFile) {
         let path = folder.join("audit");
-        (path.clone(), LogFile::open(Some(path), "audit".into(), Some(Rotation { most, keep: 2 })).unwrap())
+        (path.clone(), LogFile::open(Some(path), "audit".into(), Some(Rotation { most, keep: 2 }), None).unwrap())
     }
 
     #[test]
