@@ -66,3 +66,40 @@ pub fn incomplete_tail(bytes: &[u8]) -> usize {
     }
     0
 }
+
+/// A character that one piece of a stream begins and the next one finishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutCharacter {
+    bytes: [u8; 4],
+    length: usize,
+    /// How many of its bytes the first piece ends with; the next one begins with the others.
+    pub begun: usize,
+}
+
+impl CutCharacter {
+    /// The character that is cut where `before` ends and `after` begins, if one is.
+    pub fn between(before: &[u8], after: &[u8]) -> Option<Self> {
+        let begun = incomplete_tail(before);
+        let start = before.get(before.len() - begun..)?;
+        let length = match start.first()? {
+            0xC2..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            _ => 4,
+        };
+        let mut bytes = [0; 4];
+        let joined = bytes.get_mut(..length)?;
+        joined.iter_mut().zip(start.iter().chain(after.get(..length - begun)?)).for_each(|(to, from)| *to = *from);
+        std::str::from_utf8(joined).ok()?;
+        Some(Self { bytes, length, begun })
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// How many of its bytes the next piece begins with.
+    pub const fn finished(&self) -> usize {
+        self.length - self.begun
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use sally_proto::record::{AuditEvent, DigestName, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind, Timestamp};
+use sally_proto::record::{AuditEvent, CutCharacter, DigestName, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind, Timestamp};
 use ssh_key::PrivateKey;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
@@ -256,6 +256,19 @@ pub(super) struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// Takes in a chunk; closes batches that are full.
+    fn take(&mut self, channel: u32, kind: StreamKind, chunk: &[u8]) -> Result<(), RecordError> {
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            let taken = self.book.encoder.chunk(self.at, channel, kind, rest);
+            rest = rest.get(taken..).unwrap_or_default();
+            if !rest.is_empty() {
+                self.close(None)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Closes the batch, signed if asked for or due, and hands it to the queue.
     fn close(&mut self, seal: Option<Seal>) -> Result<(), RecordError> {
         let Book { encoder, signer, signed_at, signed_to, entered, .. } = &mut *self.book;
@@ -337,14 +350,16 @@ impl Shared {
         chunks: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<u64, RecordError> {
         self.enter(|page| {
-            for mut rest in chunks {
-                while !rest.is_empty() {
-                    let taken = page.book.encoder.chunk(page.at, channel, kind, rest);
-                    rest = rest.get(taken..).unwrap_or_default();
-                    if !rest.is_empty() {
-                        page.close(None)?;
-                    }
-                }
+            let mut chunks = chunks.into_iter().peekable();
+            let mut written = 0;
+            while let Some(chunk) = chunks.next() {
+                let chunk = chunk.get(written..).unwrap_or_default();
+                // Two halves of a character are no text; together they are.
+                let cut = chunks.peek().and_then(|next| CutCharacter::between(chunk, next));
+                let whole = chunk.len() - cut.map_or(0, |cut| cut.begun);
+                page.take(channel, kind, chunk.get(..whole).unwrap_or_default())?;
+                page.take(channel, kind, cut.as_ref().map_or(&[], CutCharacter::bytes))?;
+                written = cut.map_or(0, |cut| cut.finished());
             }
             if page.book.encoder.pending() > 0 { page.close(None) } else { Ok(()) }
         })

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
@@ -36,6 +37,13 @@ impl Fd {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Whether more has come already.
+    pub(super) fn has_more(&self) -> bool {
+        let mut polled = [PollFd::new(self.0.get_ref(), PollFlags::IN)];
+        poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
+            && polled.iter().any(|polled| polled.revents().contains(PollFlags::IN))
     }
 
     /// Takes what is there without waiting; `Ok` at the end or at the limit.

@@ -68,7 +68,7 @@ impl From<io::Error> for Halt {
 pub(super) struct Output<O> {
     pub(super) source: Arc<Fd>,
     pub(super) stream: Stream,
-    /// On a terminal a character is never cut in two: players of the record show it.
+    /// On a terminal a character is not cut in two: players of the record show it.
     pub(super) terminal: bool,
     pub(super) book: StreamRecorder,
     pub(super) visitor: Arc<O>,
@@ -81,18 +81,23 @@ pub(super) struct Output<O> {
 impl<O: Outbound> Output<O> {
     /// Runs to the stream's end.
     pub(super) async fn run(mut self) -> Result<(), Halt> {
-        let Some((entered, place)) = self.pass(None, !self.terminal).await? else { return Ok(()) };
-        place.run(async move { self.pass(Some(entered), false).await.map(|_| ()) }).await
+        let mut buffer = Vec::new();
+        let Some((entered, place)) = self.pass(&mut buffer, None, !self.terminal).await? else { return Ok(()) };
+        place.run(async move { self.pass(&mut buffer, Some(entered), false).await.map(|_| ()) }).await
     }
 
     /// Passes on what the program writes: a piece is read and entered into the record while the one before it is delivered. To the stream's
     /// end, or to the first long piece where there is a place to go on with it.
-    async fn pass(&mut self, mut entered: Option<(Entry, Bytes)>, may_leave: bool) -> Result<Option<((Entry, Bytes), Place)>, Halt> {
-        let mut buffer = Vec::new();
+    async fn pass(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        mut entered: Option<(Entry, Bytes)>,
+        may_leave: bool,
+    ) -> Result<Option<((Entry, Bytes), Place)>, Halt> {
         loop {
             heed_stop(!may_leave && !self.terminal).await;
             let deliver = deliver(&*self.visitor, self.stream, &self.shown, entered.take());
-            let read = read_piece(&self.source, &self.ended, self.terminal, &mut self.book, &mut buffer);
+            let read = read_piece(&self.source, &self.ended, self.terminal, &mut self.book, buffer);
             let ((), read) = tokio::try_join!(deliver, async { Ok::<_, Halt>(read.await) })?;
             let Some(piece) = read? else {
                 self.book.finish()?;
@@ -117,7 +122,8 @@ async fn heed_stop(apart: bool) {
 }
 
 /// Waits for what the program writes, and enters it into the record. `None` at the end of the stream. An unfinished character at the end of
-/// a terminal's piece stays in the buffer for a moment.
+/// a terminal's piece stays in the buffer for a moment; at the end of another stream's only where what comes next has come already, so that
+/// nothing is kept from the visitor.
 async fn read_piece(
     source: &Fd,
     ended: &CancellationToken,
@@ -134,7 +140,8 @@ async fn read_piece(
     if buffer.is_empty() {
         return Ok(None);
     }
-    let keep = if terminal && more { incomplete_tail(buffer) } else { 0 };
+    let unfinished = incomplete_tail(buffer);
+    let keep = if unfinished > 0 && more && (terminal || source.has_more()) { unfinished } else { 0 };
     let rest = buffer.split_off(buffer.len() - keep);
     let entry = book.enter([buffer.as_slice()])?;
     let piece = if buffer.len() < SMALL {
@@ -304,4 +311,32 @@ async fn hand_on(program: Option<&Fd>, entered: Option<(Entry, Arrived)>) -> Res
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+    use super::*;
+    use crate::record::{DigestName, Policy, Settings, Sink, StreamKind, Target};
+
+    #[tokio::test]
+    async fn a_full_piece_leaves_a_cut_character_to_the_next_and_nothing_waits_for_what_has_not_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = Sink::open(&Target::File(dir.path().join("visit.cast")), false).unwrap();
+        let settings = Settings { policy: Policy::All, digest: DigestName::default(), shell: "/bin/sh".into() };
+        let key = ssh_key::private::Ed25519Keypair::from_seed(&[5; 32]).into();
+        let mut book = Recorder::start(sink, settings, key).unwrap().stream(0, StreamKind::Stdout);
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        fcntl_setpipe_size(&writer, 2 * PIECE).unwrap();
+        let text = "\u{6f22}".repeat(PIECE / 2);
+        assert_eq!(rustix::io::write(&writer, text.as_bytes()).unwrap(), text.len());
+        let (source, ended, mut buffer) = (Fd::new(reader).unwrap(), CancellationToken::new(), Vec::new());
+        let mut piece = async || read_piece(&source, &ended, false, &mut book, &mut buffer).await.unwrap().unwrap().1;
+        let (first, second) = (piece().await, piece().await);
+        assert!(first.len() < PIECE && first.len() + 3 > PIECE && std::str::from_utf8(&first).is_ok(), "{}", first.len());
+        assert_eq!(first.len() + second.len(), text.len());
+        rustix::io::write(&writer, b"x\xe6").unwrap();
+        assert_eq!(piece().await, &b"x\xe6"[..]);
+    }
 }

@@ -89,6 +89,22 @@ proptest! {
         let tail = incomplete_tail(&noise);
         prop_assert!(tail == 0 || std::str::from_utf8(&noise[4 - tail..]).unwrap_err().error_len().is_none());
     }
+
+    #[test]
+    fn a_character_is_found_where_it_is_cut_and_nothing_else(
+        bytes in prop_oneof!["[a-zé€🦀]{1,12}".prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 1..12)],
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let (before, after) = bytes.split_at(cut.index(bytes.len() + 1));
+        let found = CutCharacter::between(before, after);
+        let text = std::str::from_utf8(&bytes).ok();
+        prop_assert!(text.is_none_or(|text| found.is_none() == text.is_char_boundary(before.len())));
+        if let Some(found) = found {
+            let joined = [&before[before.len() - found.begun..], &after[..found.finished()]].concat();
+            prop_assert_eq!(found.bytes(), &joined[..]);
+            prop_assert_eq!(std::str::from_utf8(&joined).unwrap().chars().count(), 1);
+        }
+    }
 }
 
 #[test]

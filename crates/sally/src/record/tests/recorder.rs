@@ -193,6 +193,21 @@ fn a_stream_that_goes_on_after_its_end_is_counted_on() {
 }
 
 #[test]
+fn a_character_that_pieces_cut_in_two_is_text() {
+    let memory = Memory::default();
+    let recorder = Recorder::start(memory.sink(false), settings(Policy::All), key()).unwrap();
+    let text = "\u{6f22}\u{5b57} \u{1f980}".repeat(50);
+    let pieces: Vec<_> = text.as_bytes().chunks(7).collect();
+    recorder.stream(0, StreamKind::Stdin).enter(pieces.iter().copied()).unwrap().write().unwrap();
+    let noise: [&[u8]; 5] = [b"\xe6", b"\xbc", b"\xe6\xbc", b"", b"\xa2!"];
+    recorder.stream(0, StreamKind::Stdout).enter(noise).unwrap().write().unwrap();
+    recorder.seal().unwrap();
+    let file = memory.contents();
+    assert_eq!(recorded(&file), [text.as_bytes(), &noise.concat()].concat());
+    assert!(!String::from_utf8(file).unwrap().contains("\"b\",\"i:"), "in no piece of the first are there bytes");
+}
+
+#[test]
 fn a_long_record_is_signed_once_a_mebibyte() {
     let memory = Memory::default();
     let recorder = Recorder::start(memory.sink(false), settings(Policy::All), key()).unwrap();
