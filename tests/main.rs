@@ -19,6 +19,7 @@ mod banner;
 mod beside;
 mod bomb;
 mod broker;
+mod characters;
 mod clients;
 mod clock;
 mod constrained_keys;

@@ -3,18 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
 
-use avt::Terminal;
-use avt::observer::Transcript;
-use sally_proto::record::{Assembly, AuditEvent, Event, Header, Stream, Timestamp, incomplete_tail};
+use sally_proto::record::{Assembly, AuditEvent, Event, Header, Stream, Timestamp};
 use serde_json::json;
 
 use super::cat::{Failure, stdout_failed};
 use super::cmd::{ExportArgs, Format};
+use super::decode::Decoders;
+use super::screen::Screen;
 use super::source::{Moment, Tape};
 use super::visible::{self, Visible, visible};
-
-/// A terminal larger than this is shown smaller: its size comes from the file, its memory from us.
-const MAX_SIDE: u16 = 1000;
 
 pub(super) fn run(args: &ExportArgs) -> u8 {
     let tape = match Tape::open(&args.file) {
@@ -51,16 +48,6 @@ fn convert(mut tape: Tape, mut exporter: impl Exporter) -> Result<(), Failure> {
     exporter.end().map_err(Failure::Stdout)
 }
 
-/// A terminal of that size, or of the nearest that we make.
-pub(super) fn terminal(cols: u16, rows: u16) -> Option<Terminal> {
-    let (cols, rows) = clamp(cols, rows);
-    Terminal::new(cols, rows).ok()
-}
-
-pub(super) fn clamp(cols: u16, rows: u16) -> (usize, usize) {
-    (cols.clamp(1, MAX_SIDE).into(), rows.clamp(1, MAX_SIDE).into())
-}
-
 /// The channels that have a terminal.
 #[derive(Debug, Default)]
 pub(super) struct Ptys(BTreeSet<u32>);
@@ -83,14 +70,14 @@ impl Ptys {
 struct V3<W> {
     to: W,
     last: Timestamp,
-    unfinished: BTreeMap<(u32, Stream), Vec<u8>>,
+    decoders: Decoders,
     ptys: Ptys,
     exit: Option<(Timestamp, u32)>,
 }
 
 impl<W: Write> V3<W> {
     fn new(to: W) -> Self {
-        Self { to, last: Timestamp::default(), unfinished: BTreeMap::new(), ptys: Ptys::default(), exit: None }
+        Self { to, last: Timestamp::default(), decoders: Decoders::default(), ptys: Ptys::default(), exit: None }
     }
 
     fn event(&mut self, at: Timestamp, code: &str, data: &str) -> io::Result<()> {
@@ -100,21 +87,17 @@ impl<W: Write> V3<W> {
     }
 
     fn bytes(&mut self, moment: &Moment<'_>, bytes: &[u8]) -> io::Result<()> {
-        let mut all = self.unfinished.remove(&(moment.channel, moment.stream)).unwrap_or_default();
-        all.extend_from_slice(bytes);
-        let unfinished = all.split_off(all.len() - incomplete_tail(&all));
-        if !unfinished.is_empty() {
-            self.unfinished.insert((moment.channel, moment.stream), unfinished);
-        }
-        let text = String::from_utf8_lossy(&all);
-        if text.is_empty() {
-            return Ok(());
-        }
-        match moment.stream {
-            Stream::Stdin => self.event(moment.at, "i", &text),
+        let text = self.decoders.text(moment.channel, moment.stream, bytes);
+        self.text(moment.at, moment.channel, moment.stream, &text)
+    }
+
+    fn text(&mut self, at: Timestamp, channel: u32, stream: Stream, text: &str) -> io::Result<()> {
+        match stream {
+            _ if text.is_empty() => Ok(()),
+            Stream::Stdin => self.event(at, "i", text),
             // A player's terminal knows no other newline.
-            _ if !self.ptys.has(moment.channel) => self.event(moment.at, "o", &text.replace('\n', "\r\n")),
-            _ => self.event(moment.at, "o", &text),
+            _ if !self.ptys.has(channel) => self.event(at, "o", &text.replace('\n', "\r\n")),
+            _ => self.event(at, "o", text),
         }
     }
 }
@@ -152,6 +135,10 @@ impl<W: Write> Exporter for V3<W> {
     }
 
     fn end(&mut self) -> io::Result<()> {
+        let ends: Vec<_> = self.decoders.ends().collect();
+        for ((channel, stream), text) in ends {
+            self.text(self.last, channel, stream, &text)?;
+        }
         if let Some((at, status)) = self.exit {
             self.event(at, "x", &status.to_string())?;
         }
@@ -164,14 +151,16 @@ struct Text<W> {
     to: W,
     size: (u16, u16),
     ptys: Ptys,
-    screens: BTreeMap<u32, (Terminal, Transcript)>,
+    screens: BTreeMap<u32, Screen>,
+    decoders: Decoders,
     streams: BTreeMap<(u32, Stream), Visible>,
     at_line_start: bool,
 }
 
 impl<W: Write> Text<W> {
     fn new(to: W) -> Self {
-        Self { to, size: (80, 24), ptys: Ptys::default(), screens: BTreeMap::new(), streams: BTreeMap::new(), at_line_start: true }
+        let (screens, streams) = (BTreeMap::new(), BTreeMap::new());
+        Self { to, size: (80, 24), ptys: Ptys::default(), screens, decoders: Decoders::default(), streams, at_line_start: true }
     }
 
     fn bytes(&mut self, moment: &Moment<'_>, bytes: &[u8]) -> io::Result<()> {
@@ -179,34 +168,27 @@ impl<W: Write> Text<W> {
             return Ok(());
         }
         if self.ptys.has(moment.channel) {
-            let text = String::from_utf8_lossy(bytes).into_owned();
-            let Some((terminal, transcript)) = self.screen(moment.channel) else { return Ok(()) };
-            let lines = terminal.feed_with(text.as_str(), transcript);
-            return self.lines(&lines);
+            let text = self.decoders.text(moment.channel, moment.stream, bytes);
+            return self.show(moment.channel, &text);
         }
         let mut text = String::new();
         self.streams.entry((moment.channel, moment.stream)).or_default().push(bytes, &mut text);
         self.plain(&text)
     }
 
-    fn screen(&mut self, channel: u32) -> Option<&mut (Terminal, Transcript)> {
+    fn show(&mut self, channel: u32, text: &str) -> io::Result<()> {
         let (cols, rows) = self.size;
-        if let std::collections::btree_map::Entry::Vacant(place) = self.screens.entry(channel) {
-            place.insert((terminal(cols, rows)?, Transcript::new()));
-        }
-        self.screens.get_mut(&channel)
+        let screen = self.screens.entry(channel).or_insert_with(|| Screen::with_transcript(cols, rows));
+        screen.feed(text);
+        let lines = screen.take_lines();
+        self.lines(&lines)
     }
 
     fn resize(&mut self, channel: u32, cols: u16, rows: u16) -> io::Result<()> {
         self.size = (cols, rows);
-        let (cols, rows) = clamp(cols, rows);
-        let Some((terminal, transcript)) = self.screens.get_mut(&channel) else { return Ok(()) };
-        let lines = terminal.resize_with(cols, rows, transcript);
-        self.lines(&lines)
-    }
-
-    fn finish(&mut self, (terminal, transcript): (Terminal, Transcript)) -> io::Result<()> {
-        let lines = transcript.finish(&terminal);
+        let Some(screen) = self.screens.get_mut(&channel) else { return Ok(()) };
+        screen.resize(cols, rows);
+        let lines = screen.take_lines();
         self.lines(&lines)
     }
 
@@ -242,14 +224,18 @@ impl<W: Write> Exporter for Text<W> {
                 Ok(())
             }
             // What a terminal ends with stands before what comes after it.
-            Event::Exit(_) => self.screens.remove(&moment.channel).map_or(Ok(()), |screen| self.finish(screen)),
+            Event::Exit(_) => self.screens.remove(&moment.channel).map_or(Ok(()), |screen| self.lines(&screen.finish())),
             Event::Input(_) | Event::Marker(_) | Event::Hash(_) | Event::Other(_) => Ok(()),
         }
     }
 
     fn end(&mut self) -> io::Result<()> {
+        let ends: Vec<_> = self.decoders.ends().collect();
+        for ((channel, _), text) in ends {
+            self.show(channel, &text)?;
+        }
         for screen in std::mem::take(&mut self.screens).into_values() {
-            self.finish(screen)?;
+            self.lines(&screen.finish())?;
         }
         let mut text = String::new();
         for stream in self.streams.values_mut() {

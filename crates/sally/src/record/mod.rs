@@ -7,11 +7,13 @@
 //! - `stream`: one stream of a channel, whole or its head
 //! - `signer`: the host key, as the record's seal
 //! - `cmd`: `sally record verify|play|cat|export`, each in its own file
+//! - `decode`, `visible`: what was shown, as text; `screen`: as a terminal has it
 //!
 //! The format itself is [`sally_proto::record`].
 
 mod cat;
 pub mod cmd;
+mod decode;
 mod error;
 mod export;
 pub(crate) mod known_hosts;
@@ -19,6 +21,7 @@ mod limit;
 mod play;
 mod queue;
 mod recorder;
+mod screen;
 mod signer;
 mod sink;
 mod source;

@@ -4,23 +4,21 @@ use std::fs::File;
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::time::{Duration, Instant};
 
-use avt::Terminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use sally_proto::record::{Event, Stream};
 
 use super::cat::{Failure, stdout_failed};
 use super::cmd::PlayArgs;
-use super::export::{Ptys, clamp, terminal};
+use super::decode::Decoders;
+use super::export::Ptys;
+use super::screen::Screen;
 use super::source::{self, Tape};
 
 /// How far an arrow key seeks, in seconds.
 const STEP: f64 = 5.0;
-/// Colours, cursor, mouse and paste modes as they were, whatever the record left them at.
-const RESET: &str = "\x1b[0m\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l";
-
-/// An empty screen in its usual modes, without the hard reset that would take the user's scrollback along.
-const CLEAR: &str = "\x1b[?1049l\x1b[!p\x1b[0m\x1b[H\x1b[2J";
+/// What scrolls, character sets, colours, cursor, mouse and paste modes as they were, whatever the record left them at.
+const RESET: &str = "\x1b7\x1b[r\x1b8\x1b(B\x0f\x1b[0m\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l";
 
 pub(super) fn run(args: &PlayArgs) -> u8 {
     let played = Player::new(args).and_then(|mut player| {
@@ -63,12 +61,15 @@ struct Player<'a> {
     args: &'a PlayArgs,
     tape: Tape,
     ptys: Ptys,
+    decoders: Decoders,
     out: BufWriter<StdoutLock<'static>>,
     keys: Option<Keyboard>,
     /// The screen as it stands, to be drawn again after a seek or over a status line. Only where there is a terminal.
-    screen: Option<Terminal>,
+    screen: Option<Screen>,
     /// Where in the record we were at that instant.
     position: f64,
+    /// When something was shown last.
+    last: f64,
     since: Instant,
     paused: bool,
     /// Everything before this is passed over.
@@ -79,10 +80,11 @@ impl<'a> Player<'a> {
     fn new(args: &'a PlayArgs) -> Result<Self, Failure> {
         let tape = Tape::open(&args.file)?;
         let keys = if isatty(rustix::stdio::stdout()) { Keyboard::open() } else { None };
-        let screen = keys.as_ref().and_then(|_| terminal(tape.header.width, tape.header.height));
+        let screen = keys.as_ref().map(|_| Screen::new(tape.header.width, tape.header.height));
         let target = Some(args.seek).filter(|seek| *seek > 0.0);
         let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-        Ok(Self { args, tape, ptys: Ptys::default(), out, keys, screen, position: 0.0, since: Instant::now(), paused: false, target })
+        let (ptys, decoders, since) = (Ptys::default(), Decoders::default(), Instant::now());
+        Ok(Self { args, tape, ptys, decoders, out, keys, screen, position: 0.0, last: 0.0, since, paused: false, target })
     }
 
     fn play(&mut self) -> Result<(), Failure> {
@@ -125,10 +127,10 @@ impl<'a> Player<'a> {
 
     fn next_frame(&mut self) -> Result<Option<Frame>, Failure> {
         while let Some(moment) = self.tape.next()? {
-            let (at, channel) = (moment.at.seconds(), moment.channel);
+            let (at, channel, stream) = (moment.at.seconds(), moment.channel, moment.stream);
             let text = match moment.event {
-                Event::Output(text) => text.into_owned(),
-                Event::Bytes(Stream::Stdout | Stream::Stderr, bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                Event::Output(text) => self.decoders.text(channel, stream, text.as_bytes()),
+                Event::Bytes(Stream::Stdout | Stream::Stderr, bytes) => self.decoders.text(channel, stream, &bytes),
                 Event::Resize(cols, rows) => return Ok(Some(Frame { at, text: String::new(), size: Some((cols, rows)) })),
                 Event::Audit(json) => {
                     self.ptys.follow(&json);
@@ -137,19 +139,21 @@ impl<'a> Player<'a> {
                 _ => continue,
             };
             let text = if self.ptys.has(channel) { text } else { text.replace('\n', "\r\n") };
+            self.last = at;
             return Ok(Some(Frame { at, text, size: None }));
         }
-        Ok(None)
+        // A stream may end within a character.
+        let text: String = self.decoders.ends().map(|(_, text)| text).collect();
+        Ok(Some(Frame { at: self.last, text, size: None }).filter(|frame| !frame.text.is_empty()))
     }
 
     /// Keeps the screen of our own up to date.
     fn apply(&mut self, frame: &Frame) {
         let Some(screen) = &mut self.screen else { return };
         if let Some((cols, rows)) = frame.size {
-            let (cols, rows) = clamp(cols, rows);
             screen.resize(cols, rows);
         }
-        screen.feed(frame.text.as_str());
+        screen.feed(&frame.text);
     }
 
     fn show(&mut self, frame: &Frame) -> io::Result<()> {
@@ -228,13 +232,17 @@ impl<'a> Player<'a> {
             return Ok(false);
         }
         self.tape = Tape::open(&self.args.file)?;
-        self.screen = terminal(self.tape.header.width, self.tape.header.height);
+        self.decoders = Decoders::default();
+        if let Some(screen) = &mut self.screen {
+            *screen = Screen::new(self.tape.header.width, self.tape.header.height);
+        }
         Ok(true)
     }
 
     fn redraw(&mut self) -> io::Result<()> {
-        let Some(screen) = &self.screen else { return Ok(()) };
-        write!(self.out, "{CLEAR}{}", screen.dump())?;
+        let Some(screen) = &mut self.screen else { return Ok(()) };
+        let frame = screen.dump();
+        self.out.write_all(frame.as_bytes())?;
         if self.args.status || self.paused {
             self.draw_status()?;
         }
@@ -252,8 +260,7 @@ impl<'a> Player<'a> {
     /// Leaves the terminal as it was found. What fails now has failed before.
     fn leave(&mut self) {
         if let Some(screen) = &self.screen {
-            let alternate = screen.active_screen_kind() == avt::ScreenKind::Alternate;
-            let _ = write!(self.out, "{}{RESET}", if alternate { "\x1b[?1049l" } else { "" });
+            let _ = write!(self.out, "{}{RESET}", if screen.is_alternate() { "\x1b[?1049l" } else { "" });
         }
         let _ = self.out.flush();
         self.keys = None;

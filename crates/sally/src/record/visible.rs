@@ -1,31 +1,36 @@
 //! Text that can't do anything to a terminal: control characters are shown, not sent.
 
+use super::decode::Decoder;
+
 /// Turns a stream of bytes into text of which only newline and tab are control characters.
 ///
 /// Characters that are cut in two between calls come out whole; a carriage return before a newline is left out.
 #[derive(Debug, Default)]
 pub(super) struct Visible {
-    /// What can't be decided yet: an unfinished character, or a carriage return.
-    held: Vec<u8>,
+    decoder: Decoder,
+    /// The last byte was a carriage return, and what comes next decides whether it is shown.
+    returned: bool,
 }
 
 impl Visible {
     /// Takes bytes, appends what can be shown.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut String) {
-        let mut joined = std::mem::take(&mut self.held);
-        joined.extend_from_slice(bytes);
-        let tail = match joined.last() {
-            Some(b'\r') => 1,
-            _ => sally_proto::record::incomplete_tail(&joined),
-        };
-        let held = joined.split_off(joined.len() - tail);
-        show(&joined, out);
-        self.held = held;
+        let whole = self.decoder.whole(bytes);
+        let Some(first) = whole.first() else { return };
+        if self.returned && *first != b'\n' {
+            show(b"\r", out);
+        }
+        let shown = whole.strip_suffix(b"\r");
+        self.returned = shown.is_some();
+        show(shown.unwrap_or(&whole), out);
     }
 
     /// What is left at the end.
     pub(super) fn finish(&mut self, out: &mut String) {
-        show(&std::mem::take(&mut self.held), out);
+        if std::mem::take(&mut self.returned) {
+            show(b"\r", out);
+        }
+        show(&self.decoder.rest(), out);
     }
 }
 
