@@ -3,7 +3,7 @@
 //! - `account`, `environment`: who the session runs as, and with what
 //! - `activity`: the clock of the last byte
 //! - `start`: a program on a terminal or on pipes
-//! - `pump`: bytes between the program and the visitor, each on the record first; `apart`: threads for those that are many
+//! - `pump`: bytes between the program and the visitor, each on the record first
 //! - `masking`: what is typed at a password prompt is kept off the record
 //! - `run`: the loop that owns it all and ends it
 //! - `sftp`: files instead of a program
@@ -12,7 +12,6 @@
 
 pub mod account;
 pub mod activity;
-mod apart;
 pub mod ending;
 pub mod environment;
 mod fd;

@@ -12,7 +12,6 @@ use sally_proto::record::incomplete_tail;
 use sally_sys::{process, pty};
 use tokio_util::sync::CancellationToken;
 
-use super::apart::Place;
 use super::fd::Fd;
 use super::masking::TerminalMask;
 use super::{Gone, Inbound, Input, Outbound, Stream};
@@ -20,7 +19,7 @@ use crate::record::{Entry, RecordError, Recorder, StreamRecorder};
 
 /// One piece: large enough that locks, wake-ups and hashes don't count, small enough for the caches, and one write of the record as base64.
 const PIECE: usize = 128 << 10;
-/// A piece smaller than this is copied, so that its buffer serves again. The first that is not has its stream go on apart.
+/// A piece smaller than this is copied, so that its buffer serves again.
 const SMALL: usize = 32 << 10;
 /// How long the rest of a character may take to come, before its beginning is recorded and shown as it is.
 const CHARACTER_WAIT: Duration = Duration::from_millis(10);
@@ -79,45 +78,17 @@ pub(super) struct Output<O> {
 }
 
 impl<O: Outbound> Output<O> {
-    /// Runs to the stream's end.
+    /// Passes on what the program writes, to the stream's end: a piece is read and entered into the record while the one before it is
+    /// delivered.
     pub(super) async fn run(mut self) -> Result<(), Halt> {
-        let mut buffer = Vec::new();
-        let Some((entered, place)) = self.pass(&mut buffer, None, !self.terminal).await? else { return Ok(()) };
-        place.run(async move { self.pass(&mut buffer, Some(entered), false).await.map(|_| ()) }).await
-    }
-
-    /// Passes on what the program writes: a piece is read and entered into the record while the one before it is delivered. To the stream's
-    /// end, or to the first long piece where there is a place to go on with it.
-    async fn pass(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        mut entered: Option<(Entry, Bytes)>,
-        may_leave: bool,
-    ) -> Result<Option<((Entry, Bytes), Place)>, Halt> {
+        let (mut buffer, mut entered) = (Vec::new(), None);
         loop {
-            heed_stop(!may_leave && !self.terminal).await;
             let deliver = deliver(&*self.visitor, self.stream, &self.shown, entered.take());
-            let read = read_piece(&self.source, &self.ended, self.terminal, &mut self.book, buffer);
+            let read = read_piece(&self.source, &self.ended, self.terminal, &mut self.book, &mut buffer);
             let ((), read) = tokio::try_join!(deliver, async { Ok::<_, Halt>(read.await) })?;
-            let Some(piece) = read? else {
-                self.book.finish()?;
-                return Ok(None);
-            };
-            if may_leave
-                && piece.1.len() >= SMALL
-                && let Some(place) = Place::take()
-            {
-                return Ok(Some((piece, place)));
-            }
+            let Some(piece) = read? else { return Ok(self.book.finish()?) };
             entered = Some(piece);
         }
-    }
-}
-
-/// On a thread of its own a stream that never has to wait would not see that it is to stop. The runtime's threads see to that themselves.
-async fn heed_stop(apart: bool) {
-    if apart {
-        tokio::task::yield_now().await;
     }
 }
 
@@ -190,17 +161,11 @@ struct Arrived {
 }
 
 impl<I: Inbound> InputPump<I> {
-    /// Runs until the visitor is gone.
+    /// Hands on what the visitor sends, until the visitor is gone: what comes is entered into the record while what came before it is
+    /// handed to the program.
     pub(super) async fn run(mut self) -> Result<(), Halt> {
-        let (entered, place) = self.pass(None, !self.terminal).await?;
-        place.run(async move { self.pass(Some(entered), false).await.map(|_| ()) }).await
-    }
-
-    /// Hands on what the visitor sends: what comes is entered into the record while what came before it is handed to the program. Until the
-    /// visitor is gone, or to the first long piece where there is a place to go on with it.
-    async fn pass(&mut self, mut entered: Option<(Entry, Arrived)>, may_leave: bool) -> Result<((Entry, Arrived), Place), Halt> {
+        let mut entered = None;
         loop {
-            heed_stop(!may_leave && !self.terminal).await;
             let sink = self.sink.clone();
             let hand_on = hand_on(sink.as_deref(), entered.take());
             let (reads_on, arrived) = if self.terminal {
@@ -218,12 +183,6 @@ impl<I: Inbound> InputPump<I> {
                 self::hand_on(self.sink.as_deref(), Some((entry, arrived))).await?;
                 self.turn(then)?;
                 continue;
-            }
-            if may_leave
-                && arrived.size >= SMALL
-                && let Some(place) = Place::take()
-            {
-                return Ok(((entry, arrived), place));
             }
             entered = Some((entry, arrived));
         }
