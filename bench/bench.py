@@ -1,7 +1,8 @@
 """Measures a door of Sally beside OpenSSH's sshd, and beside dropbear and tinysshd where they apply, in turn, in one run, with the stock
 client over loopback; prints a table in Markdown.
 
-Each figure is a median; the ratio is Sally's to sshd's. Payloads lie in memory (/dev/shm); so do Sally's records. The others record nothing.
+Each figure is a median; the ratio is Sally's to sshd's. Payloads lie in memory (/dev/shm); Sally's records where the row says, else in memory too.
+The others record nothing.
 """
 import argparse
 import datetime
@@ -13,7 +14,7 @@ import statistics
 import subprocess
 import tempfile
 
-from measure import Bench, keep, machine, payloads
+from measure import Bench, existing, keep, machine, payloads
 from peers import SHM, Sally, Sshd, others
 
 LONG_WAY = 0.1
@@ -64,6 +65,7 @@ class Run:
         self.bench = Bench(work)
         self.sshd, self.others = Sshd(work), [] if args.sshd_only else others(work)
         self.head, self.whole = Sally(args.binary, work, "head=1M"), Sally(args.binary, work, "all")
+        self.on_disk, self.to_stdout = (Sally(args.binary, work, "all", place) for place in ("disk", "stdout"))
         self.table = Table([self.whole, self.sshd, *self.others])
 
     def wanted(self, what):
@@ -85,8 +87,9 @@ class Run:
     def bulk(self, files):
         for cipher in self.args.ciphers.split(","):
             for way in ("download", "upload"):
-                for sally, payload in ((self.head, "random"), (self.whole, "random"), (self.whole, "text"), (self.whole, "zero")):
-                    what = f"{way}, {cipher}, {payload}, --record {sally.record}"
+                for sally, payload in ((self.head, "random"), (self.on_disk, "random"), (self.to_stdout, "random"), (self.to_stdout, "text"),
+                                       (self.to_stdout, "zero")):
+                    what = f"{way}, {cipher}, {payload}, --record {sally.record}" + (f" to {sally.place}" if sally.record == "all" else "")
                     if not self.wanted(what):
                         continue
                     peers = [peer for peer in (sally, self.sshd, *self.others) if cipher in peer.ciphers]
@@ -126,8 +129,10 @@ def main():
     try:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", work / "id"], check=True)
         files = payloads(SHM, args.megabytes)
+        # Larger than the record of such a payload: base64 is 4/3 of what it stands for.
+        files["record"] = Sally.existing = existing(SHM, args.megabytes)
         about = (f"{machine()}; load {os.getloadavg()[0]:.1f} at the start; {datetime.date.today()}; medians of {args.runs}; payloads of {args.megabytes} MiB "
-                 "and records on tmpfs.")
+                 "on tmpfs.")
         print(about + "\n")
         run = Run(args, work)
         run.small()

@@ -117,6 +117,15 @@ def payloads(folder, megabytes):
     return made
 
 
+def existing(folder, megabytes):
+    """A file whose pages are there, for records to be written over."""
+    file = folder / f"bench-{os.getpid()}-existing"
+    with file.open("wb") as out:
+        for _ in range(2 * megabytes):
+            out.write(bytes(1 << 20))
+    return file
+
+
 def machine():
     """One line that says on what the figures were made."""
     model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")

@@ -73,8 +73,8 @@ class Peer:
                 total += sum(int(line.split()[1]) for line in lines if line.startswith(what + ":"))
         return total
 
-    def start(self, command, **how):
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **how)
+    def start(self, command, stdout=subprocess.DEVNULL):
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL)
         return await_port(self.port, self.process)
 
     def close(self):
@@ -83,18 +83,28 @@ class Peer:
 
 
 class Sally(Peer):
+    """A visit's record goes to one of `PLACES`."""
+
     name = "sally"
     sftp = True
+    PLACES = ("memory", "disk", "stdout")
 
-    def __init__(self, binary, work, record):
-        self.binary, self.work, self.record, self.runs = binary, work, record, 0
+    def __init__(self, binary, work, record, place="memory"):
+        self.binary, self.work, self.record, self.place, self.runs = binary, work, record, place, 0
+        self.keys = work / "sally-keys"
+        self.keys.write_text(f'environment="SHLVL={SHLVL}" ' + (work / "id.pub").read_text())
 
     def open(self):
         self.runs += 1
         self.port = free_port()
-        self.log = SHM / f"bench-{os.getpid()}-{self.runs}.cast"
-        return self.start([self.binary, "once", "--authorized-keys", self.work / "id.pub", "--port", str(self.port), "--listen", "127.0.0.1",
-                           "--log", self.log, "--record", self.record])
+        command = [self.binary, "once", "--authorized-keys", self.keys, "--port", str(self.port), "--listen", "127.0.0.1", "--record", self.record]
+        if self.place == "stdout":
+            # Over a file whose pages are there already: else the first touch of memory is what is measured.
+            with open(self.existing, "r+b") as out:
+                return self.start(command, stdout=out)
+        folder = SHM if self.place == "memory" else self.work
+        self.log = folder / f"bench-{os.getpid()}-{self.runs}.cast"
+        return self.start([*command, "--log", self.log])
 
     def close(self):
         # Its visit is over, so it ends by itself.
@@ -103,7 +113,8 @@ class Sally(Peer):
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.log.unlink(missing_ok=True)
+        if self.place != "stdout":
+            self.log.unlink(missing_ok=True)
 
 
 class Sshd(Peer):
