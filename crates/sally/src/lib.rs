@@ -32,6 +32,8 @@ pub mod cmd;
 pub mod config;
 pub mod dial;
 pub mod fleet;
+#[cfg(test)]
+mod floors;
 pub mod keys;
 mod logfile;
 pub mod monitor;
