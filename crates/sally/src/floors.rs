@@ -7,7 +7,7 @@ use std::path::Path;
 /// The floors, the lowest first. A module names only what stands below its own.
 const FLOORS: &[&[&str]] = &[
     &["term", "shutdown", "stamp"],
-    &["logfile", "dial", "monitor", "admin"],
+    &["logfile", "net", "monitor", "admin"],
     &["tunnel", "record", "fleet"],
     &["session", "keys", "mqtt"],
     &["announce", "broker", "cli", "agent"],
@@ -24,14 +24,12 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("agent", "config"),
     ("agent", "ssh"),
     ("announce", "ssh"),
-    ("broker", "ssh"),
     ("fleet", "ssh"),
     ("mqtt", "broker"),
     ("relay", "config"),
     ("relay", "ssh"),
     ("ssh", "config"),
     ("tunnel", "record"),
-    ("tunnel", "session"),
     ("tunnel", "ssh"),
 ];
 

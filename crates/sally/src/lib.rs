@@ -9,13 +9,13 @@
 //! - `keys`: where authorized keys come from; no source fails open
 //! - `announce`: telling somebody that a door is open
 //! - `ssh`: listen, handshake, authenticate; the only place that names the SSH library's types
+//! - `net`: sockets, and what is carried over them
 //! - `tunnel`: connections that are carried through another
 //! - `relay`: visitors reach names, devices hold them, and nobody gets anything else
 //! - `session`: the room behind the door: one loop owns a session
 //! - `record`: the book: record first, then deliver
 //! - `monitor`: what `once` asks of the agent that has started it
 //! - `broker`: the MQTT listener inside a relay, for fleets that have no other
-//! - `dial`: a TCP connection to a host by its name
 //! - `logfile`: opens what a record or an audit log is written to
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
 //! - `mqtt`: messages through a broker
@@ -30,7 +30,6 @@ pub mod broker;
 pub mod cli;
 pub mod cmd;
 pub mod config;
-pub mod dial;
 pub mod fleet;
 #[cfg(test)]
 mod floors;
@@ -38,6 +37,7 @@ pub mod keys;
 mod logfile;
 pub mod monitor;
 pub mod mqtt;
+pub mod net;
 pub mod record;
 pub mod relay;
 pub mod session;

@@ -28,9 +28,9 @@ use super::records::RecordFolder;
 use crate::fleet::bundle::{host_key, visitors};
 use crate::fleet::settings::Agent;
 use crate::monitor::{MonitorSocket, pair};
+use crate::net::admission::{Connection, Gate, Origins};
+use crate::net::endpoint::Endpoint;
 use crate::session::account::RunAs;
-use crate::session::environment::Endpoint;
-use crate::ssh::admission::{Connection, Gate, Origins};
 use crate::{keys, term};
 
 /// Sessions that a visitor may have in one connection, as sshd's MaxSessions.

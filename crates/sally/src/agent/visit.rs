@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::bundle::Ssh;
 use super::session::{CROWDED, Sessions};
 use super::tunnel::Ways;
-use crate::dial::Dialer;
+use crate::net::dial::Dialer;
+use crate::net::splice::{Deaf, Meter, Sink, SocketSink, SocketSource, Source, splice};
 use crate::ssh::channel::ChannelSource;
 use crate::tunnel::link::Visitor;
-use crate::tunnel::splice::{Deaf, Meter, Sink, SocketSink, SocketSource, Source, splice};
 
 /// The port of a device's name that leads to its sshd.
 const SSH: u16 = 22;

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Shared, entry};
-use crate::ssh::admission::Connection;
-use crate::ssh::listen;
+use crate::net::accept::accept_each;
+use crate::net::admission::Connection;
+use crate::net::bind::bind_with;
 use crate::term;
 
 /// Connections the kernel may hold before they are accepted: when all devices come back at once, most of them.
@@ -23,7 +24,7 @@ const BACKLOG: u32 = 4096;
 const LOOK: Duration = Duration::from_secs(2);
 
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
-    listen::bind_with(address, BACKLOG).map_err(|error| Fault::Bind { port: address.port(), reason: term::reason(&error) })
+    bind_with(address, BACKLOG).map_err(|error| Fault::Bind { port: address.port(), reason: term::reason(&error) })
 }
 
 /// How many of each source have not been let in yet.
@@ -76,7 +77,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, shut: Can
             Err(why) => shared.counters.refused(why),
         }
     };
-    listen::accept_each(listener, &shut, each, || shared.gate.make_room()).await;
+    accept_each(listener, &shut, each, || shared.gate.make_room()).await;
     shared.gate.dismiss();
     tasks.close();
 }

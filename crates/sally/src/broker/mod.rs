@@ -45,7 +45,7 @@ pub use self::local::Local;
 use self::mailbox::Way;
 use self::turns::Turns;
 pub use crate::mqtt::Event;
-use crate::ssh::admission::{Gate, Origins};
+use crate::net::admission::{Gate, Origins};
 
 /// Events that the relay in this process may leave lying: as many statuses as come when thousands of devices do.
 const EVENTS: usize = 16_384;

@@ -20,17 +20,18 @@ use crate::announce::Announce;
 use crate::config::{Limits, Once};
 use crate::fleet::bundle;
 use crate::monitor::MonitorClient;
+use crate::net::activity::Activity;
+use crate::net::bind::bind;
+use crate::net::inetd;
 use crate::record::{AuditEvent, RecordError, Recorder, Settings, Sink, Target};
 use crate::session::account::can_read;
-use crate::session::activity::Activity;
 use crate::session::masking::Masking;
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
 use crate::ssh::door::{Door, Event, Rules};
 use crate::ssh::host_key::HostKey;
 use crate::ssh::host_keys::HostKeys;
-use crate::ssh::inetd;
-use crate::ssh::listen::{self, Entrance, Serve};
+use crate::ssh::listen::{Entrance, Serve};
 use crate::ssh::settings::DoorSettings;
 use crate::tunnel::tenure::{self, Tenure};
 use crate::{keys, term};
@@ -222,7 +223,7 @@ async fn open(here: Option<Entrance>, config: &Once, guests: Vec<String>, host_k
     }
     let to_stdout = |error: std::io::Error| Fault::Record { file: "stdout".into(), reason: error.to_string() };
     term::data(&host_key.public_line()).map_err(to_stdout)?;
-    let Some(dial) = &config.relay else { return listen::bind(config.listen, config.port).map(Entrance::Port) };
+    let Some(dial) = &config.relay else { return bind(config.listen, config.port).map(Entrance::Port) };
     let tenure = Tenure::begin(dial.clone(), guests).await?;
     term::data(tenure.name().as_str()).map_err(to_stdout)?;
     Ok(Entrance::Name(Box::new(tenure)))

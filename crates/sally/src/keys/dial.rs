@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::network::Network;
-use crate::dial;
+use crate::net::dial;
 
 /// The port of https.
 const HTTPS_PORT: u16 = 443;

@@ -21,8 +21,8 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Event, Unpublished};
-use crate::dial::Dialer;
 use crate::fleet::settings::Broker;
+use crate::net::dial::Dialer;
 use crate::term;
 
 /// A broker that has heard nothing for one and a half times this takes us for gone: below what NAT routers forget connections after.

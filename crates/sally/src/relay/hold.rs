@@ -13,9 +13,9 @@ use super::audit::Event;
 use super::caller::{Caller, Sockets};
 use super::metrics::Metrics;
 use super::rules::{FORWARDS_MAX, Kind};
-use crate::ssh::listen::accept_each;
+use crate::net::accept::accept_each;
+use crate::net::ports;
 use crate::term;
-use crate::tunnel::ports;
 use crate::tunnel::registry::{SILENCE, Takeover};
 
 /// How often a claim is repeated after a holder was replaced: whoever comes between was newer still.

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::tls::Tls;
-use crate::ssh::admission::{Connection, Gate, Origins};
-use crate::ssh::listen;
+use crate::net::accept::accept_each;
+use crate::net::admission::{Connection, Gate, Origins};
 
 /// Connections at once: a scraper and a health check need two. A newcomer is never refused: an older one makes room, of the source that has most.
 const CONNECTIONS: u32 = 16;
@@ -37,7 +37,7 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, relay: A
             tokio::spawn(attend(tcp, connection, tls.clone(), Arc::clone(&relay)));
         }
     };
-    listen::accept_each(listener, &CancellationToken::new(), each, || gate.make_room()).await;
+    accept_each(listener, &CancellationToken::new(), each, || gate.make_room()).await;
 }
 
 /// Serves one connection, until it makes room for another at the latest.

@@ -20,10 +20,10 @@ use super::rules::OPEN_LIMIT;
 use super::strangers::Unsaid;
 use super::wake::Place;
 use crate::fleet::relay_dir::State;
+use crate::net::ports::keep_alive;
+use crate::net::splice::{Meter, Sink, SocketSink, SocketSource, Source, splice};
 use crate::term;
 use crate::tunnel::line::{Closing, NotOpened, Passage};
-use crate::tunnel::ports::keep_alive;
-use crate::tunnel::splice::{Meter, Sink, SocketSink, SocketSource, Source, splice};
 
 /// How many names of each kind are looked at for one that was mistyped: a few milliseconds, where a million took seconds.
 const LOOKED_AT: usize = 10_000;

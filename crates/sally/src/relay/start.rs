@@ -27,9 +27,9 @@ use crate::broker::{self, Broker, Identity};
 use crate::config::{Relay as Config, Waking};
 use crate::fleet::relay_dir::RelayDir;
 use crate::mqtt::{self, Bus, client, client::Client};
+use crate::net::bind::bind;
 use crate::ssh::host_key::HostKey;
 use crate::ssh::host_keys::HostKeys;
-use crate::ssh::listen;
 use crate::ssh::settings::DoorSettings;
 use crate::term;
 
@@ -57,9 +57,9 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     let host_key = door.host_keys.main();
     let (revoked, passed_over) = Revoked::load(config.door.revoked_keys.clone()).await?;
     let audit = Audit::open(&config.audit, config.run_as)?;
-    let listener = listen::bind(config.listen.0, config.listen.1)?;
+    let listener = bind(config.listen.0, config.listen.1)?;
     let http = match config.http {
-        Some(address) => Some(listen::bind(Some(address.ip()), address.port())?),
+        Some(address) => Some(bind(Some(address.ip()), address.port())?),
         None => None,
     };
     let http_tls = config.http_tls.clone().map(Tls::load).transpose()?.map(Arc::new);

@@ -1,7 +1,6 @@
 //! The room behind the door: a program, and a visitor at the other end of it. One loop owns a session; nothing here knows the transport.
 //!
 //! - `account`, `environment`: who the session runs as, and with what
-//! - `activity`: the clock of the last byte
 //! - `start`: a program on a terminal or on pipes
 //! - `pump`: bytes between the program and the visitor, each on the record first
 //! - `masking`: what is typed at a password prompt is kept off the record
@@ -11,7 +10,6 @@
 //! - `reaper`, `sweep`: no process stays behind
 
 pub mod account;
-pub mod activity;
 pub mod ending;
 pub mod environment;
 mod fd;

@@ -7,7 +7,7 @@ use sally_proto::record::{AuditEvent, Certificate as CertificateOnRecord, Said};
 
 use super::door::{Door, Event};
 use super::visitor::{Error, Visitor, WORDS};
-use crate::session::environment::Endpoint;
+use crate::net::endpoint::Endpoint;
 use crate::term;
 
 impl Visitor {

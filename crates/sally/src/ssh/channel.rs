@@ -8,9 +8,9 @@ use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::session::activity::Activity;
+use crate::net::activity::Activity;
+use crate::net::splice::{Deaf, Next, Over, Sink, Source};
 use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream, signal_name};
-use crate::tunnel::splice::{Deaf, Next, Over, Sink, Source};
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
 pub(super) const STDERR: u32 = 1;

@@ -1,29 +1,21 @@
-//! The socket of a door, and whatever comes in through it or in its place.
+//! What comes in through the socket of a door, or in its place.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
 use sally_proto::proxy_header::ProxyHeader;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{Connection, Gate};
 use super::door::Door;
-use super::proxy;
-use super::stream::Wire;
 use super::visitor::Error;
-use crate::session::environment::Endpoint;
-use crate::term;
+use crate::net::accept::accept_each;
+use crate::net::admission::{Connection, Gate};
+use crate::net::endpoint::Endpoint;
+use crate::net::proxy;
+use crate::net::stream::Wire;
 use crate::tunnel::tenure::Tenure;
-
-/// Connections the kernel may hold before we accept them.
-pub(crate) const BACKLOG: u32 = 128;
-/// A pause after accept(2) fails for want of descriptors, so that the loop doesn't spin.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What an accept loop is for.
 pub(crate) trait Serve: Send + Sync + 'static {
@@ -75,87 +67,12 @@ impl Entrance {
     }
 }
 
-/// Binds the door's socket: all addresses of both families, unless one is named.
-///
-/// # Errors
-/// [`Fault::Bind`].
-pub fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, Fault> {
-    let fault = |error: io::Error| Fault::Bind { port, reason: term::reason(&error) };
-    let bound = match address {
-        Some(address) => bind_to(SocketAddr::new(address, port)),
-        None => bind_all(port),
-    };
-    bound.map_err(fault)
-}
-
-/// Binds all addresses of both families: `::` takes IPv4 as well; where the kernel has no IPv6, IPv4 alone.
-pub(crate) fn bind_all(port: u16) -> io::Result<TcpListener> {
-    bind_to(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.raw_os_error() {
-        Some(libc_code) if no_ipv6(libc_code) => bind_to(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
-        _ => Err(error),
-    })
-}
-
-fn no_ipv6(code: i32) -> bool {
-    use rustix::io::Errno;
-    [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT].iter().any(|errno| errno.raw_os_error() == code)
-}
-
-/// Binds one address.
-pub(crate) fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
-    bind_with(address, BACKLOG)
-}
-
-/// The same, with room for so many connections that are not accepted yet.
-pub(crate) fn bind_with(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
-    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
-    }
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(backlog)
-}
-
-/// Accepts until told to stop; the socket is closed when this returns. `exhausted` is called when descriptors are used up, which whoever
-/// waits may have done.
-pub(crate) async fn accept_each(
-    listener: TcpListener,
-    stop: &CancellationToken,
-    mut each: impl FnMut(TcpStream, SocketAddr),
-    exhausted: impl Fn(),
-) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((tcp, peer)) => each(tcp, peer),
-            Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                if is_exhaustion(&error) {
-                    exhausted();
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
 /// Accepts until nobody more is to come; then the socket is closed, and everyone who isn't authenticated is dropped.
 pub(crate) async fn accept<S: Serve>(listener: TcpListener, service: Arc<S>) {
     let shut = service.shut().clone();
     accept_each(listener, &shut, |tcp, peer| admit(tcp, peer, &service), || service.gate().make_room()).await;
     service.gate().dismiss();
     service.listener_closed();
-}
-
-/// Whether descriptors are used up.
-fn is_exhaustion(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 fn admit<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>) {

@@ -1,8 +1,6 @@
 //! A visitor's bytes enter: listen → handshake → authenticate → handler. The only place that names the SSH library's types.
 //!
-//! - `listen`, `inetd`: the socket and its accept loop, or the one connection in its place
-//! - `admission`: who may be mid-authentication, and for how long
-//! - `stream`: a connection's stream, which can be cut whatever the library does
+//! - `listen`: what comes in through a socket, a relay, or stdin and stdout
 //! - `server`: what the library is told
 //! - `door`: the one claim, and what every connection shares
 //! - `window`: how much a visitor may send ahead
@@ -15,10 +13,8 @@
 //! - `channel`: a channel as the room sees it, and as a splice does
 //! - `host_key`, `host_keys`: the keys that the door shows
 //! - `settings`: what it shows besides, and what it knows of addresses
-//! - `proxy`: what a balancer says of a connection
 //! - `relay`: the conversation with somebody who comes to a relay
 
-pub mod admission;
 mod auth;
 pub(crate) mod channel;
 pub mod door;
@@ -27,13 +23,10 @@ pub mod forward;
 mod handler;
 pub mod host_key;
 pub mod host_keys;
-pub mod inetd;
 mod launch;
 pub mod listen;
-mod proxy;
 pub mod relay;
 mod server;
 pub mod settings;
-pub mod stream;
 mod visitor;
 mod window;

@@ -18,16 +18,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::refused::Refused;
-use super::admission::{Connection, Gate};
 use super::channel::STDERR;
 use super::door::UNANSWERED;
 use super::flood::{Patience, REFUSALS};
 use super::listen::Serve;
 use super::server;
 use super::settings::DoorSettings;
-use super::stream::{Guarded, Wire};
 use super::visitor::Error;
 use super::window::Window;
+use crate::net::admission::{Connection, Gate};
+use crate::net::endpoint::Endpoint;
+use crate::net::stream::{Guarded, Wire};
 use crate::relay::audit::Event;
 use crate::relay::caller::{Caller, LetIn, Proven};
 use crate::relay::console::{Answer, NO_CONSOLE};
@@ -35,7 +36,6 @@ use crate::relay::fleet::Member;
 use crate::relay::metrics::Metrics;
 use crate::relay::rules::{CHANNELS_MAX, SESSIONS_MAX};
 use crate::relay::{HeldDescriptors, Relay};
-use crate::session::environment::Endpoint;
 use crate::term;
 use crate::tunnel::line::Line;
 

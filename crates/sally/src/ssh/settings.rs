@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use sally_proto::error::Fault;
 
-use super::admission::Origins;
 use super::host_keys::HostKeys;
 use crate::config::DoorOptions;
+use crate::net::admission::Origins;
 use crate::term;
 
 /// The longest text shown before authentication: a page of law, several times over. Each stranger gets it.

@@ -12,15 +12,15 @@ use sally_sys::pty::{Pty, WindowSize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::Connection;
 use super::door::{Door, Event};
 use super::flood::{Patience, REFUSALS, REFUSALS_WITHIN};
 use super::forward::{AgentSocket, Forwards};
 use super::window::Window;
+use crate::net::admission::Connection;
+use crate::net::endpoint::Endpoint;
 use crate::record::RecordError;
 use crate::session::Control;
 use crate::session::ending::Parting;
-use crate::session::environment::Endpoint;
 use crate::term;
 
 /// Why nothing begins any more.

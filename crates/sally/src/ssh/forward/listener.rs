@@ -14,10 +14,10 @@ use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::super::listen::BACKLOG;
 use super::{Socket, host_and_port};
+use crate::net::bind::BACKLOG;
+use crate::net::ports::{LOOPBACK, bind_free};
 use crate::term;
-use crate::tunnel::ports::{LOOPBACK, bind_free};
 
 /// Where it is listened, as the visitor named it: what a cancellation names again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

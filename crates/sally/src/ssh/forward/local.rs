@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::visitor::{Error, Visitor};
 use super::{CONNECT_FAILED, CONNECTIONS, Forward, NOT_ALLOWED, NOT_PERMITTED, PROHIBITED, SHORTAGE, Socket, host_and_port, refusal};
-use crate::dial::Dialer;
+use crate::net::dial::Dialer;
 use crate::term;
 
 /// What the visitor wants to be connected to.

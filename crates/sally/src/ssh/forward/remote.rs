@@ -10,10 +10,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::super::listen::ACCEPT_PAUSE;
 use super::super::visitor::{Error, Visitor};
 use super::listener::{Listener, Origin, Place};
 use super::{Forward, Forwarder, LISTENERS, NOT_ALLOWED, NOT_PERMITTED, Socket};
+use crate::net::accept::ACCEPT_PAUSE;
 use crate::record::RecordError;
 
 /// How long the visitor's client may take to answer that a connection came: it connects on, and TCP gives up after some two minutes.

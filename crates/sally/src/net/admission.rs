@@ -11,7 +11,7 @@ use sally_proto::admission::{Admission, Arrival, Outcome, Settings, Ticket};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::session::environment::Endpoint;
+use super::endpoint::Endpoint;
 
 /// From the first byte to an authenticated visitor: one total deadline, whatever trickles in meanwhile (sshd's LoginGraceTime is 120 s,
 /// for passwords typed by hand; keys need no such time).
@@ -133,12 +133,12 @@ pub struct Connection {
 
 impl Connection {
     /// Whether a balancer has still to say whom it is for.
-    pub(super) fn is_by_proxy(&self) -> bool {
+    pub(crate) fn is_by_proxy(&self) -> bool {
         self.by_proxy
     }
 
     /// A balancer has said whom it is for: false where these are refused.
-    pub(super) fn is_for(&mut self, client: SocketAddr) -> bool {
+    pub(crate) fn is_for(&mut self, client: SocketAddr) -> bool {
         self.peer = Some(client).into();
         let brought = self.gate.state().admission.bring(self.ticket, client.ip(), self.gate.origin.elapsed());
         if let Err(remaining) = &brought {
@@ -148,7 +148,7 @@ impl Connection {
     }
 
     /// Waits for something that is to happen before authentication; nothing where it takes too long, or the connection is to end.
-    pub(super) async fn before_deadline<T>(&self, what: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn before_deadline<T>(&self, what: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.cut.cancelled() => None,

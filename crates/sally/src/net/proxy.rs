@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Why a connection's header says nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Headless {
+pub(crate) enum Headless {
     /// It is none that counts.
     #[error(transparent)]
     Header(#[from] ProxyHeaderError),
@@ -17,7 +17,7 @@ pub(super) enum Headless {
 }
 
 /// Reads the header, and not one byte more. The time that this may take is the caller's.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<ProxyHeader, Headless> {
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<ProxyHeader, Headless> {
     let mut bytes = Vec::new();
     loop {
         let more = match proxy_header::read(&bytes)? {

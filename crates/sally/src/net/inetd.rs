@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::pipe;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::endpoint::Endpoint;
 use super::stream::Wire;
-use crate::session::environment::Endpoint;
 
 /// The connection, where it comes from, and where it arrived: not known unless it is TCP. Takes the descriptors away, so that nothing else
 /// is ever written into it; stderr too, where an inetd has put the same socket there. To be called within the runtime.

@@ -73,7 +73,7 @@ impl AsyncWrite for Wire {
 }
 
 /// A connection that [`CancellationToken::cancel`] ends at once, whatever state the library is in.
-pub(super) struct Guarded {
+pub(crate) struct Guarded {
     wire: Wire,
     heard: Arc<AtomicU64>,
     cut: CancellationToken,
@@ -81,12 +81,12 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    pub(super) fn new(wire: Wire, cut: CancellationToken) -> Self {
+    pub(crate) fn new(wire: Wire, cut: CancellationToken) -> Self {
         Self { wire, heard: Arc::default(), cutting: Box::pin(cut.clone().cancelled_owned()), cut }
     }
 
     /// Grows whenever something arrives: a sign of life.
-    pub(super) fn heard(&self) -> Arc<AtomicU64> {
+    pub(crate) fn heard(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.heard)
     }
 

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use sally_proto::record::{DigestName, RunningDigest};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::session::activity::Activity;
+use super::activity::Activity;
 
 /// What is read from a socket at once: two packets of the size that OpenSSH takes.
 const PIECE: usize = 64 << 10;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sally_proto::relay::Address;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::ssh::listen::BACKLOG;
+use super::bind::BACKLOG;
 
 /// The loopback addresses, IPv4's first.
 pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];

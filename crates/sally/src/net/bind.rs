@@ -1,0 +1,54 @@
+//! A socket that listens.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use sally_proto::error::Fault;
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::term;
+
+/// Connections the kernel may hold before we accept them.
+pub(crate) const BACKLOG: u32 = 128;
+
+/// Binds a socket: all addresses of both families, unless one is named.
+///
+/// # Errors
+/// [`Fault::Bind`].
+pub fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, Fault> {
+    let fault = |error: io::Error| Fault::Bind { port, reason: term::reason(&error) };
+    let bound = match address {
+        Some(address) => bind_to(SocketAddr::new(address, port)),
+        None => bind_all(port),
+    };
+    bound.map_err(fault)
+}
+
+/// Binds all addresses of both families: `::` takes IPv4 as well; where the kernel has no IPv6, IPv4 alone.
+pub(crate) fn bind_all(port: u16) -> io::Result<TcpListener> {
+    bind_to(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.raw_os_error() {
+        Some(libc_code) if no_ipv6(libc_code) => bind_to(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+        _ => Err(error),
+    })
+}
+
+fn no_ipv6(code: i32) -> bool {
+    use rustix::io::Errno;
+    [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT].iter().any(|errno| errno.raw_os_error() == code)
+}
+
+/// Binds one address.
+pub(crate) fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    bind_with(address, BACKLOG)
+}
+
+/// The same, with room for so many connections that are not accepted yet.
+pub(crate) fn bind_with(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(backlog)
+}
