@@ -14,7 +14,7 @@ use sally_sys::process::Launch;
 
 use crate::session::environment::Environment;
 use crate::session::reaper::Reaper;
-use crate::ssh::host_key::HostKey;
+use crate::host_key::HostKey;
 use crate::term;
 
 /// How long it may take.

@@ -8,6 +8,7 @@
 //! - `admin`: the visitor's side of a relay: OpenSSH, told how to get there
 //! - `keys`: where authorized keys come from; no source fails open
 //! - `announce`: telling somebody that a door is open
+//! - `host_key`: the keys that a door shows
 //! - `ssh`: listen, handshake, authenticate; the only place that names the SSH library's types
 //! - `net`: sockets, and what is carried over them
 //! - `tunnel`: connections that are carried through another
@@ -33,6 +34,7 @@ pub mod config;
 pub mod fleet;
 #[cfg(test)]
 mod floors;
+pub mod host_key;
 pub mod keys;
 mod logfile;
 pub mod monitor;

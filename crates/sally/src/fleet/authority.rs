@@ -8,7 +8,7 @@ use ssh_key::{LineEnding, PrivateKey, PublicKey};
 
 use super::ledger::{Holder, Ledger};
 use super::{Fleet, authority_file, files, invalid, now};
-use crate::ssh::host_key::HostKey;
+use crate::host_key::HostKey;
 
 /// Certificates are valid from this long ago: clocks differ.
 const BEFORE: u64 = 3600;

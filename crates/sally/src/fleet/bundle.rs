@@ -13,7 +13,7 @@ use super::authority::{certificate_line, private_text, public_line};
 use super::files::{EXECUTABLE, PRIVATE, PUBLIC, make_folder, write_new};
 use super::settings::{Agent, RECORDS, RECORDS_MAX, Serve, Settings, TUNNELS};
 use super::tls::TlsIdentity;
-use crate::ssh::host_key::HostKey;
+use crate::host_key::HostKey;
 
 /// The device's host key: made here, or its own.
 pub(super) enum HostKeyFile {

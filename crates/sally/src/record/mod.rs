@@ -16,7 +16,6 @@ pub mod cmd;
 mod decode;
 mod error;
 mod export;
-pub(crate) mod known_hosts;
 mod limit;
 mod play;
 mod queue;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
 use super::cmd::VerifyArgs;
-use super::known_hosts;
+use crate::host_key::known_hosts;
 use super::source::{self, SourceError};
 use crate::term;
 

@@ -28,8 +28,8 @@ use crate::config::{Relay as Config, Waking};
 use crate::fleet::relay_dir::RelayDir;
 use crate::mqtt::{self, Bus, client, client::Client};
 use crate::net::bind::bind;
-use crate::ssh::host_key::HostKey;
-use crate::ssh::host_keys::HostKeys;
+use crate::host_key::HostKey;
+use crate::host_key::keys::HostKeys;
 use crate::ssh::settings::DoorSettings;
 use crate::term;
 

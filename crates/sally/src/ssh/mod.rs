@@ -11,8 +11,7 @@
 //! - `launch`: starting what a session channel asks for
 //! - `forward`: what `--allow` opens: ports, sockets, the visitor's agent
 //! - `channel`: a channel as the room sees it, and as a splice does
-//! - `host_key`, `host_keys`: the keys that the door shows
-//! - `settings`: what it shows besides, and what it knows of addresses
+//! - `settings`: what the door shows of itself, and what it knows of addresses
 //! - `relay`: the conversation with somebody who comes to a relay
 
 mod auth;
@@ -21,8 +20,6 @@ pub mod door;
 mod flood;
 pub mod forward;
 mod handler;
-pub mod host_key;
-pub mod host_keys;
 mod launch;
 pub mod listen;
 pub mod relay;

@@ -7,7 +7,7 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::server::Config;
 use russh::{Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 
-use super::host_key::HostKey;
+use crate::host_key::HostKey;
 use super::settings::DoorSettings;
 use super::window;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sally_proto::error::Fault;
 
-use super::host_keys::HostKeys;
+use crate::host_key::keys::HostKeys;
 use crate::config::DoorOptions;
 use crate::net::admission::Origins;
 use crate::term;

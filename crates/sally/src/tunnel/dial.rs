@@ -12,7 +12,7 @@ use sally_proto::relay::{ADMIT_REQUEST, NAME_REQUEST};
 use ssh_key::PrivateKey;
 
 use super::link::{HostTrust, Identity, Link, NotHeld, string};
-use crate::ssh::host_key::is_pem;
+use crate::host_key::is_pem;
 use crate::term;
 
 /// The port of the name: the one that `ssh -J relay NAME` asks for.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
-use crate::record::known_hosts;
+use crate::host_key::known_hosts;
 use crate::term;
 
 /// A relay that is silent is asked so often, at such intervals, and is gone one interval after the last question: a minute.

@@ -21,7 +21,7 @@ struct Entry<'a> {
 }
 
 /// Judges `signer` by the file's text; with `host`, only by the lines for that host. Gives the name it is listed under, too.
-pub(super) fn judge(text: &str, host: Option<&str>, signer: &PublicKey) -> (Trust, Option<String>) {
+pub(crate) fn judge(text: &str, host: Option<&str>, signer: &PublicKey) -> (Trust, Option<String>) {
     let entries: Vec<Entry<'_>> = text.lines().filter_map(entry).collect();
     let same = |entry: &&Entry<'_>| entry.key.key_data() == signer.key_data();
     if entries.iter().filter(same).any(|entry| entry.revoked) {

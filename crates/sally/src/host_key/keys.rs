@@ -7,7 +7,7 @@ use sally_proto::error::Fault;
 use ssh_key::certificate::{CertType, Certificate};
 use ssh_key::{Algorithm, PrivateKey};
 
-use super::host_key::HostKey;
+use super::HostKey;
 use crate::term;
 
 /// What ssh-keygen adds to a key's name for its certificate.

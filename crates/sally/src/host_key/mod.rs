@@ -1,4 +1,10 @@
 //! The key that a door shows: fresh for each run, or a file of the user's own.
+//!
+//! - `keys`: several of them, with their certificates
+//! - `known_hosts`: what such a file says of a key
+
+pub mod keys;
+pub(crate) mod known_hosts;
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
