@@ -12,9 +12,9 @@ use rustix::process::Signal;
 use sally_proto::error::Fault;
 use sally_sys::process::Launch;
 
+use crate::host_key::HostKey;
 use crate::session::environment::Environment;
 use crate::session::reaper::Reaper;
-use crate::host_key::HostKey;
 use crate::term;
 
 /// How long it may take.

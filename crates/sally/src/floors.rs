@@ -22,12 +22,10 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("admin", "cli"),
     ("admin", "config"),
     ("agent", "config"),
-    ("agent", "ssh"),
     ("mqtt", "broker"),
     ("relay", "config"),
     ("relay", "ssh"),
     ("ssh", "config"),
-    ("tunnel", "ssh"),
 ];
 
 /// Where the SSH library may be named, so that it can be changed for another.

@@ -13,7 +13,7 @@ use super::session::{CROWDED, Sessions};
 use super::tunnel::Ways;
 use crate::net::dial::Dialer;
 use crate::net::splice::{Deaf, Meter, Sink, SocketSink, SocketSource, Source, splice};
-use crate::ssh::channel::ChannelSource;
+use crate::tunnel::channel::ChannelSource;
 use crate::tunnel::link::Visitor;
 
 /// The port of a device's name that leads to its sshd.

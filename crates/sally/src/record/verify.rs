@@ -9,8 +9,8 @@ use serde::Serialize;
 use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
 use super::cmd::VerifyArgs;
-use crate::host_key::known_hosts;
 use super::source::{self, SourceError};
+use crate::host_key::known_hosts;
 use crate::term;
 
 /// What is known of the signer from outside the file.

@@ -26,10 +26,10 @@ use super::wake::{self, Attendance, Wakes};
 use crate::broker::{self, Broker, Identity};
 use crate::config::{Relay as Config, Waking};
 use crate::fleet::relay_dir::RelayDir;
-use crate::mqtt::{self, Bus, client, client::Client};
-use crate::net::bind::bind;
 use crate::host_key::HostKey;
 use crate::host_key::keys::HostKeys;
+use crate::mqtt::{self, Bus, client, client::Client};
+use crate::net::bind::bind;
 use crate::ssh::settings::DoorSettings;
 use crate::term;
 

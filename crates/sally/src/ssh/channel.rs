@@ -1,15 +1,13 @@
-//! A channel as the room sees it, and as a splice does.
+//! A channel as the room sees it.
 
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
-use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
-
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::net::activity::Activity;
-use crate::net::splice::{Deaf, Next, Over, Sink, Source};
 use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream, signal_name};
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
@@ -71,39 +69,5 @@ impl Outbound for SessionOutbound {
         drop(self.seat.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.channel.eof().await.map_err(|_| Gone)?;
         self.channel.close().await.map_err(|_| Gone)
-    }
-}
-
-/// From the other end of a channel that is spliced.
-pub(crate) struct ChannelSource(pub(crate) ChannelReadHalf);
-
-impl Source for ChannelSource {
-    async fn next(&mut self) -> Next {
-        loop {
-            match self.0.wait().await {
-                Some(ChannelMsg::Data { data }) => return Next::Data(data),
-                Some(ChannelMsg::Eof) => return Next::End,
-                Some(ChannelMsg::Close) | None => return Next::Over(Over::Closed),
-                _ => {}
-            }
-        }
-    }
-
-    async fn over(&mut self) -> Over {
-        while !matches!(self.0.wait().await, Some(ChannelMsg::Close) | None) {}
-        Over::Closed
-    }
-}
-
-/// To the other end of a channel that is spliced. Whoever spliced it closes the channel.
-pub(crate) struct ChannelSink<M: From<(ChannelId, ChannelMsg)>>(pub(crate) ChannelWriteHalf<M>);
-
-impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Sink for ChannelSink<M> {
-    async fn deliver(&mut self, bytes: Bytes) -> Result<(), Deaf> {
-        self.0.data_bytes(bytes).await.map_err(|_| Deaf)
-    }
-
-    async fn end(&mut self) -> Result<(), Deaf> {
-        self.0.eof().await.map_err(|_| Deaf)
     }
 }

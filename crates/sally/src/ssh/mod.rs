@@ -10,12 +10,12 @@
 //! - `auth`: from a key that is offered to the one claim
 //! - `launch`: starting what a session channel asks for
 //! - `forward`: what `--allow` opens: ports, sockets, the visitor's agent
-//! - `channel`: a channel as the room sees it, and as a splice does
+//! - `channel`: a channel as the room sees it
 //! - `settings`: what the door shows of itself, and what it knows of addresses
 //! - `relay`: the conversation with somebody who comes to a relay
 
 mod auth;
-pub(crate) mod channel;
+mod channel;
 pub mod door;
 mod flood;
 pub mod forward;

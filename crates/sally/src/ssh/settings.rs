@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use sally_proto::error::Fault;
 
-use crate::host_key::keys::HostKeys;
 use crate::config::DoorOptions;
+use crate::host_key::keys::HostKeys;
 use crate::net::admission::Origins;
 use crate::term;
 

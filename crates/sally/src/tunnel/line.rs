@@ -9,7 +9,7 @@ use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelId, Disconnect};
 use tokio_util::sync::CancellationToken;
 
-use crate::ssh::channel::{ChannelSink, ChannelSource};
+use super::channel::{ChannelSink, ChannelSource};
 
 /// How long a DISCONNECT with its text may take to get out before the connection is cut.
 const GOODBYE: Duration = Duration::from_secs(1);

@@ -18,9 +18,9 @@ use ssh_key::{Fingerprint, HashAlg, PrivateKey, PublicKey};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::host_key::known_hosts;
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
-use crate::host_key::known_hosts;
 use crate::term;
 
 /// A relay that is silent is asked so often, at such intervals, and is gone one interval after the last question: a minute.

@@ -31,10 +31,10 @@ pub(super) use listener::Place;
 pub(super) use local::Target;
 pub(super) use remote::Listening;
 
-use super::channel::{ChannelSink, ChannelSource};
 use super::door::{Door, Event};
 use crate::net::splice::{Meter, SocketSink, SocketSource, splice};
 use crate::record::RecordError;
+use crate::tunnel::channel::{ChannelSink, ChannelSource};
 
 /// Forwarded connections at once, those about to open included: a browser through `ssh -D` keeps some dozens. Each may hold a window of
 /// the visitor's bytes.
