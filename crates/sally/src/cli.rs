@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "admin")]
-use crate::admin::cmd::{DevicesArgs, KnownHostsArgs, ProxyArgs, SshConfigArgs, VisitArgs};
+use crate::client::cmd::{DevicesArgs, KnownHostsArgs, ProxyArgs, SshConfigArgs, VisitArgs};
 #[cfg(feature = "fleet")]
 use crate::fleet::cmd::FleetCommand;
 #[cfg(feature = "record")]

@@ -5,7 +5,7 @@
 //! - `cli`, `config`: what was typed, and what it resolves to; nothing below reads the environment
 //! - `cmd`: one file a subcommand, wiring only
 //! - `agent`: the device's side of a fleet: woken, it dials back
-//! - `admin`: the visitor's side of a relay: OpenSSH, told how to get there
+//! - `client`: the visitor's side of a relay: OpenSSH, told how to get there
 //! - `keys`: where authorized keys come from; no source fails open
 //! - `announce`: telling somebody that a door is open
 //! - `host_key`: the keys that a door shows
@@ -24,11 +24,11 @@
 //! - `shutdown`, `term`: being told to stop, and everything a person reads
 #![forbid(unsafe_code)]
 
-pub mod admin;
 pub mod agent;
 pub mod announce;
 pub mod broker;
 pub mod cli;
+pub mod client;
 pub mod cmd;
 pub mod config;
 pub mod fleet;

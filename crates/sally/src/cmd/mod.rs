@@ -15,9 +15,9 @@ use clap::CommandFactory;
 use sally_proto::error::exit;
 use tracing_subscriber::filter::LevelFilter;
 
-#[cfg(feature = "admin")]
-use crate::admin::{cmd as admin, destination::Program};
 use crate::cli::{Cli, Command, LogFormat, file};
+#[cfg(feature = "admin")]
+use crate::client::{cmd as client, destination::Program};
 #[cfg(any(feature = "once", feature = "relay"))]
 use crate::config;
 use crate::config::Variables;
@@ -58,19 +58,19 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "fleet")]
         Command::Fleet(command) => command.run(),
         #[cfg(feature = "admin")]
-        Command::Ssh(args) => admin::visit(Program::Ssh, args, &variables),
+        Command::Ssh(args) => client::visit(Program::Ssh, args, &variables),
         #[cfg(feature = "admin")]
-        Command::Scp(args) => admin::visit(Program::Scp, args, &variables),
+        Command::Scp(args) => client::visit(Program::Scp, args, &variables),
         #[cfg(feature = "admin")]
-        Command::Sftp(args) => admin::visit(Program::Sftp, args, &variables),
+        Command::Sftp(args) => client::visit(Program::Sftp, args, &variables),
         #[cfg(feature = "admin")]
-        Command::Devices(args) => admin::devices(&args, &variables),
+        Command::Devices(args) => client::devices(&args, &variables),
         #[cfg(feature = "admin")]
-        Command::SshConfig(args) => admin::print_ssh_config(&args, &variables),
+        Command::SshConfig(args) => client::print_ssh_config(&args, &variables),
         #[cfg(feature = "admin")]
-        Command::Proxy(args) => admin::proxy(&args, &variables),
+        Command::Proxy(args) => client::proxy(&args, &variables),
         #[cfg(feature = "admin")]
-        Command::KnownHosts(args) => admin::known_hosts(&args),
+        Command::KnownHosts(args) => client::known_hosts(&args),
         #[cfg(feature = "manual")]
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sally", &mut std::io::stdout());
