@@ -1,4 +1,4 @@
-//! What a command line and the environment resolve to. Nothing below this module reads the environment.
+//! What a command line and the environment resolve to.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +25,7 @@ use crate::session::environment::{self, Environment};
 use crate::ssh::forward::Allowed;
 use crate::tunnel::dial::Dial;
 use crate::tunnel::link::HostTrust;
+use crate::variables::Variables;
 
 /// The variable that holds keys.
 const AUTHORIZED_KEYS: &str = "AUTHORIZED_KEYS";
@@ -135,22 +136,6 @@ pub struct Limits {
     pub longest: Option<Duration>,
 }
 
-/// The process environment, read once.
-#[derive(Clone, Debug)]
-pub struct Variables(Vec<(OsString, OsString)>);
-
-impl Variables {
-    /// The environment of this process.
-    pub fn of_process() -> Self {
-        Self(std::env::vars_os().collect())
-    }
-
-    /// The value of a variable.
-    pub fn get(&self, name: &str) -> Option<OsString> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-    }
-}
-
 impl Once {
     /// Resolves what was typed.
     ///
@@ -171,7 +156,7 @@ impl Once {
             Some(run_as) => run_as.account().clone(),
             None => Account::current(variables.get("HOME"), variables.get("SHELL")),
         };
-        let mut environment = environment::copy(variables.0.iter().cloned());
+        let mut environment = environment::copy(variables.all());
         if run_as.is_some() {
             environment.extend(account.variables());
         }

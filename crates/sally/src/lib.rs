@@ -2,7 +2,8 @@
 //!
 //! The modules, in the order a visitor's bytes travel:
 //!
-//! - `cli`, `config`: what was typed, and what it resolves to; nothing below reads the environment
+//! - `arguments`, `variables`: words of command lines; the environment, which nothing else reads
+//! - `cli`, `config`: what was typed, and what it resolves to
 //! - `cmd`: one file a subcommand, wiring only
 //! - `agent`: the device's side of a fleet: woken, it dials back
 //! - `client`: the visitor's side of a relay: OpenSSH, told how to get there
@@ -26,6 +27,7 @@
 
 pub mod agent;
 pub mod announce;
+mod arguments;
 pub mod broker;
 pub mod cli;
 pub mod client;
@@ -48,3 +50,4 @@ pub mod ssh;
 mod stamp;
 pub mod term;
 pub mod tunnel;
+pub mod variables;

@@ -9,7 +9,8 @@ use sally_proto::authorized_keys::PermitRule;
 use sally_proto::host_port::HostPort;
 use sally_proto::wake::Prefix;
 
-use super::{DoorArgs, KeyArgs, parse_listen, parse_seconds};
+use super::{DoorArgs, KeyArgs};
+use crate::arguments::{parse_listen, parse_seconds, parse_size};
 use crate::fleet::settings::Broker;
 
 /// `sally relay`.
@@ -135,7 +136,7 @@ pub struct ServerArgs {
     #[arg(long, value_name = "FILE")]
     pub audit: Option<PathBuf>,
     /// The most bytes of the audit log (64K, 100M): one more line, and it becomes FILE.1, as logrotate names it [default: no limit]
-    #[arg(long, value_name = "SIZE", requires = "audit", value_parser = super::parse_size)]
+    #[arg(long, value_name = "SIZE", requires = "audit", value_parser = parse_size)]
     pub audit_max: Option<u64>,
     /// How many full logs are kept: FILE.1 to FILE.N [default: 4]
     #[arg(long, value_name = "N", requires = "audit_max", value_parser = clap::value_parser!(u32).range(1..=1000))]

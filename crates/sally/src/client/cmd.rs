@@ -12,9 +12,9 @@ use ssh_key::Certificate;
 use super::destination::Program;
 use super::settings::{Given, Relay, Settings};
 use super::{openssh, proxy, ssh_config};
-use crate::cli::parse_seconds;
-use crate::config::Variables;
+use crate::arguments::parse_seconds;
 use crate::term;
+use crate::variables::Variables;
 
 /// Which relay.
 #[derive(Args, Clone, Debug)]

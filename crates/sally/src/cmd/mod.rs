@@ -20,9 +20,9 @@ use crate::cli::{Cli, Command, LogFormat, file};
 use crate::client::{cmd as client, destination::Program};
 #[cfg(any(feature = "once", feature = "relay"))]
 use crate::config;
-use crate::config::Variables;
 use crate::term;
 use crate::term::log::Log;
+use crate::variables::Variables;
 
 /// Parses, runs, and gives the exit status.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
