@@ -8,9 +8,6 @@ pub mod tls;
 
 use bytes::Bytes;
 
-use crate::broker::Local;
-use client::{Client, Message};
-
 /// What a broker tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -31,44 +28,3 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the broker is unreachable")]
 pub struct Unpublished;
-
-/// A relay's way to its devices: somebody else's broker, or the one in its own process.
-pub enum Bus {
-    /// Over a connection.
-    Far(Client),
-    /// In this process.
-    Near(Local),
-}
-
-impl Bus {
-    /// Publishes.
-    ///
-    /// # Errors
-    /// [`Unpublished`].
-    pub fn publish(&self, message: Message) -> Result<(), Unpublished> {
-        match self {
-            Self::Far(client) => client.publish(message),
-            Self::Near(local) => local.publish(&message.topic, message.payload, message.retain).map_err(|_| Unpublished),
-        }
-    }
-
-    /// Subscribes to a topic: a hint's, which there is a plainer sentence without.
-    pub fn subscribe(&self, topic: String) {
-        match self {
-            Self::Far(client) => client.subscribe(topic),
-            Self::Near(local) => {
-                if let Err(fault) = local.subscribe(&topic) {
-                    tracing::info!(%fault, "not subscribed");
-                }
-            }
-        }
-    }
-
-    /// No longer.
-    pub fn unsubscribe(&self, topic: &str) {
-        match self {
-            Self::Far(client) => client.unsubscribe(topic),
-            Self::Near(local) => local.unsubscribe(topic),
-        }
-    }
-}

@@ -6,7 +6,7 @@
 //! - `places`: how many visits at once, and whose
 //! - `caller`: somebody who is connected
 //! - `fleet`: whom a fleet's authorities vouch for
-//! - `wake`: a device that isn't here is fetched
+//! - `wake`, `bus`: a device that isn't here is fetched, through a broker
 //! - `hold`: a device registers a name or a port, and gives it up
 //! - `route`: a visitor reaches a name, a socket reaches the holder of its port
 //! - `console`: what `ssh relay devices` answers
@@ -16,6 +16,7 @@
 //! - `start`, `run`: from start to drained
 
 pub mod audit;
+pub mod bus;
 pub mod caller;
 pub mod console;
 pub mod fleet;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::Relay;
 use super::audit::{Audit, Event};
+use super::bus::Bus;
 use super::fleet::Fleet;
 use super::reload::Reloader;
 use super::revoked::Revoked;
@@ -28,7 +29,7 @@ use crate::config::{Relay as Config, Waking};
 use crate::fleet::relay_dir::RelayDir;
 use crate::host_key::HostKey;
 use crate::host_key::keys::HostKeys;
-use crate::mqtt::{self, Bus, client, client::Client};
+use crate::mqtt::{self, client, client::Client};
 use crate::net::bind::bind;
 use crate::ssh::settings::DoorSettings;
 use crate::term;

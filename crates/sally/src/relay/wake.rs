@@ -13,6 +13,7 @@ use sally_proto::wake::{Acknowledgement, Jti, LIFETIME, Moment, Prefix, RelayId,
 use tokio::sync::{Notify, mpsc};
 
 use super::audit::Event as Audited;
+use super::bus::Bus;
 use super::caller::{self, Caller};
 use super::fleet::{self, Fleet};
 use super::metrics::Metrics;
@@ -20,7 +21,7 @@ use super::route::Opened;
 use super::{Relay, rules};
 use crate::broker::Broker;
 use crate::mqtt::client::Message;
-use crate::mqtt::{Bus, Event as Heard, Unpublished};
+use crate::mqtt::{Event as Heard, Unpublished};
 use crate::term;
 
 /// What waits to be written to the audit log; more is counted as lost there.
