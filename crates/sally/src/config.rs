@@ -1,25 +1,24 @@
 //! What a command line and the environment resolve to.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sally_proto::error::Fault;
-use sally_proto::host_port::HostPort;
 use sally_proto::relay::PortSet;
-use sally_proto::wake::Prefix;
 
+use crate::agent;
 use crate::broker::Identity;
 use crate::cli::{AgentArgs, DoorArgs, FleetArgs, Forwarding, GithubArgs, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
-use crate::fleet::settings::Broker;
 use crate::keys::{Network, Source};
 use crate::net::admission::Origins;
 use crate::record::{DigestName, Policy, Target};
 use crate::relay::audit::{AuditTarget, Rotation};
 use crate::relay::keys::KeySources;
 use crate::relay::rules::{Kind, Rules};
-use crate::relay::tls;
+use crate::relay::{self, Waking};
+use crate::server_settings::DoorOptions;
 use crate::session::account::{Account, RunAs};
 use crate::session::environment::{self, Environment};
 use crate::ssh::forward::Allowed;
@@ -93,23 +92,6 @@ pub struct Once {
     pub account: Account,
     /// What sessions inherit.
     pub environment: Environment,
-}
-
-/// What clients see of a server before anything else, and whom it refuses whatever they may.
-#[derive(Clone, Debug)]
-pub struct DoorOptions {
-    /// Host keys of the user's own.
-    pub host_keys: Vec<PathBuf>,
-    /// Certificates for them.
-    pub host_certificates: Vec<PathBuf>,
-    /// Post-quantum key exchange alone.
-    pub post_quantum_only: bool,
-    /// What is shown before authentication.
-    pub banner: Option<PathBuf>,
-    /// Keys and certificates that are refused.
-    pub revoked_keys: Option<PathBuf>,
-    /// What is known of addresses that connections come from.
-    pub origins: Origins,
 }
 
 impl From<DoorArgs> for DoorOptions {
@@ -205,156 +187,94 @@ fn allowed(named: &[Forwarding]) -> Allowed {
     }
 }
 
-/// Everything `sally relay` and `sally jail` run on.
-#[derive(Debug)]
-pub struct Relay {
-    /// What it is.
-    pub rules: Rules,
-    /// Where keys come from.
-    pub keys: KeySources,
-    /// Address (all, where there is none) and port to listen on.
-    pub listen: (Option<IpAddr>, u16),
-    /// Where metrics are served.
-    pub http: Option<SocketAddr>,
-    /// Certificate and private key of TLS there.
-    pub http_tls: Option<tls::Files>,
-    /// What once, relay and jail have in common.
-    pub door: DoorOptions,
-    /// Where a host key is kept.
-    pub state: Option<PathBuf>,
-    /// Where the audit log goes.
-    pub audit: AuditTarget,
-    /// How long visits may go on when told to stop.
-    pub drain: Duration,
-    /// Whom to become.
-    pub run_as: Option<u32>,
-    /// The fleet whose devices it wakes.
-    pub fleet: Option<Waking>,
+/// Resolves what was typed after `agent`.
+pub fn of_agent(args: AgentArgs) -> agent::Config {
+    agent::Config { bundle: args.bundle, to: args.to, prefix: args.topic_prefix }
 }
 
-/// Everything `sally agent` runs on.
-#[derive(Clone, Debug)]
-pub struct Agent {
-    /// The folder that sally fleet add made.
-    pub bundle: PathBuf,
-    /// What visitors reach at port 22, if it isn't what the bundle says.
-    pub to: Option<HostPort>,
-    /// What stands before every topic.
-    pub prefix: Prefix,
+fn waking(args: FleetArgs) -> Option<Waking> {
+    let FleetArgs { fleet, broker, mqtt_listen, mqtt_plain, mqtt_insecure, advertise, topic_prefix, wake_deadline, linger } = args;
+    let folder = fleet?;
+    let identity = match (mqtt_plain, mqtt_insecure) {
+        (false, false) => Identity::Certificates(folder.clone()),
+        (_, insecure) => Identity::Unproven { insecure },
+    };
+    let mqtt = mqtt_listen.map(|address| (address, identity));
+    Some(Waking { folder, broker, mqtt, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
 }
 
-impl From<AgentArgs> for Agent {
-    fn from(args: AgentArgs) -> Self {
-        Self { bundle: args.bundle, to: args.to, prefix: args.topic_prefix }
-    }
+/// Resolves what was typed after `relay`.
+///
+/// # Errors
+/// [`Fault::Usage`] where options don't go together.
+pub fn of_relay(args: RelayArgs, variables: &Variables) -> Result<relay::Config, Fault> {
+    let files = |files: Vec<PathBuf>| files.into_iter().map(source_file).collect();
+    let mut visitors: Vec<Source> = files(args.visitors);
+    let GithubArgs { github, github_permitopen: rules, keys_url: template } = args.github;
+    visitors.extend(github.into_iter().map(|user| Source::Url { user, template: template.clone(), rules: rules.clone() }));
+    let keys = KeySources {
+        visitors,
+        devices: files(args.devices),
+        admins: files(args.admins),
+        network: Network::from_env(&|name| variables.get(name)),
+    };
+    let fleet = waking(args.fleet);
+    Ok(relay::Config { fleet, ..server(Kind::Relay, None, args.listen, keys, (args.door, args.server))? })
 }
 
-/// How a relay wakes the devices of its fleet.
-#[derive(Clone, Debug)]
-pub struct Waking {
-    /// FLEET/relay.
-    pub folder: PathBuf,
-    /// The broker, if it isn't the fleet's own.
-    pub broker: Option<Broker>,
-    /// Where to be the broker, and how its clients are known.
-    pub mqtt: Option<(SocketAddr, Identity)>,
-    /// Where devices are told to dial; the fleet's addresses where there is none.
-    pub advertise: Vec<HostPort>,
-    /// What stands before every topic.
-    pub prefix: Prefix,
-    /// How long a device has to come.
-    pub deadline: Duration,
-    /// How long its connection is kept after its last visitor.
-    pub linger: Duration,
+/// Resolves what was typed after `jail`.
+///
+/// # Errors
+/// [`Fault::Usage`] where `OPEN_PORTS` makes no sense, or options don't go together.
+pub fn of_jail(args: JailArgs, variables: &Variables) -> Result<relay::Config, Fault> {
+    let ports = match (args.permit_listen, variables.get(OPEN_PORTS).filter(|value| !value.is_empty())) {
+        (Some(ports), _) => Ok(ports),
+        (None, Some(value)) => value.to_string_lossy().parse::<PortSet>(),
+        (None, None) => JAIL_PORT.parse(),
+    };
+    let ports = ports.map_err(|reason| Fault::Usage(format!("{OPEN_PORTS}: {reason}")))?;
+    let keys = KeySources {
+        visitors: Vec::new(),
+        devices: sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
+        admins: Vec::new(),
+        network: Network::from_env(&|name| variables.get(name)),
+    };
+    let user = args.keys.user.unwrap_or_else(|| JAIL_USER.into());
+    let mut jail = server(Kind::Jail(ports), Some(user), args.listen, keys, (args.door, args.server))?;
+    jail.run_as = jail.run_as.or(rustix::process::geteuid().is_root().then_some(NOBODY));
+    Ok(jail)
 }
 
-impl Waking {
-    fn of(args: FleetArgs) -> Option<Self> {
-        let FleetArgs { fleet, broker, mqtt_listen, mqtt_plain, mqtt_insecure, advertise, topic_prefix, wake_deadline, linger } = args;
-        let folder = fleet?;
-        let identity = match (mqtt_plain, mqtt_insecure) {
-            (false, false) => Identity::Certificates(folder.clone()),
-            (_, insecure) => Identity::Unproven { insecure },
-        };
-        let mqtt = mqtt_listen.map(|address| (address, identity));
-        Some(Self { folder, broker, mqtt, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
-    }
-}
-
-impl Relay {
-    /// Resolves what was typed after `relay`.
-    ///
-    /// # Errors
-    /// [`Fault::Usage`] where options don't go together.
-    pub fn of_relay(args: RelayArgs, variables: &Variables) -> Result<Self, Fault> {
-        let files = |files: Vec<PathBuf>| files.into_iter().map(source_file).collect();
-        let mut visitors: Vec<Source> = files(args.visitors);
-        let GithubArgs { github, github_permitopen: rules, keys_url: template } = args.github;
-        visitors.extend(github.into_iter().map(|user| Source::Url { user, template: template.clone(), rules: rules.clone() }));
-        let keys = KeySources {
-            visitors,
-            devices: files(args.devices),
-            admins: files(args.admins),
-            network: Network::from_env(&|name| variables.get(name)),
-        };
-        let fleet = Waking::of(args.fleet);
-        Ok(Self { fleet, ..Self::new(Kind::Relay, None, args.listen, keys, (args.door, args.server))? })
-    }
-
-    /// Resolves what was typed after `jail`.
-    ///
-    /// # Errors
-    /// [`Fault::Usage`] where `OPEN_PORTS` makes no sense, or options don't go together.
-    pub fn of_jail(args: JailArgs, variables: &Variables) -> Result<Self, Fault> {
-        let ports = match (args.permit_listen, variables.get(OPEN_PORTS).filter(|value| !value.is_empty())) {
-            (Some(ports), _) => Ok(ports),
-            (None, Some(value)) => value.to_string_lossy().parse::<PortSet>(),
-            (None, None) => JAIL_PORT.parse(),
-        };
-        let ports = ports.map_err(|reason| Fault::Usage(format!("{OPEN_PORTS}: {reason}")))?;
-        let keys = KeySources {
-            visitors: Vec::new(),
-            devices: sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
-            admins: Vec::new(),
-            network: Network::from_env(&|name| variables.get(name)),
-        };
-        let user = args.keys.user.unwrap_or_else(|| JAIL_USER.into());
-        let mut jail = Self::new(Kind::Jail(ports), Some(user), args.listen, keys, (args.door, args.server))?;
-        jail.run_as = jail.run_as.or(rustix::process::geteuid().is_root().then_some(NOBODY));
-        Ok(jail)
-    }
-
-    fn new(
-        kind: Kind,
-        user: Option<String>,
-        listen: (Option<IpAddr>, u16),
-        keys: KeySources,
-        (door, args): (DoorArgs, ServerArgs),
-    ) -> Result<Self, Fault> {
-        let rules = Rules {
-            kind,
-            user,
-            takeover: args.takeover,
-            unaudited: args.audit_may_fail,
-            connections_per_key: usize::try_from(args.max_connections_per_key).unwrap_or(usize::MAX),
-            alive_interval: args.alive_interval,
-            alive_count: args.alive_count.into(),
-        };
-        let audit = audit_target(&args)?;
-        Ok(Self {
-            rules,
-            keys,
-            listen,
-            http: args.http,
-            http_tls: args.http_cert.zip(args.http_key).map(|(certificate, key)| tls::Files { certificate, key }),
-            door: door.into(),
-            state: args.state,
-            audit,
-            drain: args.drain,
-            run_as: args.run_as,
-            fleet: None,
-        })
-    }
+fn server(
+    kind: Kind,
+    user: Option<String>,
+    listen: (Option<IpAddr>, u16),
+    keys: KeySources,
+    (door, args): (DoorArgs, ServerArgs),
+) -> Result<relay::Config, Fault> {
+    let rules = Rules {
+        kind,
+        user,
+        takeover: args.takeover,
+        unaudited: args.audit_may_fail,
+        connections_per_key: usize::try_from(args.max_connections_per_key).unwrap_or(usize::MAX),
+        alive_interval: args.alive_interval,
+        alive_count: args.alive_count.into(),
+    };
+    let audit = audit_target(&args)?;
+    Ok(relay::Config {
+        rules,
+        keys,
+        listen,
+        http: args.http,
+        http_tls: args.http_cert.zip(args.http_key).map(|(certificate, key)| relay::tls::Files { certificate, key }),
+        door: door.into(),
+        state: args.state,
+        audit,
+        drain: args.drain,
+        run_as: args.run_as,
+        fleet: None,
+    })
 }
 
 fn audit_target(args: &ServerArgs) -> Result<AuditTarget, Fault> {

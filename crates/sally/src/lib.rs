@@ -10,6 +10,7 @@
 //! - `keys`: where authorized keys come from; no source fails open
 //! - `announce`: telling somebody that a door is open
 //! - `host_key`: the keys that a door shows
+//! - `server_settings`: what once, relay and jail show of themselves
 //! - `ssh`: listen, handshake, authenticate; the only place that names the SSH library's types
 //! - `net`: sockets, and what is carried over them
 //! - `tunnel`: connections that are carried through another
@@ -44,6 +45,7 @@ pub mod mqtt;
 pub mod net;
 pub mod record;
 pub mod relay;
+pub mod server_settings;
 pub mod session;
 pub mod shutdown;
 pub mod ssh;

@@ -1,5 +1,6 @@
 //! The device's side of a fleet: asleep but for a connection to a broker; woken, it dials back, carries its visitors, and closes again.
 //!
+//! - `config`: what it is told
 //! - `bundle`: the folder that `sally fleet add` made for the device
 //! - `watch`: follows the broker, and decides about each wake
 //! - `tunnel`: one connection to a relay, from the dial to its last visitor
@@ -11,6 +12,7 @@
 
 mod account;
 pub mod bundle;
+mod config;
 mod processes;
 mod records;
 mod session;
@@ -18,4 +20,5 @@ mod tunnel;
 mod visit;
 mod watch;
 
+pub use config::Config;
 pub use watch::run;

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::bundle::Bundle;
+use super::config::Config;
 use super::tunnel::{self, Tunnel};
-use crate::config::Agent as Config;
 use crate::fleet::now;
 use crate::mqtt::Event;
 use crate::mqtt::client::{Client, Login, Message, Settings};

@@ -18,7 +18,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::cli::{Cli, Command, LogFormat, file};
 #[cfg(feature = "admin")]
 use crate::client::{cmd as client, destination::Program};
-#[cfg(any(feature = "once", feature = "relay"))]
+#[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 use crate::config;
 use crate::term;
 use crate::term::log::Log;
@@ -48,11 +48,11 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "once")]
         Command::Once(args) => once::run(config::Once::resolve(*args, &variables)),
         #[cfg(feature = "relay")]
-        Command::Relay(args) => server::run(config::Relay::of_relay(*args, &variables)),
+        Command::Relay(args) => server::run(config::of_relay(*args, &variables)),
         #[cfg(feature = "relay")]
-        Command::Jail(args) => server::run(config::Relay::of_jail(*args, &variables)),
+        Command::Jail(args) => server::run(config::of_jail(*args, &variables)),
         #[cfg(feature = "agent")]
-        Command::Agent(args) => server::run_agent(args.into()),
+        Command::Agent(args) => server::run_agent(config::of_agent(args)),
         #[cfg(feature = "record")]
         Command::Record(command) => command.run(),
         #[cfg(feature = "fleet")]

@@ -26,13 +26,13 @@ use crate::net::activity::Activity;
 use crate::net::bind::bind;
 use crate::net::inetd;
 use crate::record::{AuditEvent, RecordError, Recorder, Settings, Sink, Target};
+use crate::server_settings::DoorSettings;
 use crate::session::account::can_read;
 use crate::session::masking::Masking;
 use crate::session::reaper::Reaper;
 use crate::shutdown::Shutdown;
 use crate::ssh::door::{Door, Event, Rules};
 use crate::ssh::listen::{Entrance, Serve};
-use crate::ssh::settings::DoorSettings;
 use crate::tunnel::tenure::{self, Tenure};
 use crate::{keys, term};
 

@@ -3,23 +3,21 @@
 use sally_proto::error::Fault;
 
 #[cfg(feature = "agent")]
-use crate::config::Agent;
+use crate::agent;
 #[cfg(feature = "relay")]
-use crate::config::Relay;
-#[cfg(feature = "relay")]
-use crate::relay::start::start;
+use crate::relay::{self, start::start};
 use crate::term;
 
 /// Runs it to the exit status.
 #[cfg(feature = "relay")]
-pub(super) fn run(config: Result<Relay, Fault>) -> u8 {
+pub(super) fn run(config: Result<relay::Config, Fault>) -> u8 {
     status(config.and_then(|config| to_the_end(start(config))))
 }
 
 /// Runs an agent to the exit status.
 #[cfg(feature = "agent")]
-pub(super) fn run_agent(config: Agent) -> u8 {
-    status(to_the_end(crate::agent::run(config)))
+pub(super) fn run_agent(config: agent::Config) -> u8 {
+    status(to_the_end(agent::run(config)))
 }
 
 fn to_the_end(work: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! The relay: visitors reach names, devices hold them, and nobody gets anything else. A jail is a relay with everything taken away but ports.
 //!
-//! - `rules`: what this relay is
+//! - `config`, `rules`: what this relay is told, and is
 //! - `keys`, `reload`: who may come, loaded and loaded again
 //! - `revoked`: who may not, whatever else lets them in
 //! - `places`: how many visits at once, and whose
@@ -18,6 +18,7 @@
 pub mod audit;
 pub mod bus;
 pub mod caller;
+mod config;
 pub mod console;
 pub mod fleet;
 mod hold;
@@ -52,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 use crate::tunnel::registry::Tunnels;
 use audit::{Audit, Event};
 use caller::{Access, Caller};
+pub use config::{Config, Waking};
 pub(crate) use hold::Promised;
 use keys::KeySet;
 use metrics::Metrics;

@@ -15,9 +15,9 @@ use super::reload::{self, Reloader};
 use super::revoked::watch_revoked;
 use super::tls::Tls;
 use super::{Relay, http};
+use crate::server_settings::DoorSettings;
 use crate::ssh::listen;
 use crate::ssh::relay::Service;
-use crate::ssh::settings::DoorSettings;
 use crate::term;
 
 /// How often it is looked for permissions that have ended, and for sums that are due.

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::Relay;
 use super::audit::{Audit, Event};
 use super::bus::Bus;
+use super::config::{Config, Waking};
 use super::fleet::Fleet;
 use super::reload::Reloader;
 use super::revoked::Revoked;
@@ -25,13 +26,12 @@ use super::run::{self, Parts, note_keys};
 use super::tls::Tls;
 use super::wake::{self, Attendance, Wakes};
 use crate::broker::{self, Broker, Identity};
-use crate::config::{Relay as Config, Waking};
 use crate::fleet::relay_dir::RelayDir;
 use crate::host_key::HostKey;
 use crate::host_key::keys::HostKeys;
 use crate::mqtt::{self, client, client::Client};
 use crate::net::bind::bind;
-use crate::ssh::settings::DoorSettings;
+use crate::server_settings::DoorSettings;
 use crate::term;
 
 /// The host key's name in the state directory: what ssh-keygen and sshd call theirs.

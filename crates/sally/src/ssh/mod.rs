@@ -11,7 +11,6 @@
 //! - `launch`: starting what a session channel asks for
 //! - `forward`: what `--allow` opens: ports, sockets, the visitor's agent
 //! - `channel`: a channel as the room sees it
-//! - `settings`: what the door shows of itself, and what it knows of addresses
 //! - `relay`: the conversation with somebody who comes to a relay
 
 mod auth;
@@ -24,6 +23,5 @@ mod launch;
 pub mod listen;
 pub mod relay;
 mod server;
-pub mod settings;
 mod visitor;
 mod window;

@@ -23,7 +23,6 @@ use super::door::UNANSWERED;
 use super::flood::{Patience, REFUSALS};
 use super::listen::Serve;
 use super::server;
-use super::settings::DoorSettings;
 use super::visitor::Error;
 use super::window::Window;
 use crate::net::admission::{Connection, Gate};
@@ -36,6 +35,7 @@ use crate::relay::fleet::Member;
 use crate::relay::metrics::Metrics;
 use crate::relay::rules::{CHANNELS_MAX, SESSIONS_MAX};
 use crate::relay::{HeldDescriptors, Relay};
+use crate::server_settings::DoorSettings;
 use crate::term;
 use crate::tunnel::line::Line;
 

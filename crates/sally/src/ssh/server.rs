@@ -7,9 +7,9 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::server::Config;
 use russh::{Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 
-use super::settings::DoorSettings;
 use super::window;
 use crate::host_key::HostKey;
+use crate::server_settings::DoorSettings;
 
 /// What OpenSSH sends and takes at most.
 const PACKET: u32 = 32 << 10;

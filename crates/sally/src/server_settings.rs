@@ -1,19 +1,35 @@
-//! What a door shows of itself, and what it knows of addresses before it knows who comes.
+//! What a server shows of itself, and what it knows of addresses before it knows who comes: the same for once, relay and jail.
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sally_proto::error::Fault;
 
-use crate::config::DoorOptions;
 use crate::host_key::keys::HostKeys;
 use crate::net::admission::Origins;
 use crate::term;
 
 /// The longest text shown before authentication: a page of law, several times over. Each stranger gets it.
 pub const BANNER_MAX: u64 = 64 << 10;
+
+/// What clients see of a server before anything else, and whom it refuses whatever they may.
+#[derive(Clone, Debug)]
+pub struct DoorOptions {
+    /// Host keys of the user's own.
+    pub host_keys: Vec<PathBuf>,
+    /// Certificates for them.
+    pub host_certificates: Vec<PathBuf>,
+    /// Post-quantum key exchange alone.
+    pub post_quantum_only: bool,
+    /// What is shown before authentication.
+    pub banner: Option<PathBuf>,
+    /// Keys and certificates that are refused.
+    pub revoked_keys: Option<PathBuf>,
+    /// What is known of addresses that connections come from.
+    pub origins: Origins,
+}
 
 /// What is the same for every connection of a door, a relay or a jail.
 #[derive(Clone, Debug)]
