@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Arrows that still go up or along. This list only shrinks: one that isn't needed any more fails the test.
-const EXCEPTIONS: &[(&str, &str)] = &[("relay", "ssh")];
+const EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// Where the SSH library may be named, so that it can be changed for another.
 const SSH_LIBRARY: (&str, &[&str]) = ("russh", &["ssh", "tunnel"]);

@@ -1,17 +1,29 @@
 //! `sally relay`; `sally jail`, which is a relay with everything taken away but ports; and `sally agent`, on the other side.
 
+#[cfg(feature = "relay")]
+use std::sync::Arc;
+
 use sally_proto::error::Fault;
 
 #[cfg(feature = "agent")]
 use crate::agent;
 #[cfg(feature = "relay")]
 use crate::relay::{self, start::start};
+#[cfg(feature = "relay")]
+use crate::ssh::{listen, relay::Service};
 use crate::term;
 
 /// Runs it to the exit status.
 #[cfg(feature = "relay")]
 pub(super) fn run(config: Result<relay::Config, Fault>) -> u8 {
-    status(config.and_then(|config| to_the_end(start(config))))
+    status(config.and_then(|config| to_the_end(serve(config))))
+}
+
+#[cfg(feature = "relay")]
+async fn serve(config: relay::Config) -> Result<(), Fault> {
+    let started = start(config).await?;
+    let service = Service::new(Arc::clone(&started.parts.relay), started.door);
+    relay::run::run(started.parts, listen::accept(started.listener, service)).await
 }
 
 /// Runs an agent to the exit status.

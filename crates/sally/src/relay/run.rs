@@ -15,9 +15,6 @@ use super::reload::{self, Reloader};
 use super::revoked::watch_revoked;
 use super::tls::Tls;
 use super::{Relay, http};
-use crate::server_settings::DoorSettings;
-use crate::ssh::listen;
-use crate::ssh::relay::Service;
 use crate::term;
 
 /// How often it is looked for permissions that have ended, and for sums that are due.
@@ -29,31 +26,26 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub struct Parts {
     /// What its connections share.
     pub relay: Arc<Relay>,
-    /// Its socket.
-    pub listener: TcpListener,
     /// The socket of `/metrics`, where there is one.
     pub http: Option<TcpListener>,
     /// Its TLS, where there is any.
     pub http_tls: Option<Arc<Tls>>,
-    /// What it shows, and what it knows of addresses.
-    pub door: DoorSettings,
     /// What loads its keys again.
     pub reloader: Reloader,
     /// How long visits may go on when it is told to stop.
     pub drain: Duration,
 }
 
-/// Runs until told to stop, then until drained.
+/// Runs until told to stop, then until drained. `accept` takes the connections of its socket.
 ///
 /// # Errors
 /// [`Fault::Internal`] where signals can't be had.
-pub async fn run(parts: Parts) -> Result<(), Fault> {
+pub async fn run(parts: Parts, accept: impl Future<Output = ()> + Send + 'static) -> Result<(), Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut signals = Signals::listen().map_err(internal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
-    let Parts { relay, listener, http, http_tls, door, reloader, drain } = parts;
-    let service = Service::new(Arc::clone(&relay), door);
-    let accepting = tokio::spawn(listen::accept(listener, service));
+    let Parts { relay, http, http_tls, reloader, drain } = parts;
+    let accepting = tokio::spawn(accept);
     let answering = http.map(|listener| tokio::spawn(http::serve(listener, http_tls.clone(), Arc::clone(&relay))));
     let wanted = Arc::new(Notify::new());
     let reloading = tokio::spawn(reload::watch(Arc::clone(&relay), reloader, Arc::clone(&wanted)));

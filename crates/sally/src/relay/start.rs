@@ -22,7 +22,7 @@ use super::fleet::Fleet;
 use super::reload::Reloader;
 use super::revoked::Revoked;
 use super::rules::Kind;
-use super::run::{self, Parts, note_keys};
+use super::run::{Parts, note_keys};
 use super::tls::Tls;
 use super::wake::{self, Attendance, Wakes};
 use crate::broker::{self, Broker, Identity};
@@ -37,11 +37,21 @@ use crate::term;
 /// The host key's name in the state directory: what ssh-keygen and sshd call theirs.
 const HOST_KEY: &str = "ssh_host_ed25519_key";
 
-/// Runs a relay or a jail to its end.
+/// A relay that nobody is accepted for yet.
+pub struct Started {
+    /// What it runs on.
+    pub parts: Parts,
+    /// Its socket.
+    pub listener: TcpListener,
+    /// What it shows, and what it knows of addresses.
+    pub door: DoorSettings,
+}
+
+/// Starts a relay or a jail; [`super::run::run`] runs it.
 ///
 /// # Errors
 /// Whatever stops the start.
-pub async fn start(config: Config) -> Result<(), Fault> {
+pub async fn start(config: Config) -> Result<Started, Fault> {
     let internal = |error: io::Error| Fault::Internal(error.to_string());
     if config.keys.devices.is_empty() && config.fleet.is_none() {
         return Err(Fault::KeysUnnamed);
@@ -87,7 +97,7 @@ pub async fn start(config: Config) -> Result<(), Fault> {
     if let Some(attendance) = attendance {
         tokio::spawn(Arc::clone(&relay).attend(attendance));
     }
-    run::run(Parts { relay: Arc::clone(&relay), listener, http, http_tls, door, reloader, drain: config.drain }).await
+    Ok(Started { parts: Parts { relay, http, http_tls, reloader, drain: config.drain }, listener, door })
 }
 
 /// How the descriptors that we may have are parted.
