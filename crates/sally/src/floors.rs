@@ -23,7 +23,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[];
 /// Where the SSH library may be named, so that it can be changed for another.
 const SSH_LIBRARY: (&str, &[&str]) = ("russh", &["ssh", "tunnel"]);
 /// Files that name it all the same; this list only shrinks, too.
-const SSH_LIBRARY_EXCEPTIONS: &[&str] = &["agent/visit.rs"];
+const SSH_LIBRARY_EXCEPTIONS: &[&str] = &[];
 
 /// A file's text, and the path of its module from the root of the crate.
 struct Source {

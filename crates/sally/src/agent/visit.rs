@@ -1,10 +1,5 @@
 //! One visitor, and what they reach.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use russh::ChannelWriteHalf;
-use russh::client::Msg;
 use sally_proto::host_port::HostPort;
 use tokio_util::sync::CancellationToken;
 
@@ -12,8 +7,8 @@ use super::bundle::Ssh;
 use super::session::{CROWDED, Sessions};
 use super::tunnel::Ways;
 use crate::net::dial::Dialer;
-use crate::net::splice::{Deaf, Meter, Sink, SocketSink, SocketSource, Source, splice};
-use crate::tunnel::channel::ChannelSource;
+use crate::net::splice::{Meter, Sink, SocketSink, SocketSource, Source, splice};
+use crate::tunnel::channel::ends;
 use crate::tunnel::link::Visitor;
 
 /// The port of a device's name that leads to its sshd.
@@ -59,25 +54,10 @@ async fn to_session(visitor: Visitor, sessions: &Sessions) -> Result<(u64, u64),
 
 /// Lets a visitor in, and carries both ways to their ends, or until they are cut off; bytes inward and outward.
 async fn join(visitor: Visitor, source: impl Source, sink: impl Sink, cut: &CancellationToken) -> (u64, u64) {
-    let (from_relay, to_relay) = visitor.accept().await.split();
-    let to_relay = Arc::new(to_relay);
+    let (from_relay, to_relay, closer) = ends(visitor.accept().await);
     let (mut inward, mut outward) = (Meter::default(), Meter::default());
-    let relay = (ChannelSource(from_relay), ToRelay(Arc::clone(&to_relay)));
-    let ended = cut.run_until_cancelled(splice(relay, (source, sink), &mut inward, &mut outward)).await;
-    let _ = to_relay.close().await; // Or the connection is gone, and the channel with it.
+    let ended = cut.run_until_cancelled(splice((from_relay, to_relay), (source, sink), &mut inward, &mut outward)).await;
+    closer.close().await;
     tracing::debug!(over = ?ended.and_then(Result::err), "carried");
     (inward.bytes(), outward.bytes())
-}
-
-/// To the visitor; the channel is closed when both ways have ended.
-struct ToRelay(Arc<ChannelWriteHalf<Msg>>);
-
-impl Sink for ToRelay {
-    async fn deliver(&mut self, bytes: Bytes) -> Result<(), Deaf> {
-        self.0.data_bytes(bytes).await.map_err(|_| Deaf)
-    }
-
-    async fn end(&mut self) -> Result<(), Deaf> {
-        self.0.eof().await.map_err(|_| Deaf)
-    }
 }

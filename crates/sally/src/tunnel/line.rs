@@ -9,7 +9,7 @@ use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelId, Disconnect};
 use tokio_util::sync::CancellationToken;
 
-use super::channel::{ChannelSink, ChannelSource};
+use super::channel::{ChannelSink, ChannelSource, ends};
 
 /// How long a DISCONNECT with its text may take to get out before the connection is cut.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -77,8 +77,8 @@ impl Line {
     /// A channel of this line.
     pub(crate) fn passage(&self, channel: Channel<Msg>) -> Passage {
         let closing = Closing { handle: self.handle.clone(), id: channel.id() };
-        let (read, write) = channel.split();
-        Passage { ends: (ChannelSource(read), ChannelSink(write)), closing }
+        let (source, sink, _) = ends(channel);
+        Passage { ends: (source, sink), closing }
     }
 
     /// Asks whether anybody is there. What arrives meanwhile counts as an answer: a busy line may be slow to give one.

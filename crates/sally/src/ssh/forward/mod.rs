@@ -34,7 +34,7 @@ pub(super) use remote::Listening;
 use super::door::{Door, Event};
 use crate::net::splice::{Meter, SocketSink, SocketSource, splice};
 use crate::record::RecordError;
-use crate::tunnel::channel::{ChannelSink, ChannelSource};
+use crate::tunnel::channel::ends;
 
 /// Forwarded connections at once, those about to open included: a browser through `ssh -D` keeps some dozens. Each may hold a window of
 /// the visitor's bytes.
@@ -151,12 +151,11 @@ impl Forward {
         W: AsyncWrite + Unpin + Send,
     {
         let id = channel.id();
-        let (read, write) = channel.split();
-        let visitor = (ChannelSource(read), ChannelSink(write));
+        let (source, sink, _) = ends(channel);
         let socket = (SocketSource::new(reader), SocketSink(writer));
         let meter = || Meter::hashing(self.forwarder.door.recorder.digest()).watched(self.forwarder.door.activity.clone());
         let (mut received, mut sent) = (meter(), meter());
-        let reason = match self.unless_over(splice(visitor, socket, &mut received, &mut sent)).await {
+        let reason = match self.unless_over(splice((source, sink), socket, &mut received, &mut sent)).await {
             Ok(Ok(())) => None,
             Ok(Err(over)) => Some(over.to_string()),
             Err(over) => Some(over),
