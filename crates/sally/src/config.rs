@@ -13,6 +13,7 @@ use crate::broker::Identity;
 use crate::cli::{AgentArgs, DoorArgs, FleetArgs, Forwarding, GithubArgs, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
 use crate::keys::{Network, Source};
 use crate::net::admission::Origins;
+use crate::net::tls::KeyPair;
 use crate::record::{DigestName, Policy, Target};
 use crate::relay::audit::{AuditTarget, Rotation};
 use crate::relay::keys::KeySources;
@@ -267,7 +268,7 @@ fn server(
         keys,
         listen,
         http: args.http,
-        http_tls: args.http_cert.zip(args.http_key).map(|(certificate, key)| relay::tls::Files { certificate, key }),
+        http_tls: args.http_cert.zip(args.http_key).map(|(certificate, key)| KeyPair { certificate, key }),
         door: door.into(),
         state: args.state,
         audit,

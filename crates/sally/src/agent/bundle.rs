@@ -8,10 +8,12 @@ use sally_proto::host_port::HostPort;
 use sally_proto::wake::{Clock, Pins, WakeKeys};
 use ssh_key::PrivateKey;
 use ssh_key::certificate::Certificate;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::session::Sessions;
 use crate::fleet::settings::{Agent, Serve};
-use crate::mqtt::tls;
+use crate::mqtt;
+use crate::net::tls::KeyPair;
 use crate::stamp::{Stamp, stamp};
 use crate::term;
 use crate::tunnel::dial::read_identity;
@@ -93,9 +95,13 @@ impl Bundle {
         Identity { name, key: Arc::clone(&self.key), certificate: Some(self.certificate.clone()) }
     }
 
-    /// Where TLS finds its files.
-    pub fn tls(&self) -> tls::Files {
-        tls::Files { certificate: self.file("tls.pem"), key: self.file("tls.key"), authority: self.file("tls_ca.pem") }
+    /// TLS towards the broker.
+    ///
+    /// # Errors
+    /// [`Fault::FleetInvalid`].
+    pub fn tls(&self) -> Result<Arc<ClientConfig>, Fault> {
+        let own = KeyPair { certificate: self.file("tls.pem"), key: self.file("tls.key") };
+        mqtt::tls(&own, self.file("tls_ca.pem"))
     }
 
     /// What wakes are held against.

@@ -16,7 +16,6 @@ use super::tunnel::{self, Tunnel};
 use crate::fleet::now;
 use crate::mqtt::Event;
 use crate::mqtt::client::{Client, Login, Message, Settings};
-use crate::mqtt::tls;
 use crate::term;
 
 /// How long visitors may go on when the agent is told to stop.
@@ -82,7 +81,7 @@ fn connect(bundle: &Bundle, prefix: &Prefix, connection: &Arc<Mutex<String>>) ->
     let settings = Settings {
         broker: bundle.settings.broker.clone(),
         name: id.to_string(),
-        tls: tls::client(&bundle.tls())?,
+        tls: bundle.tls()?,
         login: Login::load(&bundle.file("broker_login"))?,
         will: Box::new(will),
     };

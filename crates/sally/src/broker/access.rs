@@ -1,23 +1,19 @@
 //! Who is let in under TLS: by a certificate of the fleet's authority that isn't revoked. Read anew when its files change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sally_proto::broker::{Standing, common_name};
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, version};
+use tokio_rustls::rustls::pki_types::CertificateRevocationListDer;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection};
 use webpki::{BorrowedCertRevocationList, EndEntityCert};
 
 use crate::fleet::relay_dir::{State, load_devices};
+use crate::net::tls::{KeyPair, TlsError, read_one, server_for_certified};
 use crate::stamp::{Stamp, stamp};
-use crate::term;
 
 /// What is read, in the folder of a relay.
 const FILES: [&str; 5] = ["tls.pem", "tls.key", "tls_ca.pem", "tls.crl", "devices"];
@@ -83,33 +79,13 @@ fn look_at(folder: &Path) -> Look {
 
 fn load(folder: &Path) -> Result<(Arc<ServerConfig>, Fleet), Fault> {
     let [certificate, key, authority, crl, _] = FILES.map(|name| folder.join(name));
-    let invalid = |file: &Path, reason: String| Fault::FleetInvalid { file: file.display().to_string(), reason };
-    let read = |file: &Path| fs::read(file).map_err(|error| invalid(file, term::reason(&error)));
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&certificate)?).collect();
-    let chain = chain.map_err(|error| invalid(&certificate, error.to_string()))?;
-    let own_key = PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| invalid(&key, error.to_string()))?;
-    let list = CertificateRevocationListDer::from_pem_slice(&read(&crl)?).map_err(|error| invalid(&crl, error.to_string()))?;
-    let revoked = revoked(&list).map_err(|error| invalid(&crl, error.to_string()))?;
-
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(&read(&authority)?) {
-        let root = root.map_err(|error| invalid(&authority, error.to_string()))?;
-        roots.add(root).map_err(|error| invalid(&authority, error.to_string()))?;
-    }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).with_crls([list]).build();
-    let verifier = verifier.map_err(|error| invalid(&authority, error.to_string()))?;
-    // 1.3 alone: before it, certificates, with devices' names, go over the wire for everybody to read.
-    let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&version::TLS13]);
-    let config = config.map_err(|error| Fault::Internal(error.to_string()))?.with_client_cert_verifier(verifier);
-    let mut config = config.with_single_cert(chain, own_key).map_err(|error| invalid(&certificate, error.to_string()))?;
-    // A resumed session is a certificate that isn't looked at again, and memory.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-
+    let invalid = |error: TlsError| error.into_fault(|file, reason| Fault::FleetInvalid { file, reason });
+    let list: CertificateRevocationListDer<'static> = read_one(&crl).map_err(invalid)?;
+    let numbers = revoked(&list).map_err(|error| Fault::FleetInvalid { file: crl.display().to_string(), reason: error.to_string() })?;
+    let config = server_for_certified(&KeyPair { certificate, key }, &authority, list).map_err(invalid)?;
     let standing = |device: crate::fleet::relay_dir::Device| Standing { serial: device.serial, active: device.state == State::Active };
     let devices = load_devices(folder)?.into_iter().map(|(id, device)| (id, standing(device))).collect();
-    Ok((Arc::new(config), (devices, revoked)))
+    Ok((Arc::new(config), (devices, numbers)))
 }
 
 fn revoked(list: &[u8]) -> Result<BTreeSet<u64>, webpki::Error> {

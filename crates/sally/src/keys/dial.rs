@@ -12,14 +12,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::network::Network;
 use crate::net::dial;
+use crate::net::tls::{self, Roots};
 
 /// The port of https.
 const HTTPS_PORT: u16 = 443;
@@ -96,21 +95,10 @@ impl Dialer {
 
 /// The roots that are built in, or those of `SSL_CERT_FILE` alone.
 fn client_config(network: &Network) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
     match &network.ssl_cert_file {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(file) => {
-            let unusable = |reason: &dyn Display| format!("SSL_CERT_FILE {}: {reason}", file.display());
-            for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
-                roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
-            }
-            if roots.is_empty() {
-                return Err(unusable(&"no certificate in it"));
-            }
-        }
+        None => tls::client(&Roots::Web, None).map_err(say),
+        Some(file) => tls::client(&Roots::Only(file.clone()), None).map_err(|error| format!("SSL_CERT_FILE {error}")),
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    Ok(builder.with_safe_default_protocol_versions().map_err(say)?.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// A host without the brackets of an IPv6 address.

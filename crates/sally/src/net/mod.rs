@@ -6,6 +6,7 @@
 //! - `admission`: who may be mid-authentication, and for how long
 //! - `proxy`: what a balancer says of a connection
 //! - `stream`: a connection's stream, which can be cut whatever a library does
+//! - `tls`: certificates, keys and roots, of clients and servers
 //! - `dial`: a TCP connection to a host by its name
 //! - `ports`: ports of this machine, bound as a client said
 //! - `splice`: two connections joined, bytes both ways until both ways have ended
@@ -22,3 +23,4 @@ pub mod ports;
 pub(crate) mod proxy;
 pub mod splice;
 pub mod stream;
+pub mod tls;

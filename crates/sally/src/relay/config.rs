@@ -10,9 +10,9 @@ use sally_proto::wake::Prefix;
 use super::audit::AuditTarget;
 use super::keys::KeySources;
 use super::rules::Rules;
-use super::tls;
 use crate::broker::Identity;
 use crate::fleet::settings::Broker;
+use crate::net::tls::KeyPair;
 use crate::server_settings::DoorOptions;
 
 /// Everything `sally relay` and `sally jail` run on.
@@ -27,7 +27,7 @@ pub struct Config {
     /// Where metrics are served.
     pub http: Option<SocketAddr>,
     /// Certificate and private key of TLS there.
-    pub http_tls: Option<tls::Files>,
+    pub http_tls: Option<KeyPair>,
     /// What once, relay and jail have in common.
     pub door: DoorOptions,
     /// Where a host key is kept.

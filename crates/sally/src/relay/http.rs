@@ -17,9 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
-use super::tls::Tls;
 use crate::net::accept::accept_each;
 use crate::net::admission::{Connection, Gate, Origins};
+use crate::net::tls::ServerCertificate;
 
 /// Connections at once: a scraper and a health check need two. A newcomer is never refused: an older one makes room, of the source that has most.
 const CONNECTIONS: u32 = 16;
@@ -29,7 +29,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Answers until it is aborted.
-pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, relay: Arc<Relay>) {
+pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<ServerCertificate>>, relay: Arc<Relay>) {
     let startups = Startups { start: CONNECTIONS, rate: 100, full: CONNECTIONS };
     let gate = Gate::new(Settings { startups, refuse: false }, Origins::default());
     let each = |tcp, peer| {
@@ -41,7 +41,7 @@ pub(super) async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, relay: A
 }
 
 /// Serves one connection, until it makes room for another at the latest.
-async fn attend(tcp: TcpStream, connection: Connection, tls: Option<Arc<Tls>>, relay: Arc<Relay>) {
+async fn attend(tcp: TcpStream, connection: Connection, tls: Option<Arc<ServerCertificate>>, relay: Arc<Relay>) {
     let asked = AtomicBool::new(false);
     let served = async {
         match tls.map(|tls| tls.acceptor()) {

@@ -12,7 +12,7 @@
 //! - `console`: what `ssh relay devices` answers
 //! - `audit`: one JSON line for each thing that happens
 //! - `strangers`: what who has no key causes there, listed or summed up
-//! - `metrics`, `http`, `tls`: what a monitoring system asks
+//! - `metrics`, `http`: what a monitoring system asks
 //! - `start`, `run`: from start to drained
 
 pub mod audit;
@@ -33,7 +33,6 @@ pub mod rules;
 pub mod run;
 pub mod start;
 mod strangers;
-pub mod tls;
 pub mod wake;
 
 use std::collections::BTreeMap;

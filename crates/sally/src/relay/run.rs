@@ -13,8 +13,8 @@ use super::audit::{Audit, Event};
 use super::keys::KeySet;
 use super::reload::{self, Reloader};
 use super::revoked::watch_revoked;
-use super::tls::Tls;
 use super::{Relay, http};
+use crate::net::tls::ServerCertificate;
 use crate::term;
 
 /// How often it is looked for permissions that have ended, and for sums that are due.
@@ -29,7 +29,7 @@ pub struct Parts {
     /// The socket of `/metrics`, where there is one.
     pub http: Option<TcpListener>,
     /// Its TLS, where there is any.
-    pub http_tls: Option<Arc<Tls>>,
+    pub http_tls: Option<Arc<ServerCertificate>>,
     /// What loads its keys again.
     pub reloader: Reloader,
     /// How long visits may go on when it is told to stop.

@@ -23,7 +23,6 @@ use super::reload::Reloader;
 use super::revoked::Revoked;
 use super::rules::Kind;
 use super::run::{Parts, note_keys};
-use super::tls::Tls;
 use super::wake::{self, Attendance, Wakes};
 use crate::broker::{self, Broker, Identity};
 use crate::fleet::relay_dir::RelayDir;
@@ -31,6 +30,7 @@ use crate::host_key::HostKey;
 use crate::host_key::keys::HostKeys;
 use crate::mqtt::{self, client, client::Client};
 use crate::net::bind::bind;
+use crate::net::tls::{KeyPair, ServerCertificate};
 use crate::server_settings::DoorSettings;
 use crate::term;
 
@@ -73,7 +73,7 @@ pub async fn start(config: Config) -> Result<Started, Fault> {
         Some(address) => Some(bind(Some(address.ip()), address.port())?),
         None => None,
     };
-    let http_tls = config.http_tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+    let http_tls = config.http_tls.clone().map(ServerCertificate::load).transpose()?.map(Arc::new);
     // While we may still read private keys and bind any port.
     let woken = fleet.zip(config.fleet.clone()).map(|(fleet, waking)| wakes(fleet, waking, shares)).transpose()?;
     let (wakes, attendance) = woken.unzip();
@@ -129,12 +129,11 @@ fn wakes(fleet: Fleet, waking: Waking, shares: DescriptorShares) -> Result<(Wake
 type Heard = mpsc::Receiver<mqtt::Event>;
 
 fn far(dir: &RelayDir, waking: &Waking, id: &RelayId, answers: String) -> Result<(Bus, Heard), Fault> {
-    let files =
-        mqtt::tls::Files { certificate: dir.tls.certificate.clone(), key: dir.tls.key.clone(), authority: dir.tls.authority.clone() };
+    let own = KeyPair { certificate: dir.tls.certificate.clone(), key: dir.tls.key.clone() };
     let client = client::Settings {
         broker: waking.broker.clone().unwrap_or_else(|| dir.settings.broker.clone()),
         name: id.to_string(),
-        tls: mqtt::tls::client(&files)?,
+        tls: mqtt::tls(&own, dir.tls.authority.clone())?,
         login: client::Login::load(&waking.folder.join("broker_login"))?,
         will: Box::new(|| None),
     };

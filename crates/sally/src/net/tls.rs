@@ -1,0 +1,193 @@
+//! TLS of every client and server here: certificates, keys and roots are read in one place.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sally_proto::error::Fault;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig, version};
+
+use crate::term;
+
+/// Why TLS can't be spoken.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file can't be used.
+    #[error("{}: {reason}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The library refuses.
+    #[error(transparent)]
+    Library(#[from] rustls::Error),
+}
+
+impl TlsError {
+    fn file(file: &Path, reason: impl ToString) -> Self {
+        Self::File { file: file.to_owned(), reason: reason.to_string() }
+    }
+
+    /// The fault that the caller has for a file and a reason.
+    pub fn into_fault(self, of_file: impl FnOnce(String, String) -> Fault) -> Fault {
+        match self {
+            Self::File { file, reason } => of_file(file.display().to_string(), reason),
+            Self::Library(error) => Fault::Internal(error.to_string()),
+        }
+    }
+}
+
+/// A certificate with its private key, each a file in PEM.
+#[derive(Clone, Debug)]
+pub struct KeyPair {
+    /// The certificate, then those that vouch for it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl KeyPair {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        Ok((read_chain(&self.certificate)?, read_one(&self.key)?))
+    }
+}
+
+/// Whose certificates are believed.
+#[derive(Clone, Debug)]
+pub enum Roots {
+    /// Those of the public web, built in.
+    Web,
+    /// These beside them.
+    WebAnd(PathBuf),
+    /// These alone.
+    Only(PathBuf),
+}
+
+impl Roots {
+    fn read(&self) -> Result<RootCertStore, TlsError> {
+        let web = || RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let (mut store, file) = match self {
+            Self::Web => return Ok(web()),
+            Self::WebAnd(file) => (web(), file),
+            Self::Only(file) => (RootCertStore::empty(), file),
+        };
+        for root in read_chain(file)? {
+            store.add(root).map_err(|error| TlsError::file(file, error))?;
+        }
+        Ok(store)
+    }
+}
+
+/// A client that believes these, and shows what it has to show.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn client(roots: &Roots, own: Option<&KeyPair>) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = builder.with_root_certificates(roots.read()?);
+    match own {
+        None => Ok(builder.with_no_client_auth()),
+        Some(own) => {
+            let (chain, key) = own.read()?;
+            // Which also checks that the two belong together.
+            builder.with_client_auth_cert(chain, key).map_err(|error| TlsError::file(&own.key, error))
+        }
+    }
+}
+
+/// A server for whoever comes.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn server(own: &KeyPair) -> Result<ServerConfig, TlsError> {
+    let (chain, key) = own.read()?;
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    builder.with_no_client_auth().with_single_cert(chain, key).map_err(|error| TlsError::file(&own.key, error))
+}
+
+/// A server for clients that an authority vouches for, and that aren't on its list of revoked certificates.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn server_for_certified(own: &KeyPair, authority: &Path, revoked: CertificateRevocationListDer<'static>) -> Result<ServerConfig, TlsError> {
+    let (chain, key) = own.read()?;
+    let roots = Arc::new(Roots::Only(authority.to_owned()).read()?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).with_crls([revoked]).build();
+    let verifier = verifier.map_err(|error| TlsError::file(authority, error))?;
+    // 1.3 alone: before it, certificates, with clients' names, go over the wire for everybody to read.
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&version::TLS13])?;
+    let config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key);
+    let mut config = config.map_err(|error| TlsError::file(&own.certificate, error))?;
+    // A resumed session is a certificate that isn't looked at again, and memory.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(file).map_err(|error| TlsError::file(file, term::reason(&error)))
+}
+
+/// The first of its kind in a file of PEM.
+///
+/// # Errors
+/// [`TlsError::File`].
+pub fn read_one<T: PemObject>(file: &Path) -> Result<T, TlsError> {
+    T::from_pem_slice(&read(file)?).map_err(|error| TlsError::file(file, error))
+}
+
+fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file)?).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(TlsError::file(file, "it holds no certificate")),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(TlsError::file(file, error)),
+    }
+}
+
+/// What a server shows, read again when it is told to, for certificates are short-lived.
+pub struct ServerCertificate {
+    files: KeyPair,
+    shown: Mutex<Arc<ServerConfig>>,
+}
+
+impl ServerCertificate {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`Fault::TlsInvalid`].
+    pub fn load(files: KeyPair) -> Result<Self, Fault> {
+        let shown = Mutex::new(Self::read(&files)?);
+        Ok(Self { files, shown })
+    }
+
+    fn read(files: &KeyPair) -> Result<Arc<ServerConfig>, Fault> {
+        server(files).map(Arc::new).map_err(|error| error.into_fault(|file, reason| Fault::TlsInvalid { file, reason }))
+    }
+
+    /// Reads them again; what can't be read leaves what was shown before.
+    pub fn reload(&self) {
+        match Self::read(&self.files) {
+            Ok(config) => *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = config,
+            Err(fault) => {
+                term::fault(&fault);
+                term::say("  the certificate of before is shown");
+            }
+        }
+    }
+
+    /// For the next connection.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.shown.lock().unwrap_or_else(PoisonError::into_inner)).into()
+    }
+}
