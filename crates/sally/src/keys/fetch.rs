@@ -1,19 +1,16 @@
 //! Keys that a server shows: one GET over HTTPS, and nothing but a plain 200 will do.
 
-use std::error::Error;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::http::uri::Scheme;
-use hyper::{Request, Response, StatusCode, Uri, header};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, StatusCode, Uri, header};
 use sally_proto::text::printable;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::Instant;
 
 use super::ANSWER_MAX;
-use super::dial::Dialer;
-use super::network::Network;
+use crate::net::https::{Https, HttpsError, Limits, chain};
+use crate::net::network::Network;
 
 /// What stands for the user in a template.
 const USER: &str = "{user}";
@@ -84,62 +81,35 @@ fn check(uri: &Uri) -> Result<(), String> {
 /// # Errors
 /// Why there is none, in words fit for a terminal.
 pub(super) async fn fetch(url: &str, network: &Network, deadline: Duration) -> Result<Vec<u8>, String> {
-    let late = || Err(format!("no whole answer within {} s", deadline.as_secs_f32()));
-    let fetched = tokio::time::timeout(deadline, follow(url, network)).await.unwrap_or_else(|_| late());
+    let limits = Limits { answer: ANSWER_MAX, deadline: Instant::now() + deadline };
+    let fetched = follow(url, network, limits).await.map_err(|error| match error {
+        HttpsError::Late => format!("no whole answer within {} s", deadline.as_secs_f32()),
+        other => other.to_string(),
+    });
     fetched.map_err(|reason| printable(&reason.chars().take(REASON_MAX).collect::<String>()))
 }
 
-async fn follow(url: &str, network: &Network) -> Result<Vec<u8>, String> {
-    let dialer = Dialer::new(network)?;
+async fn follow(url: &str, network: &Network, limits: Limits) -> Result<Vec<u8>, HttpsError> {
+    let https = Https::new(network)?;
     let mut uri = parse(url)?;
     for _ in 0..=REDIRECTS_MAX {
         check(&uri)?;
-        match get(&dialer, &uri).await? {
-            Answer::Keys(bytes) => return Ok(bytes),
-            Answer::Moved(to) => uri = same_host(&uri, to)?,
+        let request = Request::get(&uri).header(header::ACCEPT, "text/plain").body(Bytes::new()).map_err(|error| chain(&error))?;
+        let answer = https.send(request, limits).await?;
+        match answer.status() {
+            StatusCode::OK => return Ok(answer.body().await?.to_vec()),
+            status if is_redirect(status) => {
+                let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| to.parse().ok());
+                uri = same_host(&uri, to.ok_or_else(|| format!("the server answered {status}, and not where to"))?)?;
+            }
+            status => return Err(format!("the server answered {status}").into()),
         }
     }
-    Err(format!("more than {REDIRECTS_MAX} redirects"))
-}
-
-enum Answer {
-    Keys(Vec<u8>),
-    Moved(Uri),
-}
-
-async fn get(dialer: &Dialer, uri: &Uri) -> Result<Answer, String> {
-    let stream = dialer.connect(uri).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
-    let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let host = uri.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(path)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, concat!("sally/", env!("CARGO_PKG_VERSION")))
-        .header(header::ACCEPT, "text/plain")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| chain(&error))?;
-    let answer = sender.send_request(request).await.map_err(|error| chain(&error))?;
-    match answer.status() {
-        StatusCode::OK => read_body(answer).await.map(Answer::Keys),
-        status if is_redirect(status) => {
-            let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
-            to.and_then(|to| to.parse().ok()).map(Answer::Moved).ok_or_else(|| format!("the server answered {status}, and not where to"))
-        }
-        status => Err(format!("the server answered {status}")),
-    }
+    Err(format!("more than {REDIRECTS_MAX} redirects").into())
 }
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-async fn read_body(answer: Response<Incoming>) -> Result<Vec<u8>, String> {
-    match Limited::new(answer.into_body(), ANSWER_MAX).collect().await {
-        Ok(body) => Ok(body.to_bytes().to_vec()),
-        Err(error) if error.is::<LengthLimitError>() => Err(format!("the answer is longer than {ANSWER_MAX} bytes")),
-        Err(error) => Err(format!("the answer broke off: {}", chain(&*error))),
-    }
 }
 
 /// Where a redirect leads: an address of the same host and port, or a path from its root.
@@ -153,19 +123,4 @@ fn same_host(from: &Uri, to: Uri) -> Result<Uri, String> {
     let port = |uri: &Uri| uri.port_u16().unwrap_or(443);
     let same = to.host().zip(from.host()).is_some_and(|(to, from)| to.eq_ignore_ascii_case(from)) && port(&to) == port(from);
     if same { Ok(to) } else { Err(format!("redirected to another host: {}", to.authority().map_or("", |authority| authority.as_str()))) }
-}
-
-/// An error and what caused it.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -3,10 +3,8 @@
 //! A source that is missing, unreadable, empty, too large, late, or has a line that can't be accepted stops the start: [`load`] gives all
 //! the keys of all the sources, or the reason why there are none.
 
-mod dial;
 mod fetch;
 mod local;
-mod network;
 mod revoked;
 
 use std::ffi::OsString;
@@ -17,8 +15,9 @@ use std::time::Duration;
 use sally_proto::authorized_keys::{Enforced, KeyRing, KeyRingBuilder, LineError, OptionKind, PermitRule};
 use sally_proto::error::{Fault, KeyDefect};
 
+use crate::net::network::Network;
+
 pub use fetch::{parse_template, url_of};
-pub use network::Network;
 pub use revoked::load_revoked;
 
 /// Where GitHub shows a user's keys: the template as it comes.

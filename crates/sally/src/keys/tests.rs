@@ -1,7 +1,5 @@
 //! Every way in which a source can fail, and the words for it.
 
-mod server;
-
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
@@ -10,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use sally_proto::authorized_keys::{Enforced, KeyRing};
 use sally_proto::error::Fault;
-use server::{Reply, Server, proxy};
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::net::https::testing::{Reply, Server, proxy};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c";
 const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOU";
@@ -28,10 +26,14 @@ async fn load_one(source: Source) -> Result<KeyRing, String> {
     load_all(&[source], &Network::default()).await.map_err(|fault| fault.to_string())
 }
 
+fn source(server: &Server, user: &str) -> Source {
+    Source::Url { user: user.into(), template: format!("https://localhost:{}/{{user}}.keys", server.port), rules: vec![] }
+}
+
 /// What comes of a server that replies so.
 async fn answered(reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Result<KeyRing, String> {
     let server = Server::start(reply).await;
-    let result = load_all(&[server.source("u")], &server.network()).await;
+    let result = load_all(&[source(&server, "u")], &server.network()).await;
     let url = format!("authorized keys invalid: https://localhost:{}/u.keys ", server.port);
     result.map_err(|fault| fault.to_string().strip_prefix(&url).expect("the source is named").to_owned())
 }
@@ -110,7 +112,7 @@ async fn a_variable_takes_newlines_and_backslash_n() {
 #[tokio::test]
 async fn a_server_that_answers_200_with_keys_is_a_source() {
     let server = Server::start(|_, _| Reply::ok(&format!("{KEY}\n{OTHER} laptop\n"))).await;
-    let ring = load_all(&[server.source("octo/cat é")], &server.network()).await.unwrap();
+    let ring = load_all(&[source(&server, "octo/cat é")], &server.network()).await.unwrap();
     assert_eq!(ring.len(), 2);
     let url = format!("https://localhost:{}/octo%2Fcat%20%C3%A9.keys", server.port);
     assert!(ring.entries().all(|(source, _)| source == url));
@@ -202,7 +204,7 @@ async fn a_server_that_takes_too_long_fails() {
         let server = Server::start(move |_, _| Reply::Stall(head.into())).await;
         let began = Instant::now();
         let result = load_within(
-            &[server.source("u")],
+            &[source(&server, "u")],
             &server.network(),
             Enforced::all(),
             Deadlines { read: SOON, fetch: Duration::from_millis(500) },
@@ -216,11 +218,11 @@ async fn a_server_that_takes_too_long_fails() {
 #[tokio::test]
 async fn a_certificate_that_does_not_fit_fails() {
     let server = Server::start_as("elsewhere.example", |_, _| Reply::ok(KEY)).await;
-    let error = load_all(&[server.source("u")], &server.network()).await.unwrap_err().to_string();
+    let error = load_all(&[source(&server, "u")], &server.network()).await.unwrap_err().to_string();
     assert!(error.contains("could not be fetched. (invalid peer certificate"), "{error}");
     // Nor does one that nobody known has signed.
     let server = Server::start(|_, _| Reply::ok(KEY)).await;
-    let error = load_all(&[server.source("u")], &Network::default()).await.unwrap_err().to_string();
+    let error = load_all(&[source(&server, "u")], &Network::default()).await.unwrap_err().to_string();
     assert!(error.contains("could not be fetched. (invalid peer certificate: UnknownIssuer"), "{error}");
     assert!(server.requests.lock().unwrap().is_empty());
 }
@@ -231,7 +233,7 @@ async fn roots_of_the_users_own_have_to_be_usable() {
     let nothing = file(b"no certificate\n");
     for roots in [Path::new("/no/such"), nothing.path()] {
         let network = Network { ssl_cert_file: Some(roots.to_owned()), ..Network::default() };
-        let error = load_all(&[server.source("u")], &network).await.unwrap_err().to_string();
+        let error = load_all(&[source(&server, "u")], &network).await.unwrap_err().to_string();
         assert!(error.contains("could not be fetched. (SSL_CERT_FILE "), "{error}");
     }
 }
@@ -241,13 +243,13 @@ async fn a_proxy_is_asked_for_a_tunnel() {
     let server = Server::start(|_, _| Reply::ok(KEY)).await;
     let (port, requests) = proxy("200 Connection established").await;
     let network = Network { https_proxy: Some(format!("http://user:secret@127.0.0.1:{port}")), ..server.network() };
-    assert_eq!(load_all(&[server.source("u")], &network).await.unwrap().len(), 1);
+    assert_eq!(load_all(&[source(&server, "u")], &network).await.unwrap().len(), 1);
     let head = requests.lock().unwrap().pop().unwrap();
     assert!(head.starts_with(&format!("CONNECT localhost:{} HTTP/1.1\r\n", server.port)), "{head}");
     assert!(head.contains("proxy-authorization: Basic dXNlcjpzZWNyZXQ=\r\n"), "{head}");
     // no_proxy goes past it.
     let past = Network { no_proxy: Some("example.com,localhost".into()), ..network };
-    assert_eq!(load_all(&[server.source("u")], &past).await.unwrap().len(), 1);
+    assert_eq!(load_all(&[source(&server, "u")], &past).await.unwrap().len(), 1);
     assert!(requests.lock().unwrap().is_empty());
 }
 
@@ -262,7 +264,7 @@ async fn a_proxy_that_refuses_or_makes_no_sense_fails_without_its_password() {
         "http://u:secret@[".into(),
     ] {
         let network = Network { https_proxy: Some(address.clone()), ..server.network() };
-        let error = load_all(&[server.source("u")], &network).await.unwrap_err().to_string();
+        let error = load_all(&[source(&server, "u")], &network).await.unwrap_err().to_string();
         assert!(error.contains("could not be fetched. (") && error.contains("proxy") && !error.contains("secret"), "{address}: {error}");
     }
     assert!(server.requests.lock().unwrap().is_empty());

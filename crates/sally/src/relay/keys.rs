@@ -9,7 +9,8 @@ use sally_proto::id::DeviceId;
 use sally_proto::relay::{covers_name, spelled_names};
 
 use super::caller::Access;
-use crate::keys::{self, Network, Skipped, Source};
+use crate::keys::{self, Skipped, Source};
+use crate::net::network::Network;
 use crate::stamp::{self, Stamp};
 use crate::term;
 

@@ -12,10 +12,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::keys::{Network, Source};
+use crate::net::network::Network;
 
 /// What to do with a request for a path.
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// These bytes, then the end, in good order.
     Say(Vec<u8>),
     /// These bytes, then nothing more, the connection held open.
@@ -25,34 +25,34 @@ pub(super) enum Reply {
 }
 
 impl Reply {
-    pub(super) fn ok(body: &str) -> Self {
+    pub(crate) fn ok(body: &str) -> Self {
         Self::Say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into())
     }
 
-    pub(super) fn status(status: &str) -> Self {
+    pub(crate) fn status(status: &str) -> Self {
         Self::Say(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").into())
     }
 
-    pub(super) fn moved(to: &str) -> Self {
+    pub(crate) fn moved(to: &str) -> Self {
         Self::Say(format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n").into())
     }
 }
 
-pub(super) struct Server {
-    pub(super) port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     authority: NamedTempFile,
-    /// The heads of the requests that came.
-    pub(super) requests: Arc<Mutex<Vec<String>>>,
+    /// The requests that came.
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     /// For the name localhost.
-    pub(super) async fn start(reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_as("localhost", reply).await
     }
 
     /// With a certificate for this name. `reply` gets the path and the server's port.
-    pub(super) async fn start_as(name: &str, reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start_as(name: &str, reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Self {
         let (acceptor, authority) = certify(name);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -66,12 +66,8 @@ impl Server {
         Self { port, authority, requests }
     }
 
-    pub(super) fn source(&self, user: &str) -> Source {
-        Source::Url { user: user.into(), template: format!("https://localhost:{}/{{user}}.keys", self.port), rules: vec![] }
-    }
-
     /// A network that trusts this server.
-    pub(super) fn network(&self) -> Network {
+    pub(crate) fn network(&self) -> Network {
         Network { ssl_cert_file: Some(self.authority.path().to_owned()), ..Network::default() }
     }
 }
@@ -84,7 +80,11 @@ async fn serve<F: Fn(&str, u16) -> Reply>(
     heads: Arc<Mutex<Vec<String>>>,
 ) {
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
-    let head = read_head(&mut stream).await;
+    let mut head = read_head(&mut stream).await;
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    head.push_str(std::str::from_utf8(&body).unwrap());
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
     heads.lock().unwrap().push(head);
     match reply(&path, port) {
@@ -136,7 +136,7 @@ fn certify(name: &str) -> (TlsAcceptor, NamedTempFile) {
 }
 
 /// A proxy that answers CONNECT so; gives its port and the heads of the requests that came.
-pub(super) async fn proxy(answer: &'static str) -> (u16, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn proxy(answer: &'static str) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let requests = Arc::new(Mutex::new(Vec::new()));

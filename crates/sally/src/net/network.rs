@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-/// How to reach a key source on the network; filled in by config, as nothing below it reads the environment.
+/// How to reach a server on the network; filled in by config.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// A file of certificate authorities (PEM) to trust in place of those built in.
