@@ -7,6 +7,7 @@
 //! - `proxy`: what a balancer says of a connection
 //! - `stream`: a connection's stream, which can be cut whatever a library does
 //! - `tls`: certificates, keys and roots, of clients and servers
+//! - `http`: the HTTP server
 //! - `https`, `network`: the HTTP client, and what the environment says of reaching a server
 //! - `dial`: a TCP connection to a host by its name
 //! - `ports`: ports of this machine, bound as a client said
@@ -19,6 +20,7 @@ pub mod admission;
 pub mod bind;
 pub mod dial;
 pub mod endpoint;
+pub mod http;
 pub mod https;
 pub mod inetd;
 pub mod network;

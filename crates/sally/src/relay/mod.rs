@@ -22,7 +22,7 @@ mod config;
 pub mod console;
 pub mod fleet;
 mod hold;
-pub mod http;
+mod http;
 pub mod keys;
 pub mod metrics;
 mod places;

@@ -8,12 +8,15 @@ use sally_proto::relay::Refusal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::audit::{Audit, Event};
+use super::http::Monitoring;
 use super::keys::KeySet;
 use super::reload::{self, Reloader};
 use super::revoked::watch_revoked;
 use super::{Relay, http};
+use crate::net::http::serve;
 use crate::net::tls::ServerCertificate;
 use crate::term;
 
@@ -46,7 +49,11 @@ pub async fn run(parts: Parts, accept: impl Future<Output = ()> + Send + 'static
     let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
     let Parts { relay, http, http_tls, reloader, drain } = parts;
     let accepting = tokio::spawn(accept);
-    let answering = http.map(|listener| tokio::spawn(http::serve(listener, http_tls.clone(), Arc::clone(&relay))));
+    let http_shut = CancellationToken::new();
+    if let Some(listener) = http {
+        let router = Arc::new(Monitoring(Arc::clone(&relay)));
+        tokio::spawn(serve(listener, http_tls.clone(), router, http::LIMITS, http_shut.clone()));
+    }
     let wanted = Arc::new(Notify::new());
     let reloading = tokio::spawn(reload::watch(Arc::clone(&relay), reloader, Arc::clone(&wanted)));
     let revocations_wanted = Arc::new(Notify::new());
@@ -80,9 +87,7 @@ pub async fn run(parts: Parts, accept: impl Future<Output = ()> + Send + 'static
     }
     disconnect_everybody(&relay).await;
     accepting.abort();
-    if let Some(answering) = answering {
-        answering.abort();
-    }
+    http_shut.cancel();
     relay.sum_up(true).await;
     relay.audit.write(Event::Stop { why: "told to" }).await;
     Ok(())

@@ -1,0 +1,99 @@
+//! HTTP/1.1 for whoever asks: connections, TLS and limits. What is answered is the router's.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sally_proto::admission::{Settings, Startups};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::accept::accept_each;
+use super::admission::{Connection, Gate, Origins};
+use super::tls::ServerCertificate;
+
+/// What goes back: whole, or as it comes.
+pub type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+/// What a server answers.
+pub trait Router: Send + Sync + 'static {
+    /// Answers one request.
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+}
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once. A newcomer is never refused: an older one makes room, of the source that has most.
+    pub connections: u32,
+    /// How long a request's head may take, and TLS before it.
+    pub head: Duration,
+    /// How long a connection may last.
+    pub connection: Duration,
+}
+
+/// Answers until it is shut.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerCertificate>>,
+    router: Arc<impl Router>,
+    limits: Limits,
+    shut: CancellationToken,
+) {
+    let startups = Startups { start: limits.connections, rate: 100, full: limits.connections };
+    let gate = Gate::new(Settings { startups, refuse: false }, Origins::default());
+    let each = |tcp, peer| {
+        if let Some(connection) = gate.admit(Some(peer).into()) {
+            tokio::spawn(attend(tcp, connection, tls.clone(), Arc::clone(&router), limits));
+        }
+    };
+    accept_each(listener, &shut, each, || gate.make_room()).await;
+}
+
+/// Serves one connection, until it makes room for another at the latest.
+async fn attend(tcp: TcpStream, connection: Connection, tls: Option<Arc<ServerCertificate>>, router: Arc<impl Router>, limits: Limits) {
+    let asked = AtomicBool::new(false);
+    let served = async {
+        match tls.map(|tls| tls.acceptor()) {
+            None => converse(tcp, &*router, &asked, limits).await,
+            Some(tls) => match tokio::time::timeout(limits.head, tls.accept(tcp)).await {
+                Ok(Ok(stream)) => converse(stream, &*router, &asked, limits).await,
+                Ok(Err(error)) => tracing::info!(%error, "no TLS with a client"),
+                Err(_) => {}
+            },
+        }
+    };
+    // A client that breaks off is none of our business.
+    let _ = connection.cut.run_until_cancelled(tokio::time::timeout(limits.connection, served)).await;
+    if asked.load(Ordering::Relaxed) {
+        // Who asks for what there is here is the last to make room.
+        connection.authenticated();
+    }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: &impl Router, asked: &AtomicBool, limits: Limits) {
+    let answer = service_fn(async |request| {
+        asked.store(true, Ordering::Relaxed);
+        Ok::<_, Infallible>(router.answer(request).await)
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    let _ = http.timer(TokioTimer::new()).header_read_timeout(limits.head).serve_connection(TokioIo::new(stream), answer).await;
+}
+
+/// A whole text.
+pub fn text(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(text.into()).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
