@@ -11,7 +11,7 @@
 //! - `announce`: telling somebody that a door is open
 //! - `host_key`: the keys that a door shows
 //! - `server_settings`: what once, relay and jail show of themselves
-//! - `ssh`: listen, handshake, authenticate; the only place that names the SSH library's types
+//! - `ssh`: listen, handshake, authenticate; beside `tunnel`, the only place that names the SSH library's types
 //! - `net`: sockets, and what is carried over them
 //! - `tunnel`: connections that are carried through another
 //! - `relay`: visitors reach names, devices hold them, and nobody gets anything else

@@ -1,4 +1,4 @@
-//! A visitor's bytes enter: listen → handshake → authenticate → handler. The only place that names the SSH library's types.
+//! A visitor's bytes enter: listen → handshake → authenticate → handler. Beside `tunnel`, the only place that names the SSH library's types.
 //!
 //! - `listen`: what comes in through a socket, a relay, or stdin and stdout
 //! - `server`: what the library is told
