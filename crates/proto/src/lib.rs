@@ -26,4 +26,5 @@ pub mod rendezvous;
 pub mod revocation;
 pub mod sftp;
 pub mod text;
+pub mod visit;
 pub mod wake;
