@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::forward::Allowed;
 use super::listen::Serve;
-use super::server;
+use super::library;
 use super::visitor::{Error, Visitor};
 use crate::net::activity::Activity;
 use crate::net::admission::{Connection, Gate};
@@ -111,7 +111,7 @@ impl Door {
         shutdown: Shutdown,
     ) -> (Arc<Self>, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(16);
-        let config = Arc::new(server::config(&settings));
+        let config = Arc::new(library::config(&settings));
         let door = Self {
             keys,
             rules,

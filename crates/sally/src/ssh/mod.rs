@@ -1,7 +1,7 @@
 //! A visitor's bytes enter: listen → handshake → authenticate → handler. Beside `tunnel`, the only place that names the SSH library's types.
 //!
 //! - `listen`: what comes in through a socket, a relay, or stdin and stdout
-//! - `server`: what the library is told
+//! - `library`: what the SSH library is told
 //! - `door`: the one claim, and what every connection shares
 //! - `window`: how much a visitor may send ahead
 //! - `visitor`: what is known of one connection
@@ -20,8 +20,8 @@ mod flood;
 pub mod forward;
 mod handler;
 mod launch;
+mod library;
 pub mod listen;
 pub mod relay;
-mod server;
 mod visitor;
 mod window;

@@ -22,7 +22,7 @@ use super::channel::STDERR;
 use super::door::UNANSWERED;
 use super::flood::{Patience, REFUSALS};
 use super::listen::Serve;
-use super::server;
+use super::library;
 use super::visitor::Error;
 use super::window::Window;
 use crate::net::admission::{Connection, Gate};
@@ -56,7 +56,7 @@ impl Service {
         let config = Config {
             keepalive_interval: Some(relay.rules.alive_interval),
             keepalive_max: relay.rules.alive_count,
-            ..server::config(&door)
+            ..library::config(&door)
         };
         let gate = Gate::new(Settings::MANY_VISITS, door.origins);
         Arc::new(Self { relay, config: Arc::new(config), gate, banner: door.banner })
