@@ -12,7 +12,6 @@ use rustix::process::Signal;
 use sally_proto::error::Fault;
 use sally_sys::process::Launch;
 
-use crate::host_key::HostKey;
 use crate::session::environment::Environment;
 use crate::session::reaper::Reaper;
 use crate::term;
@@ -52,13 +51,13 @@ impl Announce {
         Ok(Self { command: found })
     }
 
-    /// Runs it to its end; `port` is where the door listens, if it does.
+    /// Runs it to its end, with one argument.
     ///
     /// # Errors
     /// [`Fault::AnnounceFailed`] unless it exits with 0 in time.
-    pub async fn run(self, host_key: HostKey, port: Option<u16>, environment: Environment, reaper: Reaper) -> Result<(), Fault> {
+    pub async fn run(self, argument: OsString, environment: Environment, reaper: Reaper) -> Result<(), Fault> {
         let failed = |status, stderr: String| Fault::AnnounceFailed { status, stderr };
-        let (launch, stderr) = self.launch(&host_key, port, environment).map_err(|error| failed(126, term::reason(&error)))?;
+        let (launch, stderr) = self.launch(argument, environment).map_err(|error| failed(126, term::reason(&error)))?;
         let mut child = reaper.spawn(launch).map_err(|error| failed(126, term::reason(&error)))?;
         let heard = Arc::new(Mutex::new(Vec::new()));
         let said = tokio::task::spawn_blocking({
@@ -78,22 +77,14 @@ impl Announce {
         Err(failed(ending.status(), last_words(&heard)))
     }
 
-    fn launch(self, host_key: &HostKey, port: Option<u16>, mut environment: Environment) -> io::Result<(Launch, OwnedFd)> {
-        let public = host_key.public_line();
-        for (name, value) in [
-            ("SALLY_PORT", port.map(|port| port.to_string()).unwrap_or_default()),
-            ("SALLY_HOST_KEY", public.clone()),
-            ("SALLY_FINGERPRINT", host_key.fingerprint()),
-        ] {
-            environment.insert(name.into(), value.into());
-        }
+    fn launch(self, argument: OsString, environment: Environment) -> io::Result<(Launch, OwnedFd)> {
         let (stderr, their_stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         // Our stdout may hold the record: what the command prints goes to people.
         let stdout = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
         let launch = Launch {
             arg0: self.command.clone().into(),
             program: self.command,
-            args: vec![public.into()],
+            args: vec![argument],
             environment: environment.into_iter().collect(),
             directory: std::env::current_dir().unwrap_or_else(|_| "/".into()),
             stdio: [std::fs::File::open("/dev/null")?.into(), stdout, their_stderr],

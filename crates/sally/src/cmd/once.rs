@@ -112,6 +112,13 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
         term::say(&format!("Listening on port {port}; {}", host_key.fingerprint()));
     }
     let mut announced_with = config.environment.clone();
+    for (name, value) in [
+        ("SALLY_PORT", port.map(|port| port.to_string()).unwrap_or_default()),
+        ("SALLY_HOST_KEY", host_key.public_line()),
+        ("SALLY_FINGERPRINT", host_key.fingerprint()),
+    ] {
+        announced_with.insert(name.into(), value.into());
+    }
     if let Some((name, relay)) = entrance.name().zip(config.relay.as_ref()) {
         term::say(&format!("Reached as: ssh -J {} {}; {}", relay.relay, tenure::shown(name), host_key.fingerprint()));
         announced_with.insert("SALLY_NAME".into(), name.as_str().into());
@@ -130,7 +137,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
         mask,
     };
     let (door, events) = Door::new(keys, rules, settings, recorder.clone(), reaper.clone(), shutdown.clone());
-    let announced = announce.map(|announce| tokio::spawn(announce.run(host_key, port, announced_with, reaper.clone())));
+    let announced = announce.map(|announce| tokio::spawn(announce.run(host_key.public_line().into(), announced_with, reaper.clone())));
     tokio::spawn(entrance.serve(Arc::clone(&door)));
     let visit = Progress::new(config.max_sessions);
     let attendant = Attendant { door: Arc::clone(&door), events, recorder: recorder.clone(), shutdown, announced, signals, visit };
