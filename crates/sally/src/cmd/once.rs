@@ -25,7 +25,7 @@ use crate::monitor::MonitorClient;
 use crate::net::activity::Activity;
 use crate::net::bind::bind;
 use crate::net::inetd;
-use crate::record::{AuditEvent, RecordError, Recorder, Settings, Sink, Target};
+use crate::record::{AuditEvent, RecordError, Recorder, SIZE, Settings, Sink, Target};
 use crate::server_settings::DoorSettings;
 use crate::session::account::can_read;
 use crate::session::masking::Masking;
@@ -105,7 +105,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     let sink = sink(&config, monitor)?;
     let entrance = open(here, &config, guests, &host_key).await?;
     settle(&config)?;
-    let recording = Settings { policy: config.policy, digest: config.digest, shell: config.account.shell.clone() };
+    let recording = Settings { policy: config.policy, digest: config.digest, shell: config.account.shell.clone(), size: SIZE };
     let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
     let port = entrance.port();
     if let Some(port) = port {

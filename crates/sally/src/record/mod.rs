@@ -32,7 +32,7 @@ mod visible;
 mod tests;
 
 pub use error::RecordError;
-pub use recorder::{Recorder, Settings};
+pub use recorder::{Recorder, SIZE, Settings};
 pub use sally_proto::record::{AuditEvent, DigestName, Policy, RunningDigest, Said, StreamKind};
 pub use sink::{Sink, Target};
 pub use stream::{Entry, StreamRecorder};

@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The number of the batch that the header is in.
 const FIRST_BATCH: u64 = 1;
 /// The size of the terminal until there is one.
-const DEFAULT_SIZE: (u16, u16) = (80, 24);
+pub const SIZE: (u16, u16) = (80, 24);
 
 /// What the header says besides the key.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Settings {
     pub digest: DigestName,
     /// The shell that sessions run.
     pub shell: PathBuf,
+    /// Columns and rows of the terminal that it begins with.
+    pub size: (u16, u16),
 }
 
 /// A record being written; clones write to the same one.
@@ -91,7 +93,7 @@ impl Recorder {
     }
 
     pub(super) fn begin(sink: Sink, settings: Settings, signer: Box<dyn Signer>, start: Instant) -> Result<Self, RecordError> {
-        let (width, height) = DEFAULT_SIZE;
+        let (width, height) = settings.size;
         let header = Header {
             width,
             height,

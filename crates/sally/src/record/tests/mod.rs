@@ -21,7 +21,7 @@ pub(super) fn key() -> PrivateKey {
 }
 
 pub(super) fn settings(policy: Policy) -> Settings {
-    Settings { policy, digest: DigestName::default(), shell: "/bin/sh".into() }
+    Settings { policy, digest: DigestName::default(), shell: "/bin/sh".into(), size: SIZE }
 }
 
 pub(super) fn record_to(file: &Path, policy: Policy) -> Recorder {
