@@ -127,8 +127,26 @@ pub struct KeyArgs {
     pub user: Option<String>,
 }
 
+/// The relay that something is reached through.
+#[derive(Args, Debug)]
+pub struct ThroughArgs {
+    /// Listen on no port: hold a name on this relay (port 2222 unless said), and be reached as ssh -J HOST NAME
+    #[arg(long, value_name = "HOST[:PORT]", requires = "identity", value_parser = parse_relay)]
+    pub relay: Option<sally_proto::host_port::HostPort>,
+    /// The name to hold; without it the relay makes one
+    #[arg(long, requires = "relay")]
+    pub name: Option<sally_proto::id::DeviceId>,
+    /// The key that the relay knows us by (an unencrypted OpenSSH private key)
+    #[arg(long, value_name = "FILE", requires = "relay")]
+    pub identity: Option<PathBuf>,
+    /// The relay's host key, as known_hosts has it [default: what ~/.ssh/known_hosts lists]
+    #[arg(long, value_name = "KEY", requires = "relay")]
+    pub relay_host_key: Option<ssh_key::PublicKey>,
+}
+
 /// `sally once`.
 #[derive(Args, Debug)]
+#[command(mut_arg("relay", |relay| relay.conflicts_with_all(["port", "listen", "inetd", "proxy_protocol"])))]
 pub struct OnceArgs {
     /// Port to listen on; 0 picks a free one and says which
     #[arg(long, value_name = "N", default_value_t = 2022)]
@@ -146,18 +164,9 @@ pub struct OnceArgs {
     /// the file of --log is made when somebody has authenticated
     #[arg(long, requires = "kept", conflicts_with_all = ["port", "listen"])]
     pub inetd: bool,
-    /// Listen on no port: hold a name on this relay (port 2222 unless said), and be reached as ssh -J HOST NAME
-    #[arg(long, value_name = "HOST[:PORT]", requires = "identity", conflicts_with_all = ["port", "listen", "inetd", "proxy_protocol"], value_parser = parse_relay)]
-    pub relay: Option<sally_proto::host_port::HostPort>,
-    /// The name to hold; without it the relay makes one
-    #[arg(long, requires = "relay")]
-    pub name: Option<sally_proto::id::DeviceId>,
-    /// The key that the relay knows us by (an unencrypted OpenSSH private key)
-    #[arg(long, value_name = "FILE", requires = "relay")]
-    pub identity: Option<PathBuf>,
-    /// The relay's host key, as known_hosts has it [default: what ~/.ssh/known_hosts lists]
-    #[arg(long, value_name = "KEY", requires = "relay")]
-    pub relay_host_key: Option<ssh_key::PublicKey>,
+    /// The relay, where it is reached through one.
+    #[command(flatten)]
+    pub through: ThroughArgs,
     /// End the visit when no byte has gone either way for so many seconds (exit status 124)
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub idle_timeout: Option<u64>,

@@ -10,7 +10,7 @@ use sally_proto::relay::PortSet;
 
 use crate::agent;
 use crate::broker::Identity;
-use crate::cli::{AgentArgs, DoorArgs, FleetArgs, Forwarding, GithubArgs, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs};
+use crate::cli::{AgentArgs, DoorArgs, FleetArgs, Forwarding, GithubArgs, JailArgs, KeyArgs, OnceArgs, RelayArgs, ServerArgs, ThroughArgs};
 use crate::keys::Source;
 use crate::net::admission::Origins;
 use crate::net::network::Network;
@@ -120,6 +120,15 @@ pub struct Limits {
     pub longest: Option<Duration>,
 }
 
+/// The relay that something is to be reached through, where one is named.
+fn dial(args: ThroughArgs, variables: &Variables) -> Option<Dial> {
+    let trust = match args.relay_host_key {
+        Some(key) => HostTrust::Key(Box::new(key)),
+        None => HostTrust::KnownHosts(PathBuf::from(variables.get("HOME").unwrap_or_default()).join(".ssh/known_hosts")),
+    };
+    args.relay.zip(args.identity).map(|(relay, identity)| Dial { relay, trust, identity, name: args.name })
+}
+
 impl Once {
     /// Resolves what was typed.
     ///
@@ -127,11 +136,7 @@ impl Once {
     /// [`Fault::AccountInvalid`].
     pub fn resolve(args: OnceArgs, variables: &Variables) -> Result<Self, Fault> {
         let run_as = args.run_as.as_deref().map(RunAs::find).transpose()?;
-        let trust = match args.relay_host_key {
-            Some(key) => HostTrust::Key(Box::new(key)),
-            None => HostTrust::KnownHosts(PathBuf::from(variables.get("HOME").unwrap_or_default()).join(".ssh/known_hosts")),
-        };
-        let relay = args.relay.zip(args.identity).map(|(relay, identity)| Dial { relay, trust, identity, name: args.name });
+        let relay = dial(args.through, variables);
         let target = match args.record.log {
             Some(file) if file != Path::new("-") => Target::File(file),
             _ => Target::Stdout,
