@@ -23,7 +23,7 @@
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
 //! - `mqtt`: messages through a broker
 //! - `stamp`: whether a file has changed
-//! - `shutdown`, `term`: being told to stop, and everything a person reads
+//! - `shutdown`, `term`: the signals that end us, and everything a person reads
 #![forbid(unsafe_code)]
 
 pub mod agent;

@@ -1,33 +1,30 @@
-//! Being told to stop: by whom and why, once.
+//! Being told to stop.
 
-use std::sync::{Arc, OnceLock};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use sally_proto::error::Fault;
-use tokio_util::sync::CancellationToken;
+/// The signals that end us: as PID 1 of a container there is nobody else to hear them.
+pub struct Signals([(u8, Signal); 3]);
 
-/// A request to stop, with its reason; the first one counts.
-#[derive(Clone, Debug, Default)]
-pub struct Shutdown {
-    token: CancellationToken,
-    why: Arc<OnceLock<Fault>>,
-}
-
-impl Shutdown {
-    /// Asks everyone to stop.
-    pub fn request(&self, why: Fault) {
-        // A second reason is not lost on anybody: the first has ended everything already.
-        let _ = self.why.set(why);
-        self.token.cancel();
+impl Signals {
+    /// Takes them over. To be called within the runtime.
+    ///
+    /// # Errors
+    /// Where no handler can be had.
+    pub fn listen() -> std::io::Result<Self> {
+        // A limit on file sizes is an error of write(2) then, and not the end of us in mid-record. Nobody waits for the signal itself.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
+        Ok(Self([(1, signal(SignalKind::hangup())?), (2, signal(SignalKind::interrupt())?), (15, signal(SignalKind::terminate())?)]))
     }
 
-    /// Whether somebody has asked.
-    pub fn is_requested(&self) -> bool {
-        self.token.is_cancelled()
-    }
-
-    /// Waits for the request. Cancel-safe.
-    pub async fn requested(&self) -> Fault {
-        self.token.cancelled().await;
-        self.why.get().cloned().unwrap_or_else(|| Fault::Internal("stopped without a reason".into()))
+    /// The number of the next one. Cancel-safe.
+    pub fn received(&mut self) -> impl Future<Output = u8> {
+        let [(hup, hangup), (int, interrupt), (term, terminate)] = &mut self.0;
+        async move {
+            tokio::select! {
+                _ = hangup.recv() => *hup,
+                _ = interrupt.recv() => *int,
+                _ = terminate.recv() => *term,
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@ use super::request::{OpenFlags, Request};
 
 /// The forced command that means the built-in SFTP and nothing else.
 pub const INTERNAL_SFTP: &str = "internal-sftp";
+/// The name of the subsystem.
+pub const SUBSYSTEM: &str = "sftp";
 
 const UMASK_MAX: u32 = 0o777;
 /// The values that `-l` and `-f` may have.

@@ -16,7 +16,7 @@ mod tests;
 
 pub use answers::{Answers, Entry, Names, Volume};
 pub use attrs::Attrs;
-pub use flags::{INTERNAL_SFTP, SftpFlags};
+pub use flags::{INTERNAL_SFTP, SUBSYSTEM, SftpFlags};
 pub use packets::{BadLength, Packets};
 pub use request::{Message, OpenFlags, Request};
 pub use symlink::sends_link_first;

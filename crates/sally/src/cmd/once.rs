@@ -1,50 +1,50 @@
 //! `sally once`: the order of its steps is part of the contract (docs/guide-once.md).
 
-mod progress;
+mod supervisor;
 
-use std::future::Future;
-use std::pin::Pin;
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sally_proto::authorized_keys::{Enforced, KeyRing};
 use sally_proto::error::{Fault, exit};
 use sally_proto::relay::guest_requests;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use sally_proto::visit::Terms;
 
-use self::progress::{OPEN_LIMIT, Progress};
+use self::supervisor::Supervisor;
 use crate::announce::Announce;
-use crate::config::{Limits, Once};
+use crate::config::Once;
 use crate::fleet::bundle;
 use crate::host_key::HostKey;
 use crate::host_key::keys::HostKeys;
 use crate::monitor::MonitorClient;
-use crate::net::activity::Activity;
 use crate::net::bind::bind;
 use crate::net::inetd;
-use crate::record::{AuditEvent, RecordError, Recorder, SIZE, Settings, Sink, Target};
+use crate::record::{RecordError, Recorder, SIZE, Settings, Sink, Target};
 use crate::server_settings::DoorSettings;
 use crate::session::account::can_read;
+use crate::session::environment::Environment;
+use crate::session::login::Login;
 use crate::session::masking::Masking;
+use crate::session::processes::Processes;
 use crate::session::reaper::Reaper;
-use crate::shutdown::Shutdown;
-use crate::ssh::door::{Door, Event, Rules};
-use crate::ssh::listen::{Entrance, Serve};
+use crate::session::visit::Visit;
+use crate::shutdown::Signals;
+use crate::ssh::listen::Entrance;
+use crate::ssh::server::{Rules, Server};
+use crate::ssh::visits::OneVisit;
 use crate::tunnel::tenure::{self, Tenure};
 use crate::{keys, term};
 
-/// How long sessions may take to end when we are told to.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
-/// How long, of that, their last words may take to arrive.
-const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 /// A handful of tasks, on a machine that has other things to do.
 const WORKERS: usize = 2;
 /// How long the runtime keeps a thread that it has no work for: the runtime panics where it needs its first and the visit has used up what the
 /// system gives (`pids.max`).
 const SPARE_THREAD: Duration = Duration::from_secs(365 * 86_400);
+
+/// Where temporary files go if nothing else is said.
+const TMP: &str = "/tmp";
 
 /// Runs it to the exit status.
 pub(super) fn run(config: Result<Once, Fault>) -> u8 {
@@ -92,7 +92,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     let here = if config.inetd { Some(take_over(&config)?) } else { None };
     let keys = tokio::select! {
         biased;
-        number = signals.next() => return Err(Fault::Signalled(number)),
+        number = signals.received() => return Err(Fault::Signalled(number)),
         loaded = load_keys(&config) => loaded?,
     };
     let account = config.user.as_deref().unwrap_or(&config.account.name);
@@ -107,48 +107,43 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     settle(&config)?;
     let recording = Settings { policy: config.policy, digest: config.digest, shell: config.account.shell.clone(), size: SIZE };
     let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
-    let port = entrance.port();
-    if let Some(port) = port {
+    if let Some(port) = entrance.port() {
         term::say(&format!("Listening on port {port}; {}", host_key.fingerprint()));
-    }
-    let mut announced_with = config.environment.clone();
-    for (name, value) in [
-        ("SALLY_PORT", port.map(|port| port.to_string()).unwrap_or_default()),
-        ("SALLY_HOST_KEY", host_key.public_line()),
-        ("SALLY_FINGERPRINT", host_key.fingerprint()),
-    ] {
-        announced_with.insert(name.into(), value.into());
     }
     if let Some((name, relay)) = entrance.name().zip(config.relay.as_ref()) {
         term::say(&format!("Reached as: ssh -J {} {}; {}", relay.relay, tenure::shown(name), host_key.fingerprint()));
-        announced_with.insert("SALLY_NAME".into(), name.as_str().into());
     }
+    let announced_with = announced_with(&config.environment, &entrance, &host_key);
     settings.host_keys.say_others();
     let reaper = Reaper::start().map_err(internal)?;
-    let shutdown = Shutdown::default();
-    let mask = config.mask.then(|| Masking::new(&config.account.shell));
+    let limits = config.limits;
+    let visit = Visit::new(Terms { wait: limits.timeout, several: config.max_sessions > 1 });
+    let temporary = config.environment.get(OsStr::new("TMPDIR")).map_or_else(|| TMP.into(), PathBuf::from);
     let rules = Rules {
         user: config.user,
-        account: config.account,
-        environment: config.environment,
+        account: config.account.name.clone(),
         accept_env: config.accept_env,
         max_sessions: config.max_sessions,
         allowed: config.allowed,
-        mask,
+        temporary,
     };
-    let (door, events) = Door::new(keys, rules, settings, recorder.clone(), reaper.clone(), shutdown.clone());
+    let mask = config.mask.then(|| Masking::new(&config.account.shell));
+    let (account, environment) = (config.account, config.environment);
+    let login = Login::new(Processes { account, environment, mask, recorder: recorder.clone(), reaper: reaper.clone() });
+    let visits = OneVisit::new(Arc::clone(&visit));
+    let server = Server::new(keys, rules, settings, recorder.clone(), visits, login);
     let announced = announce.map(|announce| tokio::spawn(announce.run(host_key.public_line().into(), announced_with, reaper.clone())));
-    tokio::spawn(entrance.serve(Arc::clone(&door)));
-    let visit = Progress::new(config.max_sessions);
-    let attendant = Attendant { door: Arc::clone(&door), events, recorder: recorder.clone(), shutdown, announced, signals, visit };
-    let outcome = attendant.attend(config.limits).await;
-    door.see_off(outcome.as_ref().err()).await;
-    reaper.close();
-    reaper.sweep(None).await;
-    let sealed = recorder.seal();
-    let status = outcome?;
-    sealed?;
-    Ok(status)
+    tokio::spawn(entrance.serve(server));
+    Supervisor { visit, limits, recorder, reaper, announced, signals }.supervise().await.status
+}
+
+/// What the announce command has in its environment.
+fn announced_with(environment: &Environment, entrance: &Entrance, host_key: &HostKey) -> Environment {
+    let port = entrance.port().map(|port| port.to_string()).unwrap_or_default();
+    let ours = [("SALLY_PORT", port), ("SALLY_HOST_KEY", host_key.public_line()), ("SALLY_FINGERPRINT", host_key.fingerprint())];
+    let name = entrance.name().map(|name| ("SALLY_NAME", name.as_str().to_owned()));
+    let ours = ours.into_iter().chain(name).map(|(name, value)| (name.into(), value.into()));
+    environment.clone().into_iter().chain(ours).collect()
 }
 
 /// Whom the sources let in, less what is revoked.
@@ -234,146 +229,4 @@ async fn open(here: Option<Entrance>, config: &Once, guests: Vec<String>, host_k
     let tenure = Tenure::begin(dial.clone(), guests).await?;
     term::data(tenure.name().as_str()).map_err(to_stdout)?;
     Ok(Entrance::Name(Box::new(tenure)))
-}
-
-/// Sees a visit through.
-struct Attendant {
-    door: Arc<Door>,
-    events: mpsc::Receiver<Event>,
-    recorder: Recorder,
-    shutdown: Shutdown,
-    announced: Option<JoinHandle<Result<(), Fault>>>,
-    signals: Signals,
-    visit: Progress,
-}
-
-impl Attendant {
-    async fn attend(mut self, limits: Limits) -> Result<u8, Fault> {
-        // Until the visitor comes: the time they have to; then until a session is open; then until they leave.
-        let mut limit: Pin<Box<tokio::time::Sleep>> = Box::pin(tokio::time::sleep(limits.timeout));
-        let door = Arc::clone(&self.door);
-        loop {
-            tokio::select! {
-                biased;
-                fault = self.shutdown.requested() => return self.wind_up(fault).await,
-                event = self.events.recv() => {
-                    let event = event.ok_or_else(|| Fault::Internal("the door is gone".into()))?;
-                    let now = Instant::now();
-                    if let Some(time) = self.visit.note(event, now) {
-                        limit.as_mut().reset(now + time);
-                    }
-                }
-                () = door.visitor_left(), if !self.visit.is_open() => return self.visit.outcome(Fault::ConnectionLost),
-                () = &mut limit, if self.visit.is_limited() => return self.too_late(limits.timeout),
-                fault = worn_out(&door.activity, self.visit.claimed(), limits), if self.visit.goes_on() => self.shutdown.request(fault),
-                announced = outcome(&mut self.announced), if self.announced.is_some() => {
-                    self.announced = None;
-                    if let Err(fault) = announced {
-                        self.shutdown.request(fault);
-                    }
-                }
-                number = self.signals.next() => self.shutdown.request(Fault::Signalled(number)),
-                error = self.recorder.failed() => self.shutdown.request(error.into()),
-            }
-        }
-    }
-
-    fn too_late(&mut self, timeout: Duration) -> Result<u8, Fault> {
-        if self.visit.claimed().is_none() {
-            term::say(&format!("Nobody came in within {} s: the door is shut", timeout.as_secs()));
-            return Ok(0);
-        }
-        let outcome = self.visit.outcome(Fault::NoSession(OPEN_LIMIT.as_secs()));
-        if let Err(fault @ Fault::NoSession(_)) = &outcome {
-            self.note_end(fault);
-        }
-        outcome
-    }
-
-    /// Why a visit ends that no session ends by: one that is open says so itself.
-    fn note_end(&self, fault: &Fault) {
-        if self.visit.claimed().is_some()
-            && !self.visit.in_session()
-            && self.visit.ended_well().is_none()
-            && let Err(error) = self.recorder.audit(&AuditEvent::Close { reason: fault.to_string() })
-        {
-            tracing::debug!(%error, "the end of the visit is not on the record"); // Sealing it fails as well.
-        }
-    }
-
-    /// We are to stop: the sessions and forwards know, and end.
-    async fn wind_up(&mut self, fault: Fault) -> Result<u8, Fault> {
-        self.door.shut().cancel();
-        self.note_end(&fault);
-        let door = Arc::clone(&self.door);
-        let ended = async {
-            let was_in_session = self.visit.in_session();
-            while self.visit.is_open() {
-                match self.events.recv().await {
-                    Some(event) => drop(self.visit.note(event, Instant::now())),
-                    None => break,
-                }
-            }
-            // Their client leaves when it has heard how its session ended.
-            if was_in_session {
-                let _ = tokio::time::timeout(FAREWELL_LIMIT, door.visitor_left()).await;
-            }
-        };
-        let _ = tokio::time::timeout(SHUTDOWN_LIMIT, ended).await; // What is left is swept.
-        match (&fault, self.visit.ended_well()) {
-            // The session was over by itself: ssh ends its ProxyCommand with SIGHUP when it has what it wanted.
-            (Fault::Signalled(_), Some(status)) => Ok(status),
-            _ => Err(fault),
-        }
-    }
-}
-
-/// Waits until a visit has been idle for too long, or has lasted for too long.
-async fn worn_out(activity: &Activity, claimed: Option<Instant>, limits: Limits) -> Fault {
-    let idle = async {
-        match limits.idle {
-            Some(limit) => activity.idle(limit).await,
-            None => std::future::pending().await,
-        }
-    };
-    let over = async {
-        match (claimed, limits.longest) {
-            (Some(claimed), Some(longest)) => tokio::time::sleep_until(claimed + longest).await,
-            _ => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = idle => Fault::Idle(limits.idle.unwrap_or_default().as_secs()),
-        () = over => Fault::MaxDuration(limits.longest.unwrap_or_default().as_secs()),
-    }
-}
-
-async fn outcome(announced: &mut Option<JoinHandle<Result<(), Fault>>>) -> Result<(), Fault> {
-    match announced {
-        Some(task) => task.await.unwrap_or_else(|error| Err(Fault::Internal(error.to_string()))),
-        None => std::future::pending().await,
-    }
-}
-
-/// The signals that end us: as PID 1 of a container there is nobody else to hear them.
-struct Signals([(u8, Signal); 3]);
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        // A limit on file sizes is an error of write(2) then, and not the end of us in mid-record. Nobody waits for the signal itself.
-        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
-        Ok(Self([(1, signal(SignalKind::hangup())?), (2, signal(SignalKind::interrupt())?), (15, signal(SignalKind::terminate())?)]))
-    }
-
-    /// The number of the next one. Cancel-safe.
-    fn next(&mut self) -> impl Future<Output = u8> {
-        let [(hup, hangup), (int, interrupt), (term, terminate)] = &mut self.0;
-        async move {
-            tokio::select! {
-                _ = hangup.recv() => *hup,
-                _ = interrupt.recv() => *int,
-                _ = terminate.recv() => *term,
-            }
-        }
-    }
 }

@@ -9,7 +9,7 @@
 //! - `wake`, `bus`: a device that isn't here is fetched, through a broker
 //! - `hold`: a device registers a name or a port, and gives it up
 //! - `route`: a visitor reaches a name, a socket reaches the holder of its port
-//! - `console`: what `ssh relay devices` answers
+//! - `console`, `session`: what `ssh relay devices` answers, on a session channel
 //! - `audit`: one JSON line for each thing that happens
 //! - `strangers`: what who has no key causes there, listed or summed up
 //! - `metrics`, `http`: what a monitoring system asks
@@ -31,6 +31,7 @@ pub mod revoked;
 mod route;
 pub mod rules;
 pub mod run;
+pub(crate) mod session;
 pub mod start;
 mod strangers;
 pub mod wake;

@@ -1,39 +1,14 @@
 //! How a session ends, whatever ran in it: on the record first, then said to the visitor.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
-
 use bytes::Bytes;
 use sally_proto::error::Fault;
 use sally_proto::record::AuditEvent;
-use tokio_util::sync::CancellationToken;
+use sally_proto::visit::DEADLINES;
+use tokio::time::timeout;
 
+use super::visit::Parting;
 use super::{Ending, Outbound, Stream, signal_name};
 use crate::record::{Recorder, StreamKind};
-use crate::shutdown::Shutdown;
-
-/// How long a last word to the visitor may take.
-const NOTICE_LIMIT: Duration = Duration::from_millis(500);
-
-/// How long what ended the connection may take to be known: for a library that never says, which would be a mistake of it.
-const VERDICT_LIMIT: Duration = Duration::from_secs(10);
-
-/// Tells a session that its visitor is gone, and why where there is more to say than that.
-#[derive(Clone, Debug, Default)]
-pub struct Parting {
-    /// Cancelled when the visitor has closed the channel, or the connection is lost; in any case once why is known.
-    pub gone: CancellationToken,
-    /// Why, of the whole connection.
-    pub why: Arc<OnceLock<&'static str>>,
-}
-
-impl Parting {
-    /// That of one channel, which may be closed while the connection goes on.
-    #[must_use]
-    pub fn of_channel(&self) -> Self {
-        Self { gone: self.gone.child_token(), why: Arc::clone(&self.why) }
-    }
-}
 
 /// What a session ends by.
 pub(super) enum Why {
@@ -51,7 +26,6 @@ pub(super) struct Farewell<'a, O> {
     pub(super) recorder: &'a Recorder,
     pub(super) visitor: &'a O,
     pub(super) parting: &'a Parting,
-    pub(super) shutdown: &'a Shutdown,
 }
 
 impl<O: Outbound> Farewell<'_, O> {
@@ -64,8 +38,8 @@ impl<O: Outbound> Farewell<'_, O> {
         // Everything is delivered and the ending is on the record: a visitor who leaves at the last word has had their visit.
         tokio::select! {
             _ = self.visitor.finish(ending) => {}
-            () = self.parting.gone.cancelled() => {}
-            fault = self.shutdown.requested() => return Err(fault),
+            () = self.parting.gone() => {}
+            fault = self.parting.stopped() => return Err(fault),
         }
         Ok(ending)
     }
@@ -74,12 +48,11 @@ impl<O: Outbound> Farewell<'_, O> {
     pub(super) async fn lost(&self) -> Fault {
         // A pump hears of it before it is known why.
         tokio::select! {
-            () = self.parting.gone.cancelled() => {}
-            () = tokio::time::sleep(VERDICT_LIMIT) => {}
-            _ = self.shutdown.requested() => {}
+            () = self.parting.gone() => {}
+            () = tokio::time::sleep(DEADLINES.verdict) => {}
+            _ = self.parting.stopped() => {}
         }
-        let why = self.parting.why.get().map_or_else(|| Fault::ConnectionLost.to_string(), |why| (*why).into());
-        self.note(&AuditEvent::Close { reason: why });
+        self.note(&AuditEvent::Close { reason: self.parting.verdict() });
         Fault::ConnectionLost
     }
 
@@ -92,9 +65,9 @@ impl<O: Outbound> Farewell<'_, O> {
         self.note(&AuditEvent::Close { reason: fault.to_string() });
         if !matches!(fault, Fault::Record { .. }) && self.recorder.stream(self.channel, kind).record(line.as_bytes()).is_ok() {
             let said = self.visitor.deliver(stream, Bytes::from(line));
-            let _ = tokio::time::timeout(NOTICE_LIMIT, said).await; // A visitor who does not listen is not waited for.
+            let _ = timeout(DEADLINES.notice, said).await; // A visitor who does not listen is not waited for.
         }
-        let _ = tokio::time::timeout(NOTICE_LIMIT, self.visitor.finish(Ending::Exited(fault.exit_status()))).await;
+        let _ = timeout(DEADLINES.notice, self.visitor.finish(Ending::Exited(fault.exit_status()))).await;
     }
 
     /// For what is already over: a record that fails now has been or will be reported by its own fault.

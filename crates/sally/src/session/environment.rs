@@ -43,9 +43,9 @@ fn matches(pattern: &str, name: &OsStr) -> bool {
     }
 }
 
-/// What is known of a visit when its session starts.
+/// What is known of a session when it starts.
 #[derive(Clone, Copy, Debug)]
-pub struct Visit<'a> {
+pub struct Circumstances<'a> {
     /// Where the visitor comes from.
     pub peer: Endpoint,
     /// Where the visitor arrived.
@@ -62,16 +62,22 @@ pub struct Visit<'a> {
     pub agent: Option<&'a Path>,
 }
 
-/// The whole environment of a session.
-pub fn build(base: &Environment, account: &Account, visit: &Visit<'_>) -> Vec<(OsString, OsString)> {
+/// What a login in a folder has, whoever starts it: it wins over what a client sent.
+pub fn login(base: &Environment, account: &Account, directory: &Path, sent: &[(String, String)]) -> Environment {
     let mut all = base.clone();
-    let mut set = |name: &str, value: &OsStr| drop(all.insert(name.into(), value.into()));
-    for (name, value) in visit.sent {
-        set(name, value.as_ref());
+    for (name, value) in sent {
+        all.insert(name.into(), value.into());
     }
-    let ((from, from_port), (to, to_port)) = (visit.peer.words(), visit.local.words());
-    set("PWD", account.home.as_os_str());
+    all.insert("PWD".into(), directory.into());
     all.extend(account.variables());
+    all.entry("PATH".into()).or_insert_with(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    all
+}
+
+/// The whole environment of a session that a connection has brought.
+pub fn build(base: &Environment, account: &Account, visit: &Circumstances<'_>) -> Vec<(OsString, OsString)> {
+    let mut all = login(base, account, &account.home, visit.sent);
+    let ((from, from_port), (to, to_port)) = (visit.peer.words(), visit.local.words());
     // As with sshd: over the login's own, under the connection's.
     let mut set = |name: &str, value: &OsStr| drop(all.insert(name.into(), value.into()));
     for (name, value) in visit.of_key {
@@ -91,7 +97,6 @@ pub fn build(base: &Environment, account: &Account, visit: &Visit<'_>) -> Vec<(O
             set("TERM", term.as_ref());
         }
     }
-    all.entry("PATH".into()).or_insert_with(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
     all.into_iter().collect()
 }
 
@@ -121,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_login_wins_over_what_was_sent() {
-        let visit = Visit {
+        let visit = Circumstances {
             peer: Some("[::ffff:192.0.2.7]:50000".parse().unwrap()).into(),
             local: Some("[::ffff:192.0.2.1]:2022".parse().unwrap()).into(),
             terminal: Some(("/dev/pts/3", "xterm")),

@@ -1,5 +1,8 @@
 //! The room behind the door: a program, and a visitor at the other end of it. One loop owns a session; nothing here knows the transport.
 //!
+//! - `visit`: the visit that sessions belong to: its phase, and what waits for it
+//! - `service`: what a session channel leads to: the trait that each use implements
+//! - `login`: what `once` offers there: `processes`, or files
 //! - `account`, `environment`: who the session runs as, and with what
 //! - `start`: a program on a terminal or on pipes
 //! - `pump`: bytes between the program and the visitor, each on the record first
@@ -13,13 +16,17 @@ pub mod account;
 pub mod ending;
 pub mod environment;
 mod fd;
+pub mod login;
 pub mod masking;
+pub mod processes;
 pub mod pump;
 pub mod reaper;
 pub mod run;
+pub mod service;
 pub mod sftp;
 pub mod start;
 pub(crate) mod sweep;
+pub mod visit;
 
 use std::future::Future;
 use std::pin::pin;

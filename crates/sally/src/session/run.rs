@@ -2,64 +2,56 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use sally_proto::error::Fault;
 use sally_proto::record::AuditEvent;
+use sally_proto::visit::DEADLINES;
 use sally_sys::process;
 use sally_sys::pty::{self, WindowSize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{Farewell, Parting, Why};
+use super::ending::{Farewell, Why};
 use super::masking::{Masking, TerminalMask};
 use super::pump::{Halt, InputPump, Output};
 use super::reaper::{Child, Reaper};
+use super::service::{Obeys, SessionChannel, Started};
 use super::start::{Program, Streams};
+use super::visit::Parting;
 use super::{Control, Ending, Inbound, Outbound, Stream};
 use crate::record::{Recorder, StreamKind};
-use crate::shutdown::Shutdown;
 
-/// How long a program may take to end after SIGHUP, before it is killed.
-const HANGUP_GRACE: Duration = Duration::from_millis(800);
-/// How long background jobs may keep a session's streams busy after its program's end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-
-/// A session about to run.
-pub struct Session<I, O> {
+/// A session whose program runs.
+#[derive(Debug)]
+pub struct Session {
     /// Its number on the record.
-    pub channel: u32,
+    pub(super) channel: u32,
     /// What runs in it.
-    pub program: Program,
-    /// From the visitor.
-    pub inbound: I,
-    /// To the visitor.
-    pub outbound: O,
-    /// Signals and breaks.
-    pub control: mpsc::Receiver<Control>,
-    /// The size of the visitor's window, already clamped, whenever it changes.
-    pub size: watch::Receiver<WindowSize>,
-    /// The visitor's end.
-    pub parting: Parting,
-    /// Our own end.
-    pub shutdown: Shutdown,
+    pub(super) program: Program,
+    /// What it may be told.
+    pub(super) obeys: Obeys,
     /// The book.
-    pub recorder: Recorder,
+    pub(super) recorder: Recorder,
     /// Buries the dead.
-    pub reaper: Reaper,
+    pub(super) reaper: Reaper,
     /// How passwords typed at prompts are masked, where they are.
-    pub mask: Option<Masking>,
+    pub(super) mask: Option<Masking>,
 }
 
-impl<I: Inbound, O: Outbound> Session<I, O> {
+impl Started for Session {
+    fn obeys(&self) -> Obeys {
+        self.obeys
+    }
+
     /// Runs to its end, whoever brings it about; then no process of the session lives and the ending is on the record.
     ///
     /// # Errors
-    /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished, or what the shutdown says.
-    pub async fn run(self) -> Result<Ending, Fault> {
-        let Self { channel, program, inbound, outbound, control, size, parting, shutdown, recorder, reaper, mask } = self;
+    /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished, or what the visit ends by.
+    async fn run<I: Inbound, O: Outbound>(self, ends: SessionChannel<I, O>) -> Result<Ending, Fault> {
+        let Self { channel, program, obeys: _, recorder, reaper, mask } = self;
+        let SessionChannel { inbound, outbound, control, size, parting } = ends;
         let Program { child, streams } = program;
         let visitor = Arc::new(outbound);
         let ended = CancellationToken::new();
@@ -69,7 +61,7 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
         };
         let mask = mask.filter(|_| terminal.is_some()).map(|mask| mask.of_terminal(child.pid));
         let pump = Pumps::start(channel, streams, inbound, &visitor, &recorder, &ended, mask);
-        let mut room = Room { channel, child, terminal, pumps: pump, control, size, parting, shutdown, recorder, ended };
+        let mut room = Room { channel, child, terminal, pumps: pump, control, size, parting, recorder, ended };
         let why = room.until_something_ends().await;
         let why = match why {
             Why::Ended(ending) => room.drain(ending).await,
@@ -77,7 +69,7 @@ impl<I: Inbound, O: Outbound> Session<I, O> {
         };
         room.pumps.input.abort();
         let pid = room.child.pid;
-        let farewell = Farewell { channel, recorder: &room.recorder, visitor: &*visitor, parting: &room.parting, shutdown: &room.shutdown };
+        let farewell = Farewell { channel, recorder: &room.recorder, visitor: &*visitor, parting: &room.parting };
         let outcome = match why {
             Why::Ended(ending) => farewell.close(ending).await,
             Why::Gone => {
@@ -155,7 +147,6 @@ struct Room {
     control: mpsc::Receiver<Control>,
     size: watch::Receiver<WindowSize>,
     parting: Parting,
-    shutdown: Shutdown,
     recorder: Recorder,
     ended: CancellationToken,
 }
@@ -165,8 +156,8 @@ impl Room {
         loop {
             tokio::select! {
                 biased;
-                fault = self.shutdown.requested() => return Why::Stopped(fault),
-                () = self.parting.gone.cancelled() => return Why::Gone,
+                fault = self.parting.stopped() => return Why::Stopped(fault),
+                () = self.parting.gone() => return Why::Gone,
                 Some(halted) = self.pumps.outputs.join_next() => {
                     if let Some(why) = self.halted(halted) {
                         return why;
@@ -191,13 +182,13 @@ impl Room {
     async fn drain(&mut self, ending: Ending) -> Why {
         self.ended.cancel();
         self.pumps.input.abort();
-        let limit = tokio::time::sleep(DRAIN_LIMIT);
+        let limit = tokio::time::sleep(DEADLINES.drain);
         tokio::pin!(limit);
         loop {
             tokio::select! {
                 biased;
-                fault = self.shutdown.requested() => return Why::Stopped(fault),
-                () = self.parting.gone.cancelled() => return Why::Gone,
+                fault = self.parting.stopped() => return Why::Stopped(fault),
+                () = self.parting.gone() => return Why::Gone,
                 halted = self.pumps.outputs.join_next() => match halted {
                     Some(halted) => if let Some(why) = self.halted(halted) { return why },
                     None => return Why::Ended(ending),
@@ -265,12 +256,13 @@ impl Room {
                 let _ = rustix::process::kill_process(pid, signal); // Gone already: that is the aim.
                 let _ = rustix::process::kill_process(pid, Signal::CONT); // Who is stopped hears nothing.
             }
-            if tokio::time::timeout(HANGUP_GRACE, self.child.wait()).await.is_ok() {
+            if tokio::time::timeout(DEADLINES.hangup, self.child.wait()).await.is_ok() {
                 return;
             }
         }
         let _ = signal_group(leader, Signal::KILL.as_raw());
-        self.child.wait().await;
+        // One that doesn't die of it is left to the sweep, and then to the kernel.
+        let _ = tokio::time::timeout(DEADLINES.stuck, self.child.wait()).await;
     }
 }
 

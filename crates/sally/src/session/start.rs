@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
@@ -17,15 +17,22 @@ use super::reaper::{Child, Reaper};
 /// What a pipe holds, where the system allows so much: program and pump need not wait for each other at every piece.
 const PIPE: usize = 256 << 10;
 
-/// What the visitor wants, or what the key allows instead.
+/// What is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A login shell.
+pub enum Run {
+    /// The account's shell, as a login shell.
     Shell,
-    /// A command line, run through the account's shell.
+    /// A command line, through the account's shell.
     Command(OsString),
-    /// A subsystem's name, in place of which the key has something else run.
-    Subsystem(OsString),
+    /// A program by itself, without a shell.
+    Program {
+        /// Its file.
+        file: PathBuf,
+        /// What it is called with, its own name aside.
+        arguments: Vec<OsString>,
+        /// Where it runs; the others run in the account's home.
+        directory: PathBuf,
+    },
 }
 
 /// A running program and our ends of its streams.
@@ -48,7 +55,7 @@ pub(super) enum Streams {
 pub fn start(
     reaper: &Reaper,
     account: &Account,
-    what: &What,
+    run: &Run,
     environment: Vec<(OsString, OsString)>,
     terminal: Option<Pty>,
 ) -> io::Result<Program> {
@@ -66,9 +73,12 @@ pub fn start(
             (streams, [their_stdin, their_stdout, their_stderr], false)
         }
     };
-    let (arg0, args) = arguments(&account.shell, what);
-    let launch =
-        Launch { program: account.shell.clone(), arg0, args, environment, directory: account.home.clone(), stdio, terminal: on_terminal };
+    let (program, arg0, args) = words(&account.shell, run);
+    let directory = match run {
+        Run::Program { directory, .. } => directory,
+        Run::Shell | Run::Command(_) => &account.home,
+    };
+    let launch = Launch { program, arg0, args, environment, directory: directory.clone(), stdio, terminal: on_terminal };
     Ok(Program { child: reaper.spawn(launch)?, streams })
 }
 
@@ -79,16 +89,17 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// A shell is a login shell when its name begins with `-` (sh(1), "Invocation").
-fn arguments(shell: &Path, what: &What) -> (OsString, Vec<OsString>) {
+/// The file, the name it is called by, and its arguments. A shell is a login shell when its name begins with `-` (sh(1), "Invocation").
+fn words(shell: &Path, run: &Run) -> (PathBuf, OsString, Vec<OsString>) {
     let name = shell.file_name().unwrap_or(OsStr::new("sh"));
-    match what {
-        What::Shell => {
+    match run {
+        Run::Shell => {
             let mut arg0 = OsString::from("-");
             arg0.push(name);
-            (arg0, Vec::new())
+            (shell.into(), arg0, Vec::new())
         }
-        What::Command(command) | What::Subsystem(command) => (name.into(), vec!["-c".into(), command.clone()]),
+        Run::Command(command) => (shell.into(), name.into(), vec!["-c".into(), command.clone()]),
+        Run::Program { file, arguments, .. } => (file.clone(), file.into(), arguments.clone()),
     }
 }
 
@@ -97,8 +108,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_is_a_login_shell_and_a_command_is_not() {
-        assert_eq!(arguments(Path::new("/bin/bash"), &What::Shell), ("-bash".into(), vec![]));
-        assert_eq!(arguments(Path::new("/bin/bash"), &What::Command("ls".into())), ("bash".into(), vec!["-c".into(), "ls".into()]));
+    fn a_shell_is_a_login_shell_a_command_is_not_and_a_program_needs_none() {
+        let bash = Path::new("/bin/bash");
+        assert_eq!(words(bash, &Run::Shell), (bash.into(), "-bash".into(), vec![]));
+        assert_eq!(words(bash, &Run::Command("ls".into())), (bash.into(), "bash".into(), vec!["-c".into(), "ls".into()]));
+        let top = Run::Program { file: "/bin/top".into(), arguments: vec!["-b".into()], directory: "/".into() };
+        assert_eq!(words(bash, &top), ("/bin/top".into(), "/bin/top".into(), vec!["-b".into()]));
     }
 }

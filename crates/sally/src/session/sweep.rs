@@ -4,16 +4,12 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use sally_proto::visit::DEADLINES;
 
 /// How often survivors are looked for while they are being killed.
 const SWEEP: Duration = Duration::from_millis(10);
 /// Looks at one go for whoever was born since the last.
 const ROUNDS: u32 = 1000;
-/// Those that have been killed for so long (in uninterruptible sleep, say), and nobody else, are left to the kernel.
-const STUCK_LIMIT: Duration = Duration::from_secs(2);
-/// And so is everybody after so long.
-const SWEEP_LIMIT: Duration = Duration::from_secs(60);
-
 /// Kills whoever is `living` and waits until they are buried, which `bury` does.
 pub(crate) async fn sweep(living: impl Fn() -> Vec<Pid>, bury: impl Fn()) {
     let began = Instant::now();
@@ -30,7 +26,7 @@ pub(crate) async fn sweep(living: impl Fn() -> Vec<Pid>, bury: impl Fn()) {
         if halted != survivors {
             (survivors, stuck_since) = (halted, Instant::now());
         }
-        if stuck_since.elapsed() > STUCK_LIMIT || began.elapsed() > SWEEP_LIMIT {
+        if stuck_since.elapsed() > DEADLINES.stuck || began.elapsed() > DEADLINES.sweep {
             tracing::warn!("some processes of the session do not end");
             return;
         }

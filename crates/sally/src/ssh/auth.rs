@@ -1,34 +1,34 @@
-//! From a key that is offered to the one claim.
+//! From a key that is offered to a visit.
+
+use std::time::SystemTime;
 
 use russh::keys::{Algorithm, Certificate};
 use russh::server::{Auth, SecurityKeyPresence};
 use sally_proto::authorized_keys::{Context, Grant, Offer};
 use sally_proto::record::{AuditEvent, Certificate as CertificateOnRecord, Said};
 
-use super::door::{Door, Event};
 use super::visitor::{Error, Visitor, WORDS};
+use super::visits::Visits;
 use crate::net::endpoint::Endpoint;
+use crate::session::service::SessionService;
 use crate::term;
 
-impl Visitor {
+impl<V: Visits, S: SessionService> Visitor<V, S> {
     fn context(&self) -> Context<'_> {
-        Context {
-            peer: self.connection.peer.ip(),
-            now: Door::now(),
-            account: Some(self.door.rules.user.as_deref().unwrap_or(&self.door.rules.account.name)),
-        }
+        let rules = &self.server.shared.rules;
+        Context { peer: self.connection.peer.ip(), now: now(), account: Some(rules.user.as_deref().unwrap_or(&rules.account)) }
     }
 
     fn user_is_welcome(&self, user: &str) -> bool {
-        self.door.rules.user.as_deref().is_none_or(|only| only == user)
+        self.server.shared.rules.user.as_deref().is_none_or(|only| only == user)
     }
 
     /// Whether a key might get in, before its owner has proved to hold it.
     pub(super) fn probe(&self, user: &str, offer: Offer<'_>) -> Auth {
-        if self.grant.is_some() || !self.user_is_welcome(user) {
+        if self.guest.is_some() || !self.user_is_welcome(user) {
             return self.turn_away(user, "another user name is let in");
         }
-        match self.door.keys.authorize(offer, &self.context()) {
+        match self.server.shared.keys().authorize(offer, &self.context()) {
             Ok(_) => Auth::Accept,
             Err(denial) => self.turn_away(user, denial),
         }
@@ -42,12 +42,12 @@ impl Visitor {
 
     /// The library refuses a certificate outside its dates by itself: what remains is to say so.
     pub(super) fn turn_away_certificate(&self, user: &str, certificate: &Certificate) {
-        if let Err(denial) = self.door.keys.authorize(Offer::Certificate(certificate), &self.context()) {
+        if let Err(denial) = self.server.shared.keys().authorize(Offer::Certificate(certificate), &self.context()) {
             self.turn_away(user, denial);
         }
     }
 
-    /// A signature was good: the checker decides, the record is written, the claim is made; in that order.
+    /// A signature was good: the checker decides, the record is written, the client is admitted; in that order.
     pub(super) async fn authenticate(
         &mut self,
         user: &str,
@@ -55,28 +55,36 @@ impl Visitor {
         presence: Option<SecurityKeyPresence>,
     ) -> Result<Auth, Error> {
         let peer = self.connection.peer;
-        if self.grant.is_some() || !self.user_is_welcome(user) {
+        if self.guest.is_some() || !self.user_is_welcome(user) {
             return Ok(Auth::reject());
         }
         // A security key that says nothing was not touched.
         let flags = presence.map_or(0, |presence| presence.flags);
-        let granted = self.door.keys.authorize(offer, &self.context());
+        let granted = self.server.shared.keys().authorize(offer, &self.context());
         let grant = match granted.and_then(|grant| grant.check_presence(flags).map(|()| grant)) {
             Ok(grant) => grant,
             Err(denial) => return Ok(self.turn_away(user, denial)),
         };
         self.audit(&connect_event(peer, self.local))?;
         self.audit(&auth_event(user, &grant))?;
-        if !self.door.claim(&self.connection).await {
-            self.refuse("visit", "another visitor was first")?;
-            self.connection.cut.cancel();
-            return Ok(Auth::reject());
+        let may_forward = self.server.shared.rules.allowed.local && grant.allows_port_forwarding();
+        match self.server.visits.admit(&self.connection, may_forward).await {
+            Ok(visit) => {
+                self.enter(grant, user, visit);
+                Ok(Auth::Accept)
+            }
+            Err(why) => {
+                self.refuse("visit", why.reason())?;
+                self.connection.cut.cancel();
+                Ok(Auth::reject())
+            }
         }
-        let may_forward = self.door.rules.allowed.local && grant.allows_port_forwarding();
-        self.grant = Some(grant);
-        self.tell(Event::Claimed { may_forward }).await;
-        Ok(Auth::Accept)
     }
+}
+
+/// Seconds since 1970, for expiry: a clock before that is no clock, and everything that expires has expired.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
 }
 
 fn connect_event(peer: Endpoint, local: Endpoint) -> AuditEvent {

@@ -4,19 +4,31 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::net::activity::Activity;
 use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream, signal_name};
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
-pub(super) const STDERR: u32 = 1;
+const STDERR: u32 = 1;
+
+/// The two ends of a session channel. `seat`: its place among the sessions, until its ending is said.
+pub(super) fn ends(
+    channel: Channel<Msg>,
+    connection: Handle,
+    activity: &Activity,
+    seat: Option<OwnedSemaphorePermit>,
+) -> (SessionInbound, SessionOutbound) {
+    let (read, write) = channel.split();
+    let outbound = SessionOutbound { seat: Mutex::new(seat), channel: write, connection, activity: activity.clone() };
+    (SessionInbound { channel: read, activity: activity.clone() }, outbound)
+}
 
 /// From the visitor.
 pub(super) struct SessionInbound {
-    pub(super) channel: ChannelReadHalf,
-    pub(super) activity: Activity,
+    channel: ChannelReadHalf,
+    activity: Activity,
 }
 
 impl Inbound for SessionInbound {
@@ -39,10 +51,10 @@ impl Inbound for SessionInbound {
 /// To the visitor.
 pub(super) struct SessionOutbound {
     /// Its place among the sessions: free before the visitor hears of the end, so that the next one finds it.
-    pub(super) seat: Mutex<Option<OwnedSemaphorePermit>>,
-    pub(super) channel: ChannelWriteHalf<Msg>,
-    pub(super) connection: Handle,
-    pub(super) activity: Activity,
+    seat: Mutex<Option<OwnedSemaphorePermit>>,
+    channel: ChannelWriteHalf<Msg>,
+    connection: Handle,
+    activity: Activity,
 }
 
 impl Outbound for SessionOutbound {

@@ -10,13 +10,14 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Sessi
 use russh::{Channel, ChannelId, Pty as Mode, Sig};
 use sally_proto::authorized_keys::{Grant, Offer};
 use sally_proto::record::AuditEvent;
-use sally_sys::pty::{self, Pty, WindowSize};
+use sally_sys::pty::WindowSize;
 
 use super::auth::is_sha1;
 use super::forward::{PROHIBITED, Place, Target, host_and_port, refusal};
-use super::visitor::{Error, PtySetup, Visitor};
+use super::visitor::{Error, Visitor};
+use super::visits::Visits;
 use crate::session::environment;
-use crate::session::start::What;
+use crate::session::service::{PtyRequest, SessionService, What};
 use crate::session::{Control, signal_number};
 use crate::term;
 
@@ -26,11 +27,11 @@ const MAX_ENV_BYTES: usize = 4 << 10;
 /// `$TERM` beyond this is no terminal's name.
 const MAX_TERM: usize = 64;
 
-impl Handler for Visitor {
+impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
     type Error = Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, Error> {
-        Ok(self.door.banner.as_deref().map(str::to_owned))
+        Ok(self.server.shared.banner.as_deref().map(str::to_owned))
     }
 
     async fn auth_none(&mut self, _: &str) -> Result<Auth, Error> {
@@ -72,13 +73,15 @@ impl Handler for Visitor {
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
-        self.door.has_conversation(session.handle());
+        if let Some(see_off) = self.conversation.take() {
+            let _ = see_off.send(session.handle()); // The visit is over already.
+        }
         Ok(())
     }
 
     async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Error> {
         self.window.asked(Instant::now());
-        if self.grant.is_none() {
+        if self.guest.is_none() {
             return Ok(());
         }
         match self.set_up(channel) {
@@ -140,29 +143,27 @@ impl Handler for Visitor {
         modes: &[(Mode, u32)],
         session: &mut Session,
     ) -> Result<(), Error> {
-        let allowed = self.grant.as_ref().is_some_and(Grant::allows_pty);
+        let allowed = self.grant().is_some_and(Grant::allows_pty);
         let Some(setup) = self.setups.get_mut(&id).filter(|setup| allowed && setup.terminal.is_none()) else {
             self.refuse("pty-req", "not permitted for this key")?;
             return Ok(session.channel_failure(id)?);
         };
-        let size = WindowSize::clamped((columns, rows), (width, height));
-        let number = setup.number;
-        let term: String = term.chars().filter(|c| !c.is_control()).take(MAX_TERM).collect();
-        match open_terminal(size, modes) {
-            Ok(pty) => setup.terminal = Some(PtySetup { pty, term: term.clone(), resized: None }),
-            Err(error) => {
-                self.refuse("pty-req", &error.to_string())?;
-                return Ok(session.channel_failure(id)?);
-            }
+        let asked = PtyRequest {
+            term: term.chars().filter(|c| !c.is_control()).take(MAX_TERM).collect(),
+            size: WindowSize::clamped((columns, rows), (width, height)),
+            modes: modes.iter().map(|(mode, value)| (*mode as u8, *value)).collect(),
+        };
+        match self.server.service.terminal(setup.number, asked) {
+            Ok(terminal) => setup.terminal = Some(terminal),
+            Err(error) => return self.not_started(id, error, session),
         }
-        self.audit(&AuditEvent::Pty { channel: number, term: term.into(), cols: size.columns.into(), rows: size.rows.into() })?;
-        self.record_size(number, size)?;
         Ok(session.channel_success(id)?)
     }
 
     async fn env_request(&mut self, id: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), Error> {
-        let accepted =
-            environment::accepts(name, &self.door.rules.accept_env) && name.len() + value.len() <= MAX_ENV_BYTES && !value.contains('\0');
+        let accepted = environment::accepts(name, &self.server.shared.rules.accept_env)
+            && name.len() + value.len() <= MAX_ENV_BYTES
+            && !value.contains('\0');
         let Some(setup) = self.setups.get_mut(&id) else { return Ok(session.channel_failure(id)?) };
         let accepted = accepted && setup.sent.len() < MAX_ENV;
         // What the session doesn't get may be a secret that a client offers to everybody.
@@ -188,7 +189,7 @@ impl Handler for Visitor {
     }
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
-        self.subsystem(id, name, session).await
+        self.launch(id, What::Subsystem(name.into()), session).await
     }
 
     async fn window_change_request(
@@ -247,16 +248,6 @@ impl Handler for Visitor {
         self.bear()?;
         Ok(None)
     }
-}
-
-fn open_terminal(size: WindowSize, modes: &[(Mode, u32)]) -> std::io::Result<Pty> {
-    let terminal = pty::open()?;
-    let modes: Vec<_> = modes.iter().map(|(mode, value)| (*mode as u8, *value)).collect();
-    if let Err(error) = pty::set_modes(&terminal.slave, &modes) {
-        tracing::debug!(%error, "the terminal's modes could not be set"); // As with sshd it serves all the same.
-    }
-    pty::resize(&terminal.master, size)?;
-    Ok(terminal)
 }
 
 fn sig_name(signal: &Sig) -> &str {

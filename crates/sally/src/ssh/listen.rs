@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
 use sally_proto::proxy_header::ProxyHeader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::door::Door;
 use super::visitor::Error;
 use crate::net::accept::accept_each;
 use crate::net::admission::{Connection, Gate};
@@ -25,6 +25,8 @@ pub(crate) trait Serve: Send + Sync + 'static {
     fn gate(&self) -> &Arc<Gate>;
     /// The socket is closed, and everyone who wasn't authenticated is dropped.
     fn listener_closed(&self);
+    /// Nobody can come any more: for this reason, or because the only connection there was has ended.
+    fn cut_off(&self, why: Option<Fault>);
     /// Serves one connection to its end.
     fn connect(self: Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>)
     -> impl Future<Output = Result<(), Error>> + Send;
@@ -57,12 +59,12 @@ impl Entrance {
         }
     }
 
-    /// Lets visitors come, until one is in or none can come any more.
-    pub async fn serve(self, door: Arc<Door>) {
+    /// Lets visitors come, until the service has had enough or none can come any more.
+    pub(crate) async fn serve<S: Serve>(self, service: Arc<S>) {
         match self {
-            Self::Port(listener) => accept(listener, door).await,
-            Self::Name(tenure) => take_in(*tenure, door).await,
-            Self::Here(wire, peer, local) => serve_one(wire, peer, local, door).await,
+            Self::Port(listener) => accept(listener, service).await,
+            Self::Name(tenure) => take_in(*tenure, service).await,
+            Self::Here(wire, peer, local) => serve_one(wire, peer, local, service).await,
         }
     }
 }
@@ -84,9 +86,10 @@ fn admit<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>) {
     }
 }
 
-/// Takes the visitors that a relay sends, until one is in; then the name is given up. Keeps the relay's connection, which carries the visit.
-async fn take_in(mut tenure: Tenure, door: Arc<Door>) {
-    let shut = door.shut().clone();
+/// Takes the visitors that a relay sends, until the service has had enough; then the name is given up. Keeps the relay's connection, which
+/// carries the visits.
+async fn take_in<S: Serve>(mut tenure: Tenure, service: Arc<S>) {
+    let shut = service.shut().clone();
     loop {
         let visitor = tokio::select! {
             biased;
@@ -96,28 +99,28 @@ async fn take_in(mut tenure: Tenure, door: Arc<Door>) {
         let stream = match visitor {
             Ok(stream) => stream,
             Err(fault) => {
-                door.shutdown.request(fault);
+                service.cut_off(Some(fault));
                 break;
             }
         };
         // Where a visitor comes from is only the relay's word.
-        if let Some(connection) = door.gate.admit(Endpoint::UNKNOWN) {
-            tokio::spawn(serve(Wire::Other(Box::new(stream)), Endpoint::UNKNOWN, connection, Arc::clone(&door)));
+        if let Some(connection) = service.gate().admit(Endpoint::UNKNOWN) {
+            tokio::spawn(serve(Wire::Other(Box::new(stream)), Endpoint::UNKNOWN, connection, Arc::clone(&service)));
         }
     }
     tenure.close().await;
-    door.gate.dismiss();
-    door.listener_closed();
+    service.gate().dismiss();
+    service.listener_closed();
     tenure.lost().await;
 }
 
 /// Serves the one connection that there will be, in place of a socket's. When it ends, the visit is over.
-async fn serve_one(wire: Wire, peer: Endpoint, local: Endpoint, door: Arc<Door>) {
-    door.listener_closed();
-    if let Some(connection) = door.gate.admit(peer) {
-        serve(wire, local, connection, Arc::clone(&door)).await;
+async fn serve_one<S: Serve>(wire: Wire, peer: Endpoint, local: Endpoint, service: Arc<S>) {
+    service.listener_closed();
+    if let Some(connection) = service.gate().admit(peer) {
+        serve(wire, local, connection, Arc::clone(&service)).await;
     }
-    door.visitor_leaves();
+    service.cut_off(None);
 }
 
 async fn serve<S: Serve>(mut wire: Wire, mut local: Endpoint, mut connection: Connection, service: Arc<S>) {

@@ -2,12 +2,13 @@
 //!
 //! - `listen`: what comes in through a socket, a relay, or stdin and stdout
 //! - `library`: what the SSH library is told
-//! - `door`: the one claim, and what every connection shares
+//! - `server`: what its connections share, and one of them from end to end
+//! - `visits`: which clients have visits: one, or many
 //! - `window`: how much a visitor may send ahead
 //! - `visitor`: what is known of one connection
 //! - `handler`: what a visitor asks, and the answers
 //! - `flood`: somebody who asks for ever for what is refused
-//! - `auth`: from a key that is offered to the one claim
+//! - `auth`: from a key that is offered to a visit
 //! - `launch`: starting what a session channel asks for
 //! - `forward`: what `--allow` opens: ports, sockets, the visitor's agent
 //! - `channel`: a channel as the room sees it
@@ -15,7 +16,6 @@
 
 mod auth;
 mod channel;
-pub mod door;
 mod flood;
 pub mod forward;
 mod handler;
@@ -23,5 +23,7 @@ mod launch;
 mod library;
 pub mod listen;
 pub mod relay;
+pub mod server;
 mod visitor;
+pub mod visits;
 mod window;

@@ -7,22 +7,23 @@ mod refused;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use russh::server::{Auth, Config, Msg, SecurityKeyPresence, Session};
 use russh::{Channel, ChannelId, Disconnect};
 use sally_proto::admission::Settings;
+use sally_proto::error::Fault;
 use sally_proto::relay::{Refusal, Veiled};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use sally_proto::visit::{Departure, Terms};
+use sally_sys::pty::WindowSize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::refused::Refused;
-use super::channel::STDERR;
-use super::door::UNANSWERED;
+use super::channel::ends;
 use super::flood::{Patience, REFUSALS};
-use super::listen::Serve;
 use super::library;
+use super::listen::Serve;
 use super::visitor::Error;
 use super::window::Window;
 use crate::net::admission::{Connection, Gate};
@@ -30,12 +31,14 @@ use crate::net::endpoint::Endpoint;
 use crate::net::stream::{Guarded, Wire};
 use crate::relay::audit::Event;
 use crate::relay::caller::{Caller, LetIn, Proven};
-use crate::relay::console::{Answer, NO_CONSOLE};
 use crate::relay::fleet::Member;
 use crate::relay::metrics::Metrics;
 use crate::relay::rules::{CHANNELS_MAX, SESSIONS_MAX};
+use crate::relay::session::{Console, Lines};
 use crate::relay::{HeldDescriptors, Relay};
 use crate::server_settings::DoorSettings;
+use crate::session::service::{SessionChannel, SessionRequest, SessionService, Started, What};
+use crate::session::visit::{Parting, Visit};
 use crate::term;
 use crate::tunnel::line::Line;
 
@@ -74,6 +77,9 @@ impl Serve for Service {
 
     fn listener_closed(&self) {}
 
+    /// A relay has a socket, which nothing cuts off.
+    fn cut_off(&self, _: Option<Fault>) {}
+
     async fn connect(self: Arc<Self>, wire: Wire, _: Endpoint, connection: Arc<Connection>) -> Result<(), Error> {
         Metrics::count(&self.relay.metrics.connections);
         let seat = Arc::new(OnceLock::new());
@@ -90,7 +96,7 @@ impl Serve for Service {
 /// Why a connection ended, in the audit log's words.
 fn reason(error: &Error) -> String {
     match error {
-        Error::Ssh(russh::Error::KeepaliveTimeout) => UNANSWERED.into(),
+        Error::Ssh(russh::Error::KeepaliveTimeout) => Departure::Unanswered.to_string(),
         Error::Ssh(russh::Error::IO(error)) | Error::Io(error) => match error.kind() {
             std::io::ErrorKind::UnexpectedEof => "the other side closed the connection".into(),
             std::io::ErrorKind::ConnectionAborted => "cut off here".into(),
@@ -137,9 +143,8 @@ impl Service {
 struct Asking {
     channel: Channel<Msg>,
     /// Its place among the connection's sessions, until its answer is delivered: a client may never take it.
-    _place: OwnedSemaphorePermit,
-    /// Lines on a terminal end in CR LF.
-    terminal: bool,
+    place: OwnedSemaphorePermit,
+    terminal: Option<Lines>,
 }
 
 /// One connection.
@@ -237,25 +242,36 @@ impl Conversation {
     }
 
     /// Answers what a session channel asks for, and closes it.
-    async fn answer(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
+    async fn answer(&mut self, id: ChannelId, what: What, session: &mut Session) -> Result<(), Error> {
         let (Some(asking), Some(caller)) = (self.sessions.remove(&id), self.seat.get()) else {
             return Ok(session.channel_failure(id)?);
         };
-        let said = String::from_utf8_lossy(command).into_owned();
-        let console = self.relay.has_console(caller);
-        let command = term::excerpt(&said).into();
-        let event = Event::Console { connection: caller.number, key: &caller.fingerprint, command, allowed: console };
-        let recorded = self.relay.audit.write(event).await || self.relay.rules.unaudited;
-        let answer = match (console, recorded) {
-            (false, _) => Answer { text: String::new(), error: format!("{NO_CONSOLE}\n"), status: 1 },
-            (true, false) => Answer { text: String::new(), error: format!("{}\n", Refusal::Unrecorded), status: 1 },
-            (true, true) => self.relay.console(caller, &said),
-        };
+        let Asking { channel, place, terminal } = asking;
         // Who asked for a terminal that there is not gets the line in place of an answer: `ssh -tt` leaves at a refusal, without reading on.
-        if console || !asking.terminal {
+        let answers = self.relay.has_console(caller) || terminal.is_none();
+        let visit = Visit::new(Terms { wait: Duration::MAX, several: true });
+        let request = SessionRequest {
+            visit: Arc::clone(&visit),
+            channel: 0,
+            user: caller.user.clone(),
+            grant: None,
+            what,
+            terminal,
+            resized: None,
+            sent: Vec::new(),
+            agent: None,
+            ends: (Some(caller.peer).into(), Endpoint::UNKNOWN),
+            software: session.remote_sshid().into(),
+        };
+        let console = Console { relay: Arc::clone(&self.relay), caller: Arc::clone(caller) };
+        let Ok(reply) = console.start(request).await else { return Ok(session.channel_failure(id)?) };
+        if answers {
             session.channel_success(id)?;
         }
-        tokio::spawn(deliver(asking, answer));
+        let (inbound, outbound) = ends(channel, session.handle(), &visit.activity, Some(place));
+        let ((_, control), (_, size)) = (mpsc::channel(1), watch::channel(WindowSize::default()));
+        let parting = Parting::of_channel(&visit);
+        tokio::spawn(reply.run(SessionChannel { inbound, outbound, control, size, parting }));
         Ok(())
     }
 }
@@ -267,19 +283,6 @@ async fn refuse(relay: &Relay, patience: &Patience, caller: &Caller, what: &str,
         let limit = usize::try_from(REFUSALS).unwrap_or(usize::MAX);
         relay.note_refusal(caller, "connection", &Refusal::TooMany { what: "refused questions", limit }).await;
     }
-}
-
-async fn deliver(asking: Asking, answer: Answer) {
-    let lines = |text: String| Bytes::from(if asking.terminal { text.replace('\n', "\r\n") } else { text });
-    let said = async {
-        asking.channel.data_bytes(lines(answer.text)).await?;
-        asking.channel.extended_data_bytes(STDERR, lines(answer.error)).await?;
-        let (_, write) = asking.channel.split();
-        write.exit_status(answer.status.into()).await?;
-        write.eof().await?;
-        write.close().await
-    };
-    let _: Result<(), russh::Error> = said.await; // Who has left needs no answer.
 }
 
 /// An SSH string (RFC 4251 section 5), and what follows it.

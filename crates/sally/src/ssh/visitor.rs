@@ -4,23 +4,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use russh::server::Msg;
-use russh::{Channel, ChannelId};
+use russh::server::{Handle, Msg};
+use russh::{Channel, ChannelId, Disconnect};
 use sally_proto::authorized_keys::Grant;
 use sally_proto::record::AuditEvent;
-use sally_sys::pty::{Pty, WindowSize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use sally_proto::visit::{DEADLINES, Event};
+use sally_sys::pty::WindowSize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::door::{Door, Event};
 use super::flood::{Patience, REFUSALS, REFUSALS_WITHIN};
 use super::forward::{AgentSocket, Forwards};
+use super::server::{Own, Server};
+use super::visits::Visits;
 use super::window::Window;
 use crate::net::admission::Connection;
 use crate::net::endpoint::Endpoint;
 use crate::record::RecordError;
 use crate::session::Control;
-use crate::session::ending::Parting;
+use crate::session::service::{Obeys, SessionService};
+use crate::session::visit::{Parting, Visit};
 use crate::term;
 
 /// Why nothing begins any more.
@@ -92,11 +95,13 @@ impl From<RecordError> for Error {
     }
 }
 
-/// A session channel before its program runs.
-pub(super) struct Setup {
+/// A session channel on which nothing runs yet. `T` is what the service shows it on.
+pub(super) struct Setup<T> {
     pub(super) number: u32,
     pub(super) channel: Channel<Msg>,
-    pub(super) terminal: Option<PtySetup>,
+    pub(super) terminal: Option<T>,
+    /// The size that a `window-change` gave the terminal: of many, the last counts.
+    pub(super) resized: Option<WindowSize>,
     pub(super) sent: Vec<(String, String)>,
     /// Leads to the visitor's agent, where they have asked for that.
     pub(super) agent: Option<AgentSocket>,
@@ -104,83 +109,94 @@ pub(super) struct Setup {
     pub(super) seat: Option<OwnedSemaphorePermit>,
 }
 
-/// The terminal that a session is to have.
-pub(super) struct PtySetup {
-    pub(super) pty: Pty,
-    /// The client's `$TERM`; empty where it says none.
-    pub(super) term: String,
-    /// The size that a `window-change` gave it since: of many, the last counts.
-    pub(super) resized: Option<WindowSize>,
-}
-
-/// A session channel whose program runs.
+/// A session channel on which something runs.
 pub(super) struct Running {
     pub(super) control: mpsc::Sender<Control>,
     /// As of the last `window-change`: of many, the last counts.
     pub(super) size: watch::Sender<WindowSize>,
-    pub(super) gone: CancellationToken,
+    pub(super) parting: Parting,
     pub(super) obeys: Obeys,
 }
 
-/// What a running session may be told. As with sshd, signals are for what the client itself has asked to run, and breaks for a terminal.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Obeys {
-    pub(super) signals: bool,
-    pub(super) breaks: bool,
+/// What is known of a client that was let in.
+pub(super) struct Guest {
+    /// Only the checker makes one.
+    pub(super) grant: Grant,
+    /// The user name that it gave.
+    pub(super) user: String,
+    pub(super) visit: Arc<Visit>,
+    pub(super) forwards: Forwards,
 }
 
 /// One connection's conversation.
-pub(super) struct Visitor {
-    pub(super) door: Arc<Door>,
+pub(super) struct Visitor<V: Visits, S: SessionService> {
+    pub(super) server: Arc<Server<V, S>>,
     pub(super) connection: Arc<Connection>,
     pub(super) local: Endpoint,
-    /// Only the checker makes one, and only the claim puts it here.
-    pub(super) grant: Option<Grant>,
-    pub(super) setups: HashMap<ChannelId, Setup>,
+    /// Only the admission puts it here.
+    pub(super) guest: Option<Guest>,
+    /// The same visit, for the connection's task.
+    pub(super) own: Arc<Own>,
+    /// Takes the connection's handle to the task that sees the client off.
+    pub(super) conversation: Option<oneshot::Sender<Handle>>,
+    pub(super) setups: HashMap<ChannelId, Setup<S::Terminal>>,
     pub(super) running: HashMap<ChannelId, Running>,
-    pub(super) forwards: Forwards,
-    /// Of the connection.
-    pub(super) parting: Parting,
     seats: Arc<Semaphore>,
     patience: Patience,
     pub(super) window: Window,
 }
 
-impl Drop for Visitor {
+impl<V: Visits, S: SessionService> Drop for Visitor<V, S> {
     fn drop(&mut self) {
         // Their sessions hear of it once it is known why: their agents' sockets are gone by then.
         self.setups.clear();
-        self.forwards.end();
+        if let Some(guest) = &self.guest {
+            guest.forwards.end();
+        }
     }
 }
 
-impl Visitor {
-    pub(super) fn new(door: Arc<Door>, connection: Arc<Connection>, local: Endpoint) -> Self {
-        let forwards = Forwards::new(Arc::clone(&door));
+impl<V: Visits, S: SessionService> Visitor<V, S> {
+    pub(super) fn new(server: Arc<Server<V, S>>, connection: Arc<Connection>, local: Endpoint, own: Arc<Own>) -> Self {
         let patience = Patience::new(connection.cut.clone());
-        let seats = Arc::new(Semaphore::new(door.rules.max_sessions));
-        let (setups, running, parting) = (HashMap::new(), HashMap::new(), Parting::default());
+        let seats = Arc::new(Semaphore::new(server.shared.rules.max_sessions));
         Self {
-            door,
+            server,
             connection,
             local,
-            grant: None,
-            setups,
-            running,
-            forwards,
-            parting,
+            guest: None,
+            own,
+            conversation: None,
+            setups: HashMap::new(),
+            running: HashMap::new(),
             seats,
             patience,
             window: Window::new(Instant::now()),
         }
     }
 
+    /// What the client may, once it is let in.
+    pub(super) fn grant(&self) -> Option<&Grant> {
+        self.guest.as_ref().map(|guest| &guest.grant)
+    }
+
+    /// The client is let in.
+    pub(super) fn enter(&mut self, grant: Grant, user: &str, visit: Arc<Visit>) {
+        self.own.set(Arc::clone(&visit));
+        let (sender, conversation) = oneshot::channel();
+        self.conversation = Some(sender);
+        tokio::spawn(see_off(Arc::clone(&visit), conversation, self.connection.cut.clone()));
+        let forwards = Forwards::new(Arc::clone(&self.server.shared), Arc::clone(&visit));
+        self.guest = Some(Guest { grant, user: term::cut(user, WORDS).into_owned(), visit, forwards });
+    }
+
     /// A session begins: its channel collects what it is to have. Otherwise why not.
     pub(super) fn set_up(&mut self, channel: Channel<Msg>) -> Result<(), String> {
-        if self.door.shutdown.is_requested() {
+        if self.guest.as_ref().is_none_or(|guest| guest.visit.is_ending()) {
             return Err(LATE.into());
         }
-        let most = self.door.rules.max_sessions;
+        let shared = &self.server.shared;
+        let most = shared.rules.max_sessions;
         let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() else {
             return Err(match most {
                 1 => "this visit has had its one session".into(),
@@ -193,13 +209,13 @@ impl Visitor {
         } else {
             Some(seat)
         };
-        let (number, id) = (self.door.next_session(), channel.id());
-        self.setups.insert(id, Setup { number, channel, terminal: None, sent: Vec::new(), agent: None, seat });
+        let (number, id) = (shared.next_session(), channel.id());
+        self.setups.insert(id, Setup { number, channel, terminal: None, resized: None, sent: Vec::new(), agent: None, seat });
         Ok(())
     }
 
     pub(super) fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
-        self.door.audit(event)
+        self.server.audit(event)
     }
 
     pub(super) fn refuse(&self, what: &str, why: &str) -> Result<(), RecordError> {
@@ -218,10 +234,6 @@ impl Visitor {
         Ok(())
     }
 
-    pub(super) async fn tell(&self, event: Event) {
-        self.door.tell(event).await;
-    }
-
     /// Tells a running session something; false where there is none that obeys it.
     pub(super) fn control(&self, id: ChannelId, control: Control) -> bool {
         let obeys = |running: &&Running| match control {
@@ -237,15 +249,39 @@ impl Visitor {
     pub(super) fn resize(&mut self, id: ChannelId, size: WindowSize) {
         if let Some(running) = self.running.get(&id) {
             running.size.send_if_modified(|current| std::mem::replace(current, size) != size);
-        } else if let Some(terminal) = self.setups.get_mut(&id).and_then(|setup| setup.terminal.as_mut()) {
-            terminal.resized = Some(size);
+        } else if let Some(setup) = self.setups.get_mut(&id).filter(|setup| setup.terminal.is_some()) {
+            setup.resized = Some(size);
         }
     }
 
     pub(super) fn forget(&mut self, id: ChannelId) {
         self.setups.remove(&id);
         if let Some(running) = self.running.remove(&id) {
-            running.gone.cancel();
+            running.parting.close();
         }
     }
+}
+
+/// Tells the client why its visit ends, where that is on the record, and cuts it off: what was made for it, as its agent's socket, goes with the
+/// connection.
+async fn see_off(visit: Arc<Visit>, conversation: oneshot::Receiver<Handle>, cut: CancellationToken) {
+    let conversation = tokio::select! {
+        () = visit.gone().cancelled() => return,
+        () = visit.dismissed() => None,
+        conversation = conversation => conversation.ok(),
+    };
+    tokio::select! {
+        () = visit.gone().cancelled() => return,
+        () = visit.dismissed() => {}
+    }
+    if let Some((why, conversation)) = visit.last_word().zip(conversation) {
+        let told = async {
+            if conversation.disconnect(Disconnect::ByApplication, why.to_string(), "en".into()).await.is_ok() {
+                visit.note(Event::Told);
+                visit.gone().cancelled().await;
+            }
+        };
+        let _ = tokio::time::timeout(DEADLINES.tell, told).await;
+    }
+    cut.cancel();
 }

@@ -3,6 +3,7 @@
 //! One thread serves a session's requests in the order in which they come, so that a slow disk keeps no other task waiting; what comes and
 //! what is answered passes through two bounded channels, so that requests are read ahead while others are served.
 //!
+//! - `service`: answers a client that asks for the subsystem
 //! - `server`: takes requests off the channel, puts operations on the record, sends answers
 //! - `files`: what is asked of an open file
 //! - `tree`: what is asked of a path
@@ -18,30 +19,30 @@ mod handles;
 mod listing;
 mod opening;
 mod server;
+mod service;
 mod tree;
 
 use std::io;
-use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::fs::Mode;
 use sally_proto::error::Fault;
 use sally_proto::sftp::SftpFlags;
+use sally_proto::visit::DEADLINES;
 use tokio::sync::{mpsc, oneshot};
 
 use self::server::{Outcome, Server};
+pub use self::service::Files as Service;
 use super::account::Account;
-use super::ending::{Farewell, Parting, Why};
+use super::ending::{Farewell, Why};
+use super::service::{Obeys, SessionChannel, Started};
 use super::{Ending, Gone, Inbound, Input, Outbound, Stream};
 use crate::record::{RecordError, Recorder};
-use crate::shutdown::Shutdown;
 
 /// Pieces of requests, 32 KiB each at most, that may wait for the thread: what OpenSSH's client has on its way.
 const PIECES: usize = 64;
 /// Batches of answers that may wait for the visitor.
 const BATCHES: usize = 4;
-/// How long a call to the system may keep the thread when the session is over: a file system that hangs keeps nobody else.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// The thread's stack: nothing in it is deep, and buffers are on the heap.
 const STACK: usize = 512 << 10;
 
@@ -83,46 +84,45 @@ pub fn start(channel: u32, terms: Terms, recorder: Recorder) -> io::Result<Files
     Ok(Files { requests, answers, outcome })
 }
 
-/// An SFTP session about to run.
-pub struct Session<I, O> {
+/// A session whose files are served.
+#[derive(Debug)]
+pub struct Session {
     /// Its number on the record.
-    pub channel: u32,
+    channel: u32,
     /// The thread that serves it.
-    pub files: Files,
-    /// From the visitor.
-    pub inbound: I,
-    /// To the visitor.
-    pub outbound: O,
-    /// The visitor's end.
-    pub parting: Parting,
-    /// Our own end.
-    pub shutdown: Shutdown,
+    files: Files,
     /// The book.
-    pub recorder: Recorder,
+    recorder: Recorder,
 }
 
-impl<I: Inbound, O: Outbound> Session<I, O> {
+impl Started for Session {
+    /// Nothing in it has a window to be resized, or hears signals.
+    fn obeys(&self) -> Obeys {
+        Obeys::default()
+    }
+
     /// Runs to its end; then no file is open any more, and what went through each is on the record.
     ///
     /// # Errors
     /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished while writing a file, or what
-    /// the shutdown says.
-    pub async fn run(self) -> Result<Ending, Fault> {
-        let Self { channel, files, inbound, outbound, parting, shutdown, recorder } = self;
+    /// the visit ends by.
+    async fn run<I: Inbound, O: Outbound>(self, ends: SessionChannel<I, O>) -> Result<Ending, Fault> {
+        let Self { channel, files, recorder } = self;
+        let SessionChannel { inbound, outbound, control: _running, size: _, parting } = ends;
         let Files { requests, answers, outcome } = files;
         let why = tokio::select! {
             biased;
-            fault = shutdown.requested() => Why::Stopped(fault),
-            () = parting.gone.cancelled() => Why::Gone,
+            fault = parting.stopped() => Why::Stopped(fault),
+            () = parting.gone() => Why::Gone,
             why = carry(inbound, requests, answers, &outbound) => why,
         };
         // Both channels are closed now: the thread ends as soon as it notices.
-        let outcome = match tokio::time::timeout(CLOSE_LIMIT, outcome).await {
+        let outcome = match tokio::time::timeout(DEADLINES.files, outcome).await {
             Ok(Ok(outcome)) => outcome?,
             Ok(Err(_)) => return Err(Fault::Internal("the thread that serves files has ended".into())),
             Err(_) => Outcome { status: Ending::Exited(1), unfinished: true },
         };
-        let farewell = Farewell { channel, recorder: &recorder, visitor: &outbound, parting: &parting, shutdown: &shutdown };
+        let farewell = Farewell { channel, recorder: &recorder, visitor: &outbound, parting: &parting };
         match why {
             Why::Ended(_) => farewell.close(outcome.status).await,
             // Most clients just hang up, some with a file open that they have read: a loss it is only in the middle of writing.

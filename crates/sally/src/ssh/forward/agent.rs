@@ -11,14 +11,13 @@ use sally_proto::authorized_keys::Grant;
 use sally_proto::record::ForwardDirection;
 use tokio::net::UnixListener;
 
-use super::super::visitor::{Error, Visitor};
+use super::super::visitor::{Error, Guest, Visitor};
+use super::super::visits::Visits;
 use super::listener::{Listener, bind_socket};
 use super::remote::{Inward, Listening, Towards};
-use super::{Forwarder, NOT_PERMITTED};
+use super::{Forwarder, Forwards, NOT_PERMITTED};
+use crate::session::service::SessionService;
 use crate::term;
-
-/// Where temporary files go if nothing else is said.
-const TMP: &str = "/tmp";
 
 /// What `SSH_AUTH_SOCK` of one session names: a socket in a folder of its own, which is new and ours alone. Both are removed when dropped.
 pub(in crate::ssh) struct AgentSocket {
@@ -41,7 +40,7 @@ impl AgentSocket {
     }
 }
 
-impl Visitor {
+impl<V: Visits, S: SessionService> Visitor<V, S> {
     /// A session that hasn't begun yet wants the visitor's agent.
     pub(in crate::ssh) fn offer_agent(&mut self, id: ChannelId) -> Result<bool, Error> {
         match self.make_agent_socket(id) {
@@ -54,27 +53,27 @@ impl Visitor {
     }
 
     fn make_agent_socket(&mut self, id: ChannelId) -> Result<(), String> {
-        let rules = &self.door.rules;
-        let grant = self.grant.as_ref().filter(|_| rules.allowed.agent).ok_or("agent forwarding is not allowed here")?;
+        let rules = &self.server.shared.rules;
+        let grant = self.grant().filter(|_| rules.allowed.agent).ok_or("agent forwarding is not allowed here")?;
         if !Grant::allows_agent_forwarding(grant) {
             return Err(NOT_PERMITTED.into());
         }
         let setup = self.setups.get_mut(&id).ok_or("the session has begun already")?;
-        let parent = rules.environment.get(std::ffi::OsStr::new("TMPDIR")).map_or(Path::new(TMP), Path::new);
+        let parent = &rules.temporary;
         let socket = AgentSocket::make(parent).map_err(|error| format!("{}: {}", parent.display(), term::reason(&error)))?;
         setup.agent = Some(socket);
         Ok(())
     }
 
     /// The session begins: from now on its programs reach the agent, until [`Listening::stop`].
-    pub(in crate::ssh) async fn serve_agent(&self, socket: AgentSocket, connection: Handle) -> Result<Listening, Error> {
-        let all = &self.forwards.forwarder;
+    pub(in crate::ssh) fn serve_agent(&self, socket: AgentSocket, connection: Handle) -> Result<Option<Listening>, Error> {
+        let Some(Guest { forwards: Forwards { forwarder: all, .. }, .. }) = &self.guest else { return Ok(None) };
         let stop = all.gone.child_token();
         let forwarder = Forwarder { gone: stop.clone(), why_gone: "the session ended", ..all.clone() };
         let AgentSocket { listener, path, folder } = socket;
         let target = path.display().to_string();
         let inward = Inward { direction: ForwardDirection::Agent, target, towards: Towards::Agent };
         let listener = Listener::Unix { listener, path, _remains: Box::new(folder) };
-        Ok(forwarder.serve(listener, inward, connection, stop).await?)
+        Ok(Some(forwarder.serve(listener, inward, connection, stop)?))
     }
 }

@@ -8,9 +8,13 @@ use sally_proto::record::ForwardDirection;
 use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::visitor::{Error, Visitor};
-use super::{CONNECT_FAILED, CONNECTIONS, Forward, NOT_ALLOWED, NOT_PERMITTED, PROHIBITED, SHORTAGE, Socket, host_and_port, refusal};
+use super::super::visitor::{Error, Guest, Visitor};
+use super::super::visits::Visits;
+use super::{
+    CONNECT_FAILED, CONNECTIONS, Forward, Forwards, NOT_ALLOWED, NOT_PERMITTED, PROHIBITED, SHORTAGE, Socket, host_and_port, refusal,
+};
 use crate::net::dial::Dialer;
+use crate::session::service::SessionService;
 use crate::term;
 
 /// What the visitor wants to be connected to.
@@ -49,7 +53,7 @@ impl Target {
     }
 }
 
-impl Visitor {
+impl<V: Visits, S: SessionService> Visitor<V, S> {
     /// Answers at once with a refusal, or when the connection is made or has failed. `origin`: who connected at the visitor's end, as they
     /// say.
     pub(in crate::ssh) async fn open_local(
@@ -60,8 +64,9 @@ impl Visitor {
         reply: ChannelOpenHandle,
         connection: Handle,
     ) -> Result<(), Error> {
-        let forwarder = &self.forwards.forwarder;
-        let slot = match self.may_open(&target) {
+        let may = self.may_open(&target);
+        let Some(Guest { forwards: Forwards { forwarder, .. }, .. }) = &self.guest else { return Ok(()) };
+        let slot = match may {
             Ok(()) => forwarder.slot().ok_or((SHORTAGE, format!("{CONNECTIONS} forwarded connections are open: no more at once"))),
             Err(why) => Err((PROHIBITED, why.into())),
         };
@@ -73,13 +78,13 @@ impl Visitor {
                 return Ok(());
             }
         };
-        let forward = forwarder.begin(ForwardDirection::Local, &target.to_string(), origin.as_deref()).await?;
+        let forward = forwarder.begin(ForwardDirection::Local, &target.to_string(), origin.as_deref())?;
         tokio::spawn(connect(forward, target, channel, reply, connection, slot));
         Ok(())
     }
 
     fn may_open(&self, target: &Target) -> Result<(), &'static str> {
-        let grant = self.grant.as_ref().filter(|_| self.door.rules.allowed.local).ok_or(NOT_ALLOWED)?;
+        let grant = self.grant().filter(|_| self.server.shared.rules.allowed.local).ok_or(NOT_ALLOWED)?;
         let permitted = match target {
             Target::Port(host, port) => u16::try_from(*port).is_ok_and(|port| grant.allows_open(host, port)),
             // A path that depends on where we stand is nobody's business.
@@ -97,19 +102,19 @@ async fn connect(
     connection: Handle,
     _slot: OwnedSemaphorePermit,
 ) {
-    match forward.unless_over(target.connect(forward.forwarder.door.dialer())).await {
+    match forward.unless_over(target.connect(forward.forwarder.shared.dialer())).await {
         Ok(Ok(socket)) => {
             if forward.opened().is_ok() {
                 reply.accept().await;
                 forward.carry(channel, &connection, socket).await;
             } else {
-                forward.fail("not on the record").await;
+                forward.fail("not on the record");
             }
         }
         Ok(Err(why)) => {
             reply.reject(refusal(CONNECT_FAILED, why.clone())).await;
-            forward.fail(format!("connect failed: {why}")).await;
+            forward.fail(format!("connect failed: {why}"));
         }
-        Err(over) => forward.fail(over).await,
+        Err(over) => forward.fail(over),
     }
 }

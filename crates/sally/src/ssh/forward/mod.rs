@@ -21,6 +21,7 @@ use std::time::Instant;
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelOpenFailure};
 use sally_proto::record::{AuditEvent, ForwardDirection};
+use sally_proto::visit::{Event, Part};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,9 +32,10 @@ pub(super) use listener::Place;
 pub(super) use local::Target;
 pub(super) use remote::Listening;
 
-use super::door::{Door, Event};
+use super::server::Shared;
 use crate::net::splice::{Meter, SocketSink, SocketSource, splice};
 use crate::record::RecordError;
+use crate::session::visit::Visit;
 use crate::tunnel::channel::ends;
 
 /// Forwarded connections at once, those about to open included: a browser through `ssh -D` keeps some dozens. Each may hold a window of
@@ -70,9 +72,9 @@ pub(super) struct Forwards {
 }
 
 impl Forwards {
-    pub(super) fn new(door: Arc<Door>) -> Self {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        let forwarder = Forwarder { door, slots, gone: CancellationToken::new(), why_gone: "the visitor left" };
+    pub(super) fn new(shared: Arc<Shared>, visit: Arc<Visit>) -> Self {
+        let (slots, gone) = (Arc::new(Semaphore::new(CONNECTIONS)), visit.gone().child_token());
+        let forwarder = Forwarder { shared, visit, slots, gone, why_gone: "the visitor left" };
         Self { forwarder, listening: HashMap::new() }
     }
 
@@ -85,7 +87,8 @@ impl Forwards {
 /// What the tasks of one connection's forwards share.
 #[derive(Clone)]
 struct Forwarder {
-    door: Arc<Door>,
+    shared: Arc<Shared>,
+    visit: Arc<Visit>,
     slots: Arc<Semaphore>,
     /// Cancelled when what the forwards belong to is over.
     gone: CancellationToken,
@@ -99,18 +102,22 @@ impl Forwarder {
     }
 
     /// Puts a forward on the record, before anything of it happens.
-    async fn begin(&self, direction: ForwardDirection, target: &str, origin: Option<&str>) -> Result<Forward, RecordError> {
-        let id = self.door.next_forward();
-        self.door.audit(&AuditEvent::Forward { id, direction, target: target.into(), origin: origin.map(Into::into) })?;
-        self.door.tell(Event::ForwardStarted).await;
+    fn begin(&self, direction: ForwardDirection, target: &str, origin: Option<&str>) -> Result<Forward, RecordError> {
+        let id = self.shared.next_forward();
+        self.audit(&AuditEvent::Forward { id, direction, target: target.into(), origin: origin.map(Into::into) })?;
+        self.visit.note(Event::Began(Part::Forward));
         Ok(Forward { id, began: Instant::now(), forwarder: self.clone() })
+    }
+
+    fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
+        self.visit.audit(&self.shared.recorder, event)
     }
 
     /// Waits until no forward may go on; says why. Cancel-safe.
     async fn over(&self) -> String {
         tokio::select! {
             biased;
-            fault = self.door.shutdown.requested() => fault.to_string(),
+            fault = self.visit.stopped() => fault.to_string(),
             () = self.gone.cancelled() => self.why_gone.into(),
         }
     }
@@ -134,7 +141,7 @@ impl Forward {
     }
 
     fn opened(&self) -> Result<(), RecordError> {
-        self.forwarder.door.audit(&AuditEvent::ForwardOpen { id: self.id })
+        self.forwarder.audit(&AuditEvent::ForwardOpen { id: self.id })
     }
 
     /// Carries bytes between a channel and a socket until both ways have ended.
@@ -153,7 +160,7 @@ impl Forward {
         let id = channel.id();
         let (source, sink, _) = ends(channel);
         let socket = (SocketSource::new(reader), SocketSink(writer));
-        let meter = || Meter::hashing(self.forwarder.door.recorder.digest()).watched(self.forwarder.door.activity.clone());
+        let meter = || Meter::hashing(self.forwarder.shared.recorder.digest()).watched(self.forwarder.visit.activity.clone());
         let (mut received, mut sent) = (meter(), meter());
         let reason = match self.unless_over(splice((source, sink), socket, &mut received, &mut sent)).await {
             Ok(Ok(())) => None,
@@ -162,16 +169,16 @@ impl Forward {
         };
         // Where the connection is over or stuck, there is nothing to close.
         let _ = self.unless_over(connection.close(id)).await;
-        self.end(&sent, &received, reason).await;
+        self.end(&sent, &received, reason);
     }
 
     /// It never came to bytes.
-    async fn fail(self, reason: impl Into<String>) {
-        self.end(&Meter::default(), &Meter::default(), Some(reason.into())).await;
+    fn fail(self, reason: impl Into<String>) {
+        self.end(&Meter::default(), &Meter::default(), Some(reason.into()));
     }
 
     /// Its end is on the record, then known to whoever waits for it.
-    async fn end(self, sent: &Meter, received: &Meter, reason: Option<String>) {
+    fn end(self, sent: &Meter, received: &Meter, reason: Option<String>) {
         let Self { id, began, forwarder } = self;
         let ((sent_sha256, sent_blake3), (received_sha256, received_blake3)) = (sent.digest(), received.digest());
         let event = AuditEvent::ForwardEnd {
@@ -186,8 +193,8 @@ impl Forward {
             reason,
         };
         // A record that fails ends the visit, which this asks for.
-        let _ = forwarder.door.audit(&event);
-        forwarder.door.tell(Event::ForwardEnded).await;
+        let _ = forwarder.audit(&event);
+        forwarder.visit.note(Event::ForwardEnded);
     }
 }
 

@@ -10,11 +10,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::super::visitor::{Error, Visitor};
+use super::super::visitor::{Error, Guest, Visitor};
+use super::super::visits::Visits;
 use super::listener::{Listener, Origin, Place};
 use super::{Forward, Forwarder, LISTENERS, NOT_ALLOWED, NOT_PERMITTED, Socket};
 use crate::net::accept::ACCEPT_PAUSE;
 use crate::record::RecordError;
+use crate::session::service::SessionService;
 
 /// How long the visitor's client may take to answer that a connection came: it connects on, and TCP gives up after some two minutes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(150);
@@ -34,7 +36,7 @@ impl Listening {
     }
 }
 
-impl Visitor {
+impl<V: Visits, S: SessionService> Visitor<V, S> {
     /// Begins to listen; answers the port, or the 0 of a socket. `None` where it is refused.
     pub(in crate::ssh) async fn listen(&mut self, place: Place, connection: Handle) -> Result<Option<u32>, Error> {
         let (listener, port) = match self.may_listen(&place).and_then(|()| place.bind()) {
@@ -48,16 +50,16 @@ impl Visitor {
             Place::Port(address, _) => Place::Port(address, port),
             path @ Place::Path(_) => path,
         };
-        let forwarder = self.forwards.forwarder.clone();
+        let Some(Guest { forwards, .. }) = &mut self.guest else { return Ok(None) };
         let inward = Inward { direction: ForwardDirection::Remote, target: listener.name(), towards: Towards::Place(place.clone()) };
-        let listening = forwarder.serve(listener, inward, connection, CancellationToken::new()).await?;
-        self.forwards.listening.insert(place, listening);
+        let listening = forwards.forwarder.serve(listener, inward, connection, CancellationToken::new())?;
+        forwards.listening.insert(place, listening);
         Ok(Some(port))
     }
 
     /// Ends to listen; connections that came through it go on. False where nothing listens there.
     pub(in crate::ssh) async fn unlisten(&mut self, place: &Place) -> bool {
-        match self.forwards.listening.remove(place) {
+        match self.guest.as_mut().and_then(|guest| guest.forwards.listening.remove(place)) {
             // A moment: the task only closes what it has.
             Some(listening) => listening.stop().await,
             None => return false,
@@ -66,7 +68,8 @@ impl Visitor {
     }
 
     fn may_listen(&self, place: &Place) -> Result<(), String> {
-        let grant = self.grant.as_ref().filter(|_| self.door.rules.allowed.remote).ok_or(NOT_ALLOWED)?;
+        let guest = self.guest.as_ref().filter(|_| self.server.shared.rules.allowed.remote).ok_or(NOT_ALLOWED)?;
+        let Guest { grant, forwards, .. } = guest;
         let permitted = match place {
             Place::Port(address, port) => u16::try_from(*port).is_ok_and(|port| grant.allows_listen(address, port)),
             Place::Path(path) => path.starts_with('/') && grant.allows_listen_socket(),
@@ -74,10 +77,10 @@ impl Visitor {
         if !permitted {
             return Err(NOT_PERMITTED.into());
         }
-        if self.forwards.listening.contains_key(place) {
+        if forwards.listening.contains_key(place) {
             return Err("it is listened on already".into());
         }
-        if self.forwards.listening.len() >= LISTENERS {
+        if forwards.listening.len() >= LISTENERS {
             return Err(format!("{LISTENERS} ports and sockets are listened on: no more at once"));
         }
         Ok(())
@@ -119,14 +122,14 @@ impl Towards {
 
 impl Forwarder {
     /// Puts it on the record, and accepts until `stop`.
-    pub(super) async fn serve(
+    pub(super) fn serve(
         &self,
         listener: Listener,
         inward: Inward,
         connection: Handle,
         stop: CancellationToken,
     ) -> Result<Listening, RecordError> {
-        let forward = self.begin(inward.direction, &inward.target, None).await?;
+        let forward = self.begin(inward.direction, &inward.target, None)?;
         let task = tokio::spawn(accept(forward, listener, inward, connection, stop.clone()));
         Ok(Listening { stop, task })
     }
@@ -145,7 +148,7 @@ async fn accept(forward: Forward, listener: Listener, inward: Inward, connection
         };
         match (accepted, slot) {
             (Ok((socket, origin)), Ok(slot)) => {
-                if let Err(error) = welcome(&forwarder, &inward, &connection, (socket, origin), slot).await {
+                if let Err(error) = welcome(&forwarder, &inward, &connection, (socket, origin), slot) {
                     break error.to_string();
                 }
             }
@@ -157,18 +160,18 @@ async fn accept(forward: Forward, listener: Listener, inward: Inward, connection
         }
     };
     drop(listener);
-    forward.fail(reason).await;
+    forward.fail(reason);
 }
 
 /// Somebody connected: the visitor is asked to take it.
-async fn welcome(
+fn welcome(
     forwarder: &Forwarder,
     inward: &Inward,
     connection: &Handle,
     (socket, origin): (Socket, Origin),
     slot: OwnedSemaphorePermit,
 ) -> Result<(), RecordError> {
-    let forward = forwarder.begin(inward.direction, &inward.target, origin.on_record().as_deref()).await?;
+    let forward = forwarder.begin(inward.direction, &inward.target, origin.on_record().as_deref())?;
     let (towards, connection) = (inward.towards.clone(), connection.clone());
     tokio::spawn(async move {
         let _slot = slot;
@@ -176,11 +179,11 @@ async fn welcome(
         match opened {
             Ok(Ok(Ok(channel))) => match forward.opened() {
                 Ok(()) => forward.carry(channel, &connection, socket).await,
-                Err(error) => forward.fail(error.to_string()).await,
+                Err(error) => forward.fail(error.to_string()),
             },
-            Ok(Ok(Err(error))) => forward.fail(format!("the visitor did not take it: {error}")).await,
-            Ok(Err(_)) => forward.fail("the visitor did not answer").await,
-            Err(over) => forward.fail(over).await,
+            Ok(Ok(Err(error))) => forward.fail(format!("the visitor did not take it: {error}")),
+            Ok(Err(_)) => forward.fail("the visitor did not answer"),
+            Err(over) => forward.fail(over),
         }
     });
     Ok(())

@@ -1,6 +1,8 @@
 //! What is asked, and the answers. Whatever is not answered here is refused: the library's defaults refuse, and a channel-open whose reply is
 //! dropped is refused too.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +16,8 @@ use super::{Asking, Conversation, FEW, refuse, string};
 use crate::relay::Promised;
 use crate::relay::caller::{Caller, Proven};
 use crate::relay::rules::{CHANNELS_MAX, SESSIONS_MAX};
+use crate::relay::session::Lines;
+use crate::session::service::What;
 use crate::ssh::auth::is_sha1;
 use crate::ssh::forward::{CONNECT_FAILED, SHORTAGE, refusal};
 use crate::ssh::visitor::Error;
@@ -89,7 +93,7 @@ impl Handler for Conversation {
             reply.reject(refusal(SHORTAGE, why.to_string())).await;
             return Ok(());
         };
-        self.sessions.insert(channel.id(), Asking { channel, _place: place, terminal: false });
+        self.sessions.insert(channel.id(), Asking { channel, place, terminal: None });
         reply.accept().await;
         Ok(())
     }
@@ -148,24 +152,24 @@ impl Handler for Conversation {
     ) -> Result<(), Error> {
         let console = self.seat.get().is_some_and(|caller| self.relay.has_console(caller));
         let Some(asking) = self.sessions.get_mut(&id) else { return Ok(session.channel_failure(id)?) };
-        asking.terminal = true;
+        asking.terminal = Some(Lines);
         if console {
             // `ssh -t relay devices`: there is no terminal, but lines that one shows.
             return Ok(session.channel_success(id)?);
         }
-        self.answer(id, b"pty-req", session).await
+        self.answer(id, What::Command("pty-req".into()), session).await
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
-        self.answer(id, b"", session).await
+        self.answer(id, What::Shell, session).await
     }
 
     async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
-        self.answer(id, command, session).await
+        self.answer(id, What::Command(OsStr::from_bytes(command).into()), session).await
     }
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
-        self.answer(id, format!("subsystem {name}").as_bytes(), session).await
+        self.answer(id, What::Subsystem(name.into()), session).await
     }
 
     async fn env_request(&mut self, id: ChannelId, _: &str, _: &str, session: &mut Session) -> Result<(), Error> {

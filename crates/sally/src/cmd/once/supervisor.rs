@@ -1,0 +1,87 @@
+//! Sees the one visit through, phase by phase.
+
+use std::sync::Arc;
+
+use sally_proto::error::Fault;
+use sally_proto::record::AuditEvent;
+use sally_proto::visit::{Event, Outcome, Phase, Why};
+use tokio::task::JoinHandle;
+
+use crate::config::Limits;
+use crate::record::Recorder;
+use crate::session::reaper::Reaper;
+use crate::session::visit::{self, Visit};
+use crate::shutdown::Signals;
+use crate::term;
+
+/// What there is beside the visit itself that can end it, and what is left to do then.
+pub(super) struct Supervisor {
+    pub(super) visit: Arc<Visit>,
+    pub(super) limits: Limits,
+    pub(super) recorder: Recorder,
+    pub(super) reaper: Reaper,
+    pub(super) announced: Option<JoinHandle<Result<(), Fault>>>,
+    pub(super) signals: Signals,
+}
+
+impl Supervisor {
+    /// Runs to the end of the visit, and of every process of it.
+    pub(super) async fn supervise(mut self) -> Outcome {
+        loop {
+            match self.visit.phase() {
+                Phase::Waiting | Phase::Open => self.attend().await,
+                Phase::Ending(why) => self.end(&why).await,
+                Phase::Over(outcome) => {
+                    let Outcome { why, told, sealed, .. } = &outcome;
+                    tracing::debug!(by = ?why.by(), ?why, told, sealed, "the visit is over");
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    /// Waits until the visit begins to end, by itself or by something here.
+    async fn attend(&mut self) {
+        let Self { visit, limits, recorder, announced, signals, .. } = self;
+        let ending = visit.attend(visit::Limits { idle: limits.idle, longest: limits.longest });
+        tokio::pin!(ending);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut ending => return,
+                outcome = outcome(announced), if announced.is_some() => {
+                    *announced = None;
+                    if let Err(fault) = outcome {
+                        visit.stop(fault);
+                    }
+                }
+                number = signals.received() => visit.stop(Fault::Signalled(number)),
+                error = recorder.failed() => visit.stop(error.into()),
+            }
+        }
+    }
+
+    /// Ends what is open, tells the client, sweeps what is left, and seals the record.
+    async fn end(&mut self, why: &Why) {
+        if *why == Why::NobodyCame {
+            term::say(&format!("Nobody came in within {} s: the door is shut", self.limits.timeout.as_secs()));
+        }
+        if let Some(fault) = self.visit.unrecorded_end()
+            && let Err(error) = self.recorder.audit(&AuditEvent::Close { reason: fault.to_string() })
+        {
+            tracing::debug!(%error, "the end of the visit is not on the record"); // Sealing it fails as well.
+        }
+        self.visit.wind_up().await;
+        self.reaper.close();
+        self.reaper.sweep(None).await;
+        let sealed = self.recorder.seal().map_err(Fault::from);
+        self.visit.note(Event::Sealed(sealed));
+    }
+}
+
+async fn outcome(announced: &mut Option<JoinHandle<Result<(), Fault>>>) -> Result<(), Fault> {
+    match announced {
+        Some(task) => task.await.unwrap_or_else(|error| Err(Fault::Internal(error.to_string()))),
+        None => std::future::pending().await,
+    }
+}

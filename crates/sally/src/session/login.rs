@@ -1,0 +1,79 @@
+//! What a client that logs in gets: programs, or files.
+
+use sally_proto::authorized_keys::Grant;
+use sally_proto::error::Fault;
+
+use super::processes::{Processes, Terminal};
+use super::service::{Obeys, PtyRequest, SessionChannel, SessionRequest, SessionService, StartError, Started, What};
+use super::{Ending, Inbound, Outbound, run, sftp};
+
+/// Programs, and files in the place of the subsystem for them.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Programs.
+    pub processes: Processes,
+    /// Files.
+    pub files: sftp::Service,
+}
+
+impl Login {
+    /// Everything for the account that `processes` run as.
+    pub fn new(processes: Processes) -> Self {
+        let files = sftp::Service { account: processes.account.clone(), recorder: processes.recorder.clone() };
+        Self { processes, files }
+    }
+
+    /// Whether files are asked for, and the client's key has no command run in their place.
+    fn is_for_files(what: &What, grant: Option<&Grant>) -> bool {
+        let replaced = grant.is_some_and(|grant| grant.sftp().is_none() && grant.forced_command().is_some());
+        matches!(what, What::Subsystem(_)) && !replaced
+    }
+}
+
+/// A program that runs, or files that are served.
+#[derive(Debug)]
+pub enum Session {
+    /// A program.
+    Program(run::Session),
+    /// Files.
+    Files(sftp::Session),
+}
+
+impl SessionService for Login {
+    type Terminal = Terminal;
+    type Started = Session;
+
+    fn terminal(&self, channel: u32, asked: PtyRequest) -> Result<Terminal, StartError> {
+        self.processes.terminal(channel, asked)
+    }
+
+    fn check(&self, what: &What, grant: Option<&Grant>) -> Result<(), StartError> {
+        if Self::is_for_files(what, grant) { self.files.check(what, grant) } else { self.processes.check(what, grant) }
+    }
+
+    async fn start(&self, request: SessionRequest<Terminal>) -> Result<Session, StartError> {
+        if Self::is_for_files(&request.what, request.grant.as_ref()) {
+            // Files are shown on no terminal: one that was asked for is closed.
+            let request = SessionRequest { terminal: None, ..request };
+            self.files.start(request).await.map(Session::Files)
+        } else {
+            self.processes.start(request).await.map(Session::Program)
+        }
+    }
+}
+
+impl Started for Session {
+    fn obeys(&self) -> Obeys {
+        match self {
+            Self::Program(program) => program.obeys(),
+            Self::Files(files) => files.obeys(),
+        }
+    }
+
+    async fn run<I: Inbound, O: Outbound>(self, channel: SessionChannel<I, O>) -> Result<Ending, Fault> {
+        match self {
+            Self::Program(program) => program.run(channel).await,
+            Self::Files(files) => files.run(channel).await,
+        }
+    }
+}

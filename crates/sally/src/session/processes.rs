@@ -1,0 +1,148 @@
+//! Programs: what most session channels lead to.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use sally_proto::authorized_keys::Grant;
+use sally_proto::error::Fault;
+use sally_proto::record::{AuditEvent, Said};
+use sally_proto::sftp::{INTERNAL_SFTP, SUBSYSTEM};
+use sally_sys::pty::{self, Pty};
+
+use super::account::Account;
+use super::environment::{self, Circumstances, Environment};
+use super::masking::Masking;
+use super::reaper::Reaper;
+use super::run;
+use super::service::{Obeys, PtyRequest, SessionRequest, SessionService, StartError, What};
+use super::start::{self, Run};
+use crate::record::Recorder;
+use crate::term;
+
+/// Starts programs, on a terminal or on pipes.
+#[derive(Clone, Debug)]
+pub struct Processes {
+    /// Who they run as.
+    pub account: Account,
+    /// What they inherit.
+    pub environment: Environment,
+    /// How passwords typed at prompts are kept off the record, where they are.
+    pub mask: Option<Masking>,
+    /// The book.
+    pub recorder: Recorder,
+    /// Starts and buries them.
+    pub reaper: Reaper,
+}
+
+/// A terminal that a program is to run on.
+#[derive(Debug)]
+pub struct Terminal {
+    pty: Pty,
+    /// The client's `$TERM`; empty where it says none.
+    term: String,
+}
+
+impl SessionService for Processes {
+    type Terminal = Terminal;
+    type Started = run::Session;
+
+    fn terminal(&self, channel: u32, asked: PtyRequest) -> Result<Terminal, StartError> {
+        let PtyRequest { term, size, modes } = asked;
+        let pty = open_terminal(size, &modes).map_err(|error| StartError::Refused("pty-req", error.to_string()))?;
+        let (cols, rows) = (size.columns.into(), size.rows.into());
+        self.recorder.audit(&AuditEvent::Pty { channel, term: term.as_str().into(), cols, rows })?;
+        // On the record before it has that size.
+        self.recorder.resize(channel, size.columns, size.rows)?;
+        Ok(Terminal { pty, term })
+    }
+
+    fn check(&self, what: &What, grant: Option<&Grant>) -> Result<(), StartError> {
+        match (what, grant) {
+            (_, None) => Err(StartError::without_grant("session")),
+            (_, Some(grant)) if grant.sftp().is_some() => Err(StartError::Refused("session", "this key is for SFTP only".into())),
+            (What::Subsystem(name), Some(grant)) if grant.forced_command().is_none() => {
+                Err(StartError::Refused("subsystem", format!("{}: there is no such subsystem", name.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts what the client asks for, or what its key says instead.
+    async fn start(&self, request: SessionRequest<Terminal>) -> Result<run::Session, StartError> {
+        let Some(grant) = &request.grant else { return Err(StartError::without_grant("session")) };
+        self.check(&request.what, Some(grant))?;
+        if let Some((terminal, size)) = request.terminal.as_ref().zip(request.resized) {
+            self.recorder.resize(request.channel, size.columns, size.rows)?;
+            pty::resize(&terminal.pty.master, size).map_err(|error| self.failed(&request.what, &error))?;
+        }
+        let (run, original_command) = match (grant.forced_command(), &request.what) {
+            (Some(forced), asked) => (Run::Command(forced.into()), original(asked)),
+            (None, What::Shell) => (Run::Shell, None),
+            (None, What::Command(command) | What::Subsystem(command)) => (Run::Command(command.clone()), None),
+        };
+        let terminal = request.terminal.as_ref();
+        let circumstances = Circumstances {
+            peer: request.ends.0,
+            local: request.ends.1,
+            terminal: terminal.map(|terminal| (terminal.pty.name.as_str(), terminal.term.as_str())),
+            original_command,
+            sent: &request.sent,
+            of_key: grant.environment(),
+            agent: request.agent.as_deref(),
+        };
+        let environment = environment::build(&self.environment, &self.account, &circumstances);
+        self.recorder.audit(&self.start_event(request.channel, &request.what, grant))?;
+        // As with sshd, signals are for what the client itself has asked to run, and breaks for a terminal.
+        let obeys = Obeys { signals: grant.forced_command().is_none(), breaks: terminal.is_some() };
+        let pty = request.terminal.map(|terminal| terminal.pty);
+        let program =
+            start::start(&self.reaper, &self.account, &run, environment, pty).map_err(|error| self.failed(&request.what, &error))?;
+        let (recorder, reaper, mask) = (self.recorder.clone(), self.reaper.clone(), self.mask.clone());
+        Ok(run::Session { channel: request.channel, program, obeys, recorder, reaper, mask })
+    }
+}
+
+impl Processes {
+    /// Nothing was started: for what the client asked for, or for want of something here.
+    fn failed(&self, asked: &What, error: &io::Error) -> StartError {
+        let why = match error.kind() {
+            // Names and values here have none: those of the environment end at one, and so do the lines of keys.
+            io::ErrorKind::InvalidInput => "there is a NUL in it",
+            // Sally itself was started with this environment, and a shell's name: it is the client's part that is too much.
+            io::ErrorKind::ArgumentListTooLong => "it is longer than the system takes",
+            _ => {
+                let shell = self.account.shell.display().to_string();
+                return StartError::Failed(Fault::Shell { shell, reason: term::reason(error) });
+            }
+        };
+        StartError::Refused(asked.request(), why.into())
+    }
+
+    fn start_event(&self, channel: u32, asked: &What, grant: &Grant) -> AuditEvent {
+        let forced = grant.forced_command().map(Said::from);
+        match asked {
+            What::Shell => AuditEvent::Shell { channel, program: self.account.shell.as_os_str().as_bytes().into(), forced },
+            What::Command(command) => AuditEvent::Exec { channel, command: command.as_bytes().into(), forced },
+            What::Subsystem(name) => AuditEvent::Subsystem { channel, name: name.as_bytes().into(), forced },
+        }
+    }
+}
+
+/// What the command that replaces it is told was asked for: SFTP is one of sshd's own to sshd, and to the scripts that look for it.
+fn original(asked: &What) -> Option<&OsStr> {
+    match asked {
+        What::Shell => None,
+        What::Subsystem(name) if name == SUBSYSTEM => Some(OsStr::new(INTERNAL_SFTP)),
+        What::Command(asked) | What::Subsystem(asked) => Some(asked),
+    }
+}
+
+fn open_terminal(size: pty::WindowSize, modes: &[(u8, u32)]) -> io::Result<Pty> {
+    let terminal = pty::open()?;
+    if let Err(error) = pty::set_modes(&terminal.slave, modes) {
+        tracing::debug!(%error, "the terminal's modes could not be set"); // As with sshd it serves all the same.
+    }
+    pty::resize(&terminal.master, size)?;
+    Ok(terminal)
+}

@@ -1,0 +1,248 @@
+//! A visit, as the tasks that carry it share it: the phases of `sally_proto::visit` with a clock, and what waits for them.
+//!
+//! Whatever ends something of a visit derives from here: a task waits for its phase, or for a token that a phase cancels.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sally_proto::error::Fault;
+use sally_proto::visit::{self as machine, DEADLINES, Event, Phase, Terms, Why};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::net::activity::Activity;
+use crate::record::{AuditEvent, RecordError, Recorder};
+
+/// How long a visit may be idle, and last, once its client is in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// How long it may carry no byte.
+    pub idle: Option<Duration>,
+    /// How long it may last.
+    pub longest: Option<Duration>,
+}
+
+/// One visit.
+#[derive(Debug)]
+pub struct Visit {
+    machine: watch::Sender<machine::Visit>,
+    origin: Instant,
+    /// When a byte was last carried.
+    pub activity: Activity,
+    /// Cancelled when no further client is let in.
+    taken: CancellationToken,
+    /// Cancelled when all that is open is to stop.
+    stopped: CancellationToken,
+    /// Cancelled when the client is to be told why the visit ends, and cut off.
+    dismissed: CancellationToken,
+    /// Cancelled when the client's connection has ended, and it is known how.
+    gone: CancellationToken,
+}
+
+impl Visit {
+    /// A visit to which no client has come.
+    pub fn new(terms: Terms) -> Arc<Self> {
+        Arc::new(Self {
+            machine: watch::Sender::new(machine::Visit::new(terms, Duration::ZERO)),
+            origin: Instant::now(),
+            activity: Activity::start(),
+            taken: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            dismissed: CancellationToken::new(),
+            gone: CancellationToken::new(),
+        })
+    }
+
+    /// Takes note of an event; false where it changes nothing.
+    pub fn note(&self, event: Event) -> bool {
+        self.note_then(event, || ())
+    }
+
+    /// Lets a client in: true for the first one, false for all others. `settle` is called before anything learns of it.
+    pub fn admit(&self, may_forward: bool, settle: impl FnOnce()) -> bool {
+        self.note_then(Event::Admitted { may_forward }, || {
+            self.activity.touch();
+            settle();
+        })
+    }
+
+    fn note_then(&self, event: Event, settle: impl FnOnce()) -> bool {
+        let now = self.origin.elapsed();
+        let (mut noted, mut taken, mut stopped, mut gone) = (false, false, false, false);
+        self.machine.send_if_modified(|visit| {
+            noted = visit.note(event, now);
+            if noted {
+                settle();
+            }
+            taken = *visit.phase() != Phase::Waiting;
+            stopped = matches!(visit.phase(), Phase::Ending(Why::Stopped(_)));
+            gone = visit.departure().is_some();
+            noted
+        });
+        for (token, is_due) in [(&self.taken, taken), (&self.stopped, stopped), (&self.gone, gone)] {
+            if is_due {
+                token.cancel();
+            }
+        }
+        noted
+    }
+
+    /// Ends it; the first reason counts.
+    pub fn stop(&self, why: Fault) {
+        self.note(Event::Stop(why));
+    }
+
+    /// Puts an event on the record, or ends the visit: nothing goes on unrecorded.
+    ///
+    /// # Errors
+    /// The record can't be written.
+    pub fn audit(&self, recorder: &Recorder, event: &AuditEvent) -> Result<(), RecordError> {
+        recorder.audit(event).inspect_err(|error| self.stop(error.clone().into()))
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        self.machine.borrow().phase().clone()
+    }
+
+    /// Whether it ends or is over: then nothing begins any more.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.machine.borrow().phase(), Phase::Ending(_) | Phase::Over(_))
+    }
+
+    /// What goes on the record as its end, where no session's end says it.
+    pub fn unrecorded_end(&self) -> Option<Fault> {
+        self.machine.borrow().unrecorded_end()
+    }
+
+    /// What the client is told at the end.
+    pub fn last_word(&self) -> Option<Fault> {
+        self.machine.borrow().last_word()
+    }
+
+    /// Cancelled when no further client is let in.
+    pub fn taken(&self) -> &CancellationToken {
+        &self.taken
+    }
+
+    /// Cancelled when the client's connection has ended.
+    pub fn gone(&self) -> &CancellationToken {
+        &self.gone
+    }
+
+    /// Waits until the client is to be cut off. Cancel-safe.
+    pub async fn dismissed(&self) {
+        self.dismissed.cancelled().await;
+    }
+
+    /// Waits until all that is open is to stop; says why. Cancel-safe.
+    pub async fn stopped(&self) -> Fault {
+        self.stopped.cancelled().await;
+        match self.machine.borrow().phase() {
+            Phase::Ending(Why::Stopped(fault)) => fault.clone(),
+            Phase::Over(machine::Outcome { why: Why::Stopped(fault), .. }) => fault.clone(),
+            phase => Fault::Internal(format!("stopped without a reason: {phase:?}")),
+        }
+    }
+
+    /// Sees to the limits of time until the visit begins to end. Cancel-safe.
+    pub async fn attend(&self, limits: Limits) {
+        let mut changes = self.machine.subscribe();
+        loop {
+            let (deadline, since, goes_on) = {
+                let visit = changes.borrow_and_update();
+                if matches!(visit.phase(), Phase::Ending(_) | Phase::Over(_)) {
+                    return;
+                }
+                (visit.deadline(), visit.since(), visit.goes_on())
+            };
+            tokio::select! {
+                biased;
+                _ = changes.changed() => {}
+                () = self.until(deadline) => drop(self.note(Event::TimeUp)),
+                fault = self.worn_out(since, limits), if goes_on => self.stop(fault),
+            }
+        }
+    }
+
+    /// Waits until a visit has been idle for too long, or has lasted for too long.
+    async fn worn_out(&self, since: Option<Duration>, limits: Limits) -> Fault {
+        let idle = async {
+            match limits.idle {
+                Some(limit) => self.activity.idle(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        let end = since.zip(limits.longest).and_then(|(since, longest)| since.checked_add(longest));
+        tokio::select! {
+            () = idle => Fault::Idle(limits.idle.unwrap_or_default().as_secs()),
+            () = self.until(end) => Fault::MaxDuration(limits.longest.unwrap_or_default().as_secs()),
+        }
+    }
+
+    /// Waits for a time after the beginning; without one for ever.
+    async fn until(&self, time: Option<Duration>) {
+        match time.and_then(|time| self.origin.checked_add(time)) {
+            Some(time) => sleep_until(time).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends what is open, then has the client told and cut off; each step has its deadline.
+    pub async fn wind_up(&self) {
+        let _ = timeout(DEADLINES.parts, self.parts_ended()).await; // What is left is swept.
+        if self.machine.borrow().since().is_some() {
+            self.dismissed.cancel();
+            let _ = timeout(DEADLINES.tell + DEADLINES.cut, self.gone.cancelled()).await; // What is left is not worth more time.
+        }
+    }
+
+    async fn parts_ended(&self) {
+        let mut changes = self.machine.subscribe();
+        let ended = changes.wait_for(|visit| !visit.has_open_parts()).await.map(|visit| visit.was_in_session());
+        // The client leaves when it has heard how its session ended.
+        if let Ok(true) = ended {
+            let _ = timeout(DEADLINES.farewell, self.gone.cancelled()).await;
+        }
+    }
+
+    /// How the client's connection ended, in the record's words.
+    fn verdict(&self) -> String {
+        self.machine.borrow().departure().map_or_else(|| Fault::ConnectionLost.to_string(), |departure| departure.to_string())
+    }
+}
+
+/// What ends one channel of a visit: the client, which may close it and go on with others, or the visit.
+#[derive(Clone, Debug)]
+pub struct Parting {
+    visit: Arc<Visit>,
+    gone: CancellationToken,
+}
+
+impl Parting {
+    /// Of one channel.
+    pub fn of_channel(visit: &Arc<Visit>) -> Self {
+        Self { gone: visit.gone.child_token(), visit: Arc::clone(visit) }
+    }
+
+    /// The client has closed the channel.
+    pub fn close(&self) {
+        self.gone.cancel();
+    }
+
+    /// Waits until the client has closed the channel, or its connection has ended and it is known how. Cancel-safe.
+    pub async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+
+    /// Waits until the session is to stop; says why. Cancel-safe.
+    pub async fn stopped(&self) -> Fault {
+        self.visit.stopped().await
+    }
+
+    /// How the client's connection ended, in the record's words.
+    pub(super) fn verdict(&self) -> String {
+        self.visit.verdict()
+    }
+}

@@ -1,0 +1,166 @@
+//! The server that clients come to over SSH: what its connections share, and what one of them is from its first byte to its last.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use russh::server::Config;
+use sally_proto::authorized_keys::KeyRing;
+use sally_proto::error::Fault;
+use sally_proto::visit::{Departure, Event};
+use tokio_util::sync::CancellationToken;
+
+use super::forward::Allowed;
+use super::library;
+use super::listen::Serve;
+use super::visitor::{Error, Visitor};
+use super::visits::Visits;
+use crate::net::admission::{Connection, Gate};
+use crate::net::dial::Dialer;
+use crate::net::endpoint::Endpoint;
+use crate::net::stream::{Guarded, Wire};
+use crate::record::{AuditEvent, RecordError, Recorder};
+use crate::server_settings::DoorSettings;
+use crate::session::service::SessionService;
+use crate::session::visit::Visit;
+
+/// Whom a server admits, and what they may.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The one user name that is let in; any where there is none.
+    pub user: Option<String>,
+    /// The account that sessions run as, by its name.
+    pub account: String,
+    /// Variables that a client may set beside LANG and LC_*.
+    pub accept_env: Vec<String>,
+    /// 1: a visit has one session in all. More: so many at once.
+    pub max_sessions: usize,
+    /// What may be forwarded.
+    pub allowed: Allowed,
+    /// Where sockets that lead to a client's agent are made.
+    pub temporary: PathBuf,
+}
+
+/// What all connections of a server share, whatever the server is for.
+pub(super) struct Shared {
+    keys: RwLock<Arc<KeyRing>>,
+    pub(super) rules: Rules,
+    pub(super) recorder: Recorder,
+    /// What is shown before authentication.
+    pub(super) banner: Option<Arc<str>>,
+    dialer: OnceLock<Dialer>,
+    forwards: AtomicU64,
+    sessions: AtomicU32,
+}
+
+impl Shared {
+    /// Whom keys let in, now.
+    pub(super) fn keys(&self) -> Arc<KeyRing> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The next session's number on the record.
+    pub(super) fn next_session(&self) -> u32 {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The next forward's number on the record.
+    pub(super) fn next_forward(&self) -> u64 {
+        self.forwards.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What connects to hosts for the visitor.
+    pub(super) fn dialer(&self) -> &Dialer {
+        self.dialer.get_or_init(Dialer::new)
+    }
+}
+
+/// An SSH server. `visits` says which clients have a visit, `service` what their session channels lead to.
+pub struct Server<V, S> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) visits: V,
+    pub(super) service: S,
+    gate: Arc<Gate>,
+    config: Arc<Config>,
+}
+
+impl<V: Visits, S: SessionService> Server<V, S> {
+    /// A server that nobody has come to.
+    pub fn new(keys: KeyRing, rules: Rules, settings: DoorSettings, recorder: Recorder, visits: V, service: S) -> Arc<Self> {
+        let config = Arc::new(library::config(&settings));
+        let gate = Gate::new(V::ADMISSION, settings.origins);
+        let (dialer, forwards, sessions) = (OnceLock::new(), AtomicU64::new(0), AtomicU32::new(0));
+        let keys = RwLock::new(Arc::new(keys));
+        let shared = Shared { keys, rules, recorder, banner: settings.banner, dialer, forwards, sessions };
+        Arc::new(Self { shared: Arc::new(shared), visits, service, gate, config })
+    }
+
+    /// Lets others in from now on. Visits that there are go on.
+    pub fn load_keys(&self, keys: KeyRing) {
+        *self.shared.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    /// Puts an event on the record, or ends everything.
+    pub(super) fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
+        self.shared.recorder.audit(event).inspect_err(|error| self.visits.stop(error.clone().into()))
+    }
+}
+
+/// The visit of a connection, once it has one. However the connection's task ends, the visit hears that its client is gone.
+#[derive(Default)]
+pub(super) struct Own(OnceLock<Arc<Visit>>);
+
+impl Own {
+    /// A connection is admitted once.
+    pub(super) fn set(&self, visit: Arc<Visit>) {
+        let _ = self.0.set(visit);
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(visit) = self.0.get() {
+            visit.note(Event::ClientLeft(Departure::Lost));
+        }
+    }
+}
+
+impl<V: Visits, S: SessionService> Serve for Server<V, S> {
+    fn shut(&self) -> &CancellationToken {
+        self.visits.closing()
+    }
+
+    fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    fn listener_closed(&self) {
+        self.visits.closed();
+    }
+
+    fn cut_off(&self, why: Option<Fault>) {
+        self.visits.cut_off(why);
+    }
+
+    async fn connect(self: Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>) -> Result<(), Error> {
+        let stream = Guarded::new(wire, connection.cut.clone());
+        let own = Arc::new(Own::default());
+        let visitor = Visitor::new(Arc::clone(&self), Arc::clone(&connection), local, Arc::clone(&own));
+        let ended = match russh::server::run_stream(Arc::clone(&self.config), stream, visitor).await {
+            Ok(conversation) => conversation.await,
+            Err(error) => Err(error),
+        };
+        let Some(visit) = own.0.get() else { return ended };
+        let departure = match &ended {
+            Err(Error::Ssh(russh::Error::KeepaliveTimeout)) => Departure::Unanswered,
+            Err(error) if error.is_violation() => {
+                // A record that fails has ended the visit by itself, and this goes on: it is waited for.
+                let _ = visit.audit(&self.shared.recorder, &AuditEvent::Refusal { what: "connection".into(), why: error.to_string() });
+                Departure::Violation
+            }
+            _ => Departure::Lost,
+        };
+        visit.note(Event::ClientLeft(departure));
+        ended
+    }
+}
