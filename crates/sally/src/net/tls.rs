@@ -115,7 +115,11 @@ pub fn server(own: &KeyPair) -> Result<ServerConfig, TlsError> {
 ///
 /// # Errors
 /// [`TlsError`].
-pub fn server_for_certified(own: &KeyPair, authority: &Path, revoked: CertificateRevocationListDer<'static>) -> Result<ServerConfig, TlsError> {
+pub fn server_for_certified(
+    own: &KeyPair,
+    authority: &Path,
+    revoked: CertificateRevocationListDer<'static>,
+) -> Result<ServerConfig, TlsError> {
     let (chain, key) = own.read()?;
     let roots = Arc::new(Roots::Only(authority.to_owned()).read()?);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).with_crls([revoked]).build();
