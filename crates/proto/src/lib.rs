@@ -25,6 +25,8 @@ pub mod relay;
 pub mod rendezvous;
 pub mod revocation;
 pub mod sftp;
+pub mod signal;
+pub mod ssh_string;
 pub mod text;
 pub mod visit;
 pub mod wake;

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ssh_key::public::{EcdsaPublicKey, KeyData, RsaPublicKey};
 
 use super::line::{quote, skip_space};
+use crate::ssh_string;
 
 /// The least modulus of an RSA key, in bits: sshd's `RequiredRSASize` as it comes.
 pub const RSA_BITS_MIN: usize = 1024;
@@ -115,8 +116,7 @@ pub(super) fn read(text: &[u8]) -> Result<(KeyData, &[u8]), KeyFault> {
 fn names_itself(word: &[u8], blob: &[u8]) -> bool {
     let is_name = (1..=TYPE_NAME_MAX).contains(&word.len()) && word.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
     let named = |bytes: &[u8]| {
-        let (length, rest) = bytes.split_first_chunk::<4>()?;
-        let (name, key) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        let (name, key) = ssh_string::split(bytes)?;
         Some(name == word && !key.is_empty())
     };
     is_name && bytes_of(blob).as_deref().and_then(named).unwrap_or(false)

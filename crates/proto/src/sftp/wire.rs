@@ -1,5 +1,8 @@
 //! The types that packets are made of (RFC 4251 section 5).
 
+use crate::ssh_string;
+pub(super) use crate::ssh_string::put as put_string;
+
 /// A packet ends too early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the packet ends too early")]
@@ -29,8 +32,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn string(&mut self) -> Result<&'a [u8], Malformed> {
-        let length = usize::try_from(self.u32()?).map_err(|_| Malformed)?;
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
+        let (taken, rest) = ssh_string::split(self.0).ok_or(Malformed)?;
         self.0 = rest;
         Ok(taken)
     }
@@ -42,10 +44,4 @@ pub(super) fn put_u32(buffer: &mut Vec<u8>, value: u32) {
 
 pub(super) fn put_u64(buffer: &mut Vec<u8>, value: u64) {
     buffer.extend_from_slice(&value.to_be_bytes());
-}
-
-/// A string; one that is too long for its length field does not exist here.
-pub(super) fn put_string(buffer: &mut Vec<u8>, string: &[u8]) {
-    put_u32(buffer, u32::try_from(string.len()).unwrap_or(u32::MAX));
-    buffer.extend_from_slice(string);
 }
