@@ -6,7 +6,8 @@ use std::path::Path;
 
 /// The floors, the lowest first. A module names only what stands below its own.
 const FLOORS: &[&[&str]] = &[
-    &["term", "shutdown", "stamp", "arguments", "variables"],
+    &["term", "shutdown", "stamp", "arguments", "variables", "clock", "lock"],
+    &["panic", "private_key"],
     &["logfile", "net", "host_key", "monitor", "client"],
     &["tunnel", "record", "fleet", "server_settings"],
     &["session", "keys", "mqtt"],

@@ -23,6 +23,8 @@
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
 //! - `mqtt`: messages through a broker
 //! - `stamp`: whether a file has changed
+//! - `clock`, `private_key`: the time of day; private keys as files have them
+//! - `lock`, `panic`: what a panic ends, and what goes on
 //! - `shutdown`, `term`: the signals that end us, and everything a person reads
 #![forbid(unsafe_code)]
 
@@ -32,6 +34,7 @@ mod arguments;
 pub mod broker;
 pub mod cli;
 pub mod client;
+mod clock;
 pub mod cmd;
 pub mod config;
 pub mod fleet;
@@ -39,10 +42,13 @@ pub mod fleet;
 mod floors;
 pub mod host_key;
 pub mod keys;
+mod lock;
 mod logfile;
 pub mod monitor;
 pub mod mqtt;
 pub mod net;
+mod panic;
+mod private_key;
 pub mod record;
 pub mod relay;
 pub mod server_settings;

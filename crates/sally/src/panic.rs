@@ -1,0 +1,82 @@
+//! What becomes of a panic, which is always a mistake of ours.
+//!
+//! It unwinds, and ends what it happened in: one visit, whose record is then broken off and never sealed, or one connection. The process goes
+//! on, unless the task was one that it can't do without.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::exit;
+use std::task::Poll;
+
+use sally_proto::error::{Fault, exit::INTERNAL};
+use tokio::task::JoinHandle;
+
+use crate::term;
+
+/// A panic, which has been reported already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a part of it has panicked")]
+pub(crate) struct Panicked;
+
+impl From<Panicked> for Fault {
+    fn from(panicked: Panicked) -> Self {
+        Self::Internal(panicked.to_string())
+    }
+}
+
+/// Reports each panic as one line on stderr: what it says may hold bytes of a client.
+pub(crate) fn report() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let payload = info.payload();
+        let words = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        term::say(&format!("Internal error: a panic at {place}: {}", term::excerpt(words.unwrap_or_default())));
+    }));
+}
+
+/// Does `work`; a panic of it is an error like another. In a box: what is guarded is all that a connection is.
+pub(crate) fn caught<F: Future>(work: F) -> impl Future<Output = Result<F::Output, Panicked>> {
+    let mut work = Box::pin(work);
+    // Nothing looks at what has panicked again, but for what is shared, which `lock` speaks of.
+    poll_fn(move |context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+}
+
+/// The same of what ends in a fault.
+pub(crate) async fn caught_as_fault<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    caught(work).await.unwrap_or_else(|panicked| Err(panicked.into()))
+}
+
+/// Starts a task that the process can't do without: a panic of it ends the process, which its supervisor may start again. Half a server that
+/// looks alive would be worse.
+pub(crate) fn spawn_essential(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(async {
+        if caught(work).await.is_err() {
+            exit(INTERNAL.into());
+        }
+    })
+}
+
+/// Does the work of a thread that the process can't do without.
+pub(crate) fn essential<T>(work: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| exit(INTERNAL.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_nothing_else_is() {
+        assert_eq!(caught(async { 7 }).await, Ok(7));
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("as a test does");
+        };
+        assert_eq!(caught::<_>(panics).await, Err(Panicked));
+        let fault = caught_as_fault::<()>(async { panic!("as a test does") }).await.unwrap_err();
+        assert_eq!(fault.to_string(), "Internal error: a part of it has panicked");
+    }
+}
