@@ -3,6 +3,7 @@
 //! One thread writes, so that a slow disk or a full pipe holds up whoever waits for its line and nobody's bytes. What somebody is let in by is
 //! on the log before they are in; how it ended follows.
 
+mod event;
 mod rotation;
 
 use std::fs::File;
@@ -13,17 +14,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sally_proto::error::Fault;
-use sally_proto::relay::Veiled;
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::event::Event;
+use self::event::line;
 use self::rotation::LogFile;
 pub use self::rotation::Rotation;
 use crate::keys::Skipped;
+use crate::panic::essential;
 use crate::{logfile, term};
 
-/// The version of the lines; a reader refuses one that it doesn't know.
-const VERSION: u8 = 1;
 /// Lines that may wait for the disk. More are counted and not kept: whoever needs theirs written is refused meanwhile.
 const WAITING: usize = 4096;
 /// How long a line may take to be written before that counts as a failure.
@@ -61,144 +61,6 @@ impl AuditTarget {
             Self::File(path, _) => path.display().to_string(),
         }
     }
-}
-
-/// What happens. Whatever may hold a name that the relay made is [`Veiled`]: the name opens as much as a key to who may reach any name.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-#[allow(missing_docs, reason = "docs/audit-log.md is the schema")]
-pub enum Event<'a> {
-    Start {
-        kind: &'a str,
-        version: &'a str,
-        listen: String,
-        host_key: String,
-    },
-    Stop {
-        why: &'a str,
-    },
-    Keys {
-        visitors: usize,
-        devices: usize,
-        admins: usize,
-    },
-    LineSkipped {
-        source: &'a str,
-        line: usize,
-        reason: &'a str,
-    },
-    KeysFailed {
-        reason: String,
-    },
-    Auth {
-        connection: u64,
-        peer: String,
-        user: Veiled,
-        key: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        source: Option<String>,
-        who: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        serial: Option<u64>,
-        roles: &'a [&'static str],
-    },
-    AuthRefused {
-        peer: String,
-        user: Veiled,
-        key: &'a str,
-        reason: String,
-    },
-    Refused {
-        connection: u64,
-        peer: String,
-        key: &'a str,
-        what: Veiled,
-        why: &'a str,
-        said: Veiled,
-    },
-    Register {
-        connection: u64,
-        key: &'a str,
-        slot: Veiled,
-        address: Veiled,
-    },
-    Takeover {
-        slot: Veiled,
-        old: u64,
-        new: u64,
-    },
-    Release {
-        connection: u64,
-        slot: Veiled,
-        why: &'a str,
-    },
-    Open {
-        visit: u64,
-        slot: Veiled,
-        device: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        connection: Option<u64>,
-        from: String,
-        who: &'a str,
-    },
-    Close {
-        visit: u64,
-        slot: Veiled,
-        up: u64,
-        down: u64,
-        seconds: f64,
-        why: &'a str,
-    },
-    Wake {
-        device: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        jti: Option<String>,
-        what: &'a str,
-        #[serde(skip_serializing_if = "String::is_empty")]
-        detail: String,
-    },
-    Console {
-        connection: u64,
-        key: &'a str,
-        command: Veiled,
-        allowed: bool,
-    },
-    Disconnect {
-        connection: u64,
-        why: &'a str,
-        seconds: u64,
-    },
-    Counting {
-        what: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        slot: Option<Veiled>,
-        from: String,
-    },
-    Counted {
-        what: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        slot: Option<Veiled>,
-        from: String,
-        count: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        closed: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        up: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        down: Option<u64>,
-        seconds: f64,
-    },
-    Lost {
-        lines: u64,
-    },
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    v: u8,
-    t: String,
-    #[serde(flatten)]
-    event: &'a Event<'a>,
 }
 
 enum Job {
@@ -251,7 +113,7 @@ impl Audit {
         let file = LogFile::open(path, name.clone(), rotation, later).map_err(fault)?;
         let (jobs, inbox) = mpsc::channel(WAITING);
         let writer = Writer { name: name.clone(), file, torn: false, state: Arc::clone(&state) };
-        std::thread::Builder::new().name("audit".into()).spawn(move || writer.run(inbox)).map_err(fault)?;
+        std::thread::Builder::new().name("audit".into()).spawn(move || essential(|| writer.run(inbox))).map_err(fault)?;
         Ok(Self { jobs: Some(jobs), state })
     }
 
@@ -320,14 +182,6 @@ impl Audit {
     fn fail(&self) {
         self.state.failing.store(true, Ordering::Relaxed);
     }
-}
-
-fn line(event: &Event<'_>) -> Vec<u8> {
-    let line = Line { v: VERSION, t: format!("{:.3}", jiff::Timestamp::now()), event };
-    // Strings and numbers always serialise.
-    let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
 }
 
 fn open(path: Option<&Path>, later: Option<u32>) -> io::Result<File> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use sally_proto::authority::Visitor;
@@ -13,8 +13,13 @@ use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
 use ssh_key::certificate::Certificate;
 
+use super::Relay;
+use super::audit::Event;
+use super::metrics::Metrics;
 use crate::fleet::relay_dir::{Device, RelayDir, State};
+use crate::lock::lock;
 use crate::stamp::{Stamp, stamp};
+use crate::term;
 
 /// What is looked at to see whether the folder changed.
 const FILES: [&str; 9] =
@@ -148,7 +153,7 @@ impl Fleet {
     }
 
     fn state(&self) -> MutexGuard<'_, Read> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// As it was read last.
@@ -158,7 +163,7 @@ impl Fleet {
 
     /// Looks again; reads what has changed. Blocks while it reads.
     pub fn look(&self, forced: bool) -> Change {
-        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _reading = lock(&self.reading);
         let look = (look_at(&self.folder), stamp(&self.folder));
         if !forced && self.state().is_settled(&look) {
             return Change::None;
@@ -221,4 +226,34 @@ pub(super) fn current(dir: &RelayDir, id: &DeviceId, serial: u64) -> Result<(), 
 
 fn look_at(folder: &Path) -> Look {
     FILES.iter().map(|name| stamp(&folder.join(name))).collect()
+}
+
+impl Relay {
+    /// Looks at the fleet's folder; whoever is no longer what they were goes.
+    pub(crate) async fn look_at_fleet(self: &Arc<Self>, forced: bool) {
+        if self.wakes.is_none() {
+            return;
+        }
+        if forced && let Some(broker) = self.wakes.as_ref().and_then(|wakes| wakes.embedded.as_ref()) {
+            // What is wrong with the fleet's files is said below.
+            let _ = broker.reload().await;
+        }
+        let relay = Arc::clone(self);
+        let looked = tokio::task::spawn_blocking(move || relay.wakes.as_ref().map(|wakes| wakes.fleet.look(forced))).await;
+        match looked {
+            Ok(Some(Change::Read)) => {
+                tracing::info!("the fleet's folder was read");
+                self.dismiss_the_changed();
+            }
+            Ok(Some(Change::Failed(fault))) => {
+                term::fault(&fault);
+                term::say("  until it can be read no certificate is let in");
+                Metrics::count(&self.metrics.fleet_failures);
+                self.audit.note(Event::KeysFailed { reason: fault.to_string() }).await;
+            }
+            Ok(Some(Change::None) | None) => {}
+            // What can't even be looked at must not serve on as it was.
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
 }

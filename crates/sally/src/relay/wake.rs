@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use sally_proto::host_port::HostPort;
@@ -10,16 +10,17 @@ use sally_proto::id::DeviceId;
 use sally_proto::relay::{Refusal, Slot};
 use sally_proto::rendezvous::{Action, Event, Rendezvous, SETTLING, TunnelId, Unreachable, Visit, VisitorId};
 use sally_proto::wake::{Acknowledgement, Jti, LIFETIME, Moment, Prefix, RelayId, Status, Ticket, Topic, VERSION, Wake};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::audit::Event as Audited;
 use super::bus::Bus;
-use super::caller::{self, Caller};
+use super::caller::Caller;
 use super::fleet::{self, Fleet};
-use super::metrics::Metrics;
 use super::route::Opened;
 use super::{Relay, rules};
 use crate::broker::Broker;
+use crate::clock::unix_time_or_expired;
+use crate::lock::lock;
 use crate::mqtt::client::Message;
 use crate::mqtt::{Event as Heard, Unpublished};
 use crate::term;
@@ -76,11 +77,12 @@ pub struct Attendance {
 #[derive(Debug)]
 struct Meeting {
     rendezvous: Rendezvous,
-    doors: BTreeMap<VisitorId, mpsc::UnboundedSender<Door>>,
+    /// What each waiting visitor was told last.
+    doors: BTreeMap<VisitorId, watch::Sender<Option<Door>>>,
 }
 
 /// What a waiting visitor is told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Door {
     Open(TunnelId),
     Refused(Unreachable),
@@ -118,11 +120,11 @@ impl Wakes {
     }
 
     fn meeting(&self) -> MutexGuard<'_, Meeting> {
-        self.meeting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.meeting)
     }
 
     fn now(&self) -> Moment {
-        Moment { unix: caller::now(), monotonic: self.began.elapsed() }
+        Moment { unix: unix_time_or_expired(), monotonic: self.began.elapsed() }
     }
 
     /// How many visitors wait for a device.
@@ -138,7 +140,7 @@ impl Wakes {
 
     fn publish(&self, device: &DeviceId, jti: Jti, ticket: Ticket, port: u16) -> Result<(), Unpublished> {
         let dir = self.fleet.dir();
-        let iat = caller::now();
+        let iat = unix_time_or_expired();
         let wake = Wake {
             v: VERSION,
             kid: dir.wake_key.kid().to_string(),
@@ -161,7 +163,7 @@ impl Wakes {
     }
 
     fn await_answers(&self, jti: Jti) {
-        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut awaited = lock(&self.awaited);
         if awaited.len() >= AWAITED {
             awaited.pop_front();
         }
@@ -170,7 +172,7 @@ impl Wakes {
 
     /// What a broker repeats, or has kept from another day, is on no log.
     fn is_awaited(&self, jti: Jti) -> bool {
-        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut awaited = lock(&self.awaited);
         match awaited.iter_mut().rev().find(|(published, _)| *published == jti) {
             Some((_, left @ 1..)) => {
                 *left -= 1;
@@ -194,7 +196,7 @@ impl Wakes {
             Topic::Acknowledgement(relay) if relay == self.settings.id => {
                 let dir = self.fleet.dir();
                 // The certificate comes with it; which number is the newest, the list says.
-                match Acknowledgement::open(payload, &relay, &dir.devices, &dir.krl, caller::now()) {
+                match Acknowledgement::open(payload, &relay, &dir.devices, &dir.krl, unix_time_or_expired()) {
                     Ok((device, serial, answer)) if fleet::current(&dir, &device, serial).is_ok() => {
                         if self.is_awaited(answer.jti) {
                             let said = format!("{} {}", answer.ans.word(), answer.detail);
@@ -275,7 +277,7 @@ impl Relay {
         port: u16,
         wait: Option<Duration>,
     ) -> Result<Opened, Refusal> {
-        let (sender, mut told) = mpsc::unbounded_channel();
+        let (sender, mut told) = watch::channel(None);
         let place = Place { relay: Arc::clone(self), visitor: VisitorId(self.number()) };
         let Some(wakes) = &self.wakes else { return Err(Refusal::NotConnected(device)) };
         wakes.meeting().doors.insert(place.visitor, sender);
@@ -285,7 +287,7 @@ impl Relay {
         let mut again = None;
         loop {
             let next = tokio::select! {
-                next = told.recv() => next,
+                changed = told.changed() => changed.ok().and_then(|()| told.borrow_and_update().clone()),
                 () = caller.line.gone() => None,
                 () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => None,
             };
@@ -351,39 +353,13 @@ impl Relay {
             }
         }
     }
-
-    /// Looks at the fleet's folder; whoever is no longer what they were goes.
-    pub(crate) async fn look_at_fleet(self: &Arc<Self>, forced: bool) {
-        if self.wakes.is_none() {
-            return;
-        }
-        if forced && let Some(broker) = self.wakes.as_ref().and_then(|wakes| wakes.embedded.as_ref()) {
-            // What is wrong with the fleet's files is said below.
-            let _ = broker.reload().await;
-        }
-        let relay = Arc::clone(self);
-        let looked = tokio::task::spawn_blocking(move || relay.wakes.as_ref().map(|wakes| wakes.fleet.look(forced))).await;
-        match looked {
-            Ok(Some(fleet::Change::Read)) => {
-                tracing::info!("the fleet's folder was read");
-                self.dismiss_the_changed();
-            }
-            Ok(Some(fleet::Change::Failed(fault))) => {
-                term::fault(&fault);
-                term::say("  until it can be read no certificate is let in");
-                Metrics::count(&self.metrics.fleet_failures);
-                self.audit.note(Audited::KeysFailed { reason: fault.to_string() }).await;
-            }
-            Ok(Some(fleet::Change::None) | None) | Err(_) => {}
-        }
-    }
 }
 
 impl Meeting {
     /// Whoever has left hears nothing.
     fn tell(&mut self, visitor: VisitorId, door: Door) {
         if let Some(waiting) = self.doors.get(&visitor) {
-            let _ = waiting.send(door);
+            waiting.send_replace(Some(door));
         }
     }
 }
