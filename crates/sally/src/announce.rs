@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::fs::Access;
@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use sally_proto::error::Fault;
 use sally_sys::process::Launch;
 
+use crate::lock::lock;
 use crate::session::environment::Environment;
 use crate::session::reaper::Reaper;
 use crate::term;
@@ -103,7 +104,7 @@ fn listen(stderr: OwnedFd, heard: &Mutex<Vec<u8>>) {
     let mut stderr = std::fs::File::from(stderr);
     let mut piece = [0; 1024];
     while let Ok(read @ 1..) = stderr.read(&mut piece) {
-        let mut kept = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(heard);
         kept.extend_from_slice(piece.get(..read).unwrap_or_default());
         let excess = kept.len().saturating_sub(STDERR_KEPT);
         kept.drain(..excess);
@@ -112,7 +113,7 @@ fn listen(stderr: OwnedFd, heard: &Mutex<Vec<u8>>) {
 
 /// As one printable line.
 fn last_words(heard: &Mutex<Vec<u8>>) -> String {
-    let kept = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = lock(heard);
     term::printable(String::from_utf8_lossy(&kept).trim())
 }
 

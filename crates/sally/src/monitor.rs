@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -17,6 +17,7 @@ use rustix::net::{
 use sally_proto::monitor::{MESSAGE_MAX, MonitorAnswer, MonitorRequest};
 use tokio::io::unix::AsyncFd;
 
+use crate::lock::lock;
 use crate::term;
 
 /// How long an agent may take to answer: it looks through a folder, and makes a file in it.
@@ -106,7 +107,7 @@ impl MonitorClient {
     /// What recv(2) says.
     pub fn host_key(&self) -> io::Result<Vec<u8>> {
         let mut key = vec![0; MESSAGE_MAX];
-        let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = lock(&self.0);
         let (length, _) = recv(socket.as_fd(), &mut key[..], RecvFlags::empty())?;
         key.truncate(length);
         Ok(key)
@@ -133,7 +134,7 @@ impl MonitorClient {
 
     fn ask(&self, request: MonitorRequest) -> Result<(u64, Option<OwnedFd>), String> {
         let failed = |error: Errno| format!("the agent doesn't answer: {}", term::reason(&error.into()));
-        let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = lock(&self.0);
         send(&*socket, &request.encode(), SendFlags::NOSIGNAL).map_err(failed)?;
         let mut message = vec![0; MESSAGE_MAX];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

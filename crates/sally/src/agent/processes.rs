@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::io;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use sally_sys::process::{children, descendants_of};
 use tokio::process::Child;
 
+use crate::lock::lock;
 use crate::session::sweep::sweep;
 
 /// The processes that were started and are waited for.
@@ -48,6 +49,6 @@ impl SessionProcesses {
     }
 
     fn known(&self) -> MutexGuard<'_, HashSet<Pid>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

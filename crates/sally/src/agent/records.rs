@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use sally_proto::budget::Budget;
 
+use crate::lock::lock;
 use crate::term;
 
 /// stat(2) counts in these, whatever the file system does.
@@ -104,7 +105,7 @@ impl RecordFolder {
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget<PathBuf>> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.budget)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sally_proto::host_port::HostPort;
 use sally_proto::id::DeviceId;
 use sally_proto::relay::TICKET_REQUEST;
+use sally_proto::ssh_string;
 use sally_proto::wake::Wake;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bundle::Ssh;
 use super::visit;
-use crate::tunnel::link::{HostTrust, Identity, Link, string};
+use crate::tunnel::link::{HostTrust, Identity, Link};
 
 /// How long a relay's addresses have, all together, to take the connection and the ticket: the visitor waits for 8 s.
 const DIAL_LIMIT: Duration = Duration::from_secs(7);
@@ -63,7 +64,7 @@ impl Tunnel {
 
     async fn reach(&self, address: &HostPort, wake: &Wake) -> Result<Link, String> {
         let link = Link::dial(address, HostTrust::Fingerprint(wake.hk), &self.identity).await.map_err(|failed| failed.reason)?;
-        let shown = string(&wake.tkt.expose());
+        let shown = ssh_string::join([&*wake.tkt.expose()]);
         let wanted = if self.ways.exposed.contains(&wake.svc) { Some(wake.svc) } else { None };
         // One round trip for both: the relay answers in order.
         let first = async {

@@ -1,6 +1,6 @@
 //! Follows the broker: says that the device is there, and decides about each wake.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sally_proto::error::Fault;
@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::bundle::Bundle;
 use super::config::Config;
 use super::tunnel::{self, Tunnel};
-use crate::fleet::now;
+use crate::clock::unix_time_or_expired;
+use crate::lock::lock;
 use crate::mqtt::Event;
 use crate::mqtt::client::{Client, Login, Message, Settings};
 use crate::term;
@@ -57,7 +58,7 @@ pub async fn run(config: Config) -> Result<(), Fault> {
         tokio::select! {
             Some(event) = events.recv() => watch.hear(event),
             Some((relay, jti, answer, detail)) = to_say.recv() => {
-                watch.acknowledge(&Acknowledgement::new(relay, jti, now(), answer, &detail));
+                watch.acknowledge(&Acknowledgement::new(relay, jti, unix_time_or_expired(), answer, &detail));
             }
             Some(_) = watch.tunnels.join_next() => {}
             _ = interrupt.recv() => break,
@@ -75,7 +76,7 @@ fn connect(bundle: &Bundle, prefix: &Prefix, connection: &Arc<Mutex<String>>) ->
     let will = move || {
         // Another for each connection: what an old one leaves behind is told from what this one says.
         let fresh = format!("{:016x}", getrandom::u64().unwrap_or_default());
-        connection.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&fresh);
+        lock(&connection).clone_from(&fresh);
         Some(Message { topic: status.clone(), payload: status_of(Presence::Offline, fresh).payload(), retain: true })
     };
     let settings = Settings {
@@ -89,7 +90,7 @@ fn connect(bundle: &Bundle, prefix: &Prefix, connection: &Arc<Mutex<String>>) ->
 }
 
 fn status_of(s: Presence, sid: String) -> Status {
-    Status { v: VERSION, s, sid, t: now(), ver: env!("CARGO_PKG_VERSION").into() }
+    Status { v: VERSION, s, sid, t: unix_time_or_expired(), ver: env!("CARGO_PKG_VERSION").into() }
 }
 
 impl Watch {
@@ -116,7 +117,7 @@ impl Watch {
     }
 
     fn sid(&self) -> String {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.connection).clone()
     }
 
     fn say_online(&self) {
@@ -141,7 +142,7 @@ impl Watch {
         if self.bundle.refresh() {
             self.gate.set_pins(self.bundle.pins());
         }
-        let moment = Moment { unix: now(), monotonic: self.began.elapsed() };
+        let moment = Moment { unix: unix_time_or_expired(), monotonic: self.began.elapsed() };
         match self.gate.admit(payload, moment, self.tunnels.len()) {
             Ok(wake) => {
                 tracing::info!(relay = %wake.rid, jti = %wake.jti, port = wake.svc, "woken");

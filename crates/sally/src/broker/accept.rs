@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use sally_proto::admission::Source;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Shared, entry};
+use crate::lock::lock;
 use crate::net::accept::accept_each;
 use crate::net::admission::Connection;
 use crate::net::bind::bind_with;
@@ -33,7 +34,7 @@ pub(super) struct Sources(Mutex<HashMap<Source, usize>>);
 
 impl Sources {
     fn counts(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn enter(&self, source: Source, most: usize) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use sally_proto::broker::{Standing, common_name};
 use sally_proto::error::Fault;
@@ -12,6 +12,7 @@ use tokio_rustls::rustls::{ServerConfig, ServerConnection};
 use webpki::{BorrowedCertRevocationList, EndEntityCert};
 
 use crate::fleet::relay_dir::{State, load_devices};
+use crate::lock::lock;
 use crate::net::tls::{KeyPair, TlsError, read_one, server_for_certified};
 use crate::stamp::{Stamp, stamp};
 
@@ -44,7 +45,7 @@ impl Access {
 
     /// What TLS is to be spoken with; `None` where the files can't be read: nobody is let in then.
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        lock(&self.current).1.clone()
     }
 
     /// Reads the files again where one has changed. Blocks.
@@ -55,7 +56,7 @@ impl Access {
         // Before they are read: what changes meanwhile is read again.
         let now = look_at(&self.folder);
         let same = {
-            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            let current = lock(&self.current);
             // What couldn't be read is tried again: a file's owner or the system's mood shows in no stamp.
             current.0 == now && current.1.is_some()
         };
@@ -63,7 +64,7 @@ impl Access {
             return Ok(None);
         }
         let loaded = load(&self.folder);
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.current);
         let (tls, fleet) = match loaded {
             Ok((tls, fleet)) => (Some(tls), Ok(Some(fleet))),
             Err(fault) => (None, Err(fault)),

@@ -1,8 +1,10 @@
 //! What is counted, for `/metrics`.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use crate::lock::lock;
 
 /// Counters that only grow.
 #[derive(Debug, Default)]
@@ -50,7 +52,7 @@ impl Counters {
 
     pub(super) fn counts(&self, (connected, retained): (usize, usize)) -> Counts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let copy = |counters: &Mutex<BTreeMap<_, _>>| counters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let copy = |counters: &Mutex<BTreeMap<_, _>>| lock(counters).clone();
         Counts {
             connected,
             retained,
@@ -66,7 +68,7 @@ impl Counters {
 }
 
 fn one_more(counters: &Mutex<BTreeMap<&'static str, u64>>, why: &'static str) {
-    let mut counters = counters.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut counters = lock(counters);
     let count = counters.entry(why).or_default();
     *count = count.saturating_add(1);
 }

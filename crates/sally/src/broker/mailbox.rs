@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use sally_proto::broker::{Client, Delivery, End, Outlet};
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::counters::Counters;
 use super::{Event, Prefix};
+use crate::lock::lock;
 
 /// Bytes that may lie in a device's mailbox: some dozen wakes. A device that leaves them there does not read.
 const DEVICE_MAIL_MAX: usize = 64 << 10;
@@ -80,7 +81,7 @@ impl Mailbox {
     }
 
     fn mail(&self) -> MutexGuard<'_, Mail> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.mail)
     }
 }
 

@@ -26,7 +26,7 @@ mod turns;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use sally_proto::admission::{Settings, Startups};
@@ -44,8 +44,10 @@ pub use self::counters::Counts;
 pub use self::local::Local;
 use self::mailbox::Way;
 use self::turns::Turns;
+use crate::lock::lock;
 pub use crate::mqtt::Event;
 use crate::net::admission::{Gate, Origins};
+use crate::panic::spawn_essential;
 
 /// Events that the relay in this process may leave lying: as many statuses as come when thousands of devices do.
 const EVENTS: usize = 16_384;
@@ -129,7 +131,7 @@ struct Shared {
 impl Shared {
     /// Nothing that is done under this lock waits for anything.
     fn hub(&self) -> MutexGuard<'_, Hub<Way>> {
-        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.hub)
     }
 
     fn since_start(&self) -> Duration {
@@ -201,9 +203,9 @@ impl Broker {
             connections: AtomicU64::new(1),
         });
         let (shut, tasks) = (CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(accept::accept(listener, Arc::clone(&shared), shut.clone(), tasks.clone()));
+        spawn_essential(tasks.track_future(accept::accept(listener, Arc::clone(&shared), shut.clone(), tasks.clone())));
         if shared.access.is_some() {
-            tokio::spawn(accept::watch(Arc::clone(&shared), shut.clone()));
+            spawn_essential(accept::watch(Arc::clone(&shared), shut.clone()));
         }
         Ok(Self { shared, address, shut, tasks })
     }

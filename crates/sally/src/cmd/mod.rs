@@ -20,6 +20,7 @@ use crate::cli::{Cli, Command, LogFormat, file};
 use crate::client::{cmd as client, destination::Program};
 #[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 use crate::config;
+use crate::panic;
 use crate::term;
 use crate::term::log::Log;
 use crate::variables::Variables;
@@ -27,6 +28,11 @@ use crate::variables::Variables;
 /// Parses, runs, and gives the exit status.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     sally_sys::process::tune_allocator();
+    panic::report();
+    panic::essential(|| run(arguments))
+}
+
+fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = match file::expand(arguments.collect()) {
         Ok(arguments) => arguments,
         Err(fault) => {

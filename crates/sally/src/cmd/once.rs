@@ -22,6 +22,7 @@ use crate::monitor::MonitorClient;
 use crate::net::bind::bind;
 use crate::net::inetd;
 use crate::record::{RecordError, Recorder, SIZE, Settings, Sink, Target};
+use crate::panic::{caught_as_fault, spawn_essential};
 use crate::server_settings::DoorSettings;
 use crate::session::account::can_read;
 use crate::session::environment::Environment;
@@ -65,7 +66,7 @@ pub(super) fn run(config: Result<Once, Fault>) -> u8 {
             return exit::INTERNAL;
         }
     };
-    let status = match runtime.block_on(visit(config, monitor)) {
+    let status = match runtime.block_on(caught_as_fault(visit(config, monitor))) {
         Ok(status) => status,
         Err(fault) => {
             term::fault(&fault);
@@ -133,7 +134,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     let visits = OneVisit::new(Arc::clone(&visit));
     let server = Server::new(keys, rules, settings, recorder.clone(), visits, login);
     let announced = announce.map(|announce| tokio::spawn(announce.run(host_key.public_line().into(), announced_with, reaper.clone())));
-    tokio::spawn(entrance.serve(server));
+    spawn_essential(entrance.serve(server));
     Supervisor { visit, limits, recorder, reaper, announced, signals }.supervise().await.status
 }
 

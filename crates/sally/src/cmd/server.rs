@@ -7,6 +7,7 @@ use sally_proto::error::Fault;
 
 #[cfg(feature = "agent")]
 use crate::agent;
+use crate::panic::caught_as_fault;
 #[cfg(feature = "relay")]
 use crate::relay::{self, start::start};
 #[cfg(feature = "relay")]
@@ -35,7 +36,7 @@ pub(super) fn run_agent(config: agent::Config) -> u8 {
 fn to_the_end(work: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fault::Internal(error.to_string()))?;
-    let ended = runtime.block_on(work);
+    let ended = runtime.block_on(caught_as_fault(work));
     // Nothing that is left may keep us: what had to be said has been said. Nor shut down, for whoever still waits for a timer of it would panic.
     std::mem::forget(runtime);
     ended

@@ -7,7 +7,8 @@ use ssh_key::certificate::{Builder, CertType, Certificate};
 use ssh_key::{LineEnding, PrivateKey, PublicKey};
 
 use super::ledger::{Holder, Ledger};
-use super::{Fleet, authority_file, files, invalid, now};
+use super::{Fleet, authority_file, files, invalid};
+use crate::clock::unix_time_or_expired;
 use crate::host_key::HostKey;
 
 /// Certificates are valid from this long ago: clocks differ.
@@ -37,11 +38,7 @@ impl Authority {
 
     pub(super) fn load(fleet: &Fleet, role: Role) -> Result<Self, Fault> {
         let file = fleet.ca(authority_file(role));
-        let key = PrivateKey::from_openssh(files::read(&file)?).map_err(|error| invalid(&file, error))?;
-        if key.is_encrypted() {
-            return Err(invalid(&file, "it is protected by a passphrase"));
-        }
-        Ok(Self { role, key })
+        Ok(Self { role, key: super::private_key(&file)? })
     }
 
     pub(super) fn key(&self) -> &PrivateKey {
@@ -55,7 +52,7 @@ impl Authority {
     fn build(&self, key: &PublicKey, subject: &Subject<'_>) -> Result<Certificate, ssh_key::Error> {
         let mut nonce = [0; 32];
         getrandom::fill(&mut nonce).map_err(|_| ssh_key::Error::Crypto)?;
-        let after = now().saturating_sub(BEFORE);
+        let after = unix_time_or_expired().saturating_sub(BEFORE);
         let mut builder = Builder::new(nonce, key.clone(), after, subject.until.unwrap_or(u64::MAX))?;
         let kind = if self.role == Role::Host { CertType::Host } else { CertType::User };
         builder.cert_type(kind)?.serial(subject.serial)?.key_id(subject.key_id)?.comment(subject.key_id)?;
@@ -97,7 +94,7 @@ pub(super) fn internal(error: impl ToString) -> Fault {
 
 /// The list of all that the ledger has revoked, by number under each authority that may have signed it.
 pub(super) fn krl(fleet: &Fleet, ledger: &Ledger) -> Result<Vec<u8>, Fault> {
-    let mut krl = Krl::new(ledger.revocations().saturating_add(1), now());
+    let mut krl = Krl::new(ledger.revocations().saturating_add(1), unix_time_or_expired());
     let keys = [Role::Device, Role::Host, Role::Visitor].map(|role| public_key(fleet, role).map(|key| (role, key)));
     for key in keys {
         let (role, key) = key?;

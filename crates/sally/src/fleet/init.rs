@@ -12,7 +12,8 @@ use super::files::{Draft, PRIVATE, PUBLIC, make_folder, write_new};
 use super::ledger::{Deed, Holder, Ledger};
 use super::settings::{Broker, Settings};
 use super::tls::{RELAY_NAME, TlsAuthority};
-use super::{Fleet, authority_file, now};
+use super::{Fleet, authority_file};
+use crate::clock::unix_time_or_expired;
 use crate::term;
 
 pub(super) fn run(args: InitArgs) -> Result<(), Fault> {
@@ -39,7 +40,7 @@ pub(super) fn run(args: InitArgs) -> Result<(), Fault> {
     relay_identity(&fleet, &host_authority, &settings, serial)?;
     tls(&fleet, &settings, &ledger, serial)?;
     wake_key(&fleet)?;
-    let empty = Krl::new(1, now()).encode().map_err(internal)?;
+    let empty = Krl::new(1, unix_time_or_expired()).encode().map_err(internal)?;
     write_new(&fleet.relay("revoked"), empty, PUBLIC)?;
     drop(ledger);
     draft.keep()?;

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use sally_proto::error::Fault;
 use serde::{Deserialize, Serialize};
 
-use super::{Fleet, files, now};
+use super::{Fleet, files};
+use crate::clock::unix_time_or_expired;
 
 /// The major version of each line.
 const VERSION: u32 = 1;
@@ -123,7 +124,7 @@ impl Ledger {
 
     /// Writes down what is about to be done: a number is used up even where the rest fails.
     pub(super) fn write(&mut self, deed: Deed) -> Result<(), Fault> {
-        self.write_at(now(), deed)
+        self.write_at(unix_time_or_expired(), deed)
     }
 
     /// The same, of a moment that is in the deed too.

@@ -4,9 +4,10 @@ use sally_proto::calendar::utc_minute;
 use sally_proto::error::Fault;
 use serde_json::json;
 
+use super::Fleet;
 use super::cmd::ListArgs;
 use super::ledger::{Entry, Holder, Ledger};
-use super::{Fleet, now};
+use crate::clock::unix_time_or_expired;
 use crate::term;
 
 pub(super) fn run(args: ListArgs) -> Result<(), Fault> {
@@ -32,7 +33,7 @@ fn kind(holder: Holder) -> &'static str {
 fn state(entry: &Entry) -> &'static str {
     match entry {
         Entry { revoked: Some(_), .. } => "revoked",
-        Entry { until: Some(until), .. } if *until <= now() => "expired",
+        Entry { until: Some(until), .. } if *until <= unix_time_or_expired() => "expired",
         _ => "valid",
     }
 }

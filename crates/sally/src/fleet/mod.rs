@@ -30,6 +30,9 @@ use std::path::{Path, PathBuf};
 
 use sally_proto::authority::Role;
 use sally_proto::error::Fault;
+use ssh_key::PrivateKey;
+
+use crate::private_key;
 
 /// The folder of a fleet.
 #[derive(Clone, Debug)]
@@ -62,9 +65,9 @@ fn authority_file(role: Role) -> &'static str {
     }
 }
 
-/// Unix seconds. A clock before 1970 is no clock.
-pub(crate) fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// An unencrypted private key.
+fn private_key(file: &Path) -> Result<PrivateKey, Fault> {
+    private_key::parse(&files::read(file)?).map_err(|error| invalid(file, error))
 }
 
 fn invalid(file: &Path, reason: impl ToString) -> Fault {

@@ -18,7 +18,8 @@ use ssh_key::{HashAlg, PrivateKey};
 pub use super::device::State;
 use super::settings::Settings;
 pub use super::tls::RELAY_NAME;
-use super::{authority_file, device, files, invalid, now, tls};
+use super::{authority_file, device, files, invalid, private_key, tls};
+use crate::clock::unix_time_or_expired;
 use crate::term;
 
 /// Private keys that belong on a relay.
@@ -153,11 +154,6 @@ fn one_role_each(all: &[&Authorities]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn private_key(file: &Path) -> Result<PrivateKey, Fault> {
-    let key = PrivateKey::from_openssh(files::read(file)?).map_err(|error| invalid(file, error))?;
-    if key.is_encrypted() { Err(invalid(file, "it is protected by a passphrase")) } else { Ok(key) }
-}
-
 /// Every file of the folder, and of those in it: a private key that isn't one of the relay's own is refused, whoever's it is, and so is an
 /// authority's under one of their names.
 fn refuse_authority_keys(folder: &Path, authorities: &[&Authorities]) -> Result<(), Fault> {
@@ -198,7 +194,7 @@ fn host_certificate(folder: &Path, key: &PrivateKey, hosts: &Authorities, krl: &
         return Err(invalid(&file, "it is not for host_key"));
     }
     for address in &settings.relay {
-        hosts.host(&certificate, krl, address.host(), now()).map_err(|denial| invalid(&file, denial))?;
+        hosts.host(&certificate, krl, address.host(), unix_time_or_expired()).map_err(|denial| invalid(&file, denial))?;
     }
     Ok(certificate)
 }

@@ -11,7 +11,8 @@ use super::cmd::VisitorAddArgs;
 use super::files::{self, PUBLIC};
 use super::ledger::{Deed, Holder, Ledger};
 use super::settings::Settings;
-use super::{Fleet, authority_file, init, invalid, now};
+use super::{Fleet, authority_file, init, invalid};
+use crate::clock::unix_time_or_expired;
 use crate::term;
 
 /// What a visitor may on a device, and forwarding, without which no relay lets them through. No X11: it gives the device the visitor's
@@ -30,7 +31,7 @@ pub(super) fn add(args: VisitorAddArgs) -> Result<(), Fault> {
     let out = args.out.unwrap_or_else(|| args.key.with_extension("").with_file_name(format!("{}-cert.pub", stem(&args.key))));
     let mut ledger = Ledger::open(&fleet)?;
     let serial = ledger.next_serial();
-    let at = now();
+    let at = unix_time_or_expired();
     let until = at.saturating_add(args.valid.as_secs());
     let patterns: Vec<String> = args.patterns.iter().map(|pattern| pattern.0.clone()).collect();
     let subject = Subject { serial, key_id: &name, principals: &patterns, extensions: &EXTENSIONS, until: Some(until) };

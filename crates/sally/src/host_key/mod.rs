@@ -18,6 +18,7 @@ use ssh_key::certificate::Certificate;
 use ssh_key::encoding::Encode as _;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 
+use crate::private_key::{self, KeyError};
 use crate::term;
 
 /// The host key of one run.
@@ -56,13 +57,10 @@ impl HostKey {
     /// As [`HostKey::load`].
     pub fn parse(text: &[u8], name: &str) -> Result<Self, Fault> {
         let invalid = |reason: String| Fault::HostKeyInvalid { file: name.to_owned(), reason };
-        if is_pem(text) {
-            return Err(Fault::HostKeyPem { file: name.to_owned() });
-        }
-        let private = PrivateKey::from_openssh(text).map_err(|error| invalid(error.to_string()))?;
-        if private.is_encrypted() {
-            return Err(invalid("it is protected by a passphrase".into()));
-        }
+        let private = private_key::parse(text).map_err(|error| match error {
+            KeyError::Pem => Fault::HostKeyPem { file: name.to_owned() },
+            other => invalid(other.to_string()),
+        })?;
         match private.algorithm() {
             Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. } => Ok(Self { private, certificate: None }),
             other => Err(invalid(format!("a host key can't be of type {other}"))),
@@ -132,12 +130,6 @@ impl HostKey {
     pub fn private(&self) -> &PrivateKey {
         &self.private
     }
-}
-
-/// Whether a private key is in a format of OpenSSL's (`ssh-keygen -m PEM`, `openssl genpkey`): ssh-keygen makes it one of OpenSSH's own.
-pub(crate) fn is_pem(text: &[u8]) -> bool {
-    let text = text.trim_ascii_start();
-    text.starts_with(b"-----BEGIN ") && !text.starts_with(b"-----BEGIN OPENSSH ")
 }
 
 impl std::fmt::Debug for HostKey {

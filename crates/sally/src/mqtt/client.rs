@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +22,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Event, Unpublished};
 use crate::fleet::settings::Broker;
+use crate::lock::lock;
 use crate::net::dial::Dialer;
+use crate::panic::spawn_essential;
 use crate::term;
 
 /// A broker that has heard nothing for one and a half times this takes us for gone: below what NAT routers forget connections after.
@@ -111,7 +113,7 @@ struct Live {
 
 impl Shared {
     fn live(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.live)
     }
 }
 
@@ -121,7 +123,7 @@ impl Client {
         let shared = Arc::new(Shared::default());
         shared.live().topics = topics.into_iter().collect();
         let (events, receiver) = mpsc::channel(WAITING);
-        let task = AbortOnDropHandle::new(tokio::spawn(keep_connected(settings, Arc::clone(&shared), events)));
+        let task = AbortOnDropHandle::new(spawn_essential(keep_connected(settings, Arc::clone(&shared), events)));
         (Self { shared, task }, receiver)
     }
 

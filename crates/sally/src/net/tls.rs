@@ -1,7 +1,7 @@
 //! TLS of every client and server here: certificates, keys and roots are read in one place.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use sally_proto::error::Fault;
 use tokio_rustls::TlsAcceptor;
@@ -11,6 +11,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListD
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig, version};
 
+use crate::lock::lock;
 use crate::term;
 
 /// Why TLS can't be spoken.
@@ -182,7 +183,7 @@ impl ServerCertificate {
     /// Reads them again; what can't be read leaves what was shown before.
     pub fn reload(&self) {
         match Self::read(&self.files) {
-            Ok(config) => *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = config,
+            Ok(config) => *lock(&self.shown) = config,
             Err(fault) => {
                 term::fault(&fault);
                 term::say("  the certificate of before is shown");
@@ -192,6 +193,6 @@ impl ServerCertificate {
 
     /// For the next connection.
     pub fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.shown.lock().unwrap_or_else(PoisonError::into_inner)).into()
+        Arc::clone(&lock(&self.shown)).into()
     }
 }

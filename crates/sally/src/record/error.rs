@@ -2,18 +2,39 @@
 
 use sally_proto::error::Fault;
 
-/// Why the record can't be written: whoever gets this delivers nothing and ends the session.
+use crate::panic::Panicked;
+
+/// Why nothing is recorded any more: whoever gets this delivers nothing and ends the session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Could not write to log file {file}: {reason}")]
-pub struct RecordError {
-    /// The file as named, `stdout` for none.
-    pub file: String,
-    /// The system's reason, or ours.
-    pub reason: String,
+pub enum RecordError {
+    /// The record can't be written.
+    #[error("Could not write to log file {file}: {reason}")]
+    Unwritten {
+        /// The file as named, `stdout` for none.
+        file: String,
+        /// The system's reason, or ours.
+        reason: String,
+    },
+    /// A task of the visit panicked: the record ends there, without a seal.
+    #[error("the record is broken off: {Panicked}")]
+    BrokenOff,
+}
+
+#[cfg(test)]
+impl RecordError {
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::Unwritten { reason, .. } => reason,
+            Self::BrokenOff => "broken off",
+        }
+    }
 }
 
 impl From<RecordError> for Fault {
     fn from(error: RecordError) -> Self {
-        Self::Record { file: error.file, reason: error.reason }
+        match error {
+            RecordError::Unwritten { file, reason } => Self::Record { file, reason },
+            RecordError::BrokenOff => Panicked.into(),
+        }
     }
 }

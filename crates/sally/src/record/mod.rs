@@ -3,6 +3,7 @@
 //! - `sink`: where the record goes, and whether it is still there
 //! - `limit`: how large it may become
 //! - `queue`: batches of lines between the chain and the sink
+//! - `book`: the chain, and the batches that are made of it
 //! - `recorder`: what sessions write to; returns once write(2) has
 //! - `stream`: one stream of a channel, whole or its head
 //! - `signer`: the host key, as the record's seal
@@ -11,6 +12,7 @@
 //!
 //! The format itself is [`sally_proto::record`].
 
+mod book;
 mod cat;
 pub mod cmd;
 mod decode;

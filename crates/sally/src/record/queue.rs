@@ -4,13 +4,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, TryLockError};
 use std::time::Instant;
 
 use sally_proto::record::MAX_BATCH;
 
 use super::error::RecordError;
 use super::sink::Sink;
+use crate::lock::lock;
 
 /// Buffers that are kept for the next batch: one that is filled, one that is written.
 const SPARE: usize = 2;
@@ -49,13 +50,13 @@ impl Queue {
 
     /// An empty buffer for a batch.
     pub(super) fn buffer(&self) -> Vec<u8> {
-        let spare = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).spare.pop();
+        let spare = lock(&self.waiting).spare.pop();
         spare.unwrap_or_else(|| Vec::with_capacity(MAX_BATCH))
     }
 
     /// Appends the next batch. The caller numbers them, from 1, and holds the lock of the chain.
     pub(super) fn push(&self, batch: Vec<u8>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).batches.push_back(batch);
+        lock(&self.waiting).batches.push_back(batch);
     }
 
     pub(super) fn has_written(&self, number: u64) -> bool {
@@ -73,7 +74,7 @@ impl Queue {
             if let Some(error) = &out.failed {
                 return Err(error.clone());
             }
-            let Some(mut batch) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).batches.pop_front() else {
+            let Some(mut batch) = lock(&self.waiting).batches.pop_front() else {
                 return Err(out.sink.error("a batch was lost".into()));
             };
             if let Err(error) = out.sink.write(&batch, Instant::now()) {
@@ -82,7 +83,7 @@ impl Queue {
             }
             self.written.fetch_add(1, Ordering::Release);
             batch.clear();
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = lock(&self.waiting);
             if waiting.spare.len() < SPARE {
                 waiting.spare.push(batch);
             }
@@ -101,6 +102,6 @@ impl Queue {
 
     /// Sees whether the record is still where it was put, after whoever is writing.
     pub(super) fn check(&self) -> Result<(), RecordError> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner).sink.check(Instant::now())
+        lock(&self.out).sink.check(Instant::now())
     }
 }

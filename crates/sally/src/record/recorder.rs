@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
-use sally_proto::record::{AuditEvent, CutCharacter, DigestName, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind, Timestamp};
+use sally_proto::record::{AuditEvent, CutCharacter, DigestName, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind};
 use ssh_key::PrivateKey;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 
+use super::book::{Book, Page};
 use super::error::RecordError;
 use super::queue::Queue;
 use super::signer::HostKeySigner;
 use super::sink::Sink;
 use super::stream::{StreamRecorder, Tally, finish};
+use crate::clock::unix_time;
+use crate::lock::lock;
+use crate::panic::Panicked;
 
-/// The chain is signed at least so often while there is anything new.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
-/// The chain is signed at least once in so many bytes of record.
-const CHECKPOINT_BYTES: u64 = 1 << 20;
 /// How often an idle record is looked after.
 const TICK: Duration = Duration::from_secs(1);
 /// The number of the batch that the header is in.
@@ -43,9 +43,10 @@ pub struct Settings {
 /// A record being written; clones write to the same one.
 ///
 /// A piece is first entered, then written: what is entered has its place in the chain, and batches are written in the chain's order.
-/// After the first failure every further call fails, and [`Recorder::failed`] wakes whoever waits.
+/// After the first failure every further call fails, and [`Recorder::failed`] wakes whoever waits. A task that panics while it has one breaks
+/// the record off: what it did not finish must not look like a visit that was recorded to its end.
 #[derive(Clone, Debug)]
-pub struct Recorder(Arc<Shared>);
+pub struct Recorder(pub(super) Arc<Shared>);
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -59,24 +60,6 @@ pub(super) struct Shared {
     name: String,
     may_block: bool,
     start: Instant,
-}
-
-/// What the lock protects: one chain, and batches in its order. Never held while something is written.
-struct Book {
-    encoder: Encoder,
-    signer: Box<dyn Signer>,
-    /// When and how far the chain was signed last.
-    signed_at: Timestamp,
-    signed_to: u64,
-    /// The number of the last batch.
-    entered: u64,
-    sealed: bool,
-}
-
-impl std::fmt::Debug for Book {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Book").field("entered", &self.entered).field("sealed", &self.sealed).finish_non_exhaustive()
-    }
 }
 
 type Tallies = BTreeMap<(u32, Stream), (StreamKind, Arc<Mutex<Tally>>)>;
@@ -97,7 +80,7 @@ impl Recorder {
         let header = Header {
             width,
             height,
-            timestamp: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            timestamp: unix_time().unwrap_or_default(),
             shell: settings.shell.to_str().map(str::to_owned),
             term: None,
             policy: settings.policy,
@@ -106,10 +89,9 @@ impl Recorder {
         };
         let mut encoder = Encoder::new(sink.max_line(), settings.digest);
         encoder.header(&header).map_err(|error| sink.error(error.to_string()))?;
-        let book = Book { encoder, signer, signed_at: Timestamp::default(), signed_to: 0, entered: 0, sealed: false };
         let waits = sink.waits();
         let recorder = Self(Arc::new(Shared {
-            book: Mutex::new(book),
+            book: Mutex::new(Book::new(encoder, signer)),
             failure: watch::Sender::new(None),
             policy: settings.policy,
             digest: settings.digest,
@@ -153,7 +135,7 @@ impl Recorder {
             }
             Policy::Head(_) | Policy::All => None,
         };
-        StreamRecorder { shared: Arc::clone(&self.0), channel, kind, head }
+        StreamRecorder { recorder: self.clone(), channel, kind, head }
     }
 
     /// Records what happened.
@@ -207,6 +189,11 @@ impl Recorder {
         self.0.tick()
     }
 
+    /// Ends the record without a seal, for a panic in the visit of a task that has no recorder of its own.
+    pub(crate) fn break_off(&self) {
+        self.0.break_off();
+    }
+
     /// Writes the ends of streams that have none yet, and the seal: nothing can be recorded after it. A second call does nothing, nor does one
     /// where the sink waits and nothing has happened: there is no record.
     ///
@@ -230,6 +217,7 @@ impl Recorder {
 
     #[cfg(test)]
     pub(super) fn pretend_unsigned_for(&self, time: Duration) {
+        use sally_proto::record::Timestamp;
         let mut book = lock(&self.0.book);
         book.signed_at = Timestamp::from_micros(book.signed_at.micros() - Timestamp::from(time).micros());
     }
@@ -249,49 +237,12 @@ impl Recorder {
     }
 }
 
-/// A batch being made, at one moment.
-pub(super) struct Page<'a> {
-    book: &'a mut Book,
-    queue: &'a Queue,
-    name: &'a str,
-    at: Timestamp,
-}
-
-impl Page<'_> {
-    /// Takes in a chunk; closes batches that are full.
-    fn take(&mut self, channel: u32, kind: StreamKind, chunk: &[u8]) -> Result<(), RecordError> {
-        let mut rest = chunk;
-        while !rest.is_empty() {
-            let taken = self.book.encoder.chunk(self.at, channel, kind, rest);
-            rest = rest.get(taken..).unwrap_or_default();
-            if !rest.is_empty() {
-                self.close(None)?;
-            }
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.break_off();
         }
-        Ok(())
     }
-
-    /// Closes the batch, signed if asked for or due, and hands it to the queue.
-    fn close(&mut self, seal: Option<Seal>) -> Result<(), RecordError> {
-        let Book { encoder, signer, signed_at, signed_to, entered, .. } = &mut *self.book;
-        let unsigned = encoder.written() + encoder.pending() as u64 - *signed_to;
-        let due = unsigned >= CHECKPOINT_BYTES || is_due(*signed_at, self.at);
-        let seal = seal.or(due.then_some(Seal::Checkpoint));
-        let closed = encoder.close(self.at, seal.map(|seal| (seal, &**signer)));
-        closed.map_err(|error| RecordError { file: self.name.into(), reason: error.to_string() })?;
-        self.queue.push(encoder.take(self.queue.buffer()));
-        *entered += 1;
-        if seal.is_some() {
-            *signed_at = self.at;
-            *signed_to = encoder.written();
-        }
-        Ok(())
-    }
-}
-
-/// Whether so much time has passed that the next hash is signed.
-fn is_due(signed_at: Timestamp, at: Timestamp) -> bool {
-    at.micros().saturating_sub(signed_at.micros()) >= Timestamp::from(CHECKPOINT_INTERVAL).micros()
 }
 
 impl Shared {
@@ -314,7 +265,7 @@ impl Shared {
     }
 
     fn error(&self, reason: &str) -> RecordError {
-        RecordError { file: self.name.clone(), reason: reason.into() }
+        RecordError::Unwritten { file: self.name.clone(), reason: reason.into() }
     }
 
     /// Makes batches with the book, and gives the number of the last: 0 where none was made.
@@ -368,33 +319,33 @@ impl Shared {
     }
 
     pub(super) fn enter_audit(&self, event: &AuditEvent) -> Result<u64, RecordError> {
-        self.enter(|page| {
-            let mut done = 0;
-            while let Some(parts) = page.book.encoder.audit(page.at, event, done) {
-                done = parts;
-                page.close(None)?;
-            }
-            page.close(None)
-        })
+        self.enter(|page| page.audit(event, None))
     }
 
     pub(super) fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
         self.write_up_to(self.enter_audit(event)?)
     }
 
+    /// The record ends here, without a seal: what is on it is signed, as far as that can still be done, and nothing follows.
+    fn break_off(&self) {
+        if self.failure.borrow().is_some() || lock(&self.book).sealed {
+            return;
+        }
+        // Where nothing has happened, there is no record yet.
+        if self.has_written(FIRST_BATCH) {
+            let why = AuditEvent::Close { reason: Panicked.to_string() };
+            // A panic in the midst of the record itself leaves its locks poisoned: then nothing more is written.
+            let _ = self.enter(|page| page.audit(&why, Some(Seal::Checkpoint))).and_then(|last| self.queue.write_up_to(last));
+        }
+        self.failure.send_replace(Some(RecordError::BrokenOff));
+    }
+
     fn tick(&self) -> Result<(), RecordError> {
         if !self.unless_failed(|| self.queue.check_unless_busy())? {
             return Ok(());
         }
-        self.with(|page| {
-            let new = page.book.encoder.written() > page.book.signed_to;
-            if new && is_due(page.book.signed_at, page.at) { page.close(Some(Seal::Checkpoint)) } else { Ok(()) }
-        })
+        self.with(|page| page.sign_if_due())
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives an idle record its checkpoints, until it is sealed, fails, or nobody writes to it any more.

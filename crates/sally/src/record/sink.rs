@@ -97,7 +97,7 @@ impl Sink {
             Target::Stdout => None,
         };
         let name = path.map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
-        let failed = |reason: String| RecordError { file: name.clone(), reason };
+        let failed = |reason: String| RecordError::Unwritten { file: name.clone(), reason };
         if let Some(path) = path {
             return Ok(Self::over_file(open_empty(path).map_err(failed)?, name, sync));
         }
@@ -124,7 +124,7 @@ impl Sink {
         // What would keep each visitor out is told before anybody comes.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
-            return Err(RecordError { file: name, reason: reason(error) });
+            return Err(RecordError::Unwritten { file: name, reason: reason(error) });
         }
         let opening: Opening = Box::new(move || Ok((open_empty(&path)?, None)));
         Ok(Self { opening: Some(opening), may_block: sync, ..Self::over(Box::new(Unopened), name, sync, MAX_LINE) }.waiting())
@@ -156,7 +156,7 @@ impl Sink {
     /// # Errors
     /// The system can't say what it is.
     pub fn from_fd(fd: OwnedFd, name: &str, sync: bool) -> Result<Self, RecordError> {
-        let output = FdOutput::new(fd, None).map_err(|error| RecordError { file: name.to_owned(), reason: reason(error) })?;
+        let output = FdOutput::new(fd, None).map_err(|error| RecordError::Unwritten { file: name.to_owned(), reason: reason(error) })?;
         Ok(Self::over_file(output, name.to_owned(), sync))
     }
 
@@ -241,7 +241,7 @@ impl Sink {
     }
 
     pub(super) fn error(&self, reason: String) -> RecordError {
-        RecordError { file: self.name.clone(), reason }
+        RecordError::Unwritten { file: self.name.clone(), reason }
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use sally_proto::record::{AuditEvent, DigestName, RunningDigest, StreamKind};
 
 use super::error::RecordError;
-use super::recorder::{Shared, lock};
+use super::recorder::{Recorder, Shared};
+use crate::lock::lock;
 
 /// Records one stream of a channel.
 #[derive(Clone, Debug)]
 pub struct StreamRecorder {
-    pub(super) shared: Arc<Shared>,
+    pub(super) recorder: Recorder,
     pub(super) channel: u32,
     pub(super) kind: StreamKind,
     /// Where only the head is recorded: its size.
@@ -66,10 +67,10 @@ impl StreamRecorder {
     /// The record can't be written: the chunks must not be delivered.
     pub fn enter<'a>(&mut self, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Entry, RecordError> {
         let number = match &self.head {
-            None => self.shared.enter_chunks(self.channel, self.kind, chunks)?,
+            None => self.recorder.0.enter_chunks(self.channel, self.kind, chunks)?,
             Some((size, tally)) => self.enter_head(*size, &mut lock(tally), chunks)?,
         };
-        Ok(Entry { shared: Arc::clone(&self.shared), number })
+        Ok(Entry { shared: Arc::clone(&self.recorder.0), number })
     }
 
     fn enter_head<'a>(&self, size: u64, tally: &mut Tally, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<u64, RecordError> {
@@ -83,10 +84,10 @@ impl StreamRecorder {
                 heads.push(chunk.get(..room).unwrap_or(chunk));
             }
         }
-        let entered = self.shared.enter_chunks(self.channel, self.kind, heads)?;
+        let entered = self.recorder.0.enter_chunks(self.channel, self.kind, heads)?;
         if before <= size && tally.bytes > size {
             let cut = AuditEvent::StreamCut { channel: self.channel, stream: self.kind.stream(), recorded: size };
-            return self.shared.enter_audit(&cut);
+            return self.recorder.0.enter_audit(&cut);
         }
         Ok(entered)
     }
@@ -98,7 +99,7 @@ impl StreamRecorder {
     pub fn finish(&mut self) -> Result<(), RecordError> {
         match &self.head {
             None => Ok(()),
-            Some((_, tally)) => finish(&self.shared, self.channel, self.kind, tally),
+            Some((_, tally)) => finish(&self.recorder.0, self.channel, self.kind, tally),
         }
     }
 }

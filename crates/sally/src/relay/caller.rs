@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
 
 use sally_proto::authority::Visitor;
 use sally_proto::authorized_keys::{Denial, Grant, Offer, Presence};
@@ -15,12 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::fleet::Member;
 use super::places::HeldDescriptors;
+use crate::clock::unix_time_or_expired;
+use crate::lock::lock;
 use crate::tunnel::line::Line;
-
-/// Seconds since 1970, for expiry: a clock before that is no clock, and everything that expires has expired.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
-}
 
 /// What somebody may, by role: each grant is the checker's. A grant that has ended is none: who asks gets what holds at that moment.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +32,7 @@ pub struct Access {
 }
 
 fn has_ended(grant: &Grant) -> bool {
-    grant.expires().is_some_and(|end| end <= now())
+    grant.expires().is_some_and(|end| end <= unix_time_or_expired())
 }
 
 impl Access {
@@ -56,7 +53,7 @@ impl Access {
 
     /// Somebody of the fleet.
     pub fn member(&self) -> Option<&Member> {
-        self.member.as_ref().filter(|member| member.until() > now())
+        self.member.as_ref().filter(|member| member.until() > unix_time_or_expired())
     }
 
     /// The device that the fleet says somebody is.
@@ -93,7 +90,7 @@ impl Access {
 
     /// Whether what let a device in is over.
     pub(super) fn device_has_ended(&self) -> bool {
-        let of_a_fleet = matches!(&self.member, Some(member @ Member::Device { .. }) if member.until() <= now());
+        let of_a_fleet = matches!(&self.member, Some(member @ Member::Device { .. }) if member.until() <= unix_time_or_expired());
         of_a_fleet || self.device.as_ref().is_some_and(has_ended)
     }
 
@@ -262,7 +259,7 @@ impl Caller {
     }
 
     pub(crate) fn sockets(&self) -> MutexGuard<'_, HashMap<u16, Sockets>> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sockets)
     }
 
     /// Whether a line of the files, or the fleet, lets it know of a name.

@@ -1,7 +1,7 @@
 //! What `ssh relay devices` answers: a handful of words, for people or as JSON. There is no shell behind it.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sally_proto::authorized_keys::Grant;
@@ -14,6 +14,7 @@ use super::caller::Caller;
 use super::fleet::Member;
 use super::rules::Kind;
 use super::{Relay, Visit};
+use crate::lock::lock;
 
 /// What a session that is no console's is told, before it is closed.
 pub const NO_CONSOLE: &str = "This account can only be used for forwarding";
@@ -112,7 +113,7 @@ impl Relay {
     /// Counts a list of devices, which is as long as the fleet.
     fn may_list(&self, caller: &Caller) -> Result<(), Duration> {
         let (began, lists) = &self.lists;
-        lists.lock().unwrap_or_else(PoisonError::into_inner).take(caller.identity.clone(), began.elapsed())
+        lock(lists).take(caller.identity.clone(), began.elapsed())
     }
 
     fn devices(&self, caller: &Caller) -> Vec<Device> {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::Relay;
 use crate::broker::Counts;
+use crate::lock::lock;
 
 /// Counters that only grow.
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ impl Metrics {
 
     /// One more refusal of this kind.
     pub fn refused(&self, why: &'static str) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = lock(&self.refused);
         let count = refused.entry(why).or_default();
         *count = count.saturating_add(1);
     }
@@ -90,7 +91,7 @@ impl Relay {
                 broker_families(&mut text, &broker.counts());
             }
         }
-        let refused = metrics.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = lock(&metrics.refused);
         let labels: Vec<_> = refused.iter().map(|(why, count)| (format!("why=\"{why}\""), *count)).collect();
         let samples: Vec<_> = labels.iter().map(|(label, count)| (label.as_str(), *count)).collect();
         family(&mut text, "refused_total", "counter", "Requests refused", &samples);

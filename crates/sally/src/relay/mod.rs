@@ -39,7 +39,7 @@ pub mod wake;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use sally_proto::authorized_keys::{Context, Denial, KeyRing, Offer, Presence};
@@ -50,6 +50,8 @@ use sally_proto::rendezvous::{self, TunnelId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::unix_time_or_expired;
+use crate::lock::lock;
 use crate::tunnel::registry::Tunnels;
 use audit::{Audit, Event};
 use caller::{Access, Caller};
@@ -140,11 +142,11 @@ impl Relay {
     }
 
     pub(crate) fn keys(&self) -> Arc<KeySet> {
-        Arc::clone(&self.keys.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock(&self.keys))
     }
 
     pub(crate) fn callers(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Caller>>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.callers)
     }
 
     pub(crate) fn caller(&self, number: u64) -> Option<Arc<Caller>> {
@@ -152,7 +154,7 @@ impl Relay {
     }
 
     pub(crate) fn visits(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Visit>>> {
-        self.visits.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.visits)
     }
 
     /// How many visits there are, those being opened included.
@@ -182,7 +184,7 @@ impl Relay {
     /// The one place that asks the checker.
     fn access(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Access, Denial> {
         // A certificate has to name what its authority's line wants: there is no account here that it could name instead.
-        let context = Context { peer: Some(peer), now: caller::now(), account: None };
+        let context = Context { peer: Some(peer), now: unix_time_or_expired(), account: None };
         let listed = self.keys().authorize(offer, &context);
         let member = match (&self.wakes, offer) {
             (Some(wakes), Offer::Certificate(certificate)) => match wakes.fleet.authorize(certificate, peer, context.now) {
@@ -201,7 +203,7 @@ impl Relay {
 
     /// The names whose registrations, as they are at this moment, admit somebody's key: they may reach these, and know of them.
     pub(crate) fn guest_of(&self, caller: &Caller) -> Vec<DeviceId> {
-        let context = Context { peer: Some(caller.peer.ip()), now: caller::now(), account: None };
+        let context = Context { peer: Some(caller.peer.ip()), now: unix_time_or_expired(), account: None };
         let offer = caller.offer.as_offer();
         let admit = |keys: &KeyRing| as_guest(keys, offer, &context).filter(|presence| presence.check(caller.flags).is_ok());
         self.tunnels.admitting(admit).into_iter().map(|(name, _)| name).collect()
@@ -246,7 +248,7 @@ impl Relay {
 
     /// New keys: whoever is no longer permitted, or no longer the same, is told so and goes.
     pub(crate) fn replace_keys(&self, keys: KeySet) {
-        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        *lock(&self.keys) = Arc::new(keys);
         self.dismiss_the_changed();
     }
 

@@ -1,8 +1,10 @@
 //! Places for visits and for connections, each given back when it is over.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use sally_proto::relay::{ConnectionShares, Refusal, Shares, Taker};
+
+use crate::lock::lock;
 
 /// The places of a relay.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ impl Places {
     }
 
     fn shares(&self) -> MutexGuard<'_, Shares> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// How many are taken.
@@ -65,7 +67,7 @@ impl Descriptors {
     }
 
     fn shares(&self) -> MutexGuard<'_, ConnectionShares> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// How many are free.

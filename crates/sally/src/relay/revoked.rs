@@ -1,7 +1,7 @@
 //! A relay's list of revoked keys: read again when it changes; while it can't be, nobody new is let in.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use sally_proto::authorized_keys::{Denial, Offer};
@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 use super::Relay;
 use super::audit::Event;
 use crate::keys::{Skipped, load_revoked};
+use crate::lock::lock;
 use crate::stamp::{self, Stamp};
 use crate::term;
 
@@ -64,7 +65,7 @@ impl Revoked {
     }
 
     fn state(&self) -> MutexGuard<'_, Read> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Looks again; reads what has changed.

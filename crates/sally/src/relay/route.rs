@@ -22,6 +22,7 @@ use super::wake::Place;
 use crate::fleet::relay_dir::State;
 use crate::net::ports::keep_alive;
 use crate::net::splice::{Meter, Sink, SocketSink, SocketSource, Source, splice};
+use crate::panic::caught;
 use crate::term;
 use crate::tunnel::line::{Closing, NotOpened, Passage};
 
@@ -282,10 +283,11 @@ impl Opened {
         Metrics::count(&relay.metrics.visits);
         relay.visits().insert(visit.number, Arc::clone(&visit));
         let (mut up, mut down) = (Meter::shared(&visit.up), Meter::shared(&visit.down));
-        let ended = visit.kicked.run_until_cancelled(splice(near, far.ends, &mut up, &mut down)).await;
+        let ended = visit.kicked.run_until_cancelled(caught(splice(near, far.ends, &mut up, &mut down))).await;
         let why = match ended {
-            Some(Ok(())) => "ended".to_owned(),
-            Some(Err(over)) => over.to_string(),
+            Some(Ok(Ok(()))) => "ended".to_owned(),
+            Some(Ok(Err(over))) => over.to_string(),
+            Some(Err(panicked)) => panicked.to_string(),
             None => "kicked".to_owned(),
         };
         relay.visits().remove(&visit.number);

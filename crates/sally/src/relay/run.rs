@@ -18,6 +18,7 @@ use super::revoked::watch_revoked;
 use super::{Relay, http};
 use crate::net::http::serve;
 use crate::net::tls::ServerCertificate;
+use crate::panic::spawn_essential;
 use crate::term;
 
 /// How often it is looked for permissions that have ended, and for sums that are due.
@@ -48,16 +49,16 @@ pub async fn run(parts: Parts, accept: impl Future<Output = ()> + Send + 'static
     let mut signals = Signals::listen().map_err(internal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
     let Parts { relay, http, http_tls, reloader, drain } = parts;
-    let accepting = tokio::spawn(accept);
+    let accepting = spawn_essential(accept);
     let http_shut = CancellationToken::new();
     if let Some(listener) = http {
         let router = Arc::new(Monitoring(Arc::clone(&relay)));
-        tokio::spawn(serve(listener, http_tls.clone(), router, http::LIMITS, http_shut.clone()));
+        spawn_essential(serve(listener, http_tls.clone(), router, http::LIMITS, http_shut.clone()));
     }
     let wanted = Arc::new(Notify::new());
-    let reloading = tokio::spawn(reload::watch(Arc::clone(&relay), reloader, Arc::clone(&wanted)));
+    let reloading = spawn_essential(reload::watch(Arc::clone(&relay), reloader, Arc::clone(&wanted)));
     let revocations_wanted = Arc::new(Notify::new());
-    let rereading = tokio::spawn(watch_revoked(Arc::clone(&relay), Arc::clone(&revocations_wanted)));
+    let rereading = spawn_essential(watch_revoked(Arc::clone(&relay), Arc::clone(&revocations_wanted)));
     let mut looks = tokio::time::interval(EXPIRY_LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let number = loop {

@@ -31,6 +31,7 @@ use crate::host_key::keys::HostKeys;
 use crate::mqtt::{self, client, client::Client};
 use crate::net::bind::bind;
 use crate::net::tls::{KeyPair, ServerCertificate};
+use crate::panic::spawn_essential;
 use crate::server_settings::DoorSettings;
 use crate::term;
 
@@ -95,7 +96,7 @@ pub async fn start(config: Config) -> Result<Started, Fault> {
     let mint = Mint::new(&host_key.derive("sally relay names")?);
     let relay = Relay::new(config.rules, keys, revoked, audit, mint, wakes, shares);
     if let Some(attendance) = attendance {
-        tokio::spawn(Arc::clone(&relay).attend(attendance));
+        spawn_essential(Arc::clone(&relay).attend(attendance));
     }
     Ok(Started { parts: Parts { relay, http, http_tls, reloader, drain: config.drain }, listener, door })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use sally_proto::relay::{Deed, Heap, Slot, Sum, Tally, Veiled, Verdict};
@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::Relay;
 use super::audit::Event;
+use crate::lock::lock;
 
 /// What strangers do on a relay.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl Default for Strangers {
 
 impl Strangers {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn now(&self) -> Duration {

@@ -7,7 +7,8 @@ use sally_proto::visit::DEADLINES;
 use tokio::time::timeout;
 
 use super::visit::Parting;
-use super::{Ending, Outbound, Stream, signal_name};
+use super::{Ending, Outbound, Stream};
+use sally_proto::signal;
 use crate::record::{Recorder, StreamKind};
 
 /// What a session ends by.
@@ -32,7 +33,7 @@ impl<O: Outbound> Farewell<'_, O> {
     /// It ended by itself: its status is recorded, then said.
     pub(super) async fn close(&self, ending: Ending) -> Result<Ending, Fault> {
         if let Ending::Signalled { signal, core } = ending {
-            self.recorder.audit(&AuditEvent::ExitSignal { channel: self.channel, signal: signal_name(signal), core })?;
+            self.recorder.audit(&AuditEvent::ExitSignal { channel: self.channel, signal: signal::name(signal), core })?;
         }
         self.recorder.exit(self.channel, ending.status())?;
         // Everything is delivered and the ending is on the record: a visitor who leaves at the last word has had their visit.

@@ -1,7 +1,7 @@
 //! What is typed at a password prompt is kept off the record: who reads it, and how much of it may be masked.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rustix::process::Pid;
@@ -9,6 +9,7 @@ use sally_proto::mask::{Mask, MaskBudget, Recordable, Typing};
 use sally_sys::{process, pty};
 
 use super::fd::Fd;
+use crate::lock::lock;
 
 /// Where a system lists its login shells: shells(5).
 const SHELLS: &str = "/etc/shells";
@@ -58,7 +59,7 @@ impl TerminalMask {
     /// Splits what was typed by what may be recorded; `shown` is how many bytes the terminal has shown.
     pub(super) fn input<'a>(&mut self, terminal: &Fd, typed: &'a [u8], shown: u64) -> Recordable<'a> {
         let typing = Typing { now: Instant::now(), reads_secret: pty::reads_secret(terminal), shown };
-        let mut budget = self.visit.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budget = lock(&self.visit.budget);
         self.mask.input(typed, typing, &mut budget, || self.visit.shell_reads(terminal, self.leader))
     }
 }

@@ -107,35 +107,3 @@ pub enum Control {
     /// `break` (RFC 4335): its length in milliseconds, which a pseudo-terminal has no use for.
     Break(u32),
 }
-
-/// Signals that SSH names (RFC 4254 section 6.10), with OpenSSH's additions.
-const SIGNALS: [(&str, i32); 15] = {
-    use rustix::process::Signal as S;
-    [
-        ("ABRT", S::ABORT.as_raw()),
-        ("ALRM", S::ALARM.as_raw()),
-        ("FPE", S::FPE.as_raw()),
-        ("HUP", S::HUP.as_raw()),
-        ("ILL", S::ILL.as_raw()),
-        ("INT", S::INT.as_raw()),
-        ("KILL", S::KILL.as_raw()),
-        ("PIPE", S::PIPE.as_raw()),
-        ("QUIT", S::QUIT.as_raw()),
-        ("SEGV", S::SEGV.as_raw()),
-        ("TERM", S::TERM.as_raw()),
-        ("USR1", S::USR1.as_raw()),
-        ("USR2", S::USR2.as_raw()),
-        ("BUS", S::BUS.as_raw()),
-        ("TRAP", S::TRAP.as_raw()),
-    ]
-};
-
-/// The number of a signal that a visitor may send, by its name without `SIG`.
-pub fn signal_number(name: &str) -> Option<(i32, &'static str)> {
-    SIGNALS.iter().find(|(known, _)| *known == name).map(|(name, number)| (*number, *name))
-}
-
-/// The name of a signal without `SIG`; its number where SSH has no name for it.
-pub fn signal_name(number: i32) -> String {
-    SIGNALS.iter().find(|(_, known)| *known == number).map_or_else(|| number.to_string(), |(name, _)| (*name).into())
-}

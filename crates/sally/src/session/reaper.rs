@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use sally_sys::process::{Launch, Spawner, descendants};
@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 
 use super::Ending;
 use super::sweep::sweep;
+use crate::lock::lock;
+use crate::panic::spawn_essential;
 
 /// Starts processes, waits for them, and buries whoever else ends.
 #[derive(Clone, Debug)]
@@ -53,7 +55,7 @@ impl Reaper {
         let reaper = Self { spawner: Spawner::new()?, waiting: Arc::default(), closed: Arc::default() };
         let mut ended = signal(SignalKind::child())?;
         let in_background = reaper.clone();
-        tokio::spawn(async move {
+        spawn_essential(async move {
             while ended.recv().await.is_some() {
                 in_background.reap();
             }
@@ -78,7 +80,7 @@ impl Reaper {
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<Pid, oneshot::Sender<Ending>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     fn reap(&self) {

@@ -21,6 +21,7 @@ use super::service::{Obeys, SessionChannel, Started};
 use super::start::{Program, Streams};
 use super::visit::Parting;
 use super::{Control, Ending, Inbound, Outbound, Stream};
+use crate::panic::{Panicked, caught_as_fault};
 use crate::record::{Recorder, StreamKind};
 
 /// A session whose program runs.
@@ -50,7 +51,17 @@ impl Started for Session {
     /// # Errors
     /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished, or what the visit ends by.
     async fn run<I: Inbound, O: Outbound>(self, ends: SessionChannel<I, O>) -> Result<Ending, Fault> {
-        let Self { channel, program, obeys: _, recorder, reaper, mask } = self;
+        let (pid, reaper) = (self.program.child.pid, self.reaper.clone());
+        let outcome = caught_as_fault(self.run_to_end(ends)).await;
+        // Also where that panicked: then its program is left.
+        reaper.sweep(Some(pid)).await;
+        outcome
+    }
+}
+
+impl Session {
+    async fn run_to_end<I: Inbound, O: Outbound>(self, ends: SessionChannel<I, O>) -> Result<Ending, Fault> {
+        let Self { channel, program, recorder, mask, .. } = self;
         let SessionChannel { inbound, outbound, control, size, parting } = ends;
         let Program { child, streams } = program;
         let visitor = Arc::new(outbound);
@@ -68,9 +79,8 @@ impl Started for Session {
             other => other,
         };
         room.pumps.input.abort();
-        let pid = room.child.pid;
         let farewell = Farewell { channel, recorder: &room.recorder, visitor: &*visitor, parting: &room.parting };
-        let outcome = match why {
+        match why {
             Why::Ended(ending) => farewell.close(ending).await,
             Why::Gone => {
                 let fault = farewell.lost().await;
@@ -86,10 +96,7 @@ impl Started for Session {
                 room.hang_up(told.filter(|signal| *signal != Signal::HUP)).await;
                 Err(fault)
             }
-        };
-        drop(room);
-        reaper.sweep(Some(pid)).await;
-        outcome
+        }
     }
 }
 
@@ -209,7 +216,7 @@ impl Room {
                 None
             }
             Err(error) if error.is_cancelled() => None,
-            Err(error) => Some(Why::Stopped(Fault::Internal(error.to_string()))),
+            Err(_) => Some(Why::Stopped(Panicked.into())),
         }
     }
 

@@ -1,7 +1,5 @@
 //! From a key that is offered to a visit.
 
-use std::time::SystemTime;
-
 use russh::keys::{Algorithm, Certificate};
 use russh::server::{Auth, SecurityKeyPresence};
 use sally_proto::authorized_keys::{Context, Grant, Offer};
@@ -9,6 +7,7 @@ use sally_proto::record::{AuditEvent, Certificate as CertificateOnRecord, Said};
 
 use super::visitor::{Error, Visitor, WORDS};
 use super::visits::Visits;
+use crate::clock::unix_time_or_expired;
 use crate::net::endpoint::Endpoint;
 use crate::session::service::SessionService;
 use crate::term;
@@ -16,7 +15,7 @@ use crate::term;
 impl<V: Visits, S: SessionService> Visitor<V, S> {
     fn context(&self) -> Context<'_> {
         let rules = &self.server.shared.rules;
-        Context { peer: self.connection.peer.ip(), now: now(), account: Some(rules.user.as_deref().unwrap_or(&rules.account)) }
+        Context { peer: self.connection.peer.ip(), now: unix_time_or_expired(), account: Some(rules.user.as_deref().unwrap_or(&rules.account)) }
     }
 
     fn user_is_welcome(&self, user: &str) -> bool {
@@ -80,11 +79,6 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
             }
         }
     }
-}
-
-/// Seconds since 1970, for expiry: a clock before that is no clock, and everything that expires has expired.
-fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
 }
 
 fn connect_event(peer: Endpoint, local: Endpoint) -> AuditEvent {

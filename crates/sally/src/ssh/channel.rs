@@ -1,14 +1,16 @@
 //! A channel as the room sees it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::lock::lock;
 use crate::net::activity::Activity;
-use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream, signal_name};
+use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream};
+use sally_proto::signal;
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
 const STDERR: u32 = 1;
@@ -73,12 +75,12 @@ impl Outbound for SessionOutbound {
         match ending {
             Ending::Exited(status) => self.connection.exit_status_request(id, u32::from(status)).await,
             Ending::Signalled { signal, core } => {
-                let name = Sig::Custom(signal_name(signal));
+                let name = Sig::Custom(signal::name(signal));
                 self.connection.exit_signal_request(id, name, core, String::new(), String::new()).await
             }
         }
         .map_err(|()| Gone)?;
-        drop(self.seat.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.seat).take());
         self.channel.eof().await.map_err(|_| Gone)?;
         self.channel.close().await.map_err(|_| Gone)
     }

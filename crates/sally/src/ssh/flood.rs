@@ -1,9 +1,11 @@
 //! Somebody who asks for ever for what is refused.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+
+use crate::lock::lock;
 
 /// Questions refused within a minute, after which the connection is cut: an honest client asks a handful, and a browser through a `-D`
 /// that isn't allowed some dozens.
@@ -24,7 +26,7 @@ impl Patience {
 
     /// Counts a question that was refused. True when it was one too many: the connection is cut, which is to be said this once.
     pub(super) fn ends(&self) -> bool {
-        let ends = !self.cut.is_cancelled() && self.flood.lock().unwrap_or_else(PoisonError::into_inner).is_too_much(Instant::now());
+        let ends = !self.cut.is_cancelled() && lock(&self.flood).is_too_much(Instant::now());
         if ends {
             self.cut.cancel();
         }

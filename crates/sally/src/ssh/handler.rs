@@ -1,6 +1,7 @@
 //! What a visitor asks, and the answers. A question that is not answered here is refused: the library's defaults refuse, and a channel-open
 //! whose reply is dropped is refused too.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
@@ -18,7 +19,8 @@ use super::visitor::{Error, Visitor};
 use super::visits::Visits;
 use crate::session::environment;
 use crate::session::service::{PtyRequest, SessionService, What};
-use crate::session::{Control, signal_number};
+use crate::session::Control;
+use sally_proto::signal;
 use crate::term;
 
 /// Variables that a client may set in one session, and the bytes of one: OpenSSH's clients send a handful.
@@ -206,7 +208,7 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
     }
 
     async fn signal(&mut self, id: ChannelId, signal: Sig, session: &mut Session) -> Result<(), Error> {
-        match signal_number(sig_name(&signal)) {
+        match signal::by_name(&sig_name(&signal)) {
             Some((number, name)) if self.control(id, Control::Signal(number, name)) => Ok(session.channel_success(id)?),
             _ => Ok(session.channel_failure(id)?),
         }
@@ -250,20 +252,38 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
     }
 }
 
-fn sig_name(signal: &Sig) -> &str {
+/// The name without `SIG`: those that RFC 4254 has are variants of the library's, which keeps its own list of names to itself.
+fn sig_name(signal: &Sig) -> Cow<'_, str> {
     match signal {
-        Sig::ABRT => "ABRT",
-        Sig::ALRM => "ALRM",
-        Sig::FPE => "FPE",
-        Sig::HUP => "HUP",
-        Sig::ILL => "ILL",
-        Sig::INT => "INT",
-        Sig::KILL => "KILL",
-        Sig::PIPE => "PIPE",
-        Sig::QUIT => "QUIT",
-        Sig::SEGV => "SEGV",
-        Sig::TERM => "TERM",
-        Sig::USR1 => "USR1",
-        Sig::Custom(name) => name,
+        Sig::Custom(name) => name.into(),
+        known => format!("{known:?}").into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signal_that_the_library_knows_has_its_number() {
+        let known = [
+            Sig::ABRT,
+            Sig::ALRM,
+            Sig::FPE,
+            Sig::HUP,
+            Sig::ILL,
+            Sig::INT,
+            Sig::KILL,
+            Sig::PIPE,
+            Sig::QUIT,
+            Sig::SEGV,
+            Sig::TERM,
+            Sig::USR1,
+        ];
+        let numbers: Vec<_> = known.iter().map(|signal| signal::by_name(&sig_name(signal)).unwrap().0).collect();
+        use rustix::process::Signal as S;
+        let wanted = [S::ABORT, S::ALARM, S::FPE, S::HUP, S::ILL, S::INT, S::KILL, S::PIPE, S::QUIT, S::SEGV, S::TERM, S::USR1];
+        assert_eq!(numbers, wanted.map(S::as_raw));
+        assert_eq!(sig_name(&Sig::Custom("BUS".into())), "BUS");
     }
 }

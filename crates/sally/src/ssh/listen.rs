@@ -15,6 +15,7 @@ use crate::net::admission::{Connection, Gate};
 use crate::net::endpoint::Endpoint;
 use crate::net::proxy;
 use crate::net::stream::Wire;
+use crate::panic::caught;
 use crate::tunnel::tenure::Tenure;
 
 /// What an accept loop is for.
@@ -118,7 +119,8 @@ async fn take_in<S: Serve>(mut tenure: Tenure, service: Arc<S>) {
 async fn serve_one<S: Serve>(wire: Wire, peer: Endpoint, local: Endpoint, service: Arc<S>) {
     service.listener_closed();
     if let Some(connection) = service.gate().admit(peer) {
-        serve(wire, local, connection, Arc::clone(&service)).await;
+        // A panic is said already, and the visit is over by it.
+        let _ = caught(serve(wire, local, connection, Arc::clone(&service))).await;
     }
     service.cut_off(None);
 }
@@ -151,5 +153,66 @@ async fn introduce(wire: &mut Wire, connection: &mut Connection) -> Option<Proxy
             tracing::info!(peer = %connection.peer, %error, "connection ended");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use sally_proto::admission::Settings;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::net::admission::Origins;
+
+    /// Says again what it hears, but for one byte that it panics at.
+    struct Echo {
+        shut: CancellationToken,
+        gate: Arc<Gate>,
+    }
+
+    impl Serve for Echo {
+        fn shut(&self) -> &CancellationToken {
+            &self.shut
+        }
+
+        fn gate(&self) -> &Arc<Gate> {
+            &self.gate
+        }
+
+        fn listener_closed(&self) {}
+
+        fn cut_off(&self, _: Option<Fault>) {}
+
+        async fn connect(self: Arc<Self>, mut wire: Wire, _: Endpoint, connection: Arc<Connection>) -> Result<(), Error> {
+            connection.authenticated();
+            loop {
+                let byte = wire.read_u8().await?;
+                assert_ne!(byte, b'!', "as a test does");
+                wire.write_u8(byte).await?;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_connection_and_others_go_on() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let echo = Arc::new(Echo { shut: CancellationToken::new(), gate: Gate::new(Settings::MANY_VISITS, Origins::default()) });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&echo)));
+        let mut lives = TcpStream::connect(address).await.unwrap();
+        lives.write_u8(b'a').await.unwrap();
+        assert_eq!(lives.read_u8().await.unwrap(), b'a');
+        let mut broken = TcpStream::connect(address).await.unwrap();
+        broken.write_u8(b'!').await.unwrap();
+        assert!(broken.read_u8().await.is_err(), "it is closed");
+        lives.write_u8(b'b').await.unwrap();
+        assert_eq!(lives.read_u8().await.unwrap(), b'b');
+        let mut later = TcpStream::connect(address).await.unwrap();
+        later.write_u8(b'c').await.unwrap();
+        assert_eq!(later.read_u8().await.unwrap(), b'c');
+        echo.shut.cancel();
+        accepting.await.unwrap();
     }
 }

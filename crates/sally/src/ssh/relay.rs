@@ -29,6 +29,7 @@ use super::window::Window;
 use crate::net::admission::{Connection, Gate};
 use crate::net::endpoint::Endpoint;
 use crate::net::stream::{Guarded, Wire};
+use crate::panic::caught;
 use crate::relay::audit::Event;
 use crate::relay::caller::{Caller, LetIn, Proven};
 use crate::relay::fleet::Member;
@@ -83,7 +84,8 @@ impl Serve for Service {
     async fn connect(self: Arc<Self>, wire: Wire, _: Endpoint, connection: Arc<Connection>) -> Result<(), Error> {
         Metrics::count(&self.relay.metrics.connections);
         let seat = Arc::new(OnceLock::new());
-        let ended = self.converse(wire, &connection, &seat).await;
+        let ended =
+            caught(self.converse(wire, &connection, &seat)).await.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked).into()));
         connection.cut.cancel();
         if let Some(caller) = seat.get() {
             let why = ended.as_ref().map_or_else(reason, |()| "the other side left".into());
@@ -283,10 +285,4 @@ async fn refuse(relay: &Relay, patience: &Patience, caller: &Caller, what: &str,
         let limit = usize::try_from(REFUSALS).unwrap_or(usize::MAX);
         relay.note_refusal(caller, "connection", &Refusal::TooMany { what: "refused questions", limit }).await;
     }
-}
-
-/// An SSH string (RFC 4251 section 5), and what follows it.
-fn string(data: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = data.split_first_chunk::<4>()?;
-    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use russh::server::Config;
 use sally_proto::authorized_keys::KeyRing;
@@ -15,6 +15,7 @@ use super::library;
 use super::listen::Serve;
 use super::visitor::{Error, Visitor};
 use super::visits::Visits;
+use crate::lock::lock;
 use crate::net::admission::{Connection, Gate};
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
@@ -43,7 +44,7 @@ pub struct Rules {
 
 /// What all connections of a server share, whatever the server is for.
 pub(super) struct Shared {
-    keys: RwLock<Arc<KeyRing>>,
+    keys: Mutex<Arc<KeyRing>>,
     pub(super) rules: Rules,
     pub(super) recorder: Recorder,
     /// What is shown before authentication.
@@ -56,7 +57,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Whom keys let in, now.
     pub(super) fn keys(&self) -> Arc<KeyRing> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock(&self.keys))
     }
 
     /// The next session's number on the record.
@@ -90,14 +91,14 @@ impl<V: Visits, S: SessionService> Server<V, S> {
         let config = Arc::new(library::config(&settings));
         let gate = Gate::new(V::ADMISSION, settings.origins);
         let (dialer, forwards, sessions) = (OnceLock::new(), AtomicU64::new(0), AtomicU32::new(0));
-        let keys = RwLock::new(Arc::new(keys));
+        let keys = Mutex::new(Arc::new(keys));
         let shared = Shared { keys, rules, recorder, banner: settings.banner, dialer, forwards, sessions };
         Arc::new(Self { shared: Arc::new(shared), visits, service, gate, config })
     }
 
     /// Lets others in from now on. Visits that there are go on.
     pub fn load_keys(&self, keys: KeyRing) {
-        *self.shared.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        *lock(&self.shared.keys) = Arc::new(keys);
     }
 
     /// Puts an event on the record, or ends everything.

@@ -148,6 +148,10 @@ pub(super) struct Visitor<V: Visits, S: SessionService> {
 
 impl<V: Visits, S: SessionService> Drop for Visitor<V, S> {
     fn drop(&mut self) {
+        // A stranger's connection may end by a panic; the visitor's is a part of the record.
+        if std::thread::panicking() && self.guest.is_some() {
+            self.server.shared.recorder.break_off();
+        }
         // Their sessions hear of it once it is known why: their agents' sockets are gone by then.
         self.setups.clear();
         if let Some(guest) = &self.guest {

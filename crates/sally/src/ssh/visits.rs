@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sally_proto::admission::Settings;
@@ -10,6 +10,7 @@ use sally_proto::error::Fault;
 use sally_proto::visit::{Departure, Event, Terms};
 use tokio_util::sync::CancellationToken;
 
+use crate::lock::lock;
 use crate::net::admission::Connection;
 use crate::session::visit::{Limits, Visit};
 
@@ -120,10 +121,6 @@ impl ManyVisits {
     pub fn count(&self) -> usize {
         lock(&self.visits).len()
     }
-}
-
-fn lock(visits: &Mutex<HashMap<u64, Arc<Visit>>>) -> MutexGuard<'_, HashMap<u64, Arc<Visit>>> {
-    visits.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Visits for ManyVisits {

@@ -9,11 +9,11 @@ use russh::client::Msg;
 use sally_proto::host_port::HostPort;
 use sally_proto::id::DeviceId;
 use sally_proto::relay::{ADMIT_REQUEST, NAME_REQUEST};
+use sally_proto::ssh_string;
 use ssh_key::PrivateKey;
 
-use super::link::{HostTrust, Identity, Link, NotHeld, string};
-use crate::host_key::is_pem;
-use crate::term;
+use super::link::{HostTrust, Identity, Link, NotHeld};
+use crate::private_key;
 
 /// The port of the name: the one that `ssh -J relay NAME` asks for.
 const PORT: u16 = 22;
@@ -68,7 +68,7 @@ impl Dial {
             return Err(NotHeld::lasting(format!("it gave the name {name} and not the one that was asked for")));
         }
         for keys in others {
-            let admitted = link.ask(ADMIT_REQUEST, &string(keys)).await;
+            let admitted = link.ask(ADMIT_REQUEST, &ssh_string::join([keys.as_str()])).await;
             admitted.map_err(|failed| NotHeld { reason: format!("it doesn't admit every key: {}", failed.reason), ..failed })?;
         }
         link.listen(name.as_str(), PORT).await?;
@@ -81,17 +81,11 @@ impl Dial {
 /// # Errors
 /// What is wrong with it.
 pub fn read_identity(file: &Path) -> Result<PrivateKey, String> {
-    let invalid = |reason: String| format!("the key of {} can't be used: {reason}", file.display());
-    let text = std::fs::read(file).map_err(|error| invalid(term::reason(&error)))?;
-    if is_pem(&text) {
-        return Err(invalid("it is in PEM: convert it with ssh-keygen -p -N '' -f FILE".into()));
-    }
-    let key = PrivateKey::from_openssh(&text).map_err(|error| invalid(error.to_string()))?;
-    if key.is_encrypted() { Err(invalid("it is protected by a passphrase".into())) } else { Ok(key) }
+    private_key::read(file).map_err(|error| format!("the key of {} can't be used: {error}", file.display()))
 }
 
 async fn ask_for_name(link: &Link, wanted: Option<&DeviceId>, admitted: &str) -> Result<String, NotHeld> {
-    let data = [string(wanted.map_or("", DeviceId::as_str)), string(admitted)].concat();
+    let data = ssh_string::join([wanted.map_or("", DeviceId::as_str), admitted]);
     let answer = link.ask(NAME_REQUEST, &data).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::client::{self, AuthResult, ChannelOpenHandle, Config, DisconnectReason, Handle, Handler, Msg, Session};
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::host_key::known_hosts;
+use crate::lock::lock;
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
 use crate::term;
@@ -113,12 +114,12 @@ struct Lost {
 
 impl Lost {
     fn set(&self, why: String) {
-        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        lock(&self.why).get_or_insert(why);
         self.token.cancel();
     }
 
     fn why(&self) -> Option<String> {
-        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.why).clone()
     }
 }
 
@@ -216,12 +217,6 @@ impl Link {
     pub async fn leave(&self, words: &str) {
         let _ = self.handle.disconnect(Disconnect::ByApplication, words, "en").await; // Or it is gone already.
     }
-}
-
-/// An SSH string (RFC 4251 section 5).
-pub(crate) fn string(text: &str) -> Vec<u8> {
-    let length = u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [&length, text.as_bytes()].concat()
 }
 
 /// What the relay said last explains it better than what failed.

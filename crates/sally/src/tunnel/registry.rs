@@ -5,12 +5,14 @@
 //! them. So the holder is asked: silent, it is replaced; alive, it stays, and the second is told who is there.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use sally_proto::authorized_keys::KeyRing;
 use sally_proto::id::DeviceId;
 use sally_proto::relay::{Claim, Held, Registry, Slot};
+
+use crate::lock::lock;
 
 /// How long a holder may be silent before a newer connection of the same key replaces it.
 pub const SILENCE: Duration = Duration::from_secs(2);
@@ -69,7 +71,7 @@ impl State {
 impl Tunnels {
     /// For the length of a look-up: never held over an await.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Claims a slot. `address` as the client wrote it.

@@ -40,7 +40,7 @@ fn what_a_file_holds_is_never_overwritten_and_never_added_to() {
 fn what_can_not_be_opened_is_refused_with_the_systems_reason() {
     for (path, reason) in [("/nonexistent/x", "No such file or directory"), ("/tmp", "Is a directory"), ("/proc/x", "No such file")] {
         let error = open(Path::new(path)).unwrap_err();
-        assert!(error.reason.contains(reason) && !error.reason.contains("os error"), "{path}: {error}");
+        assert!(error.reason().contains(reason) && !error.reason().contains("os error"), "{path}: {error}");
     }
 }
 
@@ -49,7 +49,7 @@ fn a_full_device_is_noticed_at_the_first_line() {
     let sink = open(Path::new("/dev/full")).unwrap();
     assert!(sink.may_block());
     let error = Recorder::start(sink, settings(Policy::All), key()).unwrap_err();
-    assert_eq!(error.reason, "No space left on device");
+    assert_eq!(error.reason(), "No space left on device");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn devices_can_be_written_and_no_link_is_followed() {
     recorder.seal().unwrap();
     let dir = tempfile::tempdir().unwrap();
     symlink(dir.path().join("target"), dir.path().join("link")).unwrap();
-    assert!(open(&dir.path().join("link")).unwrap_err().reason.contains("symbolic link"));
+    assert!(open(&dir.path().join("link")).unwrap_err().reason().contains("symbolic link"));
     assert!(!dir.path().join("target").exists());
 }
 
@@ -87,7 +87,7 @@ fn a_file_that_is_taken_away_ends_the_record() {
         recorder.tick().unwrap();
         take_away(&file);
         let error = recorder.tick().unwrap_err();
-        assert!(error.reason.contains(reason), "{reason}: {error}");
+        assert!(error.reason().contains(reason), "{reason}: {error}");
         assert!(recorder.marker("gone").is_err());
     }
 }
@@ -155,7 +155,7 @@ fn a_fifo_that_nobody_reads_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("fifo");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    assert_eq!(open(&fifo).unwrap_err().reason, "nobody reads from it");
+    assert_eq!(open(&fifo).unwrap_err().reason(), "nobody reads from it");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_pipe_nobody_reads_any_more_ends_the_record() {
     let sink = open(Path::new(&path)).unwrap();
     let recorder = Recorder::start(sink, settings(Policy::All), key()).unwrap();
     drop(read);
-    assert_eq!(recorder.marker("x").unwrap_err().reason, "Broken pipe");
+    assert_eq!(recorder.marker("x").unwrap_err().reason(), "Broken pipe");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Folders, and what `ls -l` says of a file.
 
 use std::fmt::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -14,6 +13,7 @@ use super::handles::{Folder, Open};
 use super::opening::open_file;
 use super::server::{Server, Stop};
 use super::tree;
+use crate::clock::unix_time;
 
 /// A batch of names ends beyond this: 34,000 bytes is what every client must take (draft section 3).
 const LIST: usize = 32 << 10;
@@ -44,7 +44,7 @@ impl Server {
 
     pub(super) fn readdir(&mut self, id: u32, handle: &[u8]) -> Result<(), Stop> {
         let Some(folder) = self.handles.folder_mut(handle) else { return self.status(id, Err(NO_HANDLE)) };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let now = unix_time().map_or(0, |now| now as i64);
         let mut names = self.answers.names(id);
         let mut failed = None;
         while names.bytes() < LIST {
@@ -144,7 +144,7 @@ mod tests {
     fn a_line_is_that_of_ls() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "four").unwrap();
-        file.as_file().set_modified(UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
+        file.as_file().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
         let stat = rustix::fs::stat(file.path()).unwrap();
         let line = |now| String::from_utf8_lossy(&long(b"caf\xe9", &stat, &mut Accounts::default(), now)).into_owned();
         assert!(line(1_000_000_100).ends_with("        4 Sep  9 01:46 caf\u{fffd}"), "{}", line(1_000_000_100));

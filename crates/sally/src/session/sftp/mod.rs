@@ -37,6 +37,7 @@ use super::account::Account;
 use super::ending::{Farewell, Why};
 use super::service::{Obeys, SessionChannel, Started};
 use super::{Ending, Gone, Inbound, Input, Outbound, Stream};
+use crate::panic::{Panicked, caught_as_fault};
 use crate::record::{RecordError, Recorder};
 
 /// Pieces of requests, 32 KiB each at most, that may wait for the thread: what OpenSSH's client has on its way.
@@ -107,6 +108,12 @@ impl Started for Session {
     /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished while writing a file, or what
     /// the visit ends by.
     async fn run<I: Inbound, O: Outbound>(self, ends: SessionChannel<I, O>) -> Result<Ending, Fault> {
+        caught_as_fault(self.run_to_end(ends)).await
+    }
+}
+
+impl Session {
+    async fn run_to_end<I: Inbound, O: Outbound>(self, ends: SessionChannel<I, O>) -> Result<Ending, Fault> {
         let Self { channel, files, recorder } = self;
         let SessionChannel { inbound, outbound, control: _running, size: _, parting } = ends;
         let Files { requests, answers, outcome } = files;
@@ -119,7 +126,7 @@ impl Started for Session {
         // Both channels are closed now: the thread ends as soon as it notices.
         let outcome = match tokio::time::timeout(DEADLINES.files, outcome).await {
             Ok(Ok(outcome)) => outcome?,
-            Ok(Err(_)) => return Err(Fault::Internal("the thread that serves files has ended".into())),
+            Ok(Err(_)) => return Err(Panicked.into()),
             Err(_) => Outcome { status: Ending::Exited(1), unfinished: true },
         };
         let farewell = Farewell { channel, recorder: &recorder, visitor: &outbound, parting: &parting };
@@ -174,5 +181,87 @@ async fn carry<I: Inbound, O: Outbound>(
                 Err(Gone) => return Why::Gone,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use sally_proto::visit;
+    use sally_sys::pty::WindowSize;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::session::visit::{Parting, Visit};
+    use crate::record::{DigestName, Policy, Settings, Sink, Target};
+
+    /// A client that asks for the version, and then for nothing more.
+    struct Asks(Option<Bytes>);
+
+    impl Inbound for Asks {
+        async fn next(&mut self) -> Option<Input> {
+            match self.0.take() {
+                Some(bytes) => Some(Input::Data(bytes)),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Takes answers; or panics at the first.
+    struct Hears {
+        panics: bool,
+        answered: mpsc::Sender<Bytes>,
+    }
+
+    impl Outbound for Hears {
+        async fn deliver(&self, _: Stream, bytes: Bytes) -> Result<(), Gone> {
+            assert!(!self.panics, "as a test does");
+            self.answered.send(bytes).await.map_err(|_| Gone)
+        }
+
+        async fn finish(&self, _: Ending) -> Result<(), Gone> {
+            Ok(())
+        }
+    }
+
+    struct Running {
+        recorder: Recorder,
+        visit: Arc<Visit>,
+        answers: mpsc::Receiver<Bytes>,
+        ended: tokio::task::JoinHandle<Result<Ending, Fault>>,
+    }
+
+    fn run(file: std::path::PathBuf, panics: bool) -> Running {
+        let settings = Settings { policy: Policy::All, digest: DigestName::default(), shell: "/bin/sh".into() };
+        let key = ssh_key::private::Ed25519Keypair::from_seed(&[5; 32]).into();
+        let recorder = Recorder::start(Sink::open(&Target::File(file), false).unwrap(), settings, key).unwrap();
+        let terms = Terms { account: Account::current(None, None), flags: SftpFlags::default(), link_first: false };
+        let (answered, answers) = mpsc::channel(1);
+        let visit = Visit::new(visit::Terms { wait: Duration::MAX, several: false });
+        assert!(visit.admit(false, || ()));
+        let session = Session { channel: 0, files: start(0, terms, recorder.clone()).unwrap(), recorder: recorder.clone() };
+        let channel = SessionChannel {
+            inbound: Asks(Some(Bytes::from_static(&[0, 0, 0, 5, 1, 0, 0, 0, 3]))),
+            outbound: Hears { panics, answered },
+            control: mpsc::channel(1).1,
+            size: watch::channel(WindowSize::default()).1,
+            parting: Parting::of_channel(&visit),
+        };
+        Running { recorder, visit, answers, ended: tokio::spawn(session.run(channel)) }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_session_with_its_record_broken_off_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lives = run(dir.path().join("lives"), false);
+        let broken = run(dir.path().join("broken"), true);
+        assert_eq!(broken.ended.await.unwrap(), Err(Panicked.into()));
+        assert_eq!(broken.recorder.seal(), Err(RecordError::BrokenOff));
+        assert!(lives.answers.recv().await.is_some_and(|answer| answer.get(4) == Some(&2)), "SSH_FXP_VERSION");
+        lives.visit.stop(Fault::Signalled(15));
+        assert_eq!(lives.ended.await.unwrap(), Err(Fault::Signalled(15)));
+        lives.recorder.seal().unwrap();
     }
 }

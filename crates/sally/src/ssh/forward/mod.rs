@@ -34,7 +34,7 @@ pub(super) use remote::Listening;
 
 use super::server::Shared;
 use crate::net::splice::{Meter, SocketSink, SocketSource, splice};
-use crate::record::RecordError;
+use crate::record::{RecordError, Recorder};
 use crate::session::visit::Visit;
 use crate::tunnel::channel::ends;
 
@@ -106,7 +106,7 @@ impl Forwarder {
         let id = self.shared.next_forward();
         self.audit(&AuditEvent::Forward { id, direction, target: target.into(), origin: origin.map(Into::into) })?;
         self.visit.note(Event::Began(Part::Forward));
-        Ok(Forward { id, began: Instant::now(), forwarder: self.clone() })
+        Ok(Forward { id, began: Instant::now(), forwarder: self.clone(), recorder: self.shared.recorder.clone() })
     }
 
     fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
@@ -128,6 +128,8 @@ struct Forward {
     id: u64,
     began: Instant,
     forwarder: Forwarder,
+    /// What this is on: a task that panics with it breaks it off.
+    recorder: Recorder,
 }
 
 impl Forward {
@@ -160,7 +162,7 @@ impl Forward {
         let id = channel.id();
         let (source, sink, _) = ends(channel);
         let socket = (SocketSource::new(reader), SocketSink(writer));
-        let meter = || Meter::hashing(self.forwarder.shared.recorder.digest()).watched(self.forwarder.visit.activity.clone());
+        let meter = || Meter::hashing(self.recorder.digest()).watched(self.forwarder.visit.activity.clone());
         let (mut received, mut sent) = (meter(), meter());
         let reason = match self.unless_over(splice((source, sink), socket, &mut received, &mut sent)).await {
             Ok(Ok(())) => None,
@@ -179,7 +181,7 @@ impl Forward {
 
     /// Its end is on the record, then known to whoever waits for it.
     fn end(self, sent: &Meter, received: &Meter, reason: Option<String>) {
-        let Self { id, began, forwarder } = self;
+        let Self { id, began, forwarder, .. } = self;
         let ((sent_sha256, sent_blake3), (received_sha256, received_blake3)) = (sent.digest(), received.digest());
         let event = AuditEvent::ForwardEnd {
             id,

@@ -138,7 +138,7 @@ impl Forwarder {
 async fn accept(forward: Forward, listener: Listener, inward: Inward, connection: Handle, stop: CancellationToken) {
     let forwarder = forward.forwarder.clone();
     let reason = loop {
-        // When all slots are taken, whoever connects waits in the kernel.
+        // When all slots are taken, one connection is accepted and waits here for one; those after it wait in the kernel.
         let next = async { (listener.accept().await, forwarder.slots.clone().acquire_owned().await) };
         let (accepted, slot) = tokio::select! {
             biased;

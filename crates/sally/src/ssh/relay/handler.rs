@@ -11,8 +11,9 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Sessi
 use russh::{Channel, ChannelId, Pty};
 use sally_proto::authorized_keys::Offer;
 use sally_proto::relay::{ADMIT_REQUEST, NAME_REQUEST, Refusal, TICKET_REQUEST, guests};
+use sally_proto::ssh_string;
 
-use super::{Asking, Conversation, FEW, refuse, string};
+use super::{Asking, Conversation, FEW, refuse};
 use crate::relay::Promised;
 use crate::relay::caller::{Caller, Proven};
 use crate::relay::rules::{CHANNELS_MAX, SESSIONS_MAX};
@@ -198,7 +199,7 @@ impl Handler for Conversation {
 
     async fn global_request(&mut self, name: &str, data: &[u8], session: &mut Session) -> Result<Option<Vec<u8>>, Error> {
         let Some(caller) = self.seat.get().cloned() else { return Ok(None) };
-        let first = string(data).map(|(first, _)| first).unwrap_or_default();
+        let first = ssh_string::split(data).map(|(first, _)| first).unwrap_or_default();
         let (answer, what) = match name {
             TICKET_REQUEST => (self.relay.show_ticket(&caller, first).map(|()| Vec::new()), name.to_owned()),
             ADMIT_REQUEST => {
@@ -206,7 +207,8 @@ impl Handler for Conversation {
                 (keys.and_then(|keys| self.relay.admit(&caller, &mut self.promised, keys)).map(|()| Vec::new()), name.to_owned())
             }
             NAME_REQUEST => {
-                let Some((wanted, keys)) = string(data).and_then(|(name, rest)| Some((name, string(rest)?.0))) else { return Ok(None) };
+                let strings = ssh_string::split(data).and_then(|(name, rest)| Some((name, ssh_string::split(rest)?.0)));
+                let Some((wanted, keys)) = strings else { return Ok(None) };
                 let wanted = String::from_utf8_lossy(wanted);
                 (self.promise(&caller, &wanted, keys), format!("{name} {wanted}"))
             }

@@ -2,10 +2,11 @@
 //! both, the plain key first, and nobody was refused.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use sally_proto::relay::Deed;
 
+use crate::lock::lock;
 use crate::relay::Relay;
 use crate::relay::audit::Event;
 use crate::relay::caller::Proven;
@@ -64,7 +65,7 @@ impl Refused {
     }
 
     fn change(&self, with: impl FnOnce(State) -> (State, Option<Line>)) -> Option<Line> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let (after, line) = with(std::mem::replace(&mut *state, State::Nothing));
         *state = after;
         line

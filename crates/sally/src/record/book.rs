@@ -1,0 +1,98 @@
+//! The chain of a record, and the batches that are made of it.
+
+use std::time::Duration;
+
+use sally_proto::record::{AuditEvent, Encoder, Seal, Signer, StreamKind, Timestamp};
+
+use super::error::RecordError;
+use super::queue::Queue;
+
+/// The chain is signed at least so often while there is anything new.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+/// The chain is signed at least once in so many bytes of record.
+const CHECKPOINT_BYTES: u64 = 1 << 20;
+
+/// What the lock protects: one chain, and batches in its order. Never held while something is written.
+pub(super) struct Book {
+    pub(super) encoder: Encoder,
+    signer: Box<dyn Signer>,
+    /// When and how far the chain was signed last.
+    pub(super) signed_at: Timestamp,
+    signed_to: u64,
+    /// The number of the last batch.
+    pub(super) entered: u64,
+    pub(super) sealed: bool,
+}
+
+impl std::fmt::Debug for Book {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Book").field("entered", &self.entered).field("sealed", &self.sealed).finish_non_exhaustive()
+    }
+}
+
+impl Book {
+    pub(super) fn new(encoder: Encoder, signer: Box<dyn Signer>) -> Self {
+        Self { encoder, signer, signed_at: Timestamp::default(), signed_to: 0, entered: 0, sealed: false }
+    }
+}
+
+/// A batch being made, at one moment.
+pub(super) struct Page<'a> {
+    pub(super) book: &'a mut Book,
+    pub(super) queue: &'a Queue,
+    pub(super) name: &'a str,
+    pub(super) at: Timestamp,
+}
+
+impl Page<'_> {
+    /// Takes in a chunk; closes batches that are full.
+    pub(super) fn take(&mut self, channel: u32, kind: StreamKind, chunk: &[u8]) -> Result<(), RecordError> {
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            let taken = self.book.encoder.chunk(self.at, channel, kind, rest);
+            rest = rest.get(taken..).unwrap_or_default();
+            if !rest.is_empty() {
+                self.close(None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the batch, signed if asked for or due, and hands it to the queue.
+    pub(super) fn close(&mut self, seal: Option<Seal>) -> Result<(), RecordError> {
+        let Book { encoder, signer, signed_at, signed_to, entered, .. } = &mut *self.book;
+        let unsigned = encoder.written() + encoder.pending() as u64 - *signed_to;
+        let due = unsigned >= CHECKPOINT_BYTES || is_due(*signed_at, self.at);
+        let seal = seal.or(due.then_some(Seal::Checkpoint));
+        let closed = encoder.close(self.at, seal.map(|seal| (seal, &**signer)));
+        closed.map_err(|error| RecordError::Unwritten { file: self.name.into(), reason: error.to_string() })?;
+        self.queue.push(encoder.take(self.queue.buffer()));
+        *entered += 1;
+        if seal.is_some() {
+            *signed_at = self.at;
+            *signed_to = encoder.written();
+        }
+        Ok(())
+    }
+
+    /// Signs what is new, if that is due.
+    pub(super) fn sign_if_due(&mut self) -> Result<(), RecordError> {
+        let new = self.book.encoder.written() > self.book.signed_to;
+        if new && is_due(self.book.signed_at, self.at) { self.close(Some(Seal::Checkpoint)) } else { Ok(()) }
+    }
+
+    /// Records what happened, in as many batches as it takes.
+    pub(super) fn audit(&mut self, event: &AuditEvent, seal: Option<Seal>) -> Result<(), RecordError> {
+        let mut done = 0;
+        while let Some(parts) = self.book.encoder.audit(self.at, event, done) {
+            done = parts;
+            self.close(None)?;
+        }
+        self.close(seal)
+    }
+}
+
+/// Whether so much time has passed that the next hash is signed.
+fn is_due(signed_at: Timestamp, at: Timestamp) -> bool {
+    at.micros().saturating_sub(signed_at.micros()) >= Timestamp::from(CHECKPOINT_INTERVAL).micros()
+}
