@@ -20,6 +20,10 @@ check: prepare
     cargo clippy --workspace --all-targets --locked -- -D warnings
     cargo test --workspace --lib --bins --locked --quiet
 
+# each of cargo's features builds alone
+features: prepare
+    tools/features
+
 # every test: units, properties, real clients (installs what it needs)
 test *ARGS:
     tests/run {{ARGS}}

@@ -1,8 +1,11 @@
 //! What was typed. Help, man page and completions derive from here alone.
 
+#[cfg(feature = "agent")]
 mod agent;
+#[cfg(any(feature = "once", feature = "relay"))]
 mod door;
 pub mod file;
+#[cfg(feature = "relay")]
 mod relay;
 mod words;
 
@@ -12,6 +15,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "once")]
 use crate::arguments::{parse_relay, parse_size};
 #[cfg(feature = "admin")]
 use crate::client::cmd::{DevicesArgs, KnownHostsArgs, ProxyArgs, SshConfigArgs, VisitArgs};
@@ -20,8 +24,11 @@ use crate::fleet::cmd::FleetCommand;
 #[cfg(feature = "record")]
 use crate::record::cmd::RecordCommand;
 
+#[cfg(feature = "agent")]
 pub use agent::AgentArgs;
+#[cfg(any(feature = "once", feature = "relay"))]
 pub use door::DoorArgs;
+#[cfg(feature = "relay")]
 pub use relay::{FleetArgs, GithubArgs, JailArgs, RelayArgs, ServerArgs};
 
 /// SSH doors on demand: opened for one visit, on the record, and shut behind it.
@@ -109,6 +116,7 @@ pub enum Command {
     },
 }
 
+#[cfg(any(feature = "once", feature = "relay"))]
 /// Where authorized keys come from. Several may be named; one that fails stops the start.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Who may come in (at least one; also $AUTHORIZED_KEYS)")]
@@ -127,6 +135,7 @@ pub struct KeyArgs {
     pub user: Option<String>,
 }
 
+#[cfg(feature = "once")]
 /// The relay that something is reached through.
 #[derive(Args, Debug)]
 pub struct ThroughArgs {
@@ -144,6 +153,7 @@ pub struct ThroughArgs {
     pub relay_host_key: Option<ssh_key::PublicKey>,
 }
 
+#[cfg(feature = "once")]
 /// `sally once`.
 #[derive(Args, Debug)]
 #[command(mut_arg("relay", |relay| relay.conflicts_with_all(["port", "listen", "inetd", "proxy_protocol"])))]
@@ -204,6 +214,7 @@ pub struct OnceArgs {
     pub record: RecordArgs,
 }
 
+#[cfg(feature = "once")]
 /// What `--allow` opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Forwarding {
@@ -215,6 +226,7 @@ pub enum Forwarding {
     AgentForward,
 }
 
+#[cfg(feature = "once")]
 /// The record of a visit.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "The record")]
@@ -239,10 +251,12 @@ pub struct RecordArgs {
     pub record_passwords: bool,
 }
 
+#[cfg(feature = "once")]
 fn parse_policy(text: &str) -> Result<crate::record::Policy, String> {
     text.parse().map_err(|_| format!("'{text}' is neither all nor head=SIZE"))
 }
 
+#[cfg(feature = "once")]
 fn parse_digest(text: &str) -> Result<crate::record::DigestName, String> {
     use crate::record::DigestName::{Blake3, Sha256};
     let named = [Blake3, Sha256].into_iter().find(|digest| digest.name() == text);

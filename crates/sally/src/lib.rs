@@ -27,35 +27,66 @@
 //! - `lock`, `panic`: what a panic ends, and what goes on
 //! - `shutdown`, `term`: the signals that end us, and everything a person reads
 #![forbid(unsafe_code)]
+// A build with fewer features has parts of modules that only others use. All of them together leave nothing unused.
+#![cfg_attr(
+    not(all(
+        feature = "once",
+        feature = "relay",
+        feature = "agent",
+        feature = "fleet",
+        feature = "record",
+        feature = "admin",
+        feature = "manual"
+    )),
+    allow(dead_code, unreachable_pub, unused_imports)
+)]
 
+#[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "once")]
 pub mod announce;
 mod arguments;
+#[cfg(feature = "relay")]
 pub mod broker;
 pub mod cli;
+#[cfg(feature = "admin")]
 pub mod client;
 mod clock;
 pub mod cmd;
+#[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 pub mod config;
+#[cfg(any(feature = "once", feature = "relay", feature = "agent", feature = "fleet"))]
 pub mod fleet;
 #[cfg(test)]
 mod floors;
+#[cfg(any(feature = "once", feature = "relay", feature = "agent", feature = "fleet", feature = "record"))]
 pub mod host_key;
+#[cfg(any(feature = "once", feature = "relay"))]
 pub mod keys;
 mod lock;
+#[cfg(any(feature = "once", feature = "relay"))]
 mod logfile;
+#[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 pub mod monitor;
+#[cfg(any(feature = "relay", feature = "agent"))]
 pub mod mqtt;
+#[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 pub mod net;
 mod panic;
 mod private_key;
+#[cfg(any(feature = "once", feature = "relay", feature = "record"))]
 pub mod record;
+#[cfg(feature = "relay")]
 pub mod relay;
+#[cfg(any(feature = "once", feature = "relay"))]
 pub mod server_settings;
+#[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 pub mod session;
 pub mod shutdown;
+#[cfg(any(feature = "once", feature = "relay"))]
 pub mod ssh;
 mod stamp;
 pub mod term;
+#[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 pub mod tunnel;
 pub mod variables;

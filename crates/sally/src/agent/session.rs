@@ -27,11 +27,13 @@ use super::processes::SessionProcesses;
 use super::records::RecordFolder;
 use crate::fleet::bundle::{host_key, visitors};
 use crate::fleet::settings::Agent;
+#[cfg(feature = "once")]
+use crate::keys;
 use crate::monitor::{MonitorSocket, pair};
 use crate::net::admission::{Connection, Gate, Origins};
 use crate::net::endpoint::Endpoint;
 use crate::session::account::RunAs;
-use crate::{keys, term};
+use crate::term;
 
 /// Sessions that a visitor may have in one connection, as sshd's MaxSessions.
 const SESSIONS: &str = "10";
@@ -81,6 +83,7 @@ impl Sessions {
         let records = RecordFolder::open(folder.clone(), most).map_err(|error| invalid(&folder, term::reason(&error)))?;
         // Once before anybody comes: what would refuse every visitor is told now.
         let host_key = host_key(bundle)?.text()?;
+        #[cfg(feature = "once")]
         visitors(bundle, Enforced::new(keys::ENFORCED))?;
         let run_as = for_sessions(bundle, records.path(), settings.run_as.as_deref())?;
         let strangers = Gate::new(Settings { startups: STRANGERS, refuse: false }, Origins::default());

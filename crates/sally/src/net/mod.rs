@@ -20,9 +20,12 @@ pub mod admission;
 pub mod bind;
 pub mod dial;
 pub mod endpoint;
+#[cfg(any(feature = "once", feature = "relay"))]
 pub mod http;
+#[cfg(any(feature = "once", feature = "relay"))]
 pub mod https;
 pub mod inetd;
+#[cfg(any(feature = "once", feature = "relay"))]
 pub mod network;
 pub mod ports;
 pub(crate) mod proxy;

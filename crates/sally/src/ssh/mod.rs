@@ -22,6 +22,7 @@ mod handler;
 mod launch;
 mod library;
 pub mod listen;
+#[cfg(feature = "relay")]
 pub mod relay;
 pub mod server;
 mod visitor;
