@@ -1,4 +1,4 @@
-//! A fork bomb in a visit, where the system gives only so many processes (`pids.max`). Row 36 of the faults.
+//! A fork bomb in a visit, where the system gives only so many processes (`pids.max`).
 
 use std::fs;
 use std::path::PathBuf;

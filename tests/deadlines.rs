@@ -18,7 +18,7 @@ fn nobody_is_waited_for_longer_than_thirty_seconds() {
     });
 }
 
-/// Rows 16 and 17 of the faults: one total deadline, whatever trickles in.
+/// One total deadline, whatever trickles in.
 fn a_slow_login() {
     let home = Home::new();
     let mut door = home.open(&[]);

@@ -1,4 +1,4 @@
-//! The record can not be written: nothing runs unrecorded. Rows 10 and 11 of the faults.
+//! The record can not be written: nothing runs unrecorded.
 
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,4 @@
-//! Every way in which a visit can end, and what is left: nothing but the record. Rows 1, 22, 28 to 35 of the faults.
+//! Every way in which a visit can end, and what is left: nothing but the record.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -86,8 +86,10 @@ fn visit_allowing(options: &[&str], name: &str, more: &[&str]) -> (String, Optio
     command.arg(name).arg(door.port.to_string()).args(arguments);
     let mut client = Client::start(&mut command);
     let first = client.await_line("");
-    if let Some(after) = status_field(door.child.id(), "VmRSS:") {
-        assert!(after < before + (96 << 10), "{name}: {before} KiB grew to {after}");
+    // The client says its first line, and the connection goes on: the door is still there to be measured, unless it is over already.
+    match status_field(door.child.id(), "VmRSS:") {
+        Some(after) => assert!(after < before + (96 << 10), "{name}: {before} KiB grew to {after}"),
+        None => assert!(door.child.try_wait().unwrap().is_some(), "{name}: there is no telling what it has grown to"),
     }
     let (_, rest, stderr) = client.finish();
     assert!(stderr.is_empty(), "{name}: {stderr}");
@@ -164,7 +166,7 @@ fn a_second_command_on_a_channel_is_refused() {
     assert_eq!(visit("exec-twice", &[]).0, "True False");
 }
 
-/// Row 19 of the faults: refused, and cut off when it doesn't end.
+/// Thousands of channels and global requests: refused, and cut off when it doesn't end.
 #[test]
 fn twenty_thousand_global_requests_are_cut_off() {
     for name in ["tcpip-forward", "no-such-request@test"] {
@@ -199,7 +201,7 @@ fn a_socket_is_not_listened_on_twice() {
     home.assert_sealed(&door);
 }
 
-/// Row 20 of the faults. No more than 64 are taken; a megabyte of requests that no program has read yet ends the connection.
+/// Thousands of variables. No more than 64 are taken; a megabyte of requests that no program has read yet ends the connection.
 #[test]
 fn five_hundred_variables_are_64_and_three_thousand_are_the_end() {
     assert_eq!(visit("environment", &["500"]), ("True\n64 0".into(), Some(0)));

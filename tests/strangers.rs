@@ -1,4 +1,4 @@
-//! Those who knock and are nobody: rows 16, 18 and 24 of the faults. Nothing they send ends the door, fills its memory, or keeps the right
+//! Those who knock and are nobody. Nothing they send ends the door, fills its memory, or keeps the right
 //! visitor out.
 
 use std::io::{Read, Write};

@@ -15,10 +15,16 @@ fn a_relay_that_is_the_broker_comes_back_and_so_do_its_devices() {
 
 #[test]
 fn a_revoked_device_is_gone_from_the_broker_too() {
-    let live = Live::embedded(&[]);
+    let http = free_port();
+    let live = Live::embedded(&["--http", &format!("127.0.0.1:{http}")]);
     let (mut agent, _sshd) = live.device("cam-17");
+    let (_other, _other_sshd) = live.device("cam-18");
+    let clients = metric(http, "sally_mqtt_clients ");
     live.fleet.sally(&["revoke", "FLEET", "cam-17"]);
     agent.await_words("no connection to the broker");
+    until("it is refused when it comes again", || get(http, "/metrics").1.contains("sally_mqtt_refused_total{why=\"revoked\"} ").then_some(()));
+    assert_eq!(metric(http, "sally_mqtt_ended_total{why=\"revoked\"} "), 1);
+    assert_eq!(metric(http, "sally_mqtt_clients "), clients - 1, "the other device stays");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Row 18 of the faults, CVE-2024-43410 and CVE-2026-48108: much is sent, or said to come, and next to nothing of it is kept.
+//! CVE-2024-43410 and CVE-2026-48108: much is sent, or said to come, and next to nothing of it is kept.
 
 use super::{scenario_of, still_open};
 use crate::support::*;
