@@ -80,7 +80,7 @@ fn without_a_relay_it_says_where_one_is_named() {
     let mut command = Command::new(sally());
     let refused = run(command.args(["ssh", "cam-17"]).env_remove("SALLY_RELAY").env("HOME", home.path("")).env_remove("XDG_CONFIG_HOME"));
     assert_eq!(refused.status.code(), Some(78));
-    assert!(text(&refused.stderr).starts_with("No relay is named\n  hint: say --relay"), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).starts_with("No relay is named\n  hint: add --relay"), "{}", text(&refused.stderr));
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn a_text_of_64_kib_is_shown_to_every_client_and_one_byte_more_stops_the_start()
             home.write("banner", content);
         }
         let refused = run(home.once().arg("--banner").arg(&banner));
-        let expected = format!("Invalid banner: {} ({why})\n  hint: name a file of UTF-8 text, 64 KiB at most\n", banner.display());
+        let expected = format!("Invalid banner: {} ({why})\n  hint: name a file of UTF-8 text, at most 64 KiB\n", banner.display());
         assert_eq!((refused.status.code(), text(&refused.stderr)), (Some(78), expected));
     }
 }

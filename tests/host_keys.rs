@@ -153,7 +153,7 @@ fn a_certificate_that_is_not_for_a_host_key_stops_the_start() {
         }
         refused(&mut command)
     };
-    let hint = "\n  hint: make one with: ssh-keygen -s CA -h -I NAME -n HOSTNAME,... FILE.pub\n";
+    let hint = "\n  hint: make a certificate with: ssh-keygen -s CA -h -I NAME -n HOSTNAME,... FILE.pub\n";
     let (status, said) = once(&[&foreign]);
     assert_eq!(
         (status, said),
@@ -186,7 +186,7 @@ fn a_key_in_pem_is_named_as_such_and_the_hint_mends_it() {
     for file in [file, pkcs8] {
         let (status, said) = refused(home.once().arg("--host-key").arg(&file));
         let expected = format!(
-            "Invalid host key: {} (it is in PEM, not in OpenSSH's own format)\n  hint: convert it, where it lies, with: ssh-keygen -p -N '' -f FILE\n",
+            "Invalid host key: {} (it is in PEM, not in OpenSSH's own format)\n  hint: convert the file in place with: ssh-keygen -p -N '' -f FILE\n",
             file.display()
         );
         assert_eq!((status, said), (Some(78), expected));

@@ -11,8 +11,8 @@ use crate::support::*;
 fn writers(home: &Home, file: &Path) -> [(Command, &'static str, &'static str); 2] {
     let mut relay = Command::new(sally());
     relay.args(["relay", "--listen", "127.0.0.1:0", "--devices"]).arg(home.path("id.pub")).arg("--audit").arg(file);
-    let free = "nothing runs unrecorded: free some space, or name a new file";
-    let own = "name a new file, or one of your own that nobody else may write to, or - for stdout";
+    let free = "free some disk space, or name a new file: Sally runs nothing that it can't record";
+    let own = "name a new file, a file of yours that no other account may write to, or - for stdout";
     [(home.once_to(file), "Could not write to log file", free), (relay, "Could not open audit log", own)]
 }
 

@@ -73,7 +73,7 @@ fn a_list_that_can_not_be_relied_on_stops_the_start() {
     home.key("ca", "ed25519");
     let whole = std::fs::read(krl(&home, "whole", "serial: 1-100\nid: somebody\n")).unwrap();
     let unknown = [&whole[..], &[9, 0, 0, 0, 0]].concat();
-    let hint = "\n  hint: make one with: ssh-keygen -k -f FILE KEY.pub...; or name a file of public keys, one a line\n";
+    let hint = "\n  hint: make a revocation list with: ssh-keygen -k -f FILE KEY.pub...; or name a file of public keys, one per line\n";
     for (content, why) in [
         (None, "does not exist."),
         (Some(&whole[..whole.len() - 3]), "it is damaged"),

@@ -1,18 +1,18 @@
-//! The catalogue of everything that can stop Sally: what a person reads, what caused it, what to do, and the exit status.
+//! Lists every error that ends Sally: the sentence that the user reads, the hint, and the exit status.
 //!
-//! The first words of each are part of the contract (docs/errors.md holds the same table, and a test keeps the two alike).
+//! The first words of each sentence are stable. docs/errors.md has the same table; a test compares the two.
 
 use std::fmt;
 
-/// Exit statuses, stable for scripts; a session's own status is passed through as it is.
+/// Names the exit statuses, which are stable for scripts. A session's own status is passed through unchanged.
 pub mod exit {
     /// The arguments were refused.
     pub const USAGE: u8 = 2;
     /// `EX_UNAVAILABLE`: a port could not be bound, or there is no connection to serve.
     pub const BIND: u8 = 69;
-    /// `EX_SOFTWARE`: a defect of ours, or of the machine.
+    /// `EX_SOFTWARE`: a defect of Sally or of the machine.
     pub const INTERNAL: u8 = 70;
-    /// `EX_CANTCREAT`: a file could not be written, or is there already.
+    /// `EX_CANTCREAT`: a file could not be written, or exists already.
     pub const CANT_CREATE: u8 = 73;
     /// `EX_IOERR`: the record could not be written.
     pub const RECORD: u8 = 74;
@@ -20,40 +20,40 @@ pub mod exit {
     pub const ANNOUNCE: u8 = 75;
     /// `EX_CONFIG`: no usable authorized keys, or no usable announce command.
     pub const CONFIG: u8 = 78;
-    /// The visitor was idle for longer than allowed (as timeout(1)).
+    /// The client was idle for longer than allowed (as timeout(1)).
     pub const IDLE: u8 = 124;
     /// The visit lasted longer than allowed.
     pub const MAX_DURATION: u8 = 125;
-    /// Added to the number of the signal that ended a session or Sally itself, as a shell does.
+    /// The base for a signal: its number is added, as a shell does, for a signal that ended a session or Sally itself.
     pub const SIGNALLED: u8 = 128;
     /// The connection broke (as ssh(1)).
     pub const CONNECTION: u8 = 255;
 }
 
-/// Why a source of authorized keys can't be used. `Display` completes the sentence `authorized keys invalid: SOURCE`.
+/// Says why a source of authorized keys can't be used. `Display` completes the sentence `authorized keys invalid: SOURCE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyDefect {
-    /// There is no such file.
+    /// The file doesn't exist.
     Missing,
-    /// The file is there and can't be read; the reason follows.
+    /// The file exists and can't be read; holds the reason.
     Unreadable(String),
-    /// A line can't be accepted: its number (from 1) and the reason.
+    /// A line is invalid.
     Unparseable {
         /// Number of the line, from 1.
         line: usize,
         /// What is wrong with it.
         reason: String,
     },
-    /// Nothing but blank lines and comments.
+    /// The file has only blank lines and comments.
     Empty,
-    /// Keys of types that aren't supported, and no other: the first one's line (from 1) and the reason.
+    /// Every key is of a type that isn't supported; `line` is the first one's.
     Unsupported {
         /// Number of the line, from 1.
         line: usize,
-        /// Which type it is.
+        /// The type of that key.
         reason: String,
     },
-    /// The keys could not be fetched; the reason follows.
+    /// The keys could not be fetched; holds the reason.
     Unfetched(String),
 }
 
@@ -70,10 +70,10 @@ impl fmt::Display for KeyDefect {
     }
 }
 
-/// Everything that ends Sally with a status other than a session's own.
+/// Ends Sally with a status other than a session's own: the sentence (`Display`), the exit status and the hint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// A key source fails: nothing starts.
+    /// A key source failed, so Sally doesn't start.
     #[error("authorized keys invalid: {source_name} {defect}")]
     KeysInvalid {
         /// The file, URL or variable, as the user named it.
@@ -84,7 +84,7 @@ pub enum Fault {
     /// No key source was named at all.
     #[error("authorized keys invalid: no source of keys was given.")]
     KeysUnnamed,
-    /// The host key of the user's own can't be used.
+    /// The host key that the user named can't be used.
     #[error("Invalid host key: {file} ({reason})")]
     HostKeyInvalid {
         /// The file as named.
@@ -92,7 +92,7 @@ pub enum Fault {
         /// What is wrong with it.
         reason: String,
     },
-    /// The same, of which ssh-keygen makes one that can.
+    /// The host key is in PEM, which ssh-keygen can convert.
     #[error("Invalid host key: {file} (it is in PEM, not in OpenSSH's own format)")]
     HostKeyPem {
         /// The file as named.
@@ -106,7 +106,7 @@ pub enum Fault {
         /// What is wrong with it.
         reason: String,
     },
-    /// What is to be shown before authentication can't be.
+    /// The banner to show before authentication can't be used.
     #[error("Invalid banner: {file} ({reason})")]
     BannerInvalid {
         /// The file as named.
@@ -114,7 +114,7 @@ pub enum Fault {
         /// What is wrong with it.
         reason: String,
     },
-    /// The list of revoked keys can't be relied on.
+    /// The list of revoked keys can't be read in full.
     #[error("Invalid list of revoked keys: {file} ({reason})")]
     RevokedKeysInvalid {
         /// The file as named.
@@ -135,10 +135,10 @@ pub enum Fault {
     AnnounceFailed {
         /// Its exit status, 128+n for a signal, 124 for too long.
         status: u8,
-        /// The last of what it wrote to stderr, made printable.
+        /// The end of its stderr, made printable.
         stderr: String,
     },
-    /// The listening socket could not be had.
+    /// The listening socket could not be bound.
     #[error("Could not bind to port {port}: {reason}")]
     Bind {
         /// The port asked for.
@@ -146,26 +146,26 @@ pub enum Fault {
         /// The system's reason.
         reason: String,
     },
-    /// Standard input and output are no connection.
+    /// Standard input and output are not a connection.
     #[error("Could not serve stdin and stdout: {0}")]
     Inetd(String),
-    /// The visitor's side vanished.
+    /// The client's connection broke.
     #[error("Connection closed unexpectedly")]
     ConnectionLost,
-    /// The record can't be written: nothing goes on unrecorded.
+    /// The record can't be written, so the session ends: nothing runs unrecorded.
     #[error("Could not write to log file {file}: {reason}")]
     Record {
-        /// The file as named, `stdout` for none.
+        /// The file as named; `stdout` if none was.
         file: String,
         /// The system's reason.
         reason: String,
     },
-    /// A name on a relay can't be had, or is lost.
+    /// A name on a relay can't be registered, or is lost.
     #[error("Could not hold a name on relay {relay}: {reason}")]
     Relay {
         /// The relay as named.
         relay: String,
-        /// Its words, or the system's.
+        /// The relay's reason, or the system's.
         reason: String,
     },
     /// The certificate or key of a server's TLS can't be used.
@@ -200,29 +200,29 @@ pub enum Fault {
         /// What is wrong with it.
         reason: String,
     },
-    /// A relay's folder holds a private key that it may not have.
+    /// A relay's folder has a private key that must not be on a relay.
     #[error("A relay may not have this private key: {file}")]
     AuthorityExposed {
         /// The file.
         file: String,
     },
-    /// One authority would certify for two roles.
+    /// One authority is listed for two roles.
     #[error("One authority has two roles: {key} is in {one} and in {other}")]
     TwoRoles {
-        /// Its fingerprint.
+        /// The authority's fingerprint.
         key: String,
-        /// The one file.
+        /// The first file that lists it.
         one: String,
-        /// The other.
+        /// The second file that lists it.
         other: String,
     },
-    /// Nobody of that name, or number, was certified.
+    /// No certificate has that name or serial number.
     #[error("Not in the fleet: {name}")]
     NotInFleet {
-        /// As named.
+        /// The name or number as given.
         name: String,
     },
-    /// What was to be made is there already.
+    /// The file or device to create exists already.
     #[error("Already there: {file}")]
     Exists {
         /// The file or the name.
@@ -244,19 +244,19 @@ pub enum Fault {
         /// What is wrong with it.
         reason: String,
     },
-    /// Arguments that make sense to the parser and not together.
+    /// The arguments parse, but contradict each other.
     #[error("{0}")]
     Usage(String),
-    /// The visitor was idle too long.
+    /// The client was idle too long.
     #[error("The visit ended: idle for {0} s")]
     Idle(u64),
-    /// The visit took too long.
+    /// The visit lasted too long.
     #[error("The visit ended: it lasted {0} s, the longest allowed")]
     MaxDuration(u64),
-    /// Sally was told to stop.
+    /// A signal ended Sally.
     #[error("Stopped by signal {0}")]
     Signalled(u8),
-    /// The visitor came in and opened nothing.
+    /// The client logged in and opened no session.
     #[error("The visit ended: no session was opened within {0} s")]
     NoSession(u64),
     /// A file of settings can't be used.
@@ -267,18 +267,18 @@ pub enum Fault {
         /// What is wrong with it.
         reason: String,
     },
-    /// A visit through a relay, and no relay.
+    /// The command needs a relay, and none is named.
     #[error("No relay is named")]
     NoRelay,
-    /// The account that sessions are to run as can't be had.
+    /// Sessions can't run as the named account.
     #[error("Invalid account: {user} ({reason})")]
     AccountInvalid {
-        /// Its name or number, as named.
+        /// The account's name or number, as given.
         user: String,
         /// What is wrong with it, or the system's reason.
         reason: String,
     },
-    /// The shell that a session runs through can't be started.
+    /// The session's shell can't be started.
     #[error("Could not start shell {shell}: {reason}")]
     Shell {
         /// Its path.
@@ -294,13 +294,13 @@ pub enum Fault {
         /// The system's reason.
         reason: String,
     },
-    /// A defect of ours, or of the machine.
+    /// A defect of Sally or of the machine.
     #[error("Internal error: {0}")]
     Internal(String),
 }
 
 impl Fault {
-    /// The exit status: stable, listed in docs/errors.md.
+    /// Returns the exit status, which is stable and listed in docs/errors.md.
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::KeysInvalid { .. }
@@ -329,61 +329,69 @@ impl Fault {
         }
     }
 
-    /// What the reader can do about it, where there is something.
+    /// Returns what the user can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::KeysInvalid { defect, .. } => Some(match defect {
                 KeyDefect::Missing => "name a file in the format of ~/.ssh/authorized_keys, or - for stdin",
                 KeyDefect::Unreadable(_) => "check the file's owner and mode",
-                KeyDefect::Unparseable { .. } => "mend or remove that line: a key file is taken whole or not at all",
-                KeyDefect::Empty | KeyDefect::Unsupported { .. } => "add a public key, as in ~/.ssh/id_ed25519.pub",
-                KeyDefect::Unfetched(_) => "keys come over https from a server that answers 200, bare keys only",
+                KeyDefect::Unparseable { .. } => "fix or remove that line: Sally rejects a key file that has an invalid line",
+                KeyDefect::Empty | KeyDefect::Unsupported { .. } => "add a public key, such as the line in ~/.ssh/id_ed25519.pub",
+                KeyDefect::Unfetched(_) => {
+                    "check the URL: the server must answer over https with status 200, and with public keys that have no options"
+                }
             }),
-            Self::KeysUnnamed => Some("say --authorized-keys FILE, --github USER, or set AUTHORIZED_KEYS"),
-            Self::HostKeyInvalid { .. } => Some("make one with: ssh-keygen -t ed25519 -N '' -f FILE"),
-            Self::HostKeyPem { .. } => Some("convert it, where it lies, with: ssh-keygen -p -N '' -f FILE"),
-            Self::HostCertificateInvalid { .. } => Some("make one with: ssh-keygen -s CA -h -I NAME -n HOSTNAME,... FILE.pub"),
-            Self::BannerInvalid { .. } => Some("name a file of UTF-8 text, 64 KiB at most"),
+            Self::KeysUnnamed => Some("add --authorized-keys FILE or --github USER, or set AUTHORIZED_KEYS"),
+            Self::HostKeyInvalid { .. } => Some("make a host key with: ssh-keygen -t ed25519 -N '' -f FILE"),
+            Self::HostKeyPem { .. } => Some("convert the file in place with: ssh-keygen -p -N '' -f FILE"),
+            Self::HostCertificateInvalid { .. } => Some("make a certificate with: ssh-keygen -s CA -h -I NAME -n HOSTNAME,... FILE.pub"),
+            Self::BannerInvalid { .. } => Some("name a file of UTF-8 text, at most 64 KiB"),
             Self::RevokedKeysInvalid { .. } => {
-                Some("make one with: ssh-keygen -k -f FILE KEY.pub...; or name a file of public keys, one a line")
+                Some("make a revocation list with: ssh-keygen -k -f FILE KEY.pub...; or name a file of public keys, one per line")
             }
-            Self::AnnounceInvalid { .. } => Some("name one executable file; it is run without a shell"),
-            Self::AnnounceFailed { .. } => Some("it gets the host key as its one argument and 30 s to exit with 0"),
-            Self::Bind { .. } => Some("choose another: --port with once, --listen with relay and jail; 0 is any that is free"),
-            Self::Inetd(_) => Some("--inetd serves a socket or two pipes that somebody else has put there"),
-            Self::Record { .. } => Some("nothing runs unrecorded: free some space, or name a new file"),
+            Self::AnnounceInvalid { .. } => Some("name one executable file, without arguments: Sally runs it without a shell"),
+            Self::AnnounceFailed { .. } => {
+                Some("test the command with the host's public key as its only argument: it must exit with 0 within 30 s")
+            }
+            Self::Bind { .. } => Some("choose another port with --port (once) or --listen (relay, jail); port 0 picks a free one"),
+            Self::Inetd(_) => {
+                Some("start it from inetd, from a systemd socket or as a ProxyCommand: stdin and stdout must be a socket or two pipes")
+            }
+            Self::Record { .. } => Some("free some disk space, or name a new file: Sally runs nothing that it can't record"),
             Self::Relay { .. } => Some(
-                "its host key has to be in known_hosts, or said with --relay-host-key; its --devices need the key of --identity, with no \
-                 permitlisten= but for --name",
+                "check that known_hosts or --relay-host-key has the relay's host key, and that the relay's --devices file has the key of \
+                 --identity, with permitlisten= for --name and without it otherwise",
             ),
-            Self::TlsInvalid { .. } => {
-                Some("--http-cert takes a certificate and those that vouch for it, --http-key its private key, both PEM")
-            }
+            Self::TlsInvalid { .. } => Some("give --http-cert a certificate with its chain, and --http-key its private key, both in PEM"),
             Self::Options { .. } => {
-                Some("the words are the long options of sally relay, as listen = 2222, visitors = [\"FILE\"], pq-only = true")
+                Some("use the long options of sally relay as names: listen = 2222, visitors = [\"FILE\"], pq-only = true")
             }
-            Self::Audit { .. } => Some("name a new file, or one of your own that nobody else may write to, or - for stdout"),
-            Self::State { .. } => Some("name a folder of your own: the host key lies there, mode 0600"),
+            Self::Audit { .. } => Some("name a new file, a file of yours that no other account may write to, or - for stdout"),
+            Self::State { .. } => Some("name a folder that you own: Sally keeps the host key there, with mode 0600"),
             Self::FleetInvalid { .. } => Some(
-                "fleet init makes a fleet, of which a relay has its relay folder whole; fleet add makes an agent's folder; a visitor has a .pub file",
+                "check the path: a relay takes the whole folder FLEET/relay, an agent the folder of sally fleet add, \
+                 and sally fleet visitor add a .pub file",
             ),
-            Self::AuthorityExposed { .. } => Some("keep FLEET/ca away from relays; if it was on one, make a new fleet"),
-            Self::TwoRoles { .. } => Some("a certificate would be good for both: make each authority's key anew"),
-            Self::NotInFleet { .. } => Some("sally fleet list FLEET says who is"),
-            Self::Exists { .. } => Some("nothing is overwritten: name another, or say --replace for a device's new bundle"),
-            Self::Unwritable { .. } => Some("check the folder's owner and mode, and that there is space"),
-            Self::Settings { .. } => Some("settings are relay, identity and known_hosts, each with a text as its value"),
+            Self::AuthorityExposed { .. } => Some("keep FLEET/ca away from relays; if its keys have been on a relay, make a new fleet"),
+            Self::TwoRoles { .. } => {
+                Some("make a separate key for each authority: a certificate by this key would be valid for both roles")
+            }
+            Self::NotInFleet { .. } => Some("list the devices and visitors with: sally fleet list FLEET"),
+            Self::Exists { .. } => Some("name another, or add --replace to give a device a new bundle: Sally overwrites nothing"),
+            Self::Unwritable { .. } => Some("check the folder's owner and mode, and the free disk space"),
+            Self::Settings { .. } => Some("use only the settings relay, identity and known_hosts, each with a string as its value"),
             Self::NoRelay => {
-                Some("say --relay HOST[:PORT], set SALLY_RELAY, or write relay = \"HOST:PORT\" into ~/.config/sally/config.toml")
+                Some("add --relay HOST[:PORT], set SALLY_RELAY, or write relay = \"HOST:PORT\" into ~/.config/sally/config.toml")
             }
             Self::AccountInvalid { .. } => {
-                Some("name one of /etc/passwd, or a number; only root can run sessions as another account than its own")
+                Some("name an account of /etc/passwd, or a user number; only root can run sessions as another account")
             }
-            Self::Shell { .. } => {
-                Some("$SHELL says which, else /etc/passwd: it has to be there, with room for one more process and its descriptors")
-            }
-            Self::Client { .. } => Some("it is part of OpenSSH's client: install openssh-client"),
-            Self::Internal(_) => Some("run again with -v, and report it with what it prints"),
+            Self::Shell { .. } => Some(
+                "check that the shell ($SHELL, else the one in /etc/passwd) exists and is executable, \
+                 and that no process or descriptor limit is reached",
+            ),
+            Self::Client { .. } => Some("install OpenSSH's client (on Debian: openssh-client)"),
+            Self::Internal(_) => Some("run it again with -v, and report what it prints"),
             Self::ConnectionLost | Self::Usage(_) | Self::Idle(_) | Self::MaxDuration(_) | Self::Signalled(_) | Self::NoSession(_) => None,
         }
     }

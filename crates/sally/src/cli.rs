@@ -31,27 +31,27 @@ pub use door::DoorArgs;
 #[cfg(feature = "relay")]
 pub use relay::{FleetArgs, GithubArgs, JailArgs, RelayArgs, ServerArgs};
 
-/// SSH doors on demand: opened for one visit, on the record, and shut behind it.
+/// Temporary, recorded SSH access: a server for one visit, and a relay for hosts behind NAT.
 #[derive(Debug, Parser)]
 #[command(name = "sally", version, max_term_width = 100, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
-    /// Say more on stderr (-vv: still more)
+    /// Write more diagnostics to stderr (-vv: more still)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
-    /// How to say it
+    /// Format of the diagnostics on stderr
     #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
     pub log_format: LogFormat,
 }
 
-/// How diagnostics are written.
+/// The format of diagnostics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Plain lines
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line
     Json,
 }
 
@@ -59,42 +59,42 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     #[cfg(feature = "once")]
-    /// An SSH server for exactly one audited visit
+    /// Run an SSH server for exactly one recorded visit
     Once(Box<OnceArgs>),
     #[cfg(feature = "relay")]
-    /// A relay: visitors reach devices by name, through tunnels that the devices hold
+    /// Run a relay: visitors reach devices by name, through tunnels that the devices open
     Relay(Box<RelayArgs>),
     #[cfg(feature = "relay")]
-    /// A door for reverse tunnels and nothing else
+    /// Run an SSH server that accepts only reverse tunnels (ssh -R)
     Jail(Box<JailArgs>),
     #[cfg(feature = "agent")]
-    /// A device of a fleet: it waits to be woken, dials back, and carries its visitors
+    /// Run on a device of a fleet: wait for a wake, connect to the relay, and serve the visitors
     Agent(AgentArgs),
     #[cfg(feature = "record")]
-    /// Verify, play and read the record of a visit
+    /// Verify, play, print and convert the record of a visit
     #[command(subcommand)]
     Record(RecordCommand),
     #[cfg(feature = "fleet")]
-    /// A fleet of devices: its authorities, bundles, visitors
+    /// Manage a fleet: its authorities, its devices' bundles, its visitors
     #[command(subcommand)]
     Fleet(FleetCommand),
     #[cfg(feature = "admin")]
-    /// ssh to a device through a relay
+    /// Open a session on a device through a relay, with ssh
     Ssh(VisitArgs),
     #[cfg(feature = "admin")]
-    /// Copy files to and from a device through a relay
+    /// Copy files to and from a device through a relay, with scp
     Scp(VisitArgs),
     #[cfg(feature = "admin")]
-    /// sftp to a device through a relay
+    /// Transfer files to and from a device through a relay, with sftp
     Sftp(VisitArgs),
     #[cfg(feature = "admin")]
-    /// The devices that a relay lets you reach
+    /// List the devices that a relay lets you reach
     Devices(DevicesArgs),
     #[cfg(feature = "admin")]
-    /// Print Host blocks for stock ssh, for machines where nothing of ours is installed
+    /// Print Host blocks for ~/.ssh/config, for machines without Sally
     SshConfig(SshConfigArgs),
     #[cfg(feature = "admin")]
-    /// Connect stdin and stdout to a device through a relay: a ProxyCommand for ssh
+    /// Connect stdin and stdout to a device through a relay (a ProxyCommand for ssh)
     Proxy(ProxyArgs),
     #[cfg(feature = "admin")]
     /// Print host keys for ssh's KnownHostsCommand
@@ -104,51 +104,51 @@ pub enum Command {
     /// Print a completion script
     #[command(hide = true)]
     Completions {
-        /// For which shell
+        /// Shell to print the script for
         shell: clap_complete::Shell,
     },
     #[cfg(feature = "manual")]
     /// Print the manual page, or write one for each command
     #[command(hide = true)]
     Man {
-        /// Into this folder
+        /// Folder to write one page per command into [default: print the page of sally itself]
         folder: Option<PathBuf>,
     },
 }
 
 #[cfg(any(feature = "once", feature = "relay"))]
-/// Where authorized keys come from. Several may be named; one that fails stops the start.
+/// Sources of authorized keys. Several may be given; Sally doesn't start if one of them fails.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Who may come in (at least one; also $AUTHORIZED_KEYS)")]
+#[command(next_help_heading = "Keys that may log in (at least one source; $AUTHORIZED_KEYS is one too)")]
 pub struct KeyArgs {
-    /// Public keys in the format of ~/.ssh/authorized_keys; - reads stdin (repeatable)
+    /// File of keys that may log in, in the format of ~/.ssh/authorized_keys; - reads stdin (repeatable)
     #[arg(long, value_name = "FILE")]
     pub authorized_keys: Vec<PathBuf>,
-    /// The public keys of a GitHub user (repeatable)
+    /// Accept the public keys of this GitHub user (repeatable)
     #[arg(long, value_name = "USER")]
     pub github: Vec<String>,
-    /// Where the keys of --github are fetched
+    /// URL to fetch the keys of --github from; {user} stands for the user's name
     #[arg(long, value_name = "TEMPLATE", default_value = crate::keys::GITHUB, value_parser = crate::keys::parse_template)]
     pub keys_url: String,
-    /// Insist on this user name; without it any name is accepted (by a jail: tunuser alone): keys decide
+    /// Accept only this user name [default: any name; for a jail: tunuser]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
 }
 
 #[cfg(feature = "once")]
-/// The relay that something is reached through.
+/// The relay to register a name on.
 #[derive(Args, Debug)]
 pub struct ThroughArgs {
-    /// Listen on no port: hold a name on this relay (port 2222 unless said), and be reached as ssh -J HOST NAME
+    /// Register a name on this relay instead of listening on a port; clients connect with ssh -J HOST NAME [default port: 2222]
     #[arg(long, value_name = "HOST[:PORT]", requires = "identity", value_parser = parse_relay)]
     pub relay: Option<sally_proto::host_port::HostPort>,
-    /// The name to hold; without it the relay makes one
+    /// Name to register on the relay [default: a name that the relay generates]
     #[arg(long, requires = "relay")]
     pub name: Option<sally_proto::id::DeviceId>,
-    /// The key that the relay knows us by (an unencrypted OpenSSH private key)
+    /// Private key to log in to the relay with (OpenSSH format, unencrypted)
     #[arg(long, value_name = "FILE", requires = "relay")]
     pub identity: Option<PathBuf>,
-    /// The relay's host key, as known_hosts has it [default: what ~/.ssh/known_hosts lists]
+    /// Host key of the relay, such as 'ssh-ed25519 AAAA…' [default: the relay's keys in ~/.ssh/known_hosts]
     #[arg(long, value_name = "KEY", requires = "relay")]
     pub relay_host_key: Option<ssh_key::PublicKey>,
 }
@@ -158,71 +158,72 @@ pub struct ThroughArgs {
 #[derive(Args, Debug)]
 #[command(mut_arg("relay", |relay| relay.conflicts_with_all(["port", "listen", "inetd", "proxy_protocol"])))]
 pub struct OnceArgs {
-    /// Port to listen on; 0 picks a free one and says which
+    /// TCP port to listen on; 0 picks a free port and prints it
     #[arg(long, value_name = "N", default_value_t = 2022)]
     pub port: u16,
     /// Address to listen on [default: all, IPv4 and IPv6]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<IpAddr>,
-    /// Run this when the door is open, with the host's public key as its one argument
+    /// Executable to run once the server listens. Its only argument is the host's public key; it has 30 s, and if it fails, Sally ends
     #[arg(long, value_name = "CMD")]
     pub announce: Option<PathBuf>,
-    /// Give up when nobody has been let in after so many seconds
+    /// Exit with status 0 if no client has logged in after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub timeout: u64,
-    /// Serve the one connection on stdin and stdout, as sshd -i does (inetd, systemd sockets, ProxyCommand); the host key goes to stderr, and
-    /// the file of --log is made when somebody has authenticated
+    /// Serve the one connection on stdin and stdout, as sshd -i does (inetd, systemd sockets, ProxyCommand). The host key goes to stderr; the
+    /// file of --log is created when a client has logged in
     #[arg(long, requires = "kept", conflicts_with_all = ["port", "listen"])]
     pub inetd: bool,
     /// The relay, where it is reached through one.
     #[command(flatten)]
     pub through: ThroughArgs,
-    /// End the visit when no byte has gone either way for so many seconds (exit status 124)
+    /// End the visit after this many seconds without a byte in either direction (exit status 124) [default: no limit]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub idle_timeout: Option<u64>,
-    /// End the visit so many seconds after the visitor was let in (exit status 125)
+    /// End the visit this many seconds after the client has logged in (exit status 125) [default: no limit]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub max_duration: Option<u64>,
-    /// Run sessions as this account, by name or number (for root alone); the host key, the keys and the record are opened before, and need not
-    /// be readable for it [default: the account that starts it]
+    /// Run sessions as this account, a name or a number (root only). The account needs no access to the host key, the authorized keys and the
+    /// record: they are opened first [default: the account that starts Sally]
     #[arg(long, value_name = "USER")]
     pub run_as: Option<String>,
-    /// A descriptor that leads to the agent that has started it
+    /// File descriptor of the socket to the agent that started this process
     #[arg(long, hide = true, group = "kept", requires_all = ["inetd", "bundle"], conflicts_with_all = ["log", "record_limit"])]
     pub monitor: Option<i32>,
-    /// Be a fleet's device: let in whom the fleet lets reach it, and show the host key of this folder of sally fleet add
+    /// Act as a device of a fleet: use the host key of this bundle (from sally fleet add), and accept the visitors whom the fleet has
+    /// certified for it
     #[arg(long, value_name = "DIR", conflicts_with_all = ["authorized_keys", "github", "relay", "host_key", "host_cert"])]
     pub bundle: Option<PathBuf>,
-    /// What the visitor may forward (repeatable, or with commas between them); nothing unless it is named here
+    /// Forwarding that the client may use (repeatable, or separated by commas) [default: none]
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub allow: Vec<Forwarding>,
-    /// 1: the visit has one session in all. N: so many at once, one after the other for as long as the visitor stays, for clients that
-    /// send all their sessions through one connection (ControlMaster, Ansible)
+    /// Number of sessions that may be open at once. With 1, the visit has a single session. With more, the client may open further sessions
+    /// for as long as it stays connected (ControlMaster, Ansible)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub max_sessions: u32,
-    /// Variables that the visitor may set beside LANG and LC_* (repeatable; a final * is a wildcard)
+    /// Environment variable that the client may set besides LANG and LC_* (repeatable; a final * matches any ending)
     #[arg(long, value_name = "PATTERN")]
     pub accept_env: Vec<String>,
     /// What once, relay and jail have in common.
     #[command(flatten)]
     pub door: DoorArgs,
-    /// Who may come in.
+    /// The keys that may log in.
     #[command(flatten)]
     pub keys: KeyArgs,
-    /// What is recorded.
+    /// The record's options.
     #[command(flatten)]
     pub record: RecordArgs,
 }
 
 #[cfg(feature = "once")]
-/// What `--allow` opens.
+/// A kind of forwarding that `--allow` permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Forwarding {
-    /// Connections from here, to hosts and Unix sockets (ssh -L, -D, -W)
+    /// Connections from this machine to hosts and Unix sockets (ssh -L, -D, -W)
     LocalForward,
-    /// Ports of loopback and Unix sockets here, that lead to the visitor (ssh -R)
+    /// Loopback ports and Unix sockets on this machine that lead to the client (ssh -R)
     RemoteForward,
-    /// The visitor's agent, in a session (ssh -A)
+    /// The client's SSH agent, inside a session (ssh -A)
     AgentForward,
 }
 
@@ -231,22 +232,23 @@ pub enum Forwarding {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "The record")]
 pub struct RecordArgs {
-    /// Where the record goes; - is stdout [default: -]
+    /// File to write the record to; - is stdout [default: -]
     #[arg(long, value_name = "FILE", group = "kept")]
     pub log: Option<PathBuf>,
-    /// all: every byte; head=SIZE: of each stream without a terminal its first SIZE (as 64K, 1M), then length and digest
+    /// What to record: all (every byte), or head=SIZE (64K, 1M): only the first SIZE bytes of each stream without a terminal, then its
+    /// length and digest
     #[arg(long, value_name = "WHAT", default_value = "all", value_parser = parse_policy)]
     pub record: crate::record::Policy,
-    /// What the record is hashed with: blake3 (format 2; b3sum checks it) or, where it must be that, sha256 (format 1; sha256sum)
+    /// Hash function of the record: blake3 (format 2; check with b3sum) or sha256 (format 1; check with sha256sum)
     #[arg(long, value_name = "NAME", default_value = "blake3", value_parser = parse_digest)]
     pub digest: crate::record::DigestName,
     /// Wait for the disk after each write (fdatasync)
     #[arg(long)]
     pub record_sync: bool,
-    /// End the visit when its record reaches this size (as 100M, 2G)
+    /// End the visit when its record reaches this size (64K, 100M, 2G) [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub record_limit: Option<u64>,
-    /// Record passwords typed at prompts too
+    /// Record passwords that are typed at prompts, instead of masking them
     #[arg(long)]
     pub record_passwords: bool,
 }

@@ -9,13 +9,13 @@ use sally_proto::wake::Prefix;
 /// `sally agent`.
 #[derive(Args, Debug)]
 pub struct AgentArgs {
-    /// The folder that sally fleet add made for this device
+    /// Bundle of this device: the folder that sally fleet add made
     #[arg(long, value_name = "DIR")]
     pub bundle: PathBuf,
-    /// What visitors reach at port 22 [default: the bundle's, which is 127.0.0.1:22]
+    /// Address that visitors reach at port 22 of this device [default: the bundle's setting, which is 127.0.0.1:22]
     #[arg(long, value_name = "HOST:PORT")]
     pub to: Option<HostPort>,
-    /// What stands before every topic, as the relay has it
+    /// Prefix of every MQTT topic, the same as on the relay
     #[arg(long, value_name = "LEVELS", default_value = "")]
     pub topic_prefix: Prefix,
 }

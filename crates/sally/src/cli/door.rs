@@ -5,31 +5,32 @@ use std::path::PathBuf;
 use clap::Args;
 use sally_proto::address_block::AddressBlock;
 
-/// What clients see of a server before anything else, and whom it refuses whatever they may.
+/// What a server shows to clients before they log in, and which clients it refuses in any case.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Host keys and clients")]
 pub struct DoorArgs {
-    /// A host key of your own, an unencrypted OpenSSH private key (repeatable, one of each type). The Ed25519 one, else the first, is the one
-    /// that is announced and signs; the others are for clients that don't know its type [default: a fresh Ed25519 key]
+    /// Host key to use: an unencrypted OpenSSH private key (repeatable, one of each type). The Ed25519 key, else the first, is the one that is
+    /// announced and signs records; the others serve clients that don't know its type [default: a new Ed25519 key]
     #[arg(long, value_name = "FILE")]
     pub host_key: Vec<PathBuf>,
-    /// A certificate for a host key (repeatable) [default: FILE-cert.pub beside each host key, where there is one]
+    /// Certificate of a host key (repeatable) [default: FILE-cert.pub beside each --host-key FILE, if it exists]
     #[arg(long, value_name = "FILE")]
     pub host_cert: Vec<PathBuf>,
-    /// Post-quantum key exchange alone: ML-KEM (OpenSSH 9.9 and later)
+    /// Offer post-quantum key exchange only: ML-KEM (clients need OpenSSH 9.9 or later)
     #[arg(long)]
     pub pq_only: bool,
-    /// Show this text before authentication (UTF-8, 64 KiB at most, as it is)
+    /// Text file to show before authentication (UTF-8, at most 64 KiB, sent unchanged)
     #[arg(long, value_name = "FILE")]
     pub banner: Option<PathBuf>,
-    /// Refuse these keys and certificates, whatever else lets them in: a key revocation list of ssh-keygen -k, or public keys, one a line
+    /// Refuse the keys and certificates in this file, even if another option accepts them: a key revocation list (ssh-keygen -k), or public
+    /// keys, one per line
     #[arg(long, value_name = "FILE")]
     pub revoked_keys: Option<PathBuf>,
-    /// Addresses that have no penalty for refused keys, garbage and the like, as 192.0.2.0/24 (repeatable)
+    /// Addresses exempt from the penalties for refused keys and protocol errors, such as 192.0.2.0/24 (repeatable)
     #[arg(long, value_name = "CIDR")]
     pub penalty_exempt: Vec<AddressBlock>,
-    /// Balancers that begin each connection with a PROXY protocol header (version 2), which says where it comes from (repeatable); their
-    /// connections without one are closed
+    /// Addresses of load balancers that send a PROXY protocol header (version 2), such as 192.0.2.0/24 (repeatable). The header gives the
+    /// client's address; a connection from a balancer without a header is closed
     #[arg(long, value_name = "CIDR")]
     pub proxy_protocol: Vec<AddressBlock>,
 }

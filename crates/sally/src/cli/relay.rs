@@ -16,25 +16,25 @@ use crate::fleet::settings::Broker;
 /// `sally relay`.
 #[derive(Args, Debug)]
 pub struct RelayArgs {
-    /// Who may reach devices, as authorized_keys; permitopen="cam-*:22" says which (repeatable)
+    /// File of visitors' keys, in authorized_keys format; permitopen="cam-*:22" lists what a key may reach (repeatable)
     #[arg(long, value_name = "FILE")]
     pub visitors: Vec<PathBuf>,
-    /// Which devices there are, as authorized_keys; permitlisten="cam-17:22" spells a key's name (repeatable)
+    /// File of devices' keys, in authorized_keys format; permitlisten="cam-17:22" lists the names a key may register (repeatable)
     #[arg(long, value_name = "FILE", required_unless_present = "fleet")]
     pub devices: Vec<PathBuf>,
-    /// Who may see and end everything on the console, as authorized_keys (repeatable)
+    /// File of operators' keys, in authorized_keys format: they see and end all connections on the console (repeatable)
     #[arg(long, value_name = "FILE")]
     pub admins: Vec<PathBuf>,
     /// Address and port to listen on, or a port alone for all addresses
     #[arg(long, value_name = "[ADDR:]PORT", default_value = "2222", value_parser = parse_listen)]
     pub listen: (Option<IpAddr>, u16),
-    /// Options from this file, TOML with the same words; what is said here as well is taken from here
+    /// TOML file to read options from, under the names that they have here; options on the command line override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Visitors whose keys are fetched.
     #[command(flatten)]
     pub github: GithubArgs,
-    /// A fleet whose devices are woken.
+    /// The fleet whose devices are woken.
     #[command(flatten)]
     pub fleet: FleetArgs,
     /// What once, relay and jail have in common.
@@ -45,17 +45,17 @@ pub struct RelayArgs {
     pub server: ServerArgs,
 }
 
-/// Visitors whose keys GitHub shows.
+/// Visitors whose keys come from GitHub.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Visitors of GitHub")]
+#[command(next_help_heading = "Visitors from GitHub")]
 pub struct GithubArgs {
-    /// Let a GitHub user's keys reach what --github-permitopen names (repeatable)
+    /// Accept the keys of this GitHub user as visitors, for what --github-permitopen lists (repeatable)
     #[arg(long, value_name = "USER", requires = "github_permitopen")]
     pub github: Vec<String>,
-    /// What they reach, as permitopen= has it: cam-*:22 (repeatable)
+    /// Devices and port that visitors from GitHub may reach, as in permitopen=: cam-*:22 (repeatable)
     #[arg(long, value_name = "PATTERN", requires = "github")]
     pub github_permitopen: Vec<PermitRule>,
-    /// Where the keys of --github are fetched
+    /// URL to fetch the keys of --github from; {user} stands for the user's name
     #[arg(long, value_name = "TEMPLATE", default_value = crate::keys::GITHUB, value_parser = crate::keys::parse_template)]
     pub keys_url: String,
 }
@@ -64,31 +64,31 @@ pub struct GithubArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Fleet")]
 pub struct FleetArgs {
-    /// FLEET/relay, as sally fleet makes it: who may come by certificate, and which devices are woken
+    /// Relay folder of a fleet (FLEET/relay, made by sally fleet): accept the fleet's certificates, and wake its devices
     #[arg(long, value_name = "DIR", conflicts_with_all = ["state", "host_key", "host_cert"])]
     pub fleet: Option<PathBuf>,
-    /// The broker that wakes go through [default: the fleet's]
+    /// MQTT broker to publish wakes through, mqtts://HOST:PORT or wss://HOST:PORT/PATH [default: the fleet's broker]
     #[arg(long, value_name = "URL", requires = "fleet")]
     pub broker: Option<Broker>,
-    /// Be the broker: take the MQTT connections of the fleet's devices here, by their certificates
+    /// Run an MQTT broker for the fleet's devices on this address; devices log in with their TLS certificates
     #[arg(long, value_name = "ADDR:PORT", requires = "fleet", conflicts_with = "broker")]
     pub mqtt_listen: Option<SocketAddr>,
-    /// Take MQTT without TLS, on loopback alone: clients are who they say they are
+    /// Accept MQTT without TLS, on a loopback address only; clients are not authenticated
     #[arg(long, requires = "mqtt_listen")]
     pub mqtt_plain: bool,
-    /// The same anywhere
+    /// Accept MQTT without TLS on any address; clients are not authenticated, and anyone on the path can read and drop wakes
     #[arg(long, requires = "mqtt_listen")]
     pub mqtt_insecure: bool,
-    /// Where woken devices dial this relay, where there are several (repeatable) [default: the fleet's addresses]
+    /// Address at which woken devices reach this relay, where the fleet has several relays (repeatable) [default: the fleet's addresses]
     #[arg(long, value_name = "HOST:PORT", requires = "fleet")]
     pub advertise: Vec<HostPort>,
-    /// What stands before every topic
+    /// Prefix of every MQTT topic, the same as on the devices
     #[arg(long, value_name = "LEVELS", requires = "fleet", default_value = "")]
     pub topic_prefix: Prefix,
-    /// How long a device has to come when it is woken
+    /// Time that a woken device has to connect (30, 30s, 5m, 1h)
     #[arg(long, value_name = "TIME", requires = "fleet", default_value = "8s", value_parser = parse_seconds)]
     pub wake_deadline: Duration,
-    /// How long a woken device's connection is kept after its last visitor
+    /// Time to keep a woken device's connection after its last visitor has left
     #[arg(long, value_name = "TIME", requires = "fleet", default_value = "10s", value_parser = parse_seconds)]
     pub linger: Duration,
 }
@@ -99,10 +99,10 @@ pub struct JailArgs {
     /// Address and port to listen on, or a port alone for all addresses
     #[arg(long, value_name = "[ADDR:]PORT", default_value = "22", value_parser = parse_listen)]
     pub listen: (Option<IpAddr>, u16),
-    /// Ports and ranges of ports that a tunnel may bind [default: $OPEN_PORTS, else 2022]
+    /// Ports and port ranges that a tunnel may bind, such as 2022,2030-2039 [default: $OPEN_PORTS, else 2022]
     #[arg(long, value_name = "PORTS")]
     pub permit_listen: Option<sally_proto::relay::PortSet>,
-    /// Who may hold a tunnel.
+    /// The keys that may open a tunnel.
     #[command(flatten)]
     pub keys: KeyArgs,
     /// What once, relay and jail have in common.
@@ -117,46 +117,46 @@ pub struct JailArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Operation")]
 pub struct ServerArgs {
-    /// Keep the host key here
+    /// Folder to keep the host key in [default: none; each start makes a new key]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Ask a silent connection for a sign of life after so long
+    /// Send a keepalive on a connection that has been silent for this time
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_seconds)]
     pub alive_interval: Duration,
-    /// Give a connection up when so many questions have had no answer
+    /// Close a connection after this many keepalives without an answer
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub alive_count: u16,
-    /// How many connections a key may have at once, with the sockets of the ports that it holds; of a fleet, a name
+    /// Number of connections and bound ports' sockets that one key may have at once; in a fleet, that one name may have
     #[arg(long, value_name = "N", default_value_t = 384, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections_per_key: u32,
-    /// When a newer connection replaces an older one of the same key that holds what it wants
+    /// When a newer connection of a key takes a name or port from an older connection of the same key
     #[arg(long, value_name = "WHEN", default_value = "silent")]
     pub takeover: crate::tunnel::registry::Takeover,
-    /// The audit log: JSON lines, appended; - is stdout
+    /// File to append the audit log to, as JSON lines; - is stdout [default: no audit log]
     #[arg(long, value_name = "FILE")]
     pub audit: Option<PathBuf>,
-    /// The most bytes of the audit log (64K, 100M): one more line, and it becomes FILE.1, as logrotate names it [default: no limit]
+    /// Size that the audit log may reach (64K, 100M) before it is renamed to FILE.1, as logrotate does [default: no limit]
     #[arg(long, value_name = "SIZE", requires = "audit", value_parser = parse_size)]
     pub audit_max: Option<u64>,
-    /// How many full logs are kept: FILE.1 to FILE.N [default: 4]
+    /// Number of renamed logs to keep, FILE.1 to FILE.N [default: 4]
     #[arg(long, value_name = "N", requires = "audit_max", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub audit_keep: Option<u32>,
-    /// Let visits and tunnels begin while the audit log can't be written
+    /// Accept visits and tunnels even while the audit log can't be written
     #[arg(long)]
     pub audit_may_fail: bool,
-    /// Serve /metrics (Prometheus) and /healthz here
+    /// Address to serve /metrics (Prometheus) and /healthz on [default: neither is served]
     #[arg(long, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,
-    /// Over TLS, with this certificate and those that vouch for it (PEM); SIGHUP reads it again
+    /// Certificate chain to serve --http over TLS with (PEM); SIGHUP reloads it
     #[arg(long, value_name = "FILE", requires_all = ["http", "http_key"])]
     pub http_cert: Option<PathBuf>,
-    /// The certificate's private key (PEM)
+    /// Private key of the --http-cert certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "http_cert")]
     pub http_key: Option<PathBuf>,
-    /// How long visits may go on when told to stop
+    /// Time that open visits may continue after SIGTERM
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_seconds)]
     pub drain: Duration,
-    /// Become this user and group number once the sockets are bound [default for a jail started as root: 65532]
+    /// User and group number to change to once the sockets are bound [default for a jail that root starts: 65532]
     #[arg(long, value_name = "UID")]
     pub run_as: Option<u32>,
 }

@@ -1,9 +1,9 @@
-//! What a command line is before it is parsed: that of an otssh is made ours, and words of OpenSSH's clients are marked as theirs.
+//! Prepares a command line for the parser: translates otssh's flags into ours, and marks where the arguments of OpenSSH's clients begin.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The name under which the binary is a drop-in for otssh.
+/// The name under which the binary takes otssh's command line.
 const OTSSH: &str = "otssh";
 /// otssh's flags, which take one dash or two.
 const OTSSH_FLAGS: [&str; 5] = ["port", "log", "announce", "authorized-keys", "timeout"];
@@ -25,12 +25,12 @@ pub(super) fn as_sally(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Subcommands whose words are those of a program of OpenSSH's, but for the options of ours that stand before them.
+/// Subcommands that pass their arguments to a program of OpenSSH, after some options of ours.
 const CLIENTS: [&str; 3] = ["ssh", "scp", "sftp"];
-/// Those options; each takes a word.
+/// Those options; each takes one value.
 const BEFORE_CLIENTS_WORDS: [&str; 3] = ["--relay", "--config", "--wait"];
 
-/// Marks where OpenSSH's words begin in `sally ssh …`, since `-v` and many others of ssh's would be taken for ours.
+/// Inserts `--` where OpenSSH's arguments begin in `sally ssh …`: clap would take `-v` and other options of ssh for ours.
 pub(super) fn clients_own(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let word = |at: usize| arguments.get(at).and_then(|argument| argument.to_str()).unwrap_or_default();
     if !CLIENTS.contains(&word(1)) || ["--help", "-h"].contains(&word(2)) {

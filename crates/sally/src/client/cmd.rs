@@ -16,13 +16,13 @@ use crate::arguments::parse_seconds;
 use crate::term;
 use crate::variables::Variables;
 
-/// Which relay.
+/// The relay to connect through.
 #[derive(Args, Clone, Debug)]
 pub struct RelayArgs {
-    /// The relay [default: $SALLY_RELAY, then the settings' relay; port: ssh_config's, else 22]
+    /// Relay to connect through [default: $SALLY_RELAY, else relay in the settings file; default port: the one in ssh_config, else 22]
     #[arg(long, value_name = "[USER@]HOST[:PORT]")]
     pub relay: Option<Relay>,
-    /// The settings [default: ~/.config/sally/config.toml]
+    /// Settings file [default: ~/.config/sally/config.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -36,7 +36,7 @@ pub struct VisitArgs {
     /// Wait so long for a device that is offline
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub wait: Option<Duration>,
-    /// Everything else, as ssh(1), scp(1) and sftp(1) take it
+    /// Arguments of ssh(1), scp(1) or sftp(1)
     #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub words: Vec<OsString>,
 }
@@ -50,12 +50,12 @@ pub struct ProxyArgs {
     /// Wait so long for a device that is offline
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub wait: Option<Duration>,
-    /// In place of ~/.ssh/config
+    /// File to read in place of ~/.ssh/config
     #[arg(long, value_name = "FILE")]
     pub ssh_config: Option<PathBuf>,
-    /// The device
+    /// Name of the device
     pub host: String,
-    /// Its port
+    /// Port of the device
     #[arg(default_value_t = 22)]
     pub port: u16,
 }
@@ -63,10 +63,10 @@ pub struct ProxyArgs {
 /// `sally devices`.
 #[derive(Args, Debug)]
 pub struct DevicesArgs {
-    /// Of which relay.
+    /// The relay to ask.
     #[command(flatten)]
     pub via: RelayArgs,
-    /// A JSON array
+    /// Print a JSON array
     #[arg(long)]
     pub json: bool,
 }
@@ -77,7 +77,7 @@ pub struct SshConfigArgs {
     /// Through whom.
     #[command(flatten)]
     pub via: RelayArgs,
-    /// Which devices (repeatable) [default: those that the key's certificate names]
+    /// Devices to print blocks for, a name or a pattern such as cam-* (repeatable) [default: those in the key's certificate]
     #[arg(long = "for", value_name = "PATTERN")]
     pub patterns: Vec<String>,
 }
@@ -85,7 +85,7 @@ pub struct SshConfigArgs {
 /// `sally known-hosts`, which ssh calls.
 #[derive(Args, Debug)]
 pub struct KnownHostsArgs {
-    /// Whose lines
+    /// File with the lines to print
     pub file: PathBuf,
 }
 
@@ -157,7 +157,8 @@ fn read(file: &Path) -> Result<String, Fault> {
 
 /// The patterns that the certificate beside the key was made for.
 fn certified(settings: &Settings) -> Result<Vec<String>, Fault> {
-    let unnamed = || Fault::Usage("which devices? Say --for PATTERN, or name an identity with a certificate in the settings".into());
+    let unnamed =
+        || Fault::Usage("no devices are named: add --for PATTERN, or set an identity that has a certificate in the settings file".into());
     let mut file = settings.identity.clone().ok_or_else(unnamed)?.into_os_string();
     file.push("-cert.pub");
     let text = std::fs::read_to_string(&file).map_err(|_| unnamed())?;

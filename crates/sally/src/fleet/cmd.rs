@@ -1,4 +1,4 @@
-//! `sally fleet`: who and what belongs to a fleet. Definitions of arguments; each command is in its own file.
+//! Defines the arguments of `sally fleet`; each command is in its own file.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,44 +13,44 @@ use super::settings::Broker;
 use super::{device, init, list, revoke, rotate, visitor};
 use crate::term;
 
-/// What to do with a fleet.
+/// The subcommands of `sally fleet`.
 #[derive(Debug, Subcommand)]
 pub enum FleetCommand {
-    /// Make a fleet: its authorities, and the folder for its relays
+    /// Create a fleet: its certificate authorities, and the folder for its relays
     ///
-    /// FLEET/ca holds the private keys and stays with you, offline; FLEET/relay goes to every relay.
+    /// FLEET/ca has the private keys: keep it offline. FLEET/relay has what relays need: copy it to every relay.
     Init(InitArgs),
-    /// Make one device's bundle: a folder to copy onto it
+    /// Certify a device and create its bundle, a folder to copy onto the device
     Add(AddArgs),
-    /// The people who may visit devices
+    /// Manage the visitors who may reach devices
     #[command(subcommand)]
     Visitor(VisitorCommand),
-    /// Take a device or a visitor out of the fleet
+    /// Revoke the certificates of a device or a visitor
     ///
-    /// Writes FLEET/relay/revoked (an OpenSSH key revocation list) and FLEET/relay/tls.crl. Copy FLEET/relay to the relays afterwards.
+    /// Writes FLEET/relay/revoked (an OpenSSH key revocation list) and FLEET/relay/tls.crl. Copy FLEET/relay to every relay afterwards.
     Revoke(RevokeArgs),
-    /// Replace the key that wakes devices, in two steps: publish a second one, then retire the first
+    /// Replace the key that signs wakes, in two steps: add a second key, then (--retire) remove the first
     RotateWake(RotateArgs),
-    /// List everything that was certified
+    /// List every certificate that was issued
     List(ListArgs),
 }
 
-/// Visitors.
+/// The subcommands of `sally fleet visitor`.
 #[derive(Debug, Subcommand)]
 pub enum VisitorCommand {
-    /// Certify a visitor's public key; prints the line for their known_hosts
+    /// Certify a visitor's public key, and print the line for the visitor's known_hosts
     Add(VisitorAddArgs),
 }
 
 /// Arguments of `sally fleet init`.
 #[derive(Args, Debug)]
 pub struct InitArgs {
-    /// The folder to make
+    /// Folder to create
     pub fleet: PathBuf,
-    /// Where devices and visitors reach the relays (repeatable: the same relays under several addresses)
+    /// Address at which devices and visitors reach the relays (repeatable, for relays with several addresses)
     #[arg(long, value_name = "HOST:PORT", required = true)]
     pub relay: Vec<HostPort>,
-    /// Where wakes are published: mqtts://HOST:PORT, or wss://HOST:PORT/PATH [default: the first relay's host, at 8883]
+    /// MQTT broker that carries the wakes: mqtts://HOST:PORT or wss://HOST:PORT/PATH [default: port 8883 on the first relay's host]
     #[arg(long, value_name = "URL")]
     pub broker: Option<Broker>,
 }
@@ -58,23 +58,23 @@ pub struct InitArgs {
 /// Arguments of `sally fleet add`.
 #[derive(Args, Debug)]
 pub struct AddArgs {
-    /// The fleet's folder
+    /// Folder of the fleet
     pub fleet: PathBuf,
-    /// The device's name: 1 to 64 of a-z, 0-9, _ and -
+    /// Name of the device: 1 to 64 of the characters a-z, 0-9, _ and -
     pub id: DeviceId,
-    /// The folder to make
+    /// Folder to create the bundle in
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Certify the host key that the device's sshd has, instead of making one
+    /// Public host key of the device's sshd, to certify instead of a new key
     #[arg(long, value_name = "FILE.pub")]
     pub host_key: Option<PathBuf>,
-    /// What visitors reach on the device
+    /// Address that visitors reach at port 22 of the device
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:22")]
     pub to: HostPort,
-    /// Where the folder will lie on the device: sshd wants whole paths
+    /// Absolute path that the bundle will have on the device (sshd_config needs it)
     #[arg(long, value_name = "DIR", default_value = "/etc/sally", value_parser = whole_path)]
     pub installed: String,
-    /// The device was there before: its old bundle stops working
+    /// Replace the bundle of a device that is already in the fleet; the old bundle stops working
     #[arg(long)]
     pub replace: bool,
 }
@@ -82,21 +82,21 @@ pub struct AddArgs {
 /// Arguments of `sally fleet visitor add`.
 #[derive(Args, Debug)]
 pub struct VisitorAddArgs {
-    /// The fleet's folder
+    /// Folder of the fleet
     pub fleet: PathBuf,
-    /// The visitor's public key
+    /// File with the visitor's public key
     #[arg(value_name = "FILE.pub")]
     pub key: PathBuf,
-    /// Devices that they may reach, a pattern with * and ? (repeatable)
+    /// Devices that the visitor may reach: a name, or a pattern with * and ? (repeatable)
     #[arg(long = "for", value_name = "PATTERN", required = true)]
     pub patterns: Vec<Pattern>,
-    /// For how long: 30m, 8h, 7d, 52w
+    /// Lifetime of the certificate: 30m, 8h, 7d, 52w
     #[arg(long, value_name = "TIME", default_value = "8h", value_parser = span)]
     pub valid: Duration,
-    /// Who they are, for logs [default: the file's name]
+    /// Name of the visitor, for logs and for sally fleet revoke [default: the name of the key's file]
     #[arg(long)]
     pub name: Option<String>,
-    /// Where the certificate goes [default: FILE-cert.pub, where ssh finds it]
+    /// File to write the certificate to [default: FILE-cert.pub, where ssh looks for it]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -105,15 +105,15 @@ pub struct VisitorAddArgs {
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("who").required(true))]
 pub struct RevokeArgs {
-    /// The fleet's folder
+    /// Folder of the fleet
     pub fleet: PathBuf,
-    /// A device, with everything that it ever had
+    /// Device to revoke, with every certificate that it ever had
     #[arg(group = "who", value_name = "DEVICE")]
     pub device: Option<DeviceId>,
-    /// A visitor, with every certificate under this name
+    /// Visitor to revoke, with every certificate under this name
     #[arg(long, group = "who", value_name = "NAME")]
     pub visitor: Option<String>,
-    /// What has this number alone
+    /// Serial number of the one certificate to revoke
     #[arg(long, group = "who", value_name = "NUMBER")]
     pub serial: Option<u64>,
 }
@@ -121,9 +121,9 @@ pub struct RevokeArgs {
 /// Arguments of `sally fleet rotate-wake`.
 #[derive(Args, Debug)]
 pub struct RotateArgs {
-    /// The fleet's folder
+    /// Folder of the fleet
     pub fleet: PathBuf,
-    /// The second step: every device has the new key
+    /// Remove the old key: the second step, once every device has the new one
     #[arg(long)]
     pub retire: bool,
 }
@@ -131,9 +131,9 @@ pub struct RotateArgs {
 /// Arguments of `sally fleet list`.
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// The fleet's folder
+    /// Folder of the fleet
     pub fleet: PathBuf,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
@@ -147,12 +147,12 @@ impl FromStr for Pattern {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.to_ascii_lowercase();
-        if is_pattern(&text) { Ok(Self(text)) } else { Err("a pattern is a device's name with * and ? in it".into()) }
+        if is_pattern(&text) { Ok(Self(text)) } else { Err("expected the name of a device, which may contain * and ?".into()) }
     }
 }
 
 impl FleetCommand {
-    /// Does it; the exit status comes back.
+    /// Runs the command and returns the exit status.
     pub fn run(self) -> u8 {
         let done = match self {
             Self::Init(args) => init::run(args),
@@ -174,12 +174,12 @@ impl FleetCommand {
 
 fn whole_path(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
-    if text.starts_with('/') && plain { Ok(text.into()) } else { Err("a path from / on, of letters, digits and . _ -".into()) }
+    if text.starts_with('/') && plain { Ok(text.into()) } else { Err("expected an absolute path of letters, digits and . _ -".into()) }
 }
 
-/// A number and its unit.
+/// Parses a number and its unit.
 fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || "a number and s, m, h, d or w, such as 8h".to_owned();
+    let wrong = || "expected a number and a unit (s, m, h, d, w), such as 8h".to_owned();
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
     let seconds = match unit {
         "s" => 1,

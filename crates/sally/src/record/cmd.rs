@@ -1,4 +1,4 @@
-//! `sally record`: what can be done with a record. Definitions of arguments; each command is in its own file.
+//! Defines the arguments of `sally record`; each command is in its own file.
 
 use std::path::PathBuf;
 
@@ -7,42 +7,43 @@ use sally_proto::record::Stream;
 
 use super::{cat, export, play, verify};
 
-/// What to do with a record.
+/// The subcommands of `sally record`.
 #[derive(Debug, Subcommand)]
 pub enum RecordCommand {
-    /// Say what can be proven of a record
+    /// Check a record's hash chain and signatures, and print the verdict
     ///
-    /// Exit status: 0 sealed, 3 partial (recorded with head=), 4 self-consistent but nobody outside the file names the signer,
-    /// 5 not sealed, 6 broken, 7 several records in one file; 65 there is no record in the file, 66 the file can't be read. The worst that applies is given.
+    /// Exit status: 0 sealed by the expected key, 3 partial (recorded with head=), 4 consistent, but signed by a key that no option confirms,
+    /// 5 not sealed, 6 broken, 7 several records in one file, 65 no record in the file, 66 the file can't be read. If several apply, the
+    /// worst is given.
     Verify(VerifyArgs),
-    /// Play a record as it was shown
+    /// Play a record in the terminal, at the speed of the session
     ///
-    /// On a terminal: space pauses, . steps to the next output, ← and → seek 5 s, q quits. It prints what the session printed,
-    /// escape sequences included: play a record of people you don't trust in a terminal you don't mind.
+    /// Keys: space pauses, . steps to the next output, ← and → seek 5 s, q quits. Play prints what the session printed, escape
+    /// sequences included: play a record that you don't trust only in a terminal that you can afford to lose.
     Play(PlayArgs),
-    /// Print the bytes of streams
+    /// Print the bytes of a record's streams
     ///
-    /// On a terminal control characters are shown and not sent, unless --raw is said.
+    /// On a terminal, control characters are made visible, unless --raw is given.
     Cat(CatArgs),
-    /// Write a record in another format
+    /// Convert a record to another format, on stdout
     Export(ExportArgs),
 }
 
 /// Arguments of `sally record verify`.
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// The record, - for stdin
+    /// Record file; - reads stdin
     pub file: PathBuf,
-    /// The key that should have signed: as announced (ssh-ed25519 AAAA…), a file of such keys, or its fingerprint (SHA256:…)
+    /// Key that must have signed the record: a public key (ssh-ed25519 AAAA…), a file of public keys, or a fingerprint (SHA256:…)
     #[arg(long, value_name = "KEY", conflicts_with = "known_hosts")]
     pub host_key: Option<String>,
-    /// A known_hosts file that lists the key that should have signed
+    /// known_hosts file that lists the key that must have signed the record
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Option<PathBuf>,
-    /// Only what known_hosts has for this host, written as there: `name` or `[name]:port`
+    /// Accept only the keys that known_hosts lists for this host, written as there: name or [name]:port
     #[arg(long, value_name = "NAME", requires = "known_hosts")]
     pub host: Option<String>,
-    /// Answer with a JSON object
+    /// Print the verdict as a JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -50,18 +51,18 @@ pub struct VerifyArgs {
 /// Arguments of `sally record play`.
 #[derive(Args, Debug)]
 pub struct PlayArgs {
-    /// The record, - for stdin
+    /// Record file; - reads stdin
     pub file: PathBuf,
-    /// So many times as fast
+    /// Playback speed factor (2 is twice as fast)
     #[arg(short, long, value_name = "FACTOR", default_value_t = 1.0, value_parser = speed)]
     pub speed: f64,
-    /// Wait so many seconds at most where nothing was shown
+    /// Shorten pauses in the output to this many seconds [default: no limit]
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
     pub idle_limit: Option<f64>,
-    /// Begin so many seconds into the record
+    /// Start this many seconds into the record
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
     pub seek: f64,
-    /// Keep a line with the time at the bottom of the terminal
+    /// Show a status line with the time at the bottom of the terminal
     #[arg(long)]
     pub status: bool,
 }
@@ -69,15 +70,15 @@ pub struct PlayArgs {
 /// Arguments of `sally record cat`.
 #[derive(Args, Debug)]
 pub struct CatArgs {
-    /// The record, - for stdin
+    /// Record file; - reads stdin
     pub file: PathBuf,
-    /// Which stream [default: stdout and stderr]
+    /// Stream to print [default: stdout and stderr]
     #[arg(long, value_name = "STREAM")]
     pub stream: Option<StreamName>,
-    /// Of this channel only
+    /// Number of the channel to print [default: all channels]
     #[arg(long, value_name = "NUMBER")]
     pub channel: Option<u32>,
-    /// Send control characters to the terminal as they are
+    /// Send control characters to the terminal unchanged
     #[arg(long)]
     pub raw: bool,
 }
@@ -85,9 +86,9 @@ pub struct CatArgs {
 /// Arguments of `sally record export`.
 #[derive(Args, Debug)]
 pub struct ExportArgs {
-    /// The record, - for stdin
+    /// Record file; - reads stdin
     pub file: PathBuf,
-    /// Which format
+    /// Format to convert to
     #[arg(long, value_name = "FORMAT")]
     pub format: Format,
 }
@@ -95,11 +96,11 @@ pub struct ExportArgs {
 /// A stream, as named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StreamName {
-    /// Output, a terminal's included.
+    /// Standard output, or a terminal's output
     Stdout,
-    /// Error output, where there was no terminal.
+    /// Standard error of a session without a terminal
     Stderr,
-    /// What the visitor typed or sent.
+    /// What the client typed or sent
     Stdin,
 }
 
@@ -113,19 +114,19 @@ impl From<StreamName> for Stream {
     }
 }
 
-/// What a record can be written as.
+/// The formats that a record can be converted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// asciicast v3, for players
     V3,
-    /// The text that was shown, as a terminal left it
+    /// The text that was shown, as a terminal rendered it
     Text,
-    /// What happened besides output, one event a line
+    /// The events besides input and output, one per line
     Audit,
 }
 
 impl RecordCommand {
-    /// Does it; the exit status comes back.
+    /// Runs the command and returns the exit status.
     pub fn run(self) -> u8 {
         match self {
             Self::Verify(args) => verify::run(&args),
@@ -137,9 +138,12 @@ impl RecordCommand {
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= 0.0).ok_or_else(|| "say a number of seconds, such as 2.5".into())
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite() && *value >= 0.0)
+        .ok_or_else(|| "expected a number of seconds, such as 2.5".into())
 }
 
 fn speed(text: &str) -> Result<f64, String> {
-    seconds(text).ok().filter(|value| *value > 0.0).ok_or_else(|| "say a number above 0, such as 2 or 0.5".into())
+    seconds(text).ok().filter(|value| *value > 0.0).ok_or_else(|| "expected a number above 0, such as 2 or 0.5".into())
 }

@@ -20,11 +20,11 @@ pub const SILENCE: Duration = Duration::from_secs(2);
 /// What a newer connection of the same key does to an older one that holds what it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Takeover {
-    /// Replaces it where it is silent for 2 s when asked
+    /// If the older connection doesn't answer a keepalive within 2 s
     Silent,
-    /// Replaces it at once
+    /// At once, in any case
     AtOnce,
-    /// Never: the name or port is free when the old connection has ended
+    /// Never; the name or port becomes free when the older connection ends
     Never,
 }
 
