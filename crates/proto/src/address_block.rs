@@ -1,4 +1,4 @@
-//! A block of addresses, as options name it: `192.0.2.0/24`, `2001:db8::/32`, or one address.
+//! Defines blocks of addresses, as options name them: `192.0.2.0/24`, `2001:db8::/32`, or one address.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,18 +6,18 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// Addresses that share their leading bits. IPv4 that arrives as IPv6 (`::ffff:192.0.2.1`) is IPv4.
+/// A block: the addresses that share their leading bits. An IPv4 address that arrives as IPv6 (`::ffff:192.0.2.1`) counts as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressBlock(IpNet);
 
 impl AddressBlock {
-    /// Whether an address is one of them.
+    /// Returns whether the block contains an address.
     pub fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }
 
-/// Whether an address is in any of these blocks.
+/// Returns whether one of the blocks contains an address.
 pub fn any_contains(blocks: &[AddressBlock], address: IpAddr) -> bool {
     blocks.iter().any(|block| block.contains(address))
 }
@@ -30,7 +30,7 @@ impl FromStr for AddressBlock {
             Ok(address) => IpNet::from(address.to_canonical()),
             Err(_) => text.parse().map_err(|_| format!("'{text}' is no block of addresses such as 192.0.2.0/24 or 2001:db8::/32"))?,
         };
-        // As sshd in from=: an address with bits beyond those that count is a mistake about one or the other.
+        // As sshd in from=: an address with bits beyond the prefix is a mistake in one of the two.
         if block.addr() != block.network() {
             return Err(format!("'{text}' has bits set beyond the first {}: {} is meant?", block.prefix_len(), block.trunc()));
         }

@@ -1,17 +1,17 @@
-//! Who may be mid-authentication at a door, and who makes room when there are too many.
+//! Decides which connections may be mid-authentication on a server, and which one makes room when there are too many.
 //!
-//! sshd's `MaxStartups` turns newcomers away, so that a crowd which only stalls keeps the right visitor out. Here the newcomer always gets
-//! in and somebody who has had their time makes room: from `start` on with a probability that rises from `rate` to certainty at `full`.
-//! Nobody makes room for those who came just after them: only the older half of the crowd does, in it first whoever has a penalty, then
-//! whoever's source holds the most places, then the oldest. So a visitor has the time of at least `start / 2` newcomers, in which a key
-//! authenticates many times over; and a crowd from one address drives out itself.
+//! sshd's `MaxStartups` refuses new connections, so that a crowd of stalled ones keeps the right client out. Here a new connection always
+//! gets in, and an older one makes room: from `start` on with a probability that rises from `rate` to certainty at `full`. Only the older
+//! half of the crowd makes room: first a connection whose source has a penalty, then one of the source with the most connections, then
+//! the oldest. So a client has the time of at least `start / 2` new connections, in which a key authenticates many times over; and a
+//! crowd from one address pushes out only itself.
 //!
-//! Penalties are a source's, as in sshd's `PerSourcePenalties`: an IPv4 address, or an IPv6 network of 64 bits. Where everybody comes
-//! through one proxy, everybody has its address, the right visitor as well: a door for one visit therefore never refuses a source, and a
-//! penalty only says who makes room first. Where there are many visitors for a long time ([`Settings::refuse`]), a source with a penalty
-//! is refused. Never refused is a source from which a client authenticated lately: many may share it. No penalty has loopback, for who
-//! connects from this machine is a proxy, or needs no network to do harm; nor has a source that is named exempt; nor a proxy, before it has
-//! said whom it brings.
+//! A penalty belongs to a source, as in sshd's `PerSourcePenalties`: an IPv4 address, or an IPv6 network of 64 bits. Behind one proxy all
+//! clients have its address, the right client too: a server for one visit therefore never refuses a source, and a penalty only decides
+//! which connection makes room first. A server for many visits over a long time ([`Settings::refuse`]) refuses a source with a penalty,
+//! but never a source from which a client authenticated lately, because many clients may share it. Loopback gets no penalty, because a
+//! client on this machine is a proxy, or needs no network to do harm; neither do exempt sources, nor a proxy before it has named its
+//! client.
 
 mod penalties;
 mod startups;
@@ -26,39 +26,39 @@ pub use penalties::{LATELY, PENALTY_MAX, PENALTY_MIN, SOURCES, Source};
 use penalties::{Penalties, Welcome};
 pub use startups::Startups;
 
-/// How a door admits.
+/// The settings of an admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How many at once.
+    /// How many connections may be mid-authentication at once.
     pub startups: Startups,
-    /// Whether a source with a penalty is refused. For a door with many visitors; never where one visitor must get in.
+    /// Whether a source with a penalty is refused: for a server with many visits; never where one client must get in.
     pub refuse: bool,
 }
 
 impl Settings {
-    /// For one visit.
+    /// The settings of a server for one visit.
     pub const ONE_VISIT: Self = Self { startups: Startups::DEFAULT, refuse: false };
-    /// For many visitors, for a long time.
+    /// The settings of a server for many visits over a long time.
     pub const MANY_VISITS: Self = Self { startups: Startups::DEFAULT, refuse: true };
 }
 
-/// One connection's place; the numbers rise in the order of arrival.
+/// The place of one connection; the numbers rise in the order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// What becomes of a newcomer.
+/// What becomes of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// It has a place. Whoever is named has to go, and has no place any more.
+    /// The connection has a place. The one in `makes_room` loses its place and has to be closed.
     Admitted {
-        /// The newcomer's.
+        /// The place of the new connection.
         ticket: Ticket,
-        /// Who makes room.
+        /// The connection that makes room.
         makes_room: Option<Ticket>,
     },
-    /// Its source has a penalty for so long.
+    /// The connection is refused, because its source has a penalty.
     Refused {
-        /// What is left of it.
+        /// What is left of the penalty.
         remaining: Duration,
     },
 }
@@ -66,20 +66,21 @@ pub enum Arrival {
 /// How the time before authentication ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Somebody is in: the source's penalty is forgiven.
+    /// The client authenticated: the source's penalty is forgiven.
     Authenticated,
-    /// It left, and had asked for nothing (sshd's `noauth`).
+    /// The client left and had asked for nothing (sshd's `noauth`).
     Left,
-    /// It left, and what it had asked for was refused (`authfail`).
+    /// The client left after a refusal (`authfail`).
     Denied,
-    /// It used up its time (`grace-exceeded`).
+    /// The client used up its time (`grace-exceeded`).
     TooLate,
-    /// What it sent was no SSH, or a violation of it.
+    /// The client didn't speak SSH, or violated it.
     Garbage,
 }
 
 impl Outcome {
-    /// sshd's own measures; garbage, which sshd counts with those who leave, is no stock client's.
+    /// Returns the penalty for an outcome: sshd's own. Garbage, which sshd counts as leaving, gets more, because no stock client sends
+    /// it.
     fn penalty(self) -> Duration {
         Duration::from_secs(match self {
             Self::Authenticated => 0,
@@ -90,14 +91,14 @@ impl Outcome {
     }
 }
 
-/// Where a connection comes from, and whether that has penalties at all.
+/// Where a connection comes from, and whether that source gets penalties.
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     source: Source,
     exempt: bool,
 }
 
-/// The state of a door's admission. Instants are durations since any fixed moment of a clock that never goes back.
+/// Holds the connections that are mid-authentication, and the penalties. Times are durations since any fixed moment of a monotonic clock.
 #[derive(Clone, Debug)]
 pub struct Admission {
     settings: Settings,
@@ -109,18 +110,18 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Nobody is there yet. Addresses in the blocks never have a penalty.
+    /// Makes an admission without connections. Addresses in the blocks never get a penalty.
     pub fn new(settings: Settings, exempt: Vec<AddressBlock>) -> Self {
         let (penalties, welcome) = (Penalties::default(), Welcome::default());
         Self { settings, exempt, waiting: BTreeMap::new(), penalties, welcome, next: 0 }
     }
 
-    /// How many are mid-authentication.
+    /// Returns how many connections are mid-authentication.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Somebody connects. `roll`: a random number below 100.
+    /// Admits or refuses a new connection. `roll`: a random number below 100.
     pub fn arrive(&mut self, peer: IpAddr, now: Duration, roll: u32) -> Arrival {
         let origin = self.origin(peer);
         match self.refusal(origin, now) {
@@ -129,15 +130,15 @@ impl Admission {
         }
     }
 
-    /// A proxy connects, which is to say whom it brings: until then it has a place, and no penalty for what becomes of that.
+    /// Admits a proxy's connection, which has yet to name its client: until then it has a place, and gets no penalty.
     pub fn arrive_by_proxy(&mut self, proxy: IpAddr, now: Duration, roll: u32) -> Arrival {
         self.admit(Origin { source: proxy.into(), exempt: true }, now, roll)
     }
 
-    /// A proxy has said whom it brings: whether they are let in. Otherwise what is left of their penalty, and the place is free.
+    /// Notes the client that a proxy has named. If the client is refused, its place becomes free.
     ///
     /// # Errors
-    /// What is left of a penalty.
+    /// What is left of the client's penalty.
     pub fn bring(&mut self, ticket: Ticket, client: IpAddr, now: Duration) -> Result<(), Duration> {
         let origin = self.origin(client);
         let Some(place) = self.waiting.get_mut(&ticket) else { return Ok(()) }; // It has made room.
@@ -156,7 +157,7 @@ impl Admission {
         Origin { source: peer.into(), exempt }
     }
 
-    /// What is left of the penalty for which an origin is refused.
+    /// Returns what is left of the penalty for which an origin is refused.
     fn refusal(&self, origin: Origin, now: Duration) -> Option<Duration> {
         let may_be = self.settings.refuse && !origin.exempt && !self.welcome.is_lately(origin.source, now);
         self.penalties.of(origin.source, now).filter(|_| may_be)
@@ -171,7 +172,7 @@ impl Admission {
         Arrival::Admitted { ticket, makes_room }
     }
 
-    /// Takes somebody's place, where there is anybody: also for want of something else, as descriptors.
+    /// Takes the place of the connection that has to make room, if there is one; also for want of something else, such as descriptors.
     pub fn make_room(&mut self, now: Duration) -> Option<Ticket> {
         let mut places: HashMap<Source, usize> = HashMap::new();
         for origin in self.waiting.values() {
@@ -187,7 +188,7 @@ impl Admission {
         Some(ticket)
     }
 
-    /// A connection's authentication is over, one way or the other. Who has made room before has not failed at anything.
+    /// Ends a connection's time before authentication. A connection that has made room before gets no penalty.
     pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, now: Duration) {
         let Some(Origin { source, exempt }) = self.waiting.remove(&ticket) else { return };
         match outcome {

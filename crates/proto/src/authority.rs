@@ -1,7 +1,7 @@
-//! The certificate authorities of a fleet, one for each role, and what a certificate of each role has to be.
+//! Checks the certificate authorities of a fleet, one for each role, and the certificates of each role.
 //!
-//! No authority has two roles, so a certificate says by its authority what it is for: a device's never opens a visitor's door, a host's
-//! logs nobody in. Everything that isn't understood is refused.
+//! No authority has two roles, so a certificate's authority says what it is for: a device's certificate never logs a visitor in, a host's
+//! logs no client in. Everything that isn't understood is refused.
 
 use std::net::IpAddr;
 
@@ -15,14 +15,14 @@ use crate::authorized_keys::{
 use crate::id::{DEVICE_ID_MAX, DeviceId};
 use crate::krl::Krl;
 
-/// What an authority certifies.
+/// The roles that an authority certifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Keys that devices authenticate to relays with.
+    /// Keys with which devices authenticate to relays.
     Device,
     /// Host keys, of relays and devices.
     Host,
-    /// People.
+    /// Keys of visitors.
     Visitor,
 }
 
@@ -33,44 +33,44 @@ pub struct Authorities {
     keys: Vec<KeyData>,
 }
 
-/// The file holds no authorities.
+/// Says why a file of authorities can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthoritiesError {
-    /// A line is no public key: its number, from 1.
+    /// A line isn't a public key: its number, from 1.
     #[error("line {0} is no public key in OpenSSH's format")]
     NotAKey(usize),
-    /// None at all.
+    /// The file has no key.
     #[error("it holds no key")]
     None,
 }
 
-/// A visitor, as a certificate describes them.
+/// A visitor, as a certificate describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visitor {
-    /// Patterns of the devices that they may reach: `cam-*`.
+    /// Patterns of the devices that the visitor may reach: `cam-*`.
     pub patterns: Vec<String>,
-    /// The certificate's key ID: who it was made for.
+    /// The certificate's key ID: the name that it was issued for.
     pub key_id: String,
-    /// Its serial number.
+    /// The certificate's serial number.
     pub serial: u64,
-    /// When it ends, in Unix seconds; `u64::MAX` is never.
+    /// The end of the certificate, in Unix seconds; `u64::MAX` is never.
     pub valid_before: u64,
-    /// What a signature of the certified key has to say, where that is a security key.
+    /// What a signature of the certified key must say, if that is a security key.
     pub presence: Presence,
 }
 
 impl Visitor {
-    /// Whether they may reach a device.
+    /// Returns whether the visitor may reach a device.
     pub fn may_reach(&self, device: &DeviceId) -> bool {
         self.patterns.iter().any(|pattern| matches_pattern(pattern, device.as_str()))
     }
 }
 
 impl Authorities {
-    /// Reads public keys, one a line; blank lines and those that begin with `#` are passed over.
+    /// Reads public keys, one per line; skips blank lines and those that begin with `#`.
     ///
     /// # Errors
-    /// Where a line is anything else, or there are none.
+    /// If a line is anything else, or no key is left.
     pub fn parse(role: Role, text: &str) -> Result<Self, AuthoritiesError> {
         let mut keys = Vec::new();
         for (line, number) in text.lines().map(str::trim).zip(1..) {
@@ -86,25 +86,26 @@ impl Authorities {
         if keys.is_empty() { Err(AuthoritiesError::None) } else { Ok(Self { role, keys }) }
     }
 
-    /// What they certify.
+    /// Returns the role that the authorities certify.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Their public keys.
+    /// Returns their public keys.
     pub fn keys(&self) -> &[KeyData] {
         &self.keys
     }
 
-    /// Whether a key is among them.
+    /// Returns whether a key is one of them.
     pub fn contains(&self, key: &KeyData) -> bool {
         self.keys.contains(key)
     }
 
-    /// A device's certificate: exactly one name, forwarding permitted, nothing forced. Gives the name, and what a signature has to say.
+    /// Checks a device's certificate: exactly one name, forwarding permitted, no forced command. Returns the name, and what a signature
+    /// must say.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// Why the certificate is refused.
     pub fn device(&self, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<(DeviceId, Presence), Denial> {
         let presence = self.user(Role::Device, certificate, krl, peer, now)?;
         let name = match certificate.valid_principals() {
@@ -114,10 +115,10 @@ impl Authorities {
         Ok((name?, presence))
     }
 
-    /// A visitor's certificate: one pattern of device names at least, forwarding permitted, nothing forced.
+    /// Checks a visitor's certificate: at least one pattern of device names, forwarding permitted, no forced command.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// Why the certificate is refused.
     pub fn visitor(&self, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<Visitor, Denial> {
         let presence = self.user(Role::Visitor, certificate, krl, peer, now)?;
         let patterns = certificate.valid_principals().to_vec();
@@ -131,10 +132,10 @@ impl Authorities {
         Ok(Visitor { patterns, key_id, serial: certificate.serial(), valid_before: certificate.valid_before(), presence })
     }
 
-    /// A host's certificate, which has to name this host.
+    /// Checks a host's certificate, which must name this host.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// Why the certificate is refused.
     pub fn host(&self, certificate: &Certificate, krl: &Krl, name: &str, now: u64) -> Result<(), Denial> {
         if certificate.cert_type() != CertType::Host {
             return Err(Denial::NotHostCertificate);
@@ -163,8 +164,8 @@ impl Authorities {
             return Err(Denial::NotUserCertificate);
         }
         self.issued(role, certificate, krl)?;
-        // A relay gives no terminal, agent or display to anybody, and checks the source address and a security key's flags; more than that it
-        // can't hold.
+        // A relay gives no client a terminal, agent or display, and checks the source address and a security key's flags. It can't
+        // enforce more than that.
         use OptionKind::{AgentForwarding, From, PortForwarding, Pty, TouchRequired, UserRc, VerifyRequired, X11Forwarding};
         let enforced = Enforced::new(&[From, PortForwarding, Pty, AgentForwarding, X11Forwarding, UserRc, TouchRequired, VerifyRequired]);
         let limits: Limits = check_certificate(certificate, enforced, &Context { peer, now, account: None })?;
@@ -175,19 +176,19 @@ impl Authorities {
     }
 }
 
-/// Whether the text is a pattern of device names: what they are made of, and `*` and `?`. Nothing in it means anything to a shell that
-/// matches it, or to a list.
+/// Returns whether a text is a pattern of device names: their characters, and `*` and `?`. None of them has a meaning for a shell that
+/// matches it, or in a list.
 pub fn is_pattern(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'*' | b'?');
     (1..=DEVICE_ID_MAX).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(letter)
 }
 
-/// Whether two roles share an authority: its certificates would be good for both.
+/// Returns the authority that two roles share, if any: its certificates would be valid for both.
 pub fn shared<'a>(one: &'a Authorities, other: &Authorities) -> Option<&'a KeyData> {
     one.keys.iter().find(|key| other.contains(key))
 }
 
-/// `SHA256:…` of an authority's key, for messages.
+/// Returns `SHA256:…` of an authority's key, for messages.
 pub fn fingerprint(key: &KeyData) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }

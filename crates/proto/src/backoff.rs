@@ -1,26 +1,26 @@
-//! How long to wait before dialling again: longer after each failure, and never as long as everybody else.
+//! Computes the pauses between attempts to reconnect: longer after each failure, and different for each client.
 //!
-//! A server that comes back is dialled by all who lost it. The pauses are drawn, so that they don't all come in the same second.
+//! All clients of a server that comes back reconnect to it. The pauses are random, so that they don't all come in the same second.
 
 use std::time::Duration;
 
-/// How long pauses are, and when they begin anew.
+/// The bounds of the pauses, and when they start again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// No pause is shorter.
+    /// The least pause.
     pub least: Duration,
-    /// No pause is longer.
+    /// The longest pause.
     pub most: Duration,
-    /// What has held for so long was good: the next pause is a first one again.
+    /// How long a connection must last to count as good: the next pause is then a first one again.
     pub stable: Duration,
 }
 
 impl Pace {
-    /// For whoever has to be there again soon, and may be one of a million: 1 s to 5 min, anew after a minute.
+    /// For a client that must reconnect soon and may be one of a million: 1 s to 5 min, reset after a minute.
     pub const FLEET: Self = Self { least: Duration::from_secs(1), most: Duration::from_secs(300), stable: Duration::from_secs(60) };
 }
 
-/// The pauses of one who dials again and again: each drawn between a floor and twice that, where the floor doubles from pause to pause.
+/// The pauses of one client: each is drawn between a floor and twice that, and the floor doubles from pause to pause.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     pace: Pace,
@@ -28,12 +28,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Nothing has failed yet.
+    /// Starts without a failure.
     pub fn new(pace: Pace) -> Self {
         Self { pace, floor: pace.least }
     }
 
-    /// The pause before the next attempt. `random`: any number, each as likely as the others.
+    /// Returns the pause before the next attempt. `random`: any number, each equally likely.
     pub fn pause(&mut self, random: u64) -> Duration {
         let floor = self.floor.min(self.pace.most / 2).max(self.pace.least.min(self.pace.most));
         let ceiling = floor.saturating_mul(2).min(self.pace.most);
@@ -41,7 +41,7 @@ impl Backoff {
         floor.saturating_add(share(ceiling.saturating_sub(floor), random))
     }
 
-    /// What was dialled has held for so long, and is lost.
+    /// Notes that a connection has lasted for this time, and is lost.
     pub fn held(&mut self, time: Duration) {
         if time >= self.pace.stable {
             self.floor = self.pace.least;
@@ -49,7 +49,7 @@ impl Backoff {
     }
 }
 
-/// A part of a time: none of it for 0, nearly all of it for the largest number.
+/// Returns a part of a time: none of it for 0, nearly all of it for the largest number.
 fn share(time: Duration, random: u64) -> Duration {
     let nanos = time.as_nanos().saturating_mul(u128::from(random)) >> u64::BITS;
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

@@ -1,14 +1,14 @@
-//! How much of a device's disk its records may take together: what is there, and what was promised to visits that go on.
+//! Shares out how much of a device's disk its records may take together: what exists, and what is promised to open visits.
 //!
-//! A visit is promised little, when somebody has authenticated and not before, and more when it needs more: as long as that leaves as much
-//! again for others. So one visit takes half of the room at most, two that grow together take a third each, and there is room for the next
-//! one until hardly anything is left.
+//! A visit is promised little, and only when its client has authenticated; it is promised more when it needs more, as long as the same
+//! amount stays free for others. So one visit takes at most half of the room, two that grow together take a third each, and there is room
+//! for the next one until hardly anything is left.
 
 use std::collections::BTreeMap;
 
-/// What a visit is promised at first. One for which there is less room is not begun: it would end in mid-sentence.
+/// What a visit is promised at first. A visit for which there is less room doesn't begin: it would end in the middle.
 pub const FIRST_PROMISE: u64 = 64 << 10;
-/// A promise doubles until it grows by so much at once: asking is cheap, but each time the folder is looked through.
+/// The most that a promise grows at once; below that it doubles. Asking is cheap, but each time the agent reads the whole folder.
 const GROWTH_MAX: u64 = 4 << 20;
 
 /// The promises; `V` names a visit.
@@ -19,27 +19,27 @@ pub struct Budget<V> {
 }
 
 impl<V: Ord> Budget<V> {
-    /// Nothing is promised yet; all records together may take `most` bytes.
+    /// Starts without a promise; all records together may take `most` bytes.
     pub const fn new(most: u64) -> Self {
         Self { most, promised: BTreeMap::new() }
     }
 
-    /// What all records together may take.
+    /// Returns what all records together may take.
     pub const fn most(&self) -> u64 {
         self.most
     }
 
-    /// Whether a visit goes on, so that its promise counts, and not what its record has become so far.
+    /// Returns whether a visit is open, so that its promise counts, and not the size of its record so far.
     pub fn is_promised(&self, visit: &V) -> bool {
         self.promised.contains_key(visit)
     }
 
-    /// Whether there is room for one more visit beside records that take `kept` bytes.
+    /// Returns whether there is room for one more visit, with records that take `kept` bytes.
     pub fn has_room(&self, kept: u64) -> bool {
         self.left(kept) >= FIRST_PROMISE
     }
 
-    /// Promises a visit how large its record may become; nothing where there is no room for it.
+    /// Promises a visit the size of its record; `None` if there is no room for it.
     pub fn promise(&mut self, visit: V, kept: u64) -> Option<u64> {
         if !self.has_room(kept) || self.is_promised(&visit) {
             return None;
@@ -48,8 +48,8 @@ impl<V: Ord> Budget<V> {
         Some(FIRST_PROMISE)
     }
 
-    /// Promises a visit more than before, and gives what its record may become in all; nothing where that would leave less for others than
-    /// it has itself.
+    /// Promises a visit more than before, and returns the new size of its record; `None` if less would be left for others than the visit
+    /// itself has.
     pub fn grow(&mut self, visit: &V, kept: u64) -> Option<u64> {
         let left = self.left(kept);
         let own = self.promised.get_mut(visit)?;
@@ -62,7 +62,7 @@ impl<V: Ord> Budget<V> {
         Some(*own)
     }
 
-    /// A visit is over: its record takes what it has become.
+    /// Ends a visit: its record counts with the size that it has.
     pub fn release(&mut self, visit: &V) {
         self.promised.remove(visit);
     }

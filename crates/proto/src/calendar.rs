@@ -1,6 +1,6 @@
-//! Unix seconds and the calendar, in UTC.
+//! Converts between Unix seconds and the calendar, in UTC.
 
-/// Reads `YYYYMMDD[Z]`, `YYYYMMDDHHMM[Z]` or `YYYYMMDDHHMMSS[Z]` (`UTC` for `Z` too) as UTC; gives Unix seconds.
+/// Reads `YYYYMMDD[Z]`, `YYYYMMDDHHMM[Z]` or `YYYYMMDDHHMMSS[Z]` (`UTC` for `Z` too) as UTC; returns Unix seconds.
 ///
 /// `None` for anything else, for a date that doesn't exist, and for the epoch itself or earlier.
 pub(crate) fn parse_expiry(text: &str) -> Option<u64> {
@@ -25,7 +25,7 @@ pub(crate) fn format_expiry(seconds: u64) -> String {
     format!("{year:04}{month:02}{day:02}{:02}{:02}{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
 }
 
-/// Writes Unix seconds as people read them: `2026-11-21 10:02`.
+/// Writes Unix seconds for people: `2026-11-21 10:02`.
 pub fn utc_minute(seconds: u64) -> String {
     let (year, month, day) = date(seconds);
     let rest = seconds % 86_400;

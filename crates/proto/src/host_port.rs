@@ -1,4 +1,4 @@
-//! An address to dial: `relay.example.com:2222`, `192.0.2.7:22`, `[2001:db8::7]:22`.
+//! Reads an address to connect to: `relay.example.com:2222`, `192.0.2.7:22`, `[2001:db8::7]:22`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The longest host name (RFC 1035).
 const HOST_NAME_MAX: usize = 253;
 
-/// A host, by name or address, and a port. Names are in small letters.
+/// A host, by name or address, and a port. Names are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostPort {
@@ -17,23 +17,23 @@ pub struct HostPort {
     port: u16,
 }
 
-/// The text is no address to dial.
+/// Says that a text isn't a host and a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not HOST:PORT, as relay.example.com:2222 or [2001:db8::7]:2222")]
 pub struct NotHostPort;
 
 impl HostPort {
-    /// A port of this machine, by IPv4's loopback.
+    /// Makes the address of a port on this machine, on IPv4's loopback.
     pub fn loopback(port: u16) -> Self {
         Self { host: "127.0.0.1".into(), port }
     }
 
-    /// The name or address, without brackets.
+    /// Returns the name or address, without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, never 0.
+    /// Returns the port, never 0.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -55,7 +55,7 @@ impl FromStr for HostPort {
     }
 }
 
-/// Labels of letters, digits, `-` and `_`, none of which looks like an option. IPv4 addresses are among them.
+/// Returns whether a text has labels of letters, digits, `-` and `_`, none of which looks like an option. IPv4 addresses are such texts.
 fn is_name(text: &str) -> bool {
     let letters = |label: &str| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     let label = |label: &str| !label.is_empty() && !label.starts_with('-') && letters(label);

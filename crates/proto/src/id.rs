@@ -1,4 +1,4 @@
-//! Names of devices: what a visitor types after `ssh -J relay`, a topic's middle, a certificate's principal.
+//! Defines the names of devices, which appear in `ssh -J relay NAME`, in topics and in certificates.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 
 /// The longest name, in bytes.
 pub const DEVICE_ID_MAX: usize = 64;
-/// The length of a name that a relay makes: 128 bits at 5 bits a character.
+/// The length of a name that a relay generates: 128 bits at 5 bits per character.
 const GENERATED: usize = 26;
-/// RFC 4648's base 32 in small letters, which survive a client that lower-cases host names.
+/// RFC 4648's base 32 in lower case, which survives a client that lower-cases host names.
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// The name of a device on a relay: 1 to 64 of `a-z`, `0-9`, `_` and `-`, in small letters whatever was typed, since OpenSSH lower-cases
-/// what `-J` names. A leading `-` would be an option on somebody's command line and is refused; `localhost` is an address.
+/// The name of a device on a relay: 1 to 64 of `a-z`, `0-9`, `_` and `-`, in lower case, because OpenSSH lower-cases what `-J` names. A
+/// leading `-` is refused, because it would be an option on a command line; so is `localhost`, which is an address.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeviceId(Arc<str>);
 
-/// Not the name of a device.
+/// Says that a text isn't the name of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a name is 1 to {DEVICE_ID_MAX} of a-z, 0-9, _ and -, and doesn't begin with -")]
 pub struct NotADeviceId;
 
 impl DeviceId {
-    /// Takes a name as typed.
+    /// Reads a name as typed.
     ///
     /// # Errors
     /// [`NotADeviceId`].
@@ -38,7 +38,7 @@ impl DeviceId {
         Ok(Self(text.to_ascii_lowercase().into()))
     }
 
-    /// The name that a relay makes of 128 random bits: 26 characters that nobody guesses.
+    /// Makes a name of 128 random bits: 26 characters that can't be guessed.
     pub fn generated(random: [u8; 16]) -> Self {
         let number = u128::from_be_bytes(random);
         let digit = |at: usize| {
@@ -48,7 +48,7 @@ impl DeviceId {
         Self((0..GENERATED).rev().map(digit).collect::<String>().into())
     }
 
-    /// The bits of a name that a relay made; `None` for a name of another shape.
+    /// Returns the bits of a generated name; `None` for a name of another shape.
     pub fn generated_from(&self) -> Option<[u8; 16]> {
         if self.0.len() != GENERATED {
             return None;
@@ -61,12 +61,12 @@ impl DeviceId {
         Some(number.to_be_bytes())
     }
 
-    /// Whether it has the shape of a name that a relay made.
+    /// Returns whether the name has the shape of a generated one.
     pub fn looks_generated(&self) -> bool {
         self.0.len() == GENERATED && self.0.bytes().all(|byte| BASE32.contains(&byte))
     }
 
-    /// The name, in small letters.
+    /// Returns the name, in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }

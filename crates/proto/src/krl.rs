@@ -1,7 +1,7 @@
-//! Key revocation lists in OpenSSH's own format (PROTOCOL.krl), so that sshd, ssh-keygen and Sally read the same file.
+//! Reads and writes key revocation lists in OpenSSH's own format (PROTOCOL.krl), so that sshd, ssh-keygen and Sally read the same file.
 //!
-//! Written: serial numbers and key IDs, each under the authority that gave them. Read: those, ranges, bitmaps, keys and hashes of them.
-//! Whatever else stands in a list makes it unreadable, and an unreadable list lets no certificate in: that is for the caller to hold.
+//! Writes serial numbers and key IDs, each under the authority that gave them. Reads those, ranges, bitmaps, keys and hashes of keys. Any
+//! other content makes a list unreadable, and the caller must accept no certificate with an unreadable list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,27 +28,27 @@ const SERIAL_RANGE: u8 = 0x21;
 const SERIAL_BITMAP: u8 = 0x22;
 const KEY_ID: u8 = 0x23;
 
-/// The largest list that is read: room for half a million serial numbers.
+/// The largest list that is read, in bytes: room for half a million serial numbers.
 pub const KRL_MAX: usize = 4 << 20;
 
-/// Whether bytes are meant as a list.
+/// Returns whether bytes are meant as a revocation list.
 pub fn is_krl(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC.to_be_bytes())
 }
 
-/// The file is no list that can be relied on.
+/// Says why a file isn't a reliable revocation list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KrlError {
-    /// It ends too early, or lengths in it make no sense.
+    /// The file ends too early, or has impossible lengths.
     #[error("it is damaged")]
     Damaged,
-    /// Something else altogether.
+    /// The file is something else.
     #[error("it is no key revocation list of OpenSSH's")]
     NotKrl,
-    /// Longer than [`KRL_MAX`].
+    /// The file is longer than [`KRL_MAX`].
     #[error("it is longer than {KRL_MAX} bytes")]
     TooLong,
-    /// A kind of section that isn't known: what it revokes would be let in.
+    /// The file has an unknown kind of section: what that revokes would be accepted.
     #[error("it has a section of a kind that isn't known ({0:#x})")]
     UnknownSection(u8),
 }
@@ -70,20 +70,20 @@ struct Revoked {
 /// A key revocation list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Krl {
-    /// Rises with each writing.
+    /// A number that rises with each writing.
     pub version: u64,
-    /// When it was written, in Unix seconds.
+    /// When the list was written, in Unix seconds.
     pub generated: u64,
-    /// By the authority's key, in its encoding. An empty one stands for all authorities.
+    /// The revocations by the authority's key, in its encoding. An empty key stands for all authorities.
     authorities: BTreeMap<Vec<u8>, Revoked>,
     keys: BTreeSet<Vec<u8>>,
-    /// Of keys, in their encoding: whoever made the list had their reasons.
+    /// Hashes of revoked keys, in their encoding.
     sha1: BTreeSet<Vec<u8>>,
     sha256: BTreeSet<Vec<u8>>,
 }
 
 impl Krl {
-    /// An empty list.
+    /// Makes an empty list.
     pub fn new(version: u64, generated: u64) -> Self {
         Self { version, generated, ..Self::default() }
     }
@@ -91,7 +91,7 @@ impl Krl {
     /// Reads a list.
     ///
     /// # Errors
-    /// [`KrlError`]: nothing of it may be used then.
+    /// [`KrlError`]: no part of the list may be used then.
     pub fn parse(bytes: &[u8]) -> Result<Self, KrlError> {
         if bytes.len() > KRL_MAX {
             return Err(KrlError::TooLong);
@@ -150,19 +150,19 @@ impl Krl {
         Ok(())
     }
 
-    /// Revokes the certificate that an authority gave this serial number. 0 is none, to sshd as well.
+    /// Revokes the certificate with this serial number of an authority. 0 is no number, to sshd as well.
     pub fn revoke_serial(&mut self, authority: &KeyData, serial: u64) {
         if let Some(revoked) = self.of(authority).filter(|_| serial > 0) {
             revoked.serials.insert(serial);
         }
     }
 
-    /// Revokes a key, and each certificate of it or, where it is an authority's, by it.
+    /// Revokes a key, with each certificate for it or, if it is an authority's, by it.
     pub fn revoke_key(&mut self, key: &KeyData) {
         self.keys.extend(blob(key));
     }
 
-    /// Revokes every certificate that an authority gave this key ID.
+    /// Revokes every certificate with this key ID of an authority.
     pub fn revoke_key_id(&mut self, authority: &KeyData, key_id: &str) {
         if let Some(revoked) = self.of(authority) {
             revoked.key_ids.insert(key_id.to_owned());
@@ -173,7 +173,7 @@ impl Krl {
         Some(self.authorities.entry(blob(authority)?).or_default())
     }
 
-    /// Whether a certificate is revoked, by whatever the list has: its serial number, its key ID, its key, or its authority's key.
+    /// Returns whether a certificate is revoked: by its serial number, its key ID, its key, or its authority's key.
     pub fn revokes(&self, certificate: &Certificate) -> bool {
         let of_authority = |authority: &[u8]| {
             self.authorities.get(authority).is_some_and(|revoked| {
@@ -191,7 +191,7 @@ impl Krl {
             || of_authority(&[])
     }
 
-    /// That what is offered is not revoked.
+    /// Checks that an offer isn't revoked.
     ///
     /// # Errors
     /// [`Denial::KeyRevoked`], [`Denial::Revoked`].
@@ -203,7 +203,7 @@ impl Krl {
         }
     }
 
-    /// Whether a plain key is revoked.
+    /// Returns whether a plain key is revoked.
     pub fn revokes_key(&self, key: &KeyData) -> bool {
         // A key that can't be encoded can't be looked up either.
         blob(key).is_none_or(|blob| {
@@ -212,10 +212,10 @@ impl Krl {
         })
     }
 
-    /// The list as sshd and ssh-keygen read it.
+    /// Encodes the list for sshd and ssh-keygen.
     ///
     /// # Errors
-    /// [`KrlError::Damaged`] where a part is too long for the format.
+    /// [`KrlError::Damaged`] if a part is too long for the format.
     pub fn encode(&self) -> Result<Vec<u8>, KrlError> {
         let mut out = Vec::new();
         MAGIC.encode(&mut out)?;
@@ -285,7 +285,7 @@ fn read_all(section: &mut &[u8], into: &mut BTreeSet<Vec<u8>>) -> Result<(), Krl
     Ok(())
 }
 
-/// The numbers of the bits that are set in a big-endian number.
+/// Returns the positions of the bits that are set in a big-endian number.
 fn bits(number: &[u8]) -> impl Iterator<Item = u64> + '_ {
     number.iter().rev().zip(0_u64..).flat_map(|(byte, place)| {
         (0..8_u64).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| place.saturating_mul(8).saturating_add(bit))

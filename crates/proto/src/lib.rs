@@ -1,7 +1,7 @@
-//! Sally's formats and decisions, as pure functions and state machines.
+//! Implements Sally's formats and decisions as pure functions and state machines.
 //!
-//! Nothing here touches a clock, a file, a socket or a runtime: what comes in is bytes and instants, what goes out is values.
-//! That is what makes it testable, fuzzable and the same on every machine.
+//! Nothing here uses a clock, a file, a socket or a runtime: bytes and instants go in, values come out. So it can be tested and fuzzed,
+//! and does the same on every machine.
 #![forbid(unsafe_code)]
 
 pub mod address_block;

@@ -1,38 +1,39 @@
-//! Keeping typed passwords off the record.
+//! Keeps typed passwords off the record.
 //!
-//! A program that asks for a password reads a LINE without echo; what is typed then is masked by one marker that tells no length. A visitor
-//! could turn echo off to hide what is typed, so little is masked: so much for one prompt ([`PROMPT_LINES`], [`PROMPT_BYTES`]), and for a
-//! visit so many lines in a time ([`MaskBudget`]), however often echo is turned off and on, and whatever program reads.
+//! A program that asks for a password reads a LINE without echo; what is typed then is masked by one marker that doesn't show its length.
+//! A client could turn echo off to hide what it types, so masking is limited: for one prompt ([`PROMPT_LINES`], [`PROMPT_BYTES`]), and
+//! for a visit to so many lines in a time ([`MaskBudget`]), however often echo is switched and whatever program reads.
 //!
-//! A program that asks again turns echo on and off within 50 to 200 µs (passwd, ssh-keygen, openssl, getpass: measured), which cannot
-//! be seen from outside for certain. What it SHOWS between two lines can't be missed, and counts as a new prompt.
+//! A program that asks again turns echo on and off within 50 to 200 µs (passwd, ssh-keygen, openssl, getpass: measured), which can't be
+//! seen reliably from outside. What it SHOWS between two lines can't be missed, and counts as a new prompt.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Lines masked after one prompt: a password and its repetition.
+/// How many lines are masked after one prompt: a password and its repetition.
 pub const PROMPT_LINES: usize = 2;
-/// Bytes masked after one prompt: no password prompt takes more (`PASS_MAX` of getpass(3) is 128).
+/// How many bytes are masked after one prompt: no password prompt takes more (`PASS_MAX` of getpass(3) is 128).
 pub const PROMPT_BYTES: usize = 256;
-/// Lines masked in a visit within [`MASK_WINDOW`]: an old password, a new one and its repetition, with a mistake or two, or as many `sudo`s.
+/// How many lines are masked in a visit within [`MASK_WINDOW`]: an old password, a new one and its repetition, with a mistake or two, or
+/// as many `sudo`s.
 pub const MASK_LINES: usize = 8;
-/// Of them, those that the visit's own shell may read: `read -s` by hand, for a secret and its repetition.
+/// How many of those lines the visit's own shell may read: `read -s` by hand, for a secret and its repetition.
 pub const SHELL_MASK_LINES: usize = 2;
-/// After so long a masked line counts no more.
+/// How long a masked line counts.
 pub const MASK_WINDOW: Duration = Duration::from_secs(600);
 
 /// What may be recorded of a piece of input. The parts apply in the order of the fields.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Recordable<'a> {
-    /// A masked stretch begins: one marker for it.
+    /// A masked stretch begins: record one marker for it.
     pub masked: bool,
-    /// No more is masked though echo is off: one marker says that input is plain again.
+    /// Nothing more is masked although echo is off: record one marker that says so.
     pub exhausted: bool,
-    /// To be recorded as it is.
+    /// The bytes to record unchanged.
     pub plain: &'a [u8],
 }
 
-/// The lines that may be masked in one visit, all of its terminals together.
+/// The lines that may be masked in one visit, for all of its terminals together.
 #[derive(Debug, Default)]
 pub struct MaskBudget {
     all: VecDeque<Instant>,
@@ -40,7 +41,7 @@ pub struct MaskBudget {
 }
 
 impl MaskBudget {
-    /// Takes a line, read by the visit's own shell or by another program. False: no line is left.
+    /// Takes a line that the visit's own shell or another program reads; returns false if none is left.
     fn take(&mut self, now: Instant, shell: bool) -> bool {
         for spent in [&mut self.all, &mut self.of_shell] {
             while spent.front().is_some_and(|then| now.saturating_duration_since(*then) >= MASK_WINDOW) {
@@ -58,12 +59,12 @@ impl MaskBudget {
     }
 }
 
-/// The state of a terminal as a piece of input arrives.
+/// The state of a terminal when a piece of input arrives.
 #[derive(Clone, Copy, Debug)]
 pub struct Typing {
-    /// When.
+    /// The time.
     pub now: Instant,
-    /// Whether a line is read without echo.
+    /// Whether a program reads a line without echo.
     pub reads_secret: bool,
     /// How many bytes the terminal has shown.
     pub shown: u64,
@@ -73,7 +74,7 @@ pub struct Typing {
 #[derive(Debug, Default)]
 pub struct Mask {
     period: Option<Period>,
-    /// A marker has said that nothing is masked; no other one does until something is again.
+    /// A marker has said that nothing more is masked; no other one follows until something is masked again.
     told: bool,
 }
 
@@ -82,18 +83,18 @@ pub struct Mask {
 struct Period {
     lines: usize,
     bytes: usize,
-    /// In the middle of a masked line.
+    /// Whether the input is in the middle of a masked line.
     in_line: bool,
-    /// Something was masked since the prompt.
+    /// Whether something was masked since the prompt.
     marked: bool,
-    /// What the terminal had shown when the last line ended; nothing in the middle of a line.
+    /// What the terminal had shown when the last line ended; `None` in the middle of a line.
     shown_at_end: Option<u64>,
-    /// Input was recorded: it is until echo is on again.
+    /// Whether input was recorded: then it is recorded until echo is on again.
     exhausted: bool,
 }
 
 impl Mask {
-    /// Whether a period without echo is under way: then the terminal's state is worth watching, for its end gives a new allowance.
+    /// Returns whether a period without echo is open: the terminal's state should then be watched, because its end gives a new allowance.
     pub fn in_period(&self) -> bool {
         self.period.is_some()
     }
@@ -105,7 +106,8 @@ impl Mask {
         }
     }
 
-    /// Splits a piece of input by what may be recorded. `shell` is asked, where a line begins, whether the visit's own shell reads it.
+    /// Splits a piece of input by what may be recorded. Calls `shell` where a line begins, to learn whether the visit's own shell reads
+    /// it.
     pub fn input<'a>(&mut self, piece: &'a [u8], typing: Typing, budget: &mut MaskBudget, shell: impl Fn() -> bool) -> Recordable<'a> {
         self.observe(typing.reads_secret);
         if !typing.reads_secret || piece.is_empty() {
@@ -131,14 +133,14 @@ impl Period {
         Self { lines: PROMPT_LINES, bytes: PROMPT_BYTES, in_line: false, marked: false, shown_at_end: None, exhausted: false }
     }
 
-    /// Where something was shown since the last line ended, it was a prompt, and the allowance is a new one.
+    /// Renews the allowance if something was shown since the last line ended: that was a prompt.
     fn heed_prompt(&mut self, shown: u64) {
         if self.shown_at_end.is_some_and(|then| then != shown) && !self.exhausted {
             *self = Self::new();
         }
     }
 
-    /// How many bytes of the piece are covered by what is left of the allowance; each line is `granted` when it begins.
+    /// Returns how many bytes of the piece the allowance covers; calls `granted` when a line begins.
     fn take(&mut self, piece: &[u8], mut granted: impl FnMut() -> bool) -> usize {
         let mut hidden = 0;
         for byte in piece {

@@ -1,22 +1,23 @@
-//! What `sally once` and the agent that has started it say to each other, over a pair of sockets that keeps messages apart.
+//! Defines the messages between `sally once` and the agent that started it, over a pair of sockets that keeps messages apart.
 //!
-//! The agent has the keys and makes the records; `once` has an account without rights (OpenSSH calls the one that is asked the monitor). The
-//! agent speaks first: the host key, as a file has it. Afterwards it answers. Both are one executable: there is no version to agree on.
+//! The agent has the keys and makes the records; `once` runs as an account without rights (OpenSSH calls the privileged side the
+//! monitor). The agent speaks first and sends the host key, as a file has it. Afterwards it answers. Both are one executable, so there is
+//! no version to agree on.
 
 /// The longest message: a host key. One of 16,384 bits of RSA has 13 KB.
 pub const MESSAGE_MAX: usize = 32 << 10;
 
-/// What `once` asks for.
+/// A request from `once`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MonitorRequest {
-    /// Somebody has authenticated: a record. Its descriptor comes with the answer.
+    /// A client has authenticated: asks for a record. Its descriptor comes with the answer.
     Record,
-    /// The record may become larger.
+    /// Asks for a larger record.
     Growth,
 }
 
 impl MonitorRequest {
-    /// The message.
+    /// Encodes the message.
     pub const fn encode(self) -> [u8; 1] {
         match self {
             Self::Record => *b"r",
@@ -24,7 +25,7 @@ impl MonitorRequest {
         }
     }
 
-    /// Reads a message; nothing where it is none of these.
+    /// Reads a message; `None` if it is malformed.
     pub const fn decode(message: &[u8]) -> Option<Self> {
         match message {
             b"r" => Some(Self::Record),
@@ -34,17 +35,17 @@ impl MonitorRequest {
     }
 }
 
-/// What the agent answers.
+/// An answer from the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MonitorAnswer {
     /// The record may have so many bytes in all.
     Limit(u64),
-    /// Why not.
+    /// The request is refused; holds the reason.
     Refused(String),
 }
 
 impl MonitorAnswer {
-    /// The message.
+    /// Encodes the message.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Limit(limit) => [&b"+"[..], &limit.to_be_bytes()].concat(),
@@ -52,7 +53,7 @@ impl MonitorAnswer {
         }
     }
 
-    /// Reads a message; nothing where it is none of these.
+    /// Reads a message; `None` if it is malformed.
     pub fn decode(message: &[u8]) -> Option<Self> {
         match message.split_first()? {
             (b'+', limit) => Some(Self::Limit(u64::from_be_bytes(limit.try_into().ok()?))),

@@ -1,65 +1,66 @@
-//! The PROXY protocol, version 2 (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>, section 2.2): what a balancer says, before a
-//! connection's first byte, of the connection that it passes on.
+//! Reads the header of the PROXY protocol, version 2 (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>, section 2.2), with
+//! which a balancer describes a connection before its first byte.
 //!
-//! Only the binary version is read: haproxy, the balancers of AWS, Envoy and nginx all have it, and its length is known before it is there.
-//! Anything but a TCP connection's two addresses, or the word that the connection is the balancer's own, is refused.
+//! Only the binary version is read: haproxy, the balancers of AWS, Envoy and nginx all have it, and its length is known at its start.
+//! Anything but a TCP connection's two addresses, or the statement that the connection is the balancer's own, is refused.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// What every header begins with: no protocol that a client speaks first begins so.
+/// The beginning of every header: no protocol in which the client speaks first begins like this.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// The part whose length is fixed: signature, version and command, family, length of the rest.
+/// The length of the fixed part: signature, version and command, family, length of the rest.
 const FIXED: usize = 16;
-/// The longest header: addresses, and what a balancer adds to them (names, a TLS client's certificate, an id), a kilobyte at most in practice.
+/// The longest header: addresses, and what a balancer adds to them (names, a TLS client's certificate, an id), in practice a kilobyte at
+/// most.
 pub const HEADER_MAX: usize = 4096;
 /// `PP2_TYPE_CRC32C`: a checksum of the whole header.
 const CHECKSUM: u8 = 3;
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// The connection is the balancer's own: a health check, say.
+    /// The connection is the balancer's own, for example a health check.
     Local,
-    /// It is passed on for somebody else.
+    /// The connection is forwarded for a client.
     Proxied {
-        /// Where it comes from.
+        /// The client's address.
         client: SocketAddr,
-        /// Where it arrived at the balancer.
+        /// The address at which it arrived at the balancer.
         server: SocketAddr,
     },
 }
 
-/// How far a header has come.
+/// How far a header has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// So many bytes more are to be read, and no others: what follows the header is not ours.
+    /// So many bytes more must be read, and no others: what follows the header isn't part of it.
     More(usize),
-    /// It is whole.
+    /// The header is complete.
     Whole(ProxyHeader),
 }
 
-/// What comes is no header that counts.
+/// Says why a connection doesn't begin with a valid header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyHeaderError {
-    /// Something else altogether.
+    /// The bytes are no header.
     #[error("no PROXY protocol header of version 2")]
     Missing,
-    /// Longer than [`HEADER_MAX`].
+    /// The header is longer than [`HEADER_MAX`].
     #[error("a PROXY protocol header longer than {HEADER_MAX} bytes")]
     TooLong,
-    /// A command, family or transport that isn't TCP's, or none.
+    /// The command, family or transport isn't TCP's, or is unknown.
     #[error("a PROXY protocol header that names no TCP connection")]
     NotTcp,
-    /// Lengths in it make no sense, or its checksum is wrong.
+    /// A length is wrong, or the checksum.
     #[error("a damaged PROXY protocol header")]
     Damaged,
 }
 
-/// Judges the first bytes of a connection. To be called again, with what was read before in front, until it says otherwise than
+/// Reads the first bytes of a connection. Call it again with more bytes, those read before in front, as long as it returns
 /// [`Progress::More`].
 ///
 /// # Errors
-/// As soon as it is certain that no good header comes.
+/// As soon as it is certain that no valid header comes.
 pub fn read(bytes: &[u8]) -> Result<Progress, ProxyHeaderError> {
     if bytes.iter().zip(SIGNATURE).any(|(byte, wanted)| *byte != wanted) {
         return Err(ProxyHeaderError::Missing);
@@ -89,7 +90,7 @@ pub fn read(bytes: &[u8]) -> Result<Progress, ProxyHeaderError> {
     Ok(Progress::Whole(header))
 }
 
-/// The two addresses and ports, and the values that follow them.
+/// Reads the two addresses and ports, and the values that follow them.
 fn addresses<const N: usize>(rest: &[u8]) -> Result<(ProxyHeader, Option<&[u8]>), ProxyHeaderError>
 where
     IpAddr: From<[u8; N]>,
@@ -105,7 +106,7 @@ where
     Ok((ProxyHeader::Proxied { client: socket(client, [a, b]), server: socket(server, [c, d]) }, Some(values)))
 }
 
-/// Type, length, value: each has to end where the header does, and a checksum has to be right (section 2.2.3).
+/// Checks the values (type, length, value): they must end where the header does, and a checksum must be right (section 2.2.3).
 fn check_values(whole: &[u8], mut values: &[u8]) -> Result<(), ProxyHeaderError> {
     while !values.is_empty() {
         let at = whole.len().saturating_sub(values.len()).saturating_add(3);
@@ -120,7 +121,7 @@ fn check_values(whole: &[u8], mut values: &[u8]) -> Result<(), ProxyHeaderError>
     Ok(())
 }
 
-/// CRC-32C (RFC 9260, appendix A) of a header whose checksum, the four bytes from `at` on, counts as zero.
+/// Computes the CRC-32C (RFC 9260, appendix A) of a header, with the checksum (the four bytes from `at` on) as zero.
 fn crc32c(header: &[u8], at: usize) -> u32 {
     let checksum = at..at.saturating_add(4);
     let bytes = header.iter().enumerate().map(|(index, byte)| if checksum.contains(&index) { 0 } else { *byte });

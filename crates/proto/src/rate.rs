@@ -1,27 +1,27 @@
-//! How often something may be done: token buckets, with the time passed in.
+//! Limits how often something may be done: token buckets, with the time passed in.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How often: so many at once, and one more each `every`.
+/// A rate: so many at once, and one more after each `every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many at once, after a quiet while. At least 1.
+    /// How many are permitted at once, after a quiet time. At least 1.
     pub burst: u32,
-    /// How long until there is one more.
+    /// The time until one more is permitted.
     pub every: Duration,
 }
 
-/// A bucket of permissions. Times are monotonic, since a start that doesn't matter; a time that runs back counts as no time passed.
+/// A bucket of permissions. Times are monotonic, since any start; a time that runs backwards counts as no time passed.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     rate: Rate,
-    /// When the bucket would be full again, were nothing taken from now on.
+    /// When the bucket would be full again, if nothing were taken from now on.
     full_at: Duration,
 }
 
 impl Bucket {
-    /// A full one.
+    /// Makes a full bucket.
     pub fn new(rate: Rate) -> Self {
         Self { rate, full_at: Duration::ZERO }
     }
@@ -29,7 +29,7 @@ impl Bucket {
     /// Takes one permission.
     ///
     /// # Errors
-    /// How long until there is one again.
+    /// The time until there is one again.
     pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
         let after = self.full_at.max(now).saturating_add(self.rate.every);
         let latest = now.saturating_add(self.rate.every.saturating_mul(self.rate.burst.max(1)));
@@ -40,13 +40,13 @@ impl Bucket {
         Ok(())
     }
 
-    /// Whether nothing was taken that still counts: such a bucket need not be kept.
+    /// Returns whether the bucket is full: then it need not be kept.
     pub fn is_full(&self, now: Duration) -> bool {
         self.full_at <= now
     }
 }
 
-/// A bucket for each key, no more than so many.
+/// A bucket for each key, for a limited number of keys.
 #[derive(Clone, Debug)]
 pub struct Buckets<K> {
     rate: Rate,
@@ -55,7 +55,7 @@ pub struct Buckets<K> {
 }
 
 impl<K: Ord> Buckets<K> {
-    /// None yet, and never more than `most` keys that have something taken.
+    /// Makes an empty set for at most `most` keys that have something taken.
     pub fn new(rate: Rate, most: usize) -> Self {
         Self { rate, most, buckets: BTreeMap::new() }
     }
@@ -63,7 +63,7 @@ impl<K: Ord> Buckets<K> {
     /// Takes one permission of a key's.
     ///
     /// # Errors
-    /// How long until there is one again. When all places are taken, a new key has to wait too: a crowd of keys gets no more than its places.
+    /// The time until there is one again. If all places are taken, a new key must wait too: a crowd of keys gets no more than the places.
     pub fn take(&mut self, key: K, now: Duration) -> Result<(), Duration> {
         if let Some(bucket) = self.buckets.get_mut(&key) {
             return bucket.take(now);

@@ -1,24 +1,23 @@
-//! A file of revoked keys, as sshd's `RevokedKeys` takes it: a key revocation list, or public keys, one a line.
+//! Reads a file of revoked keys, as sshd's `RevokedKeys` takes it: a key revocation list, or public keys, one per line.
 
 use crate::authorized_keys::{Enforced, LineError, parse};
 use crate::krl::{self, KRL_MAX, Krl, KrlError};
 
-/// The file can't be relied on: nobody may be let in without it.
+/// Says why a file can't be used: without it, no client may log in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RevocationError {
-    /// It is a key revocation list, and no good one; or something else that is too long.
+    /// The file is an invalid key revocation list, or something else that is too long.
     #[error(transparent)]
     Krl(#[from] KrlError),
-    /// A line is no public key.
+    /// A line isn't a public key.
     #[error(transparent)]
     Line(#[from] LineError),
 }
 
-/// Reads either form, and gives the lines that are passed over: keys of types that nobody is let in with anyway. A file with nothing in it
-/// revokes nothing.
+/// Reads either form, and returns the lines that are skipped: keys of types that can't log in anyway. An empty file revokes nothing.
 ///
 /// # Errors
-/// [`RevocationError`]: nothing of it may be used then.
+/// [`RevocationError`]: no part of the file may be used then.
 pub fn read(bytes: &[u8]) -> Result<(Krl, Vec<LineError>), RevocationError> {
     if krl::is_krl(bytes) {
         return Ok((Krl::parse(bytes)?, Vec::new()));

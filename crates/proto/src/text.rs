@@ -1,8 +1,8 @@
-//! Text that others wrote, where a person reads it.
+//! Makes untrusted text safe for a person to read.
 
-/// Whether a terminal or a reader does something else with this character than to show it: control characters (Cc), line and paragraph
-/// separators (Zl, Zp), and what changes how others are shown or isn't seen itself (Cf: bidirectional marks and overrides, zero width
-/// characters, tags), with the blocks that Unicode keeps for more of them.
+/// Returns whether a terminal or a reader does something else with this character than to show it: control characters (Cc), line and
+/// paragraph separators (Zl, Zp), and characters that change how others are shown or are invisible (Cf: bidirectional marks and
+/// overrides, zero width characters, tags), with the blocks that Unicode reserves for more of them.
 ///
 /// Source: the general categories of Unicode 16, and its Default_Ignorable_Code_Point of U+FFF0 and U+E0000.
 #[must_use]
@@ -17,7 +17,7 @@ pub fn is_nonprinting(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The same text with each such character replaced by U+FFFD: it is one line.
+/// Returns the text with each such character replaced by U+FFFD: it is one line.
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if is_nonprinting(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()

@@ -1,4 +1,4 @@
-//! Becoming another user: the whole process for good, or one thread for a question.
+//! Changes to another user: the whole process for good, or one thread for a question.
 
 use std::io;
 use std::thread;
@@ -9,30 +9,30 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 /// The numbers by which the kernel decides what a process may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// The user.
+    /// The number of the user.
     pub user: u32,
-    /// The user's own group.
+    /// The number of the user's own group.
     pub group: u32,
-    /// Every other group.
+    /// The numbers of all other groups.
     pub groups: Vec<u32>,
 }
 
 impl Credentials {
-    /// A user and a group of this number, and no other group.
+    /// Makes the credentials of a user and a group with this number, without other groups.
     pub fn of_number(id: u32) -> Self {
         Self { user: id, group: id, groups: Vec::new() }
     }
 }
 
-/// Becomes this user for good: all threads of the process. Afterwards no process of that user reads our memory or traces us: the kernel
-/// forgets at a change of user what [`super::process::guard_ourselves`] has asked of it.
+/// Changes to this user for good, in all threads of the process. Afterwards no process of that user can read our memory or trace us: the
+/// kernel forgets at a change of user what [`super::process::guard_ourselves`] has asked of it.
 ///
 /// # Errors
-/// Where we may not, root could be had back, or our memory could be read.
+/// If we may not change, root could be regained, or our memory could be read.
 pub fn become_user(credentials: &Credentials) -> io::Result<()> {
     let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
     let Credentials { user, group, groups } = credentials;
-    // The number that means "leave it as it is" to setresuid(2) and setresgid(2).
+    // setresuid(2) and setresgid(2) take this number for "leave it as it is".
     if [user, group].contains(&&u32::MAX) {
         return Err(rustix::io::Errno::INVAL.into());
     }
@@ -48,10 +48,10 @@ pub fn become_user(credentials: &Credentials) -> io::Result<()> {
     guard_memory()
 }
 
-/// Asks something as this user, on a thread of its own that is nobody else's: whether a file can be read, say.
+/// Runs a question as this user, on a thread of its own: for example whether a file can be read.
 ///
 /// # Errors
-/// Where we may not become that user.
+/// If we may not change to that user.
 pub fn as_user<T: Send>(credentials: &Credentials, question: impl FnOnce() -> T + Send) -> io::Result<T> {
     let answered = thread::scope(|scope| {
         let asking = thread::Builder::new().spawn_scoped(scope, || {
@@ -68,7 +68,7 @@ pub fn as_user<T: Send>(credentials: &Credentials, question: impl FnOnce() -> T 
     answered
 }
 
-/// Keeps others from reading our memory (keys) or tracing us, and sees that it is so.
+/// Forbids other processes to read our memory (keys) or to trace us, and checks that this took effect.
 pub(crate) fn guard_memory() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     match dumpable_behavior()? {
@@ -77,7 +77,7 @@ pub(crate) fn guard_memory() -> io::Result<()> {
     }
 }
 
-/// Whether a process that changes its user can be traced by that user's others for a moment, before it can forbid it: where
+/// Returns whether a process that changes its user can be traced by that user's processes for a moment, before it forbids it: if
 /// `fs.suid_dumpable` is 1 (proc_sys_fs(5): "intended for system debugging situations only").
 pub fn traceable_while_changing() -> bool {
     std::fs::read_to_string("/proc/sys/fs/suid_dumpable").is_ok_and(|value| value.trim() == "1")

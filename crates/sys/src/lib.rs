@@ -1,9 +1,9 @@
-//! Terminals and processes: what Sally asks of the kernel, and its only unsafe code.
+//! Wraps what Sally asks of the kernel for terminals and processes: the only unsafe code.
 //!
 //! - [`pty`]: a pseudo-terminal, its size, its modes
-//! - [`process`]: a child in a session of its own that does not outlive us; who descends from whom
-//! - [`account`]: becoming another user
-//! - [`mod@file`]: what close(2) says; a descriptor that we were started with
+//! - [`process`]: a child in its own session that doesn't outlive us; finding descendants
+//! - [`account`]: changing to another user
+//! - [`mod@file`]: the result of close(2); a descriptor that we were started with
 #![warn(unsafe_op_in_unsafe_fn)]
 
 pub mod account;

@@ -1,4 +1,4 @@
-//! Children: each in a session of its own, killed by the kernel if we are, every descendant found again at the end.
+//! Starts children, each in its own session and killed by the kernel if we are, and finds every descendant at the end.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,7 +11,7 @@ use std::thread;
 
 use rustix::process::{Pid, Signal};
 
-/// What to run, where, and on what.
+/// What to run, where, and with which descriptors.
 #[derive(Debug)]
 pub struct Launch {
     /// The executable.
@@ -22,18 +22,18 @@ pub struct Launch {
     pub args: Vec<OsString>,
     /// The whole environment: nothing is inherited.
     pub environment: Vec<(OsString, OsString)>,
-    /// The working directory; `/` where it can't be entered.
+    /// The working directory; `/` if it can't be entered.
     pub directory: PathBuf,
     /// Standard input, output and error.
     pub stdio: [OwnedFd; 3],
-    /// Whether standard input is a terminal that shall control the new session.
+    /// Whether standard input is a terminal that will control the new session.
     pub terminal: bool,
 }
 
-/// Blocks of this size have pages of their own: larger than any buffer that is used for one piece.
+/// The size from which a block gets its own pages: larger than any buffer for one piece.
 #[cfg(target_env = "gnu")]
 const MMAP_THRESHOLD: libc::c_int = 1 << 20;
-/// So much free memory at the end of a heap is kept: what is in flight within a session.
+/// How much free memory is kept at the end of a heap: what is in flight within a session.
 #[cfg(target_env = "gnu")]
 const TRIM_THRESHOLD: libc::c_int = 2 << 20;
 
@@ -51,22 +51,22 @@ impl Spawner {
     /// Starts the thread.
     ///
     /// # Errors
-    /// Where no thread can be made.
+    /// If no thread can be made.
     pub fn new() -> io::Result<Self> {
         let (jobs, inbox) = mpsc::sync_channel::<Job>(1);
         thread::Builder::new().name("spawner".into()).stack_size(256 << 10).spawn(move || {
             while let Ok((launch, reply)) = inbox.recv() {
-                // A caller that is gone has no use for the answer; the reaper takes the child.
+                // A caller that has gone has no use for the answer; the reaper handles the child.
                 let _ = reply.send(start(launch));
             }
         })?;
         Ok(Self { jobs })
     }
 
-    /// Starts a child: a session leader whose process group has its own number. It returns when exec(2) has succeeded or failed.
+    /// Starts a child as a session leader whose process group has its own number. Returns when exec(2) has succeeded or failed.
     ///
     /// # Errors
-    /// What fork(2), chdir(2) or execve(2) say.
+    /// Those of fork(2), chdir(2) or execve(2).
     pub fn spawn(&self, launch: Launch) -> io::Result<Pid> {
         let (reply, answer) = mpsc::sync_channel(1);
         let gone = || io::Error::other("the spawning thread has ended");
@@ -75,7 +75,7 @@ impl Spawner {
     }
 }
 
-/// Has a child that is started by this command keep a descriptor of ours, and gives its number there. No other child gets it.
+/// Passes one of our descriptors to the child of this command, and returns its number there. No other child gets it.
 pub fn hand_down(command: &mut Command, descriptor: OwnedFd) -> RawFd {
     let number = descriptor.as_raw_fd();
     let keep = move || Ok(rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::empty())?);
@@ -84,12 +84,12 @@ pub fn hand_down(command: &mut Command, descriptor: OwnedFd) -> RawFd {
     number
 }
 
-/// A folder, or `/` where it can't be entered.
+/// Returns a folder, or `/` if it can't be entered.
 pub fn enterable(folder: PathBuf) -> PathBuf {
     if can_enter(&folder) { folder } else { PathBuf::from("/") }
 }
 
-/// Whether it is a folder that we may enter.
+/// Returns whether a path is a folder that we may enter.
 pub fn can_enter(folder: &Path) -> bool {
     folder.is_dir() && rustix::fs::access(folder, rustix::fs::Access::EXEC_OK).is_ok()
 }
@@ -115,7 +115,7 @@ fn start(launch: Launch) -> io::Result<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("a child without a number"))
 }
 
-/// Runs in the child, between fork and exec.
+/// Sets up a new session in the child, between fork and exec.
 fn enter_session(terminal: bool, parent: Pid) -> io::Result<()> {
     rustix::process::setsid()?;
     if terminal {
@@ -124,14 +124,14 @@ fn enter_session(terminal: bool, parent: Pid) -> io::Result<()> {
     default_signals();
     close_inherited();
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // Where the parent died before that call, nobody would ever send the signal.
+    // If the parent died before that call, the signal would never be sent.
     if rustix::process::getppid() != Some(parent) {
         return Err(io::Error::from(rustix::io::Errno::SRCH));
     }
     Ok(())
 }
 
-/// A child starts with every signal at its default: we may have been started under nohup(1), which ignores SIGHUP.
+/// Sets every signal to its default: we may have been started under nohup(1), which ignores SIGHUP.
 fn default_signals() {
     for signal in 1..32 {
         // SAFETY: SIG_DFL is a valid disposition for every signal; KILL and STOP answer EINVAL, which changes nothing.
@@ -139,17 +139,17 @@ fn default_signals() {
     }
 }
 
-/// Descriptors that we were started with are not the visitor's (sshd: closefrom).
+/// Closes the descriptors that we were started with: they are not the client's (sshd: closefrom).
 fn close_inherited() {
-    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC marks descriptors and closes none; old kernels answer ENOSYS, and then only what our
-    // own parent left open is inherited.
+    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC marks descriptors and closes none; old kernels answer ENOSYS, and then the child
+    // inherits only what our own parent left open.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
-/// Lets this process have as many descriptors as the system allows it: a server's connections are many. Gives how many those are.
+/// Raises the limit of descriptors to what the system permits, because a server has many connections. Returns the new limit.
 ///
 /// # Errors
-/// Where the limit can't be read or set.
+/// If the limit can't be read or set.
 pub fn raise_descriptor_limit() -> io::Result<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -157,17 +157,17 @@ pub fn raise_descriptor_limit() -> io::Result<usize> {
     Ok(limit.maximum.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX))
 }
 
-/// Makes orphaned descendants ours to reap, and keeps others from reading our memory (keys) or tracing us.
+/// Makes us the parent of orphaned descendants, and forbids other processes to read our memory (keys) or to trace us.
 ///
 /// # Errors
-/// What prctl(2) says.
+/// Those of prctl(2).
 pub fn guard_ourselves() -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     crate::account::guard_memory()
 }
 
-/// Tells the C library's allocator that buffers come and go: by default it hands the memory of a few packets back to the system and asks for
-/// it again thousands of times a second. To be called before there are other threads.
+/// Tells the C library's allocator that buffers come and go: by default it returns the memory of a few packets to the system and asks for
+/// it again thousands of times per second. Call it before there are other threads.
 pub fn tune_allocator() {
     #[cfg(target_env = "gnu")]
     for (what, value) in [(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD), (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD)] {
@@ -192,20 +192,20 @@ impl Row {
     }
 }
 
-/// Living descendants of this process: all of them, or those of one session only (`setsid` escapes a session, not its ancestry).
+/// Returns the living descendants of this process: all of them, or those of one session (`setsid` escapes a session, not its ancestry).
 pub fn descendants(session: Option<Pid>) -> Vec<Pid> {
     let wanted = |row: &&Row| session.is_none_or(|session| row.session == number(session));
     family(&table(), &[rustix::process::getpid()]).iter().filter(wanted).filter_map(Row::living).collect()
 }
 
-/// These, and their descendants: who of them lives.
+/// Returns which of these processes and their descendants are alive.
 pub fn descendants_of(ancestors: &[Pid]) -> Vec<Pid> {
     let rows = table();
     let themselves = rows.iter().filter(|row| ancestors.iter().any(|pid| number(*pid) == row.pid)).copied();
     themselves.chain(family(&rows, ancestors)).filter_map(|row| row.living()).collect()
 }
 
-/// Children of this process, those that have ended and aren't buried among them.
+/// Returns the children of this process, including those that have ended and aren't reaped.
 pub fn children() -> Vec<Pid> {
     let ours = number(rustix::process::getpid());
     table().iter().filter(|row| row.parent == ours).filter_map(|row| Pid::from_raw(row.pid)).collect()
@@ -215,7 +215,7 @@ fn number(pid: Pid) -> i32 {
     pid.as_raw_nonzero().get()
 }
 
-/// Everybody who descends from these.
+/// Returns all processes that descend from these.
 fn family(rows: &[Row], ancestors: &[Pid]) -> Vec<Row> {
     let children = |parent: i32| rows.iter().filter(move |row| row.parent == parent).copied();
     let mut family: Vec<_> = ancestors.iter().flat_map(|pid| children(number(*pid))).collect();
@@ -239,7 +239,7 @@ fn table() -> Vec<Row> {
         .collect()
 }
 
-/// proc(5): `pid (comm) state ppid pgrp session …`; a comm may hold spaces and parentheses, so the last `)` counts.
+/// Reads a line of proc(5): `pid (comm) state ppid pgrp session …`; a comm may contain spaces and parentheses, so the last `)` counts.
 fn parse_stat(pid: i32, stat: &str) -> Option<Row> {
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace();
@@ -250,19 +250,19 @@ fn parse_stat(pid: i32, stat: &str) -> Option<Row> {
     Some(Row { pid, parent, group, session, zombie: matches!(state, "Z" | "X") })
 }
 
-/// Whether no other process lives in the group that a process leads.
+/// Returns whether no other process is alive in the group that a process leads.
 pub fn is_alone_in_its_group(leader: Pid) -> bool {
     let leader = leader.as_raw_nonzero().get();
     table().iter().all(|row| row.group != leader || row.pid == leader || row.zombie)
 }
 
-/// Whether a process runs this very file; false where the process is gone or not ours to look at.
+/// Returns whether a process runs this file; false if the process has ended or we may not look at it.
 pub fn runs(pid: Pid, file: &Path) -> bool {
     let place = |path: &Path| rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino)).ok();
     place(Path::new(&format!("/proc/{}/exe", pid.as_raw_nonzero()))).is_some_and(|running| place(file) == Some(running))
 }
 
-/// The command line of a process, its arguments joined by spaces; empty where it is gone or not ours to read.
+/// Returns the command line of a process, its arguments joined by spaces; empty if it has ended or we may not read it.
 pub fn command_line(pid: Pid) -> String {
     let bytes = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
     let words: Vec<_> = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();

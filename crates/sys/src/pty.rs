@@ -1,4 +1,4 @@
-//! A pseudo-terminal: opened close-on-exec from the start, so that no child started meanwhile inherits it.
+//! Opens and controls a pseudo-terminal: close-on-exec from the start, so that no child started meanwhile inherits it.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,26 +18,26 @@ pub struct Pty {
     pub name: String,
 }
 
-/// Rows and columns beyond this are somebody's joke: they are clamped (a terminal of 65535x65535 costs programs gigabytes).
+/// The most rows and columns: a client's larger number is clamped, because a terminal of 65535x65535 costs programs gigabytes.
 const MAX_DIMENSION: u32 = 4096;
 
-/// The speeds, in bits per second, that Linux has names for: of any other a terminal gets [`OTHER_SPEED`], as with sshd.
+/// The speeds, in bits per second, that Linux has names for: for any other a terminal gets [`OTHER_SPEED`], as with sshd.
 const SPEEDS: [u32; 19] = [0, 50, 75, 110, 134, 150, 200, 300, 600, 1200, 1800, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400];
 const OTHER_SPEED: u32 = 9600;
 
-/// The size of a window, as a terminal has it.
+/// The size of a terminal's window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowSize {
     /// Characters in a row.
     pub columns: u16,
     /// Rows.
     pub rows: u16,
-    /// Pixels in a row and in a column; 0 where they are not known.
+    /// The width and height in pixels; 0 if they are not known.
     pub pixels: (u16, u16),
 }
 
 impl WindowSize {
-    /// As it will be used: 0 becomes 80 or 24 as sshd's clients expect, absurd dimensions are clamped.
+    /// Makes a usable size: 0 becomes 80 or 24 as sshd's clients expect, and too large dimensions are clamped.
     pub fn clamped((columns, rows): (u32, u32), (width, height): (u32, u32)) -> Self {
         let clamp = |value: u32, default: u16| match value {
             0 => default,
@@ -51,7 +51,7 @@ impl WindowSize {
 /// Opens a pseudo-terminal.
 ///
 /// # Errors
-/// What openpt(3) and its friends say, `ENOSPC` where no terminal is left.
+/// Those of openpt(3) and related calls; `ENOSPC` if no terminal is left.
 pub fn open() -> io::Result<Pty> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
@@ -64,13 +64,13 @@ pub fn open() -> io::Result<Pty> {
 /// Sets the window size; the kernel tells the foreground process with SIGWINCH.
 ///
 /// # Errors
-/// `EIO` where the terminal is gone.
+/// `EIO` if the terminal has gone.
 pub fn resize(pty: impl AsFd, size: WindowSize) -> io::Result<()> {
     let (ws_xpixel, ws_ypixel) = size.pixels;
     Ok(termios::tcsetwinsize(pty, Winsize { ws_col: size.columns, ws_row: size.rows, ws_xpixel, ws_ypixel })?)
 }
 
-/// Whether a program is reading a line without echo, as one that asks for a password does.
+/// Returns whether a program is reading a line without echo, as one that asks for a password does.
 ///
 /// `ICANON && !ECHO`: shells and editors turn echo off too, but read characters, not lines.
 pub fn reads_secret(pty: impl AsFd) -> bool {
@@ -78,7 +78,7 @@ pub fn reads_secret(pty: impl AsFd) -> bool {
         .is_ok_and(|modes| modes.local_modes.contains(LocalModes::ICANON) && !modes.local_modes.contains(LocalModes::ECHO))
 }
 
-/// The process group in the terminal's foreground, where there is one.
+/// Returns the process group in the terminal's foreground, if there is one.
 pub fn foreground(pty: impl AsFd) -> Option<Pid> {
     termios::tcgetpgrp(pty).ok()
 }
@@ -86,7 +86,7 @@ pub fn foreground(pty: impl AsFd) -> Option<Pid> {
 /// Sends a break (RFC 4335) to the terminal.
 ///
 /// # Errors
-/// What tcsendbreak(3) says.
+/// Those of tcsendbreak(3).
 pub fn send_break(pty: impl AsFd) -> io::Result<()> {
     Ok(termios::tcsendbreak(pty)?)
 }
@@ -94,7 +94,7 @@ pub fn send_break(pty: impl AsFd) -> io::Result<()> {
 /// Applies the terminal modes of a `pty-req` (RFC 4254 section 8): (opcode, argument) pairs; unknown opcodes are skipped.
 ///
 /// # Errors
-/// What tcgetattr(3) and tcsetattr(3) say.
+/// Those of tcgetattr(3) and tcsetattr(3).
 pub fn set_modes(pty: impl AsFd, modes: &[(u8, u32)]) -> io::Result<()> {
     let mut attributes = termios::tcgetattr(&pty)?;
     for (opcode, argument) in modes {
@@ -115,9 +115,9 @@ fn set_mode(attributes: &mut Termios, opcode: u8, argument: u32) {
         30..=42 => input_mode(opcode).into_iter().for_each(|flag| attributes.input_modes.set(flag, on)),
         50..=62 => local_mode(opcode).into_iter().for_each(|flag| attributes.local_modes.set(flag, on)),
         70..=75 => output_mode(opcode).into_iter().for_each(|flag| attributes.output_modes.set(flag, on)),
-        // Of these the kernel keeps what a pseudo-terminal may have.
+        // The kernel keeps those of these that a pseudo-terminal may have.
         90..=93 => control_mode(opcode).into_iter().for_each(|flag| attributes.control_modes.set(flag, on)),
-        // A pseudo-terminal has one speed, and only says it: the last that is named.
+        // A pseudo-terminal has one speed, and only reports it: the last that is named.
         128 | 129 => {
             let speed = if SPEEDS.contains(&argument) { argument } else { OTHER_SPEED };
             let _ = attributes.set_speed(speed); // It takes any.

@@ -1,21 +1,21 @@
-//! What a source has coming to it for what its connections did before.
+//! Remembers the penalties of sources, for what their connections did before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-/// Sources whose penalties are remembered; the one that was quiet for longest is forgotten first.
+/// How many sources have their penalties remembered; the one that was quiet for longest is forgotten first.
 pub const SOURCES: usize = 4096;
-/// A penalty below this has no effect: one mistake is nobody's attack (sshd's `min:15s`).
+/// The least penalty that has an effect: a single mistake is no attack (sshd's `min:15s`).
 pub const PENALTY_MIN: Duration = Duration::from_secs(15);
 /// The longest penalty (sshd's `max:600s`).
 pub const PENALTY_MAX: Duration = Duration::from_secs(600);
 
-/// For so long after a client authenticated its source is not refused, whatever others do from there: who works behind an address that many
-/// share comes back within a day.
+/// For how long a source isn't refused after a client authenticated from it, whatever other clients do from there: a user behind a shared
+/// address comes back within a day.
 pub const LATELY: Duration = Duration::from_secs(24 * 3600);
 
-/// Where a connection comes from, as far as penalties and shares go.
+/// The source of a connection, for penalties and shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
     /// An IPv4 address.
@@ -36,11 +36,11 @@ impl From<IpAddr> for Source {
     }
 }
 
-/// Moments that belong to sources, of so many at most.
+/// Holds one moment for each source, for a limited number of sources.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Moments {
     pub(super) of: HashMap<Source, (Duration, u64)>,
-    /// The sources by when they were last set, oldest first.
+    /// The sources by the time when they were last set, oldest first.
     pub(super) order: BTreeMap<u64, Source>,
     next: u64,
 }
@@ -50,7 +50,7 @@ impl Moments {
         self.of.get(&source).map(|(moment, _)| *moment)
     }
 
-    /// Where there are too many, the source that was quiet for longest is forgotten.
+    /// Sets a source's moment. If there are too many sources, forgets the one that was quiet for longest.
     pub(super) fn set(&mut self, source: Source, moment: Duration) {
         self.forget(source);
         if self.of.len() >= SOURCES
@@ -70,12 +70,12 @@ impl Moments {
     }
 }
 
-/// What sources have coming to them.
+/// Holds the end of each source's penalty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Penalties(pub(super) Moments);
 
 impl Penalties {
-    /// What is left of a source's penalty, where it is long enough to count.
+    /// Returns what is left of a source's penalty, if it is long enough to have an effect.
     pub(super) fn of(&self, source: Source, now: Duration) -> Option<Duration> {
         self.0.get(source)?.checked_sub(now).filter(|remaining| *remaining >= PENALTY_MIN)
     }
@@ -90,7 +90,7 @@ impl Penalties {
     }
 }
 
-/// Sources from which a client authenticated lately.
+/// Holds the sources from which a client authenticated lately.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Welcome(Moments);
 

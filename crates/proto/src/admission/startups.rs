@@ -1,4 +1,4 @@
-//! How many may be mid-authentication at once.
+//! Defines how many connections may be mid-authentication at once.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,20 +6,20 @@ use std::str::FromStr;
 /// `start:rate:full`, as sshd's `MaxStartups` writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Startups {
-    /// Below so many connections nobody makes room.
+    /// Below this number of connections, none makes room.
     pub start: u32,
-    /// From there on somebody does for so many newcomers of a hundred, …
+    /// From `start` on, the percentage of new connections for which one makes room.
     pub rate: u32,
-    /// … rising to all of them here: there are never more.
+    /// The number of connections at which one makes room for each new connection: there are never more.
     pub full: u32,
 }
 
 impl Startups {
-    /// sshd begins at 10, since it refuses whom it has no room for; here somebody waits for a passphrase to be typed, perhaps, and is
-    /// undisturbed by 50 others. 100 connections in mid-handshake are some 20 MB.
+    /// sshd begins at 10, because it refuses what it has no room for. Here a connection that waits for a passphrase to be typed isn't
+    /// disturbed by 50 others. 100 connections in mid-handshake take some 20 MB.
     pub const DEFAULT: Self = Self { start: 50, rate: 30, full: 100 };
 
-    /// For how many newcomers of a hundred somebody makes room, with so many connections waiting.
+    /// Returns the percentage of new connections for which one makes room, with `waiting` connections mid-authentication.
     pub fn percent(self, waiting: usize) -> u32 {
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         if waiting < self.start {

@@ -1,6 +1,6 @@
-//! OpenSSH certificates: what one has to be, and what it permits (PROTOCOL.certkeys).
+//! Checks OpenSSH certificates, and reads what they permit (PROTOCOL.certkeys).
 //!
-//! ssh-key parses them and checks the authority's signature and the dates, nothing else; russh passes them on. The rest is here.
+//! ssh-key parses them and checks only the authority's signature and the dates; russh passes them on. The rest is here.
 
 use crate::authority::is_pattern;
 use crate::authorized_keys::matches_pattern;
@@ -19,7 +19,7 @@ use super::line::quote;
 use super::pattern::{Verdict, match_source_address};
 use crate::sftp::SftpFlags;
 
-/// What a valid certificate permits; nothing by default, as its extensions say what.
+/// What a valid certificate permits: nothing by default, and then what its extensions say.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) command: Option<String>,
@@ -34,7 +34,7 @@ pub(crate) struct Limits {
 
 /// Checks everything of a certificate but its principals.
 ///
-/// The caller has found the signing key among the authorities; that the signature is that key's is checked here.
+/// The caller has found the signing key among the authorities; this checks that the signature is that key's.
 pub(crate) fn check(certificate: &Certificate, enforced: Enforced, context: &Context<'_>) -> Result<Limits, Denial> {
     if certificate.cert_type() != CertType::User {
         return Err(Denial::NotUserCertificate);
@@ -60,7 +60,7 @@ pub(crate) fn check(certificate: &Certificate, enforced: Enforced, context: &Con
     enforced.lacks(carried).map_or(Ok(limits), |kind| Err(Denial::NotEnforced(kind)))
 }
 
-/// The names in a certificate against those that the line wants or, where it names none, the account.
+/// Checks the names in a certificate against those that the line requires or, if it names none, against the account.
 pub(super) fn check_principals(certificate: &Certificate, wanted: Option<&str>, account: Option<&str>) -> Result<(), Denial> {
     let principals = certificate.valid_principals();
     if principals.is_empty() {
@@ -74,7 +74,7 @@ pub(super) fn check_principals(certificate: &Certificate, wanted: Option<&str>, 
     if found { Ok(()) } else { Err(Denial::WrongPrincipals) }
 }
 
-/// That a fleet's certificate means this device, and is not revoked.
+/// Checks that a fleet's certificate includes this device, and isn't revoked.
 pub(super) fn check_device(certificate: &Certificate, device: &DeviceId, revoked: &Krl) -> Result<(), Denial> {
     if revoked.revokes(certificate) {
         return Err(Denial::Revoked);
@@ -87,7 +87,7 @@ pub(super) fn check_device(certificate: &Certificate, device: &DeviceId, revoked
     }
 }
 
-/// That the signature is its authority's, by an algorithm that counts, and the dates.
+/// Checks that the signature is its authority's, by an accepted algorithm, and checks the dates.
 pub(crate) fn check_signature(certificate: &Certificate, now: u64) -> Result<(), Denial> {
     let authority = certificate.signature_key();
     let algorithm = certificate.signature().algorithm();
@@ -141,7 +141,7 @@ fn take_extension(limits: &mut Limits, name: &str, value: &str) -> Result<(), De
         "permit-pty" => &mut limits.pty,
         "permit-user-rc" => &mut limits.user_rc,
         "no-touch-required" => &mut limits.no_touch_required,
-        // PROTOCOL.certkeys: an extension that isn't known is not a reason to refuse.
+        // PROTOCOL.certkeys: an unknown extension is no reason to refuse.
         _ => return Ok(()),
     };
     *flag = value.is_empty();

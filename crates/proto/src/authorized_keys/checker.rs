@@ -1,4 +1,4 @@
-//! The one checker: what a visitor offers, in its circumstances, against the key ring.
+//! Decides whether a client may log in: checks what it offers, and from where, against the key ring.
 
 use std::net::IpAddr;
 
@@ -14,12 +14,12 @@ use super::options::Options;
 use super::pattern::{Verdict, match_from};
 use super::ring::{Held, KeyRing};
 
-/// What a visitor offers to prove possession of.
+/// What a client offers to prove possession of.
 #[derive(Clone, Copy, Debug)]
 pub enum Offer<'a> {
     /// A public key.
     Key(&'a KeyData),
-    /// A certificate over one (PROTOCOL.certkeys).
+    /// A certificate for a public key (PROTOCOL.certkeys).
     Certificate(&'a Certificate),
 }
 
@@ -41,20 +41,20 @@ impl<'a> From<&'a Certificate> for Offer<'a> {
     }
 }
 
-/// The circumstances of an attempt: facts of ours, not the visitor's word.
+/// The circumstances of an attempt: facts that we know, not what the client claims.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// Where the connection comes from, as the kernel says. `None` where that is only somebody's claim (a relay's, an inetd's without a
-    /// socket): then every `from=` and `source-address` denies.
+    /// Where the connection comes from, as the kernel says. `None` if that is only another program's claim (a relay's, or an inetd's
+    /// without a socket): then every `from=` and `source-address` denies.
     pub peer: Option<IpAddr>,
     /// The time, in Unix seconds.
     pub now: u64,
-    /// Whom a certificate has to name where the authority's line has no `principals=`: `--user`, else the account that runs the process.
-    /// NEVER the name that the visitor asked for. `None`: such lines deny.
+    /// The name that a certificate must have if the authority's line has no `principals=`: `--user`, else the account that runs the
+    /// process. NEVER the name that the client asked for. `None`: such lines deny.
     pub account: Option<&'a str>,
 }
 
-/// Why a visitor may not come in with what it offered; for the record and the audit log, not for the visitor.
+/// Says why a client may not log in with what it offered; for the record and the audit log, not for the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denial {
@@ -70,98 +70,98 @@ pub enum Denial {
     /// The peer's address is not among those of `from=` or `source-address`.
     #[error("the peer's address is not among those permitted")]
     WrongSource,
-    /// There is a `from=` or a `source-address`, and the peer's address is not known for certain.
+    /// There is a `from=` or a `source-address`, and the peer's address isn't known for certain.
     #[error("only certain addresses are permitted, and the peer's is not certain")]
     SourceUnproven,
-    /// The line's `from=` holds something that is no address pattern: it denies everybody.
+    /// The line's `from=` has an element that isn't an address pattern: it denies every client.
     #[error("the line's from= is not valid")]
     InvalidFrom,
-    /// `principals=` on a line without `cert-authority`.
+    /// A line without `cert-authority` has `principals=`.
     #[error("principals= on a key that is no certificate authority's")]
     PrincipalsOnPlainKey,
-    /// A host's certificate.
+    /// The certificate is a host's.
     #[error("not a user's certificate")]
     NotUserCertificate,
-    /// A user's certificate where a host shows itself.
+    /// A host has shown a user's certificate.
     #[error("not a host's certificate")]
     NotHostCertificate,
-    /// On a list of what is revoked, by itself, its key or its authority.
+    /// The certificate is on a list of revoked ones, by itself, its key or its authority.
     #[error("the certificate is revoked")]
     Revoked,
-    /// On a list of what is revoked.
+    /// The key is on a list of revoked ones.
     #[error("the key is revoked")]
     KeyRevoked,
-    /// What is revoked can't be known.
+    /// The list of revoked keys can't be read.
     #[error("the list of revoked keys can't be read")]
     RevocationsUnreadable,
-    /// A fleet's certificate that doesn't permit forwarding is of no use to anybody.
+    /// A fleet's certificate doesn't permit forwarding, so it can't be used for anything.
     #[error("the certificate doesn't permit forwarding")]
     NoForwarding,
-    /// A device's certificate names more than its device, or something that is no device's name.
+    /// A device's certificate has more names than the device's, or a name that no device can have.
     #[error("the certificate doesn't name exactly one device")]
     NotOneDevice,
-    /// A visitor's certificate names something that is no pattern of device names.
+    /// A visitor's certificate has a name that isn't a pattern of device names.
     #[error("the certificate names something that is no pattern of device names")]
     NotAPattern,
-    /// The certified key is of a type or size that isn't accepted; the reason follows.
+    /// The certified key has a type or size that isn't accepted; holds the reason.
     #[error("the key is not accepted: {0}")]
     KeyNotAccepted(String),
-    /// The authority signed with an algorithm that isn't accepted (`ssh-rsa`, say, which is SHA-1), or that isn't its key's.
+    /// The authority signed with an algorithm that isn't accepted (for example `ssh-rsa`, which is SHA-1), or that doesn't fit its key.
     #[error("the certificate's signature algorithm {0} is not accepted")]
     SignatureAlgorithm(String),
     /// The authority's signature is wrong.
     #[error("the certificate's signature is wrong")]
     CertificateSignature,
-    /// Valid only later.
+    /// The certificate isn't valid yet.
     #[error("the certificate is not yet valid")]
     CertificateNotYetValid,
-    /// Valid no longer.
+    /// The certificate has ended.
     #[error("the certificate has expired")]
     CertificateExpired,
-    /// It names nobody.
+    /// The certificate has no names.
     #[error("the certificate names no principal")]
     NoPrincipals,
-    /// It names none of those that the line, or the account, wants.
+    /// The certificate has none of the names that the line, or the account, requires.
     #[error("the certificate names none of the wanted principals")]
     WrongPrincipals,
-    /// It has a critical option that isn't known.
+    /// The certificate has an unknown critical option.
     #[error("the certificate's critical option {0} is not known")]
     CriticalOption(String),
-    /// One of its options has contents that make no sense.
+    /// One of the certificate's options has invalid contents.
     #[error("the certificate's option {0} is damaged")]
     CertificateCorrupt(String),
-    /// The certificate's `force-command` is `internal-sftp` with a flag that isn't obeyed; which follows.
+    /// The certificate's `force-command` is `internal-sftp` with a flag that isn't obeyed; holds the flag.
     #[error("the certificate's force-command is not obeyed here: {0}")]
     ForcedCommand(String),
-    /// `command=` and the certificate's `force-command` are both there and not equal.
+    /// The line's `command=` and the certificate's `force-command` differ.
     #[error("command= and the certificate's force-command differ")]
     CommandsDiffer,
-    /// It would need something that isn't enforced here.
+    /// The key or certificate needs an option that isn't enforced here.
     #[error("it would need {0}, which is not enforced here")]
     NotEnforced(OptionKind),
-    /// What the fleet's authorities have certified and revoked can't be read.
+    /// The fleet's authorities and revocations can't be read.
     #[error("the fleet's files can't be read")]
     FleetUnreadable,
-    /// A device that the fleet has no line for.
+    /// The fleet has no line for the device.
     #[error("the device is not in the fleet's list")]
     NotInFleet,
-    /// A device that has been given a newer certificate.
+    /// The device has a newer certificate.
     #[error("a newer certificate was made for the device")]
     Superseded,
-    /// A security key's signature doesn't say that the key was touched.
+    /// The security key's signature doesn't say that the key was touched.
     #[error("the security key was not touched")]
     NotTouched,
-    /// A security key's signature doesn't say that its user was verified.
+    /// The security key's signature doesn't say that the user was verified.
     #[error("the security key did not verify its user")]
     NotVerified,
 }
 
 impl KeyRing {
-    /// Decides whether the holder of what is offered may come in, and what it may do: the first line that permits it, in the order of the
-    /// sources, as sshd(8) does.
+    /// Decides whether the holder of what is offered may log in, and what it may do: by the first line that permits it, in the order of
+    /// the sources, as sshd(8) does.
     ///
-    /// It decides about the offer alone. Call it once more when the signature has been checked, with the time of then, and act on that
-    /// grant only.
+    /// It decides about the offer alone. Call it again when the signature has been checked, with the time of then, and act only on that
+    /// grant.
     ///
     /// # Errors
     /// The reason of the first line that has the key, else [`Denial::UnknownKey`] or [`Denial::UnknownAuthority`].
@@ -181,7 +181,7 @@ impl KeyRing {
         Err(refusal.unwrap_or(if certificate.is_some() { Denial::UnknownAuthority } else { Denial::UnknownKey }))
     }
 
-    /// Whether what is offered may be accepted, were it proven: the answer to a probe before the signature (RFC 4252 §7).
+    /// Returns whether an offer would be accepted with a proof: the answer to a probe before the signature (RFC 4252 §7).
     pub fn may_accept(&self, offer: Offer<'_>, context: &Context<'_>) -> bool {
         self.authorize(offer, context).is_ok()
     }
@@ -225,7 +225,7 @@ fn check_line(options: &Options, context: &Context<'_>) -> Result<(), Denial> {
     }
 }
 
-/// sshd's rule: if both force a command, they have to be the same.
+/// Merges two forced commands by sshd's rule: they must be equal.
 fn merge_commands(options: &Options, limits: &Limits) -> Result<Option<String>, Denial> {
     match (&options.command, &limits.command) {
         (Some(of_line), Some(of_certificate)) if of_line != of_certificate => Err(Denial::CommandsDiffer),

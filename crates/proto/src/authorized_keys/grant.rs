@@ -1,4 +1,4 @@
-//! What a visitor may do, once let in. Only the checker makes one.
+//! Defines what a client may do after login. Only the checker makes a [`Grant`].
 
 use ssh_key::certificate::Certificate;
 use ssh_key::public::KeyData;
@@ -14,9 +14,9 @@ use super::presence::Presence;
 use super::ring::Held;
 use crate::sftp::SftpFlags;
 
-/// The permission to come in, and its limits: the line's, and the certificate's where there is one, whichever is narrower.
+/// The permission to log in, and its limits: the line's and the certificate's, whichever is narrower.
 ///
-/// Its fields are private and it has no constructor: whoever holds one got it from [`super::KeyRing::authorize`].
+/// Its fields are private and it has no constructor: every holder got it from [`super::KeyRing::authorize`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     options: Options,
@@ -30,24 +30,24 @@ pub struct Grant {
     certificate: Option<CertificateFacts>,
 }
 
-/// What the record says of a certificate.
+/// The facts that the record has of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertificateFacts {
     /// The authority's name for it, fit for a terminal.
     pub key_id: String,
-    /// Its serial number; 0 where the authority counts none.
+    /// The serial number; 0 if the authority counts none.
     pub serial: u64,
     /// SHA-256 fingerprint of the authority's key.
     pub authority: String,
-    /// The names in it: never empty. Not made fit for a terminal.
+    /// The names in the certificate: never empty. Not made printable.
     pub principals: Vec<String>,
-    /// The Unix second from which it isn't valid any more.
+    /// The Unix second from which the certificate isn't valid any more.
     pub valid_before: u64,
 }
 
 impl Grant {
-    /// Whether both say the same, wherever the lines stand that they come from.
+    /// Returns whether two grants permit the same, whatever lines they come from.
     pub fn permits_the_same(&self, other: &Self) -> bool {
         self.options == other.options && self.certificate == other.certificate
     }
@@ -56,7 +56,7 @@ impl Grant {
         Self::new(held, held.entry.key(), held.entry.options().clone(), held.entry.comment().to_owned())
     }
 
-    /// The line's options narrowed by the certificate's, as sshd's `sshauthopt_merge` does.
+    /// Makes a grant of the line's options narrowed by the certificate's, as sshd's `sshauthopt_merge` does.
     pub(super) fn of_certificate(held: &Held, certificate: &Certificate, limits: Limits, command: Option<String>) -> Self {
         let line = held.entry.options();
         let options = Options {
@@ -96,94 +96,94 @@ impl Grant {
         }
     }
 
-    /// The command that replaces shell, command and subsystem (`command=`, `force-command`).
+    /// Returns the command that replaces shell, command and subsystem (`command=`, `force-command`).
     pub fn forced_command(&self) -> Option<&str> {
         self.options.command.as_deref()
     }
 
-    /// What the flags of that command say, where it is `internal-sftp`: SFTP and nothing else. Never an error in fact: such a line is none,
-    /// and such a certificate lets nobody in.
+    /// Returns the flags of the forced command, if it is `internal-sftp`, which permits SFTP and nothing else. Never an error in fact:
+    /// such a line is rejected, and such a certificate logs no client in.
     pub fn sftp(&self) -> Option<Result<SftpFlags, String>> {
         self.forced_command().and_then(SftpFlags::of_command)
     }
 
-    /// Whether a terminal may be had.
+    /// Returns whether the client may have a terminal.
     pub fn allows_pty(&self) -> bool {
         self.options.pty
     }
 
-    /// Whether the visitor's agent may be reached.
+    /// Returns whether the client's agent may be forwarded.
     pub fn allows_agent_forwarding(&self) -> bool {
         self.options.agent_forwarding
     }
 
-    /// Whether the visitor's display may be reached.
+    /// Returns whether the client's display may be forwarded.
     pub fn allows_x11_forwarding(&self) -> bool {
         self.options.x11_forwarding
     }
 
-    /// Whether anything at all may be forwarded, Unix sockets included; which ports, the rules say.
+    /// Returns whether anything may be forwarded, Unix sockets included; the rules say which ports.
     pub fn allows_port_forwarding(&self) -> bool {
         self.options.port_forwarding
     }
 
-    /// Whether `~/.ssh/rc` may run.
+    /// Returns whether `~/.ssh/rc` may run.
     pub fn allows_user_rc(&self) -> bool {
         self.options.user_rc
     }
 
-    /// Whether a connection to this host and port may be opened (`direct-tcpip`; `permitopen=`). Hosts are compared letter by letter, as
-    /// sshd does: a rule for `localhost` says nothing about 127.0.0.1.
+    /// Returns whether a connection to this host and port may be opened (`direct-tcpip`; `permitopen=`). Compares hosts letter by letter,
+    /// as sshd does: a rule for `localhost` doesn't cover 127.0.0.1.
     pub fn allows_open(&self, host: &str, port: u16) -> bool {
         let rules = self.permit_open();
         self.allows_port_forwarding() && (rules.is_empty() || rules.iter().any(|rule| rule.matches_exactly(host, port)))
     }
 
-    /// Whether this address and port may be listened on (`tcpip-forward`; `permitlisten=`), the address as the visitor sent it, empty
-    /// for all. Port 0 (any that is free) needs a rule for any port.
+    /// Returns whether this address and port may be bound (`tcpip-forward`; `permitlisten=`), the address as the client sent it, empty
+    /// for all. Port 0 (any free one) needs a rule for any port.
     pub fn allows_listen(&self, host: &str, port: u16) -> bool {
         let rules = self.permit_listen();
         self.allows_port_forwarding() && (rules.is_empty() || rules.iter().any(|rule| rule.matches_pattern(host, port)))
     }
 
-    /// Whether a Unix socket may be connected to (`direct-streamlocal@openssh.com`). Rules that name hosts and ports name no sockets: where
-    /// there are any, none may. sshd passes over the rules here.
+    /// Returns whether a connection to a Unix socket may be opened (`direct-streamlocal@openssh.com`): not if there are rules, because
+    /// they name hosts and ports, not sockets. sshd ignores the rules here.
     pub fn allows_open_socket(&self) -> bool {
         self.allows_port_forwarding() && self.permit_open().is_empty()
     }
 
-    /// Whether a Unix socket may be listened on (`streamlocal-forward@openssh.com`), as [`Self::allows_open_socket`] has it.
+    /// Returns whether a Unix socket may be bound (`streamlocal-forward@openssh.com`), by the rule of [`Self::allows_open_socket`].
     pub fn allows_listen_socket(&self) -> bool {
         self.allows_port_forwarding() && self.permit_listen().is_empty()
     }
 
-    /// The `permitopen=` rules; none means no limit of their own. A relay matches its names with [`PermitRule::matches_pattern`].
+    /// Returns the `permitopen=` rules; none means no limit. A relay matches its names with [`PermitRule::matches_pattern`].
     pub fn permit_open(&self) -> &[PermitRule] {
         &self.options.permit_open
     }
 
-    /// The `permitlisten=` rules; none means no limit of their own.
+    /// Returns the `permitlisten=` rules; none means no limit.
     pub fn permit_listen(&self) -> &[PermitRule] {
         &self.options.permit_listen
     }
 
-    /// `environment=` pairs, each name once, in the order of the line. They go after what the visitor sends, and before what describes
-    /// the connection (`SSH_CLIENT` and so on), as in sshd.
+    /// Returns the `environment=` pairs, each name once, in the order of the line. They override what the client sends, and are
+    /// overridden by what describes the connection (`SSH_CLIENT` and so on), as in sshd.
     pub fn environment(&self) -> &[(String, String)] {
         &self.options.environment
     }
 
-    /// `tunnel=`: the tun device to use, if there are to be any.
+    /// Returns the tun device that `tunnel=` names, if any.
     pub fn tunnel(&self) -> Option<Tunnel> {
         self.options.tunnel
     }
 
-    /// Whether a security key has to have been touched.
+    /// Returns whether a security key must be touched.
     pub fn touch_required(&self) -> bool {
         self.options.touch_required
     }
 
-    /// Whether a security key has to have verified its user.
+    /// Returns whether a security key must verify its user.
     pub fn verify_required(&self) -> bool {
         self.options.verify_required
     }
@@ -196,48 +196,48 @@ impl Grant {
         self.presence.check(flags)
     }
 
-    /// What a signature has to say of the person at a security key.
+    /// Returns what a signature of a security key must say.
     pub fn presence(&self) -> Presence {
         self.presence
     }
 
-    /// Whether the key is a security key, so that [`Self::check_presence`] has something to check.
+    /// Returns whether the key is a security key, so that [`Self::check_presence`] has something to check.
     pub fn is_security_key(&self) -> bool {
         self.security_key
     }
 
-    /// The type of the visitor's key (`ssh-ed25519`); for a certificate, of the certified key.
+    /// Returns the type of the client's key (`ssh-ed25519`); for a certificate, of the certified key.
     pub fn algorithm(&self) -> &str {
         self.algorithm.as_str()
     }
 
-    /// SHA-256 fingerprint of the visitor's key (for a certificate, of the certified key), as `SHA256:…`.
+    /// Returns the SHA-256 fingerprint of the client's key (for a certificate, of the certified key), as `SHA256:…`.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// The line's comment, or the certificate's key ID: fit for a terminal, at most [`super::COMMENT_MAX`] bytes.
+    /// Returns the line's comment, or the certificate's key ID: printable, at most [`super::COMMENT_MAX`] bytes.
     pub fn comment(&self) -> &str {
         &self.comment
     }
 
-    /// The source that the permitting line came from, as the user named it.
+    /// Returns the source of the permitting line, as the user named it.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The permitting line's number in its source, from 1.
+    /// Returns the permitting line's number in its source, from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// The certificate, where it was one.
+    /// Returns the facts of the certificate, if the client used one.
     pub fn certificate(&self) -> Option<&CertificateFacts> {
         self.certificate.as_ref()
     }
 
-    /// When the permission ends, in Unix seconds, if ever: the line's `expiry-time`, the certificate's end, whichever is earlier. A
-    /// session that began before goes on, with sshd as here; for a caller that wants it otherwise.
+    /// Returns when the permission ends, in Unix seconds, if ever: at the line's `expiry-time` or the certificate's end, whichever is
+    /// earlier. A session that began before continues, as with sshd, unless the caller ends it.
     pub fn expires(&self) -> Option<u64> {
         let certificate = self.certificate.as_ref().map(|facts| facts.valid_before).filter(|end| *end != u64::MAX);
         [self.options.expiry, certificate].into_iter().flatten().min()

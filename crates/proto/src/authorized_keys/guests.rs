@@ -1,8 +1,8 @@
-//! The lines of a door as a relay is asked to admit them to the door's name.
+//! Writes the lines with which `sally once` asks a relay to admit its clients to its name.
 //!
-//! What a line permits inside is the door's affair. Who may come is the relay's too: it would let nobody else pass, and it sees first whether
-//! a security key was touched. So a line goes there with the options of [`GUEST_OPTIONS`] alone, and one that can't go there is an error: who
-//! wrote it would wait for a visitor who never gets through.
+//! `sally once` decides what a line permits inside. The relay must know who may connect, because it lets no other client pass, and it
+//! sees first whether a security key was touched. So a line goes there only with the options of [`GUEST_OPTIONS`], and a line that can't
+//! go there is an error: its author would wait for a client that never gets through.
 
 use super::key::is_security_key;
 use super::kinds::{Enforced, OptionKind};
@@ -16,18 +16,17 @@ pub const GUEST_OPTIONS: &[OptionKind] =
 /// A line for a relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestLine {
-    /// The line, with its end and without a comment.
+    /// The text, with the line's end and without a comment.
     pub text: String,
-    /// Whether it is a key without an option, and no security key: what a relay of any version takes.
+    /// Whether the line is a key without options, and not a security key: what a relay of any version accepts.
     pub bare: bool,
 }
 
 impl Entry {
-    /// Gives the line as a relay is asked to admit it. `account`: whom a certificate has to name where an authority's line has no
-    /// `principals=`.
+    /// Returns the line for a relay. `account`: the name that a certificate must have if an authority's line has no `principals=`.
     ///
     /// # Errors
-    /// Why no relay could.
+    /// Why a relay couldn't accept the line.
     pub fn for_relay(&self, account: &str) -> Result<GuestLine, String> {
         if self.options().from.is_some() {
             return Err("from= admits nobody through a relay, whose word alone says where a visitor comes from".into());
@@ -40,7 +39,7 @@ impl Entry {
 }
 
 impl Options {
-    /// Keeps what is a relay's affair.
+    /// Keeps only the options that a relay enforces.
     fn for_guests(&self, account: &str) -> Self {
         let kept = GUEST_OPTIONS.iter().filter(|kind| self.kinds.contains(**kind)).fold(Enforced::NONE, |set, kind| set.with(*kind));
         let named = self.cert_authority && self.principals.is_none();

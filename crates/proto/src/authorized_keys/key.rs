@@ -1,4 +1,4 @@
-//! The key of a line: a type, a blob in base64, and whether it is one that can be trusted with a login.
+//! Reads the key of a line: a type, a blob in base64, and whether the key is good enough for a login.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,13 +7,13 @@ use ssh_key::public::{EcdsaPublicKey, KeyData, RsaPublicKey};
 use super::line::{quote, skip_space};
 use crate::ssh_string;
 
-/// The least modulus of an RSA key, in bits: sshd's `RequiredRSASize` as it comes.
+/// The least modulus of an RSA key, in bits: sshd's default `RequiredRSASize`.
 pub const RSA_BITS_MIN: usize = 1024;
 
 /// The largest modulus of an RSA key, in bits: the largest whose signatures the RSA library checks.
 pub const RSA_BITS_MAX: usize = 8192;
 
-/// The types that sshd takes at the start of a line, and the type of the blob that has to follow.
+/// The types that sshd accepts at the start of a line, and the type that the blob must have.
 const TYPES: [(&str, &str); 10] = [
     ("ssh-ed25519", "ssh-ed25519"),
     ("ssh-rsa", "ssh-rsa"),
@@ -32,9 +32,10 @@ const DSA: &str = "ssh-dss";
 const TYPE_NAME_MAX: usize = 64;
 const CERTIFICATE_SUFFIX: &str = "-cert-v01@openssh.com";
 
-/// Whether a user's signature of this algorithm (RFC 4253, RFC 8332, PROTOCOL.u2f names) is good enough for a login: no SHA-1, no DSA.
+/// Returns whether a user's signature by this algorithm (names of RFC 4253, RFC 8332, PROTOCOL.u2f) is good enough for a login: no SHA-1,
+/// no DSA.
 ///
-/// `ssh-rsa` names both a key type and a signature with SHA-1: asked about a signature, the answer is no.
+/// `ssh-rsa` names both a key type and a signature with SHA-1: for a signature, the answer is no.
 pub fn signature_algorithm_allowed(name: &str) -> bool {
     let name = name.strip_suffix(CERTIFICATE_SUFFIX).unwrap_or(name);
     matches!(
@@ -53,12 +54,12 @@ pub fn signature_algorithm_allowed(name: &str) -> bool {
     )
 }
 
-/// Why the text of a line gives no key.
+/// Says why the text of a line gives no key.
 #[derive(Debug)]
 pub(super) enum KeyFault {
-    /// Something is wrong with it.
+    /// The text is invalid.
     Damaged(String),
-    /// It is whole, and of a type that isn't supported.
+    /// The key is valid, and of a type that isn't supported.
     Unsupported(String),
 }
 
@@ -74,14 +75,14 @@ impl From<&str> for KeyFault {
     }
 }
 
-/// Whether the text begins with the name of a key type, so that no options stand there.
+/// Returns whether the text begins with the name of a key type, so that it has no options.
 pub(super) fn starts_with_type(text: &[u8]) -> bool {
     let (word, rest) = first_word(text);
     let known = TYPES.iter().any(|(name, _)| name.as_bytes() == word);
     known || word == DSA.as_bytes() || word.ends_with(CERTIFICATE_SUFFIX.as_bytes()) || names_itself(word, first_word(skip_space(rest)).0)
 }
 
-/// Reads `TYPE BLOB [COMMENT]`; gives the key and the comment.
+/// Reads `TYPE BLOB [COMMENT]`; returns the key and the comment.
 pub(super) fn read(text: &[u8]) -> Result<(KeyData, &[u8]), KeyFault> {
     let (word, rest) = first_word(text);
     if word.is_empty() {
@@ -111,8 +112,8 @@ pub(super) fn read(text: &[u8]) -> Result<(KeyData, &[u8]), KeyFault> {
     Ok((key, skip_space(comment)))
 }
 
-/// Whether a word is the name of a key type (RFC 4251 section 6) and the blob after it is a key of that type (RFC 4253 section 6.6), whatever
-/// else is in it: so one that is newer than we are is told from a line that is damaged.
+/// Returns whether a word is the name of a key type (RFC 4251 section 6) and the blob after it begins with that name (RFC 4253 section
+/// 6.6): this distinguishes a key type that is newer than this code from a damaged line.
 fn names_itself(word: &[u8], blob: &[u8]) -> bool {
     let is_name = (1..=TYPE_NAME_MAX).contains(&word.len()) && word.iter().all(|byte| byte.is_ascii_graphic() && *byte != b',');
     let named = |bytes: &[u8]| {
@@ -127,7 +128,7 @@ fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at_checked(end).unwrap_or_default()
 }
 
-/// The bytes of a blob in base64.
+/// Decodes a blob from base64.
 fn bytes_of(blob: &[u8]) -> Option<Vec<u8>> {
     // As the C library's decoder does, which is how a line that ends in CR LF without a comment works.
     let compact: Vec<u8> = blob.iter().copied().filter(|byte| !matches!(byte, b'\r' | 0x0b | 0x0c)).collect();
@@ -140,7 +141,7 @@ fn decode(blob: &[u8]) -> Result<KeyData, String> {
     Ok(key.key_data().clone())
 }
 
-/// Whether sshd, and the libraries that check signatures here, would take the key.
+/// Checks that sshd, and the libraries that check signatures here, would accept the key.
 pub(super) fn check(key: &KeyData) -> Result<(), String> {
     match key {
         KeyData::Ed25519(_) | KeyData::SkEd25519(_) => Ok(()),
@@ -154,7 +155,7 @@ pub(super) fn check(key: &KeyData) -> Result<(), String> {
     }
 }
 
-/// SEC 1 §2.3.3: only uncompressed points, as sshd has it.
+/// Checks a point of SEC 1 §2.3.3: only uncompressed ones, as in sshd.
 fn check_point(point: &[u8]) -> Result<(), String> {
     if point.first() == Some(&4) { Ok(()) } else { Err("the key's point is not in the uncompressed form".into()) }
 }
@@ -170,14 +171,14 @@ fn check_rsa(key: &RsaPublicKey) -> Result<(), String> {
     Ok(())
 }
 
-/// The modulus's length in bits; ssh-key's own count is in whole bytes.
+/// Returns the length of the modulus in bits; ssh-key itself counts whole bytes.
 fn rsa_bits(key: &RsaPublicKey) -> usize {
     let bytes = key.n().as_positive_bytes().unwrap_or_default();
     let unused = bytes.first().map_or(0, |first| usize::try_from(first.leading_zeros()).unwrap_or(0));
     bytes.len().saturating_mul(8).saturating_sub(unused)
 }
 
-/// Whether the key lives in a security key, whose signatures say whether somebody touched it.
+/// Returns whether the key lives in a security key, whose signatures say whether it was touched.
 pub(super) fn is_security_key(key: &KeyData) -> bool {
     key.is_sk_ed25519() || key.is_sk_ecdsa_p256()
 }

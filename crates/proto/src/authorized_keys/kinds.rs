@@ -1,4 +1,4 @@
-//! The kinds of options, and which of them a caller enforces.
+//! Lists the kinds of options; a caller enforces some of them.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ pub enum OptionKind {
 }
 
 impl OptionKind {
-    /// Every kind there is.
+    /// All kinds.
     pub const ALL: [Self; 17] = [
         Self::Restrict,
         Self::CertAuthority,
@@ -64,7 +64,7 @@ impl OptionKind {
         Self::Tunnel,
     ];
 
-    /// The name as sshd(8) writes it.
+    /// Returns the name as sshd(8) writes it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Restrict => "restrict",
@@ -87,12 +87,12 @@ impl OptionKind {
         }
     }
 
-    /// Whether it takes `="VALUE"`; if not, it is a flag.
+    /// Returns whether the option takes `="VALUE"`; if not, it is a flag.
     pub(super) fn takes_value(self) -> bool {
         self >= Self::Command
     }
 
-    /// Whether `no-` may stand before it.
+    /// Returns whether the option may have the prefix `no-`.
     pub(super) fn negatable(self) -> bool {
         (Self::PortForwarding..=Self::VerifyRequired).contains(&self)
     }
@@ -112,44 +112,44 @@ impl fmt::Display for OptionKind {
     }
 }
 
-/// A set of option kinds: those that the caller makes sure of, once [`super::KeyRing::authorize`] has said yes.
+/// A set of option kinds: those that the caller enforces after [`super::KeyRing::authorize`].
 ///
-/// A line that carries another kind is an error, never ignored; so is a certificate that would need one.
+/// A line with another kind is an error, never ignored; so is a certificate that would need one.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Enforced(u32);
 
 impl Enforced {
-    /// Nothing: bare keys only.
+    /// The empty set: keys without options only.
     pub const NONE: Self = Self(0);
 
-    /// These kinds.
+    /// Makes a set of these kinds.
     pub fn new(kinds: &[OptionKind]) -> Self {
         kinds.iter().fold(Self::NONE, |set, kind| set.with(*kind))
     }
 
-    /// Every kind.
+    /// Makes a set of all kinds.
     pub fn all() -> Self {
         Self::new(&OptionKind::ALL)
     }
 
-    /// This set and one kind more.
+    /// Returns this set and one kind more.
     #[must_use]
     pub fn with(self, kind: OptionKind) -> Self {
         Self(self.0 | kind.bit())
     }
 
-    /// This set less one kind.
+    /// Returns this set without one kind.
     #[must_use]
     pub fn without(self, kind: OptionKind) -> Self {
         Self(self.0 & !kind.bit())
     }
 
-    /// Whether the kind is in the set.
+    /// Returns whether the kind is in the set.
     pub fn contains(self, kind: OptionKind) -> bool {
         self.0 & kind.bit() != 0
     }
 
-    /// The first kind of `other` that isn't in this set.
+    /// Returns the first kind of `other` that isn't in this set.
     pub(super) fn lacks(self, other: Self) -> Option<OptionKind> {
         OptionKind::ALL.into_iter().find(|kind| other.contains(*kind) && !self.contains(*kind))
     }

@@ -1,4 +1,4 @@
-//! One line: options, key, comment.
+//! Reads one line: options, key, comment.
 
 use std::fmt;
 
@@ -14,35 +14,35 @@ use super::permit::PermitRule;
 use crate::error::KeyDefect;
 use crate::text::printable;
 
-/// The longest line taken, in bytes. sshd knows no limit; a comment of 70 kB and a chain of options have to fit, a stream of garbage not.
+/// The longest line, in bytes. sshd has no limit; a comment of 70 kB and a chain of options must fit, an endless stream must not.
 pub const LINE_MAX: usize = 256 * 1024;
 
-/// The longest comment kept, in bytes: comments go into records and audit lines, which have a limit of their own.
+/// The longest comment that is kept, in bytes: comments go into records and audit lines, which have their own limit.
 pub const COMMENT_MAX: usize = 256;
 
-/// How much of a stranger's word an error repeats, in characters.
+/// How much of a file's text an error repeats, in characters.
 const QUOTED_MAX: usize = 40;
 
-/// A line that gives no entry.
+/// Says why a line gives no entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct LineError {
     /// Number of the line, from 1.
     pub line: usize,
-    /// Why, fit for a terminal.
+    /// The reason, printable.
     pub reason: String,
-    /// What that means for the file.
+    /// What the error means for the file.
     pub kind: LineErrorKind,
 }
 
-/// What a line that gives no entry means for its file.
+/// What a line without an entry means for its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineErrorKind {
-    /// The line can't be accepted, and no file that is taken whole may have it.
+    /// The line is invalid: a file that is accepted only as a whole is rejected.
     Damaged,
-    /// The line is whole, and its key of a type that isn't supported: it admits nobody, and the file is as good without it.
+    /// The line is valid, and its key of a type that isn't supported: it admits no client, and the rest of the file is usable.
     Unsupported {
-        /// Whether no options stand before the key.
+        /// Whether the key has no options.
         bare: bool,
     },
 }
@@ -52,7 +52,7 @@ impl LineError {
         Self { line, reason, kind: LineErrorKind::Damaged }
     }
 
-    /// Whether a file that is taken whole may have such a line.
+    /// Returns whether a file that is accepted only as a whole may have such a line.
     pub fn may_be_passed_over(&self) -> bool {
         matches!(self.kind, LineErrorKind::Unsupported { .. })
     }
@@ -64,7 +64,7 @@ impl From<LineError> for KeyDefect {
     }
 }
 
-/// One accepted line: a public key (or a certificate authority's) and what it permits.
+/// An accepted line: a public key (or a certificate authority's) and what it permits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     line: usize,
@@ -74,27 +74,28 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Number of the line in its source, from 1.
+    /// Returns the line's number in its source, from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// What stands before the key.
+    /// Returns the options before the key.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// The public key; never DSA, never a certificate, never of a type that can't be checked.
+    /// Returns the public key; never DSA, never a certificate, never of a type that can't be checked.
     pub fn key(&self) -> &KeyData {
         &self.key
     }
 
-    /// What stands after the key: bytes that aren't UTF-8 and control characters replaced by U+FFFD, cut to [`COMMENT_MAX`] bytes.
+    /// Returns the comment after the key, with bytes that aren't UTF-8 and control characters replaced by U+FFFD, cut to [`COMMENT_MAX`]
+    /// bytes.
     pub fn comment(&self) -> &str {
         &self.comment
     }
 
-    /// The same key, for these targets alone; for whatever it was for where there is none.
+    /// Returns the entry limited to these targets; without rules, unchanged.
     pub(super) fn only_for(mut self, rules: &[PermitRule]) -> Self {
         if !rules.is_empty() {
             self.options.permit_open = rules.to_vec();
@@ -103,13 +104,13 @@ impl Entry {
         self
     }
 
-    /// The key's SHA-256 fingerprint, as `ssh-keygen -l` prints it.
+    /// Returns the key's SHA-256 fingerprint, as `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> Fingerprint {
         self.key.fingerprint(HashAlg::Sha256)
     }
 }
 
-/// The line as it could stand in a file: [`parse`] gives the same entry again.
+/// Writes the line as it could be in a file: [`parse`] reads the same entry again.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = self.options.to_string();
@@ -125,10 +126,10 @@ impl fmt::Display for Entry {
     }
 }
 
-/// Reads a whole file: an entry or an error for each line that is neither blank nor a comment.
+/// Reads a whole file: returns an entry or an error for each line that is neither blank nor a comment.
 ///
-/// Whoever starts something refuses the file at the first error that may not be passed over; whoever reloads skips that line and says so.
-/// Takes any bytes.
+/// A caller that starts a server rejects the file at the first error that may not be passed over; a caller that reloads skips that line
+/// and reports it. Accepts any bytes.
 pub fn parse(bytes: &[u8]) -> Vec<Result<Entry, LineError>> {
     let lines = bytes.split(|byte| *byte == b'\n').enumerate();
     lines.filter_map(|(index, line)| parse_line(index.saturating_add(1), line).transpose()).collect()
@@ -139,7 +140,7 @@ fn parse_line(number: usize, line: &[u8]) -> Result<Option<Entry>, LineError> {
     if line.len() > LINE_MAX {
         return Err(fail(format!("longer than {LINE_MAX} bytes")));
     }
-    // sshd reads lines as C strings: what follows a NUL does not exist.
+    // sshd reads lines as C strings: it ignores what follows a NUL.
     let text = skip_space(line.split(|byte| *byte == 0).next().unwrap_or_default());
     if matches!(text, [] | [b'#', ..] | [b'\r']) {
         return Ok(None);
@@ -159,7 +160,7 @@ fn parse_line(number: usize, line: &[u8]) -> Result<Option<Entry>, LineError> {
     Ok(Some(Entry { line: number, options, key, comment: displayable(comment) }))
 }
 
-/// Names the mistakes that people make with whole files.
+/// Recognises common mistakes with whole files.
 fn check_kind_of_file(text: &[u8]) -> Result<(), String> {
     if text.starts_with(b"\xef\xbb\xbf") {
         return Err("begins with a byte order mark: save it as UTF-8 without one".into());
@@ -173,7 +174,7 @@ fn check_kind_of_file(text: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Parts the options from the rest at the first space or tab outside of quotes; `\"` never ends a quote.
+/// Splits the options from the rest at the first space or tab outside of quotes; `\"` never ends a quote.
 fn split_options(text: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let mut quoted = false;
     let mut escaped = false;
@@ -194,7 +195,7 @@ pub(super) fn skip_space(text: &[u8]) -> &[u8] {
     text.get(start..).unwrap_or_default()
 }
 
-/// What a person or a log may see of bytes that somebody else wrote: no control characters, at most [`COMMENT_MAX`] bytes.
+/// Makes untrusted bytes fit for a terminal or a log: no control characters, at most [`COMMENT_MAX`] bytes.
 pub(super) fn displayable(bytes: &[u8]) -> String {
     let bytes = bytes.trim_ascii();
     let clean = printable(&String::from_utf8_lossy(bytes.get(..COMMENT_MAX.saturating_mul(4)).unwrap_or(bytes)));
@@ -205,7 +206,7 @@ pub(super) fn displayable(bytes: &[u8]) -> String {
     clean.get(..end).unwrap_or_default().trim_ascii_end().to_owned()
 }
 
-/// A word from the file for an error message: short, printable.
+/// Makes a word of the file fit for an error message: short, printable.
 pub(super) fn quote(bytes: &[u8]) -> String {
     let text = printable(&String::from_utf8_lossy(bytes.get(..QUOTED_MAX.saturating_mul(4)).unwrap_or(bytes)));
     let short: String = text.chars().take(QUOTED_MAX).collect();

@@ -1,27 +1,27 @@
-//! The OpenSSH `authorized_keys` format, and the one place that decides who may come in and what they may do.
+//! Reads the OpenSSH `authorized_keys` format, and decides in one place which clients may log in and what they may do.
 //!
-//! Bytes become [`Entry`]s by [`parse`]; entries become a [`KeyRing`]; a key ring and what a visitor offers become a [`Grant`], or a
-//! [`Denial`] that says why. A `Grant` can't be made in any other way: authorisation is a value that only the checker makes.
+//! [`parse`] makes [`Entry`]s of bytes; entries become a [`KeyRing`]; a key ring and a client's offer become a [`Grant`], or a [`Denial`]
+//! that says why. A `Grant` can't be made in any other way: authorisation is a value that only the checker makes.
 //!
-//! Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT", and what OpenSSH's sshd does where the page is silent; `tests/authorized_keys_oracle.rs`
-//! compares the two by logins. Nothing here reads a clock, a file or the network, so there are differences on purpose, all of them to the
-//! narrower side:
+//! Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT", and what OpenSSH's sshd does where the page is silent;
+//! `tests/authorized_keys_oracle.rs` compares the two by logins. Nothing here reads a clock, a file or the network, so there are
+//! differences on purpose, and each permits less:
 //!
-//! - `from=` matches addresses only. Names never match, and neither does sshd's default (`UseDNS no`): no reverse lookups here.
-//! - `from=` where the peer's address is only somebody's claim ([`Context::peer`] is `None`) denies.
-//! - `expiry-time=` without `Z` is UTC; sshd takes the machine's time zone, which a pure function has not. Dates that don't exist
+//! - `from=` matches addresses only. Names never match, as with sshd's default (`UseDNS no`): no reverse look-ups here.
+//! - `from=` denies if the peer's address is only another program's claim ([`Context::peer`] is `None`).
+//! - `expiry-time=` without `Z` is UTC; sshd uses the machine's time zone, which a pure function doesn't have. Dates that don't exist
 //!   (`20270231`) reject the line; sshd counts them on into March.
-//! - An address with something wrong in it anywhere in `from=` denies everybody; sshd lets some of those pass as a pattern.
+//! - An invalid address anywhere in `from=` denies every client; sshd takes some of those for a pattern.
 //! - `permitopen=` and `permitlisten=` take port numbers or `*`, not names from `/etc/services`.
-//! - Options have to be UTF-8; comments may hold anything.
-//! - RSA keys over 8192 bits are refused, since their signatures can't be checked here. As with sshd, 1024 bits is the least.
-//! - A whole key of a type that isn't supported is skipped, as by sshd; a line in which anything is wrong fails a file that is taken whole.
-//! - A certificate that names no principal is refused (sshd did so from 10.3 on).
-//! - `environment=` is honoured, `LD_PRELOAD` and its like included (sshd: only with `PermitUserEnvironment`). Whoever writes the key file
-//!   decides about the account that it opens, the visitor decides nothing, so that this is no wider than the file says. Names that are not
-//!   made of letters, digits and `_` reject the line. A caller that wants none of it leaves it out of [`Enforced`].
+//! - Options must be UTF-8; comments may have any bytes.
+//! - RSA keys over 8192 bits are refused, because their signatures can't be checked here. As with sshd, 1024 bits is the least.
+//! - A valid key of a type that isn't supported is skipped, as by sshd; an invalid line rejects a file that is accepted only as a whole.
+//! - A certificate without principals is refused (by sshd from 10.3 on).
+//! - `environment=` is obeyed, `LD_PRELOAD` included (sshd: only with `PermitUserEnvironment`). The author of the key file decides about
+//!   the account, and the client decides nothing, so this permits no more than the file says. Names that are not made of letters, digits
+//!   and `_` reject the line. A caller that doesn't want it leaves it out of [`Enforced`].
 //!
-//! What the SSH layer has to check beside [`KeyRing::authorize`]: the signature itself, that its algorithm is one that
+//! The SSH layer must check besides [`KeyRing::authorize`]: the signature itself, that its algorithm is one that
 //! [`signature_algorithm_allowed`] names (no SHA-1), and for security keys [`Grant::check_presence`].
 
 mod certificate;

@@ -1,4 +1,4 @@
-//! What stands before the key: sshd(8)'s options, typed.
+//! Reads the options before the key, sshd(8)'s, into types.
 
 use std::fmt;
 
@@ -14,56 +14,56 @@ pub const ENVIRONMENT_MAX: usize = 1024;
 /// The most `permitopen=`, and the most `permitlisten=`, options of one line (sshd's `SSH_AUTHOPT_PERMIT_MAX`).
 pub const PERMIT_MAX: usize = 4096;
 
-/// `tunnel=`: which tun device a layer 3 tunnel is forced onto.
+/// The tun device that `tunnel=` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tunnel {
-    /// Any that is free.
+    /// Any free one.
     Any,
-    /// The one of this number.
+    /// The device with this number.
     Unit(u32),
 }
 
-/// The options of one line, in effect: defaults applied, order obeyed.
+/// The options of one line in effect: with defaults applied, in the line's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Which kinds stand on the line.
+    /// The kinds that the line has.
     pub kinds: Enforced,
-    /// The key is a certificate authority's: it signs, and can't log in itself.
+    /// The key is a certificate authority's: it signs certificates, and can't log in itself.
     pub cert_authority: bool,
-    /// Port forwarding, both ways.
+    /// Permits port forwarding in both directions.
     pub port_forwarding: bool,
-    /// Agent forwarding.
+    /// Permits agent forwarding.
     pub agent_forwarding: bool,
-    /// X11 forwarding.
+    /// Permits X11 forwarding.
     pub x11_forwarding: bool,
-    /// A terminal.
+    /// Permits a terminal.
     pub pty: bool,
-    /// Running `~/.ssh/rc`.
+    /// Permits running `~/.ssh/rc`.
     pub user_rc: bool,
-    /// A security key has to attest that it was touched.
+    /// Requires that a security key attests a touch.
     pub touch_required: bool,
-    /// A security key has to attest that it verified its user (a PIN, say).
+    /// Requires that a security key attests that it verified its user (for example with a PIN).
     pub verify_required: bool,
-    /// `command=`, quotes removed.
+    /// The value of `command=`, without quotes.
     pub command: Option<String>,
-    /// `principals=`, a comma list of names.
+    /// The value of `principals=`, a list of names separated by commas.
     pub principals: Option<String>,
-    /// `from=`, a comma list of address patterns.
+    /// The value of `from=`, a list of address patterns separated by commas.
     pub from: Option<String>,
-    /// The earliest `expiry-time=`, in Unix seconds; that second itself is still good.
+    /// The earliest `expiry-time=`, in Unix seconds; that second itself is still valid.
     pub expiry: Option<u64>,
-    /// `environment=` pairs in the order of the line, the first of a name only.
+    /// The `environment=` pairs in the order of the line; of each name only the first.
     pub environment: Vec<(String, String)>,
-    /// `permitopen=` rules; none means no limit of their own.
+    /// The `permitopen=` rules; none means no limit.
     pub permit_open: Vec<PermitRule>,
-    /// `permitlisten=` rules; none means no limit of their own.
+    /// The `permitlisten=` rules; none means no limit.
     pub permit_listen: Vec<PermitRule>,
-    /// `tunnel=`, the last of them.
+    /// The last `tunnel=`.
     pub tunnel: Option<Tunnel>,
 }
 
-/// What a bare key may do: everything.
+/// Makes the options of a line without options: everything is permitted.
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -89,15 +89,15 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Reads a comma list of options, without the key.
+    /// Reads a list of options separated by commas, without the key.
     ///
     /// # Errors
-    /// The reason why sshd, or we, would not take the line.
+    /// The reason why sshd, or Sally, rejects the line.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let mut options = Self::default();
         let mut rest = text;
         loop {
-            // Empty options (`,no-pty,`) are nothing to sshd either.
+            // sshd ignores empty options (`,no-pty,`) too.
             if !matches!(rest, [] | [b',', ..]) {
                 rest = options.take_option(rest)?;
             }
@@ -109,7 +109,7 @@ impl Options {
         }
     }
 
-    /// Takes one option off the front and gives what is left.
+    /// Takes one option off the front and returns the rest.
     fn take_option<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], String> {
         let end = text.iter().position(|byte| matches!(byte, b',' | b'=' | b'"')).unwrap_or(text.len());
         let (name, rest) = text.split_at_checked(end).unwrap_or_default();
@@ -231,7 +231,7 @@ impl Options {
     }
 }
 
-/// In an order that gives the same options when read again: `restrict` first.
+/// Writes the options in an order that reads back as the same options: `restrict` first.
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut joined = Joined { f, first: true };
@@ -239,7 +239,7 @@ impl fmt::Display for Options {
     }
 }
 
-/// Writes options with commas between them.
+/// Writes options separated by commas.
 struct Joined<'a, 'b> {
     f: &'a mut fmt::Formatter<'b>,
     first: bool,
@@ -276,7 +276,7 @@ fn push_rule(rules: &mut Vec<PermitRule>, rule: PermitRule) -> Result<(), String
     Ok(())
 }
 
-/// `any`, or a number that sshd's `a2tun` takes.
+/// Reads `any`, or a number that sshd's `a2tun` accepts.
 fn parse_tunnel(value: &str) -> Option<Tunnel> {
     const UNIT_MAX: u32 = 0x7fff_fffd;
     if value.eq_ignore_ascii_case("any") {

@@ -1,28 +1,29 @@
-//! Patterns over names and addresses: sshd's `match_pattern` and `addr_match_list`.
+//! Matches names and addresses against patterns: sshd's `match_pattern` and `addr_match_list`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The longest host name or pattern element, in bytes (the C library's `NI_MAXHOST`, less its NUL).
 pub const HOST_MAX: usize = 1024;
 
-/// What a list of address patterns says of an address.
+/// The result of matching an address against a list of patterns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// An element matches, no negated one does.
+    /// An element matches, and no negated one does.
     Matches,
-    /// None matches, or a negated one does.
+    /// No element matches, or a negated one does.
     Differs,
-    /// An element makes no sense: nobody matches.
+    /// An element is invalid: no address matches.
     Invalid,
 }
 
-/// Whether text matches a pattern of `*` (any run of bytes), `?` (any one byte) and literal bytes; case matters. ssh_config(5), PATTERNS.
+/// Returns whether text matches a pattern of `*` (any run of bytes), `?` (any one byte) and literal bytes; case matters. ssh_config(5),
+/// PATTERNS.
 ///
-/// Takes time in the product of the two lengths at worst, so that a pattern can't be made to hang it.
+/// The time is at most the product of the two lengths, so that no pattern can make it hang.
 pub fn matches_pattern(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut from) = (0_usize, 0_usize);
-    // Where the last `*` stood, and how much of the text it has swallowed.
+    // The position of the last `*`, and how much of the text it has matched.
     let mut star: Option<(usize, usize)> = None;
     while let Some(byte) = text.get(from) {
         match pattern.get(at) {
@@ -46,7 +47,7 @@ pub fn matches_pattern(pattern: &str, text: &str) -> bool {
     pattern.get(at..).unwrap_or_default().iter().all(|byte| *byte == b'*')
 }
 
-/// A `from=` list against a peer: addresses, `ADDRESS/BITS`, and patterns over the address's text; `!` in front negates.
+/// Matches a peer against a `from=` list: addresses, `ADDRESS/BITS`, and patterns of the address's text; `!` in front negates.
 pub(super) fn match_from(list: &str, peer: IpAddr) -> Verdict {
     let peer = peer.to_canonical();
     let text = peer.to_string();
@@ -62,7 +63,7 @@ pub(super) fn match_from(list: &str, peer: IpAddr) -> Verdict {
             Network::Block(network, bits) => contains(network, bits, peer),
             Network::Not => false,
         };
-        // A name can't match, but `192.168.*` and `2001:DB8:*` have to.
+        // A name can't match, but `192.168.*` and `2001:DB8:*` must.
         let hit = hit || matches_pattern(&element.to_ascii_lowercase(), &text);
         match (hit, negated) {
             (true, true) => excluded = true,
@@ -73,7 +74,7 @@ pub(super) fn match_from(list: &str, peer: IpAddr) -> Verdict {
     if excluded { Verdict::Differs } else { verdict }
 }
 
-/// A certificate's `source-address` against a peer: a list of addresses and blocks, nothing else (PROTOCOL.certkeys).
+/// Matches a peer against a certificate's `source-address`: a list of addresses and blocks only (PROTOCOL.certkeys).
 pub(super) fn match_source_address(list: &str, peer: IpAddr) -> Verdict {
     let peer = peer.to_canonical();
     let mut verdict = Verdict::Differs;
@@ -91,16 +92,16 @@ pub(super) fn match_source_address(list: &str, peer: IpAddr) -> Verdict {
 }
 
 enum Network {
-    /// An address and how many of its leading bits count.
+    /// An address and the number of its leading bits.
     Block(IpAddr, u32),
-    /// No address at all: a name, or a pattern.
+    /// Not an address: a name, or a pattern.
     Not,
-    /// Meant as a block or an address, and wrong.
+    /// An invalid block or address.
     Invalid,
 }
 
 fn parse_network(text: &str) -> Network {
-    // A zone (`fe80::1%eth0`) says nothing about a peer of whom the address is all that is known.
+    // A zone (`fe80::1%eth0`) can't be compared: only the peer's address is known.
     if text.contains('%') {
         return Network::Invalid;
     }
@@ -120,7 +121,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     text.parse::<Ipv6Addr>().map(IpAddr::V6).ok().or_else(|| parse_ipv4(text).map(IpAddr::V4))
 }
 
-/// IPv4 as `inet_aton` reads it, as sshd does: `127.1`, `0x7f.1` and `2130706433` are 127.0.0.1, and `010.0.0.1` is 8.0.0.1.
+/// Reads IPv4 as `inet_aton` does, and sshd: `127.1`, `0x7f.1` and `2130706433` are 127.0.0.1, and `010.0.0.1` is 8.0.0.1.
 fn parse_ipv4(text: &str) -> Option<Ipv4Addr> {
     let parts: Vec<u64> = text.split('.').map(parse_number).collect::<Option<_>>()?;
     let (last, leading) = parts.split_last()?;
@@ -149,7 +150,7 @@ fn contains(network: IpAddr, bits: u32, peer: IpAddr) -> bool {
     network.is_ipv4() == peer.is_ipv4() && network_of(peer, bits) == number(network)
 }
 
-/// The address with everything after its leading bits cleared.
+/// Returns the address with everything after its leading bits cleared.
 fn network_of(address: IpAddr, bits: u32) -> u128 {
     let host_bits = width(address).saturating_sub(bits);
     number(address).checked_shr(host_bits).and_then(|high| high.checked_shl(host_bits)).unwrap_or(0)

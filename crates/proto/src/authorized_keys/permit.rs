@@ -1,10 +1,10 @@
-//! `permitopen=` and `permitlisten=`: a host and a port.
+//! Reads the rules of `permitopen=` and `permitlisten=`: a host and a port.
 
 use std::fmt;
 
 use super::pattern::{HOST_MAX, matches_pattern};
 
-/// One rule: a host (an address, a name, or a pattern, as the user of the rule takes it) and a port.
+/// A rule: a host (an address, a name, or a pattern, as the caller uses the rule) and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermitRule {
     host: String,
@@ -12,7 +12,7 @@ pub struct PermitRule {
 }
 
 impl PermitRule {
-    /// `HOST:PORT`, `[HOST]:PORT`; the port a number from 1 or `*`.
+    /// Reads `HOST:PORT` or `[HOST]:PORT`; the port is a number from 1, or `*`.
     pub(super) fn parse_open(text: &str) -> Result<Self, String> {
         let (host, port) = if let Some(bracketed) = text.strip_prefix('[') {
             let (host, rest) = bracketed.split_once(']').ok_or("a [ without its ]")?;
@@ -20,7 +20,7 @@ impl PermitRule {
         } else {
             text.split_once(':').ok_or("not HOST:PORT")?
         };
-        // sshd parts at / as well, and then refuses.
+        // sshd splits at / as well, and then refuses.
         if host.contains('/') && !text.starts_with('[') {
             return Err("a host has no / in it".into());
         }
@@ -30,28 +30,28 @@ impl PermitRule {
         Ok(Self { host: host.to_owned(), port: parse_port(port)? })
     }
 
-    /// As [`Self::parse_open`], or a bare port for any host.
+    /// Reads what [`Self::parse_open`] reads, or a bare port for any host.
     pub(super) fn parse_listen(text: &str) -> Result<Self, String> {
         if text.contains(':') { Self::parse_open(text) } else { Ok(Self { host: "*".into(), port: parse_port(text)? }) }
     }
 
-    /// The host as written, without brackets.
+    /// Returns the host as written, without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port; `None` is any.
+    /// Returns the port; `None` is any.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// Whether it is a rule for this host, letter by letter, or for any (`*`): what sshd does for permitopen.
+    /// Returns whether the rule is for this host, letter by letter, or for any host (`*`), as sshd does for permitopen.
     pub fn matches_exactly(&self, host: &str, port: u16) -> bool {
         self.matches_port(port) && (self.host == "*" || self.host == host)
     }
 
-    /// Whether the rule's host, as a pattern of `*` and `?`, matches the host in lower case: what sshd does for permitlisten, and a relay
-    /// for its own names.
+    /// Returns whether the rule's host, as a pattern of `*` and `?`, matches the host in lower case, as sshd does for permitlisten, and a
+    /// relay for its own names.
     pub fn matches_pattern(&self, host: &str, port: u16) -> bool {
         self.matches_port(port) && matches_pattern(&self.host, &host.to_ascii_lowercase())
     }
@@ -61,7 +61,7 @@ impl PermitRule {
     }
 }
 
-/// As `permitopen=` has it.
+/// Reads a rule as `permitopen=` has it.
 impl std::str::FromStr for PermitRule {
     type Err = String;
 

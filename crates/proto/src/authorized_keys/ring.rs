@@ -1,4 +1,4 @@
-//! The loaded keys of all sources.
+//! Holds the loaded keys of all sources.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use crate::error::KeyDefect;
 use crate::id::DeviceId;
 use crate::krl::Krl;
 
-/// An entry and where it came from.
+/// An entry and its source.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) entry: Entry,
     pub(super) source: Arc<str>,
 }
 
-/// Keys that may let somebody in: at least one, each with options that are all enforced.
+/// The keys that may log in: at least one, each with options that are all enforced.
 #[derive(Clone, Debug)]
 pub struct KeyRing {
     held: Vec<Held>,
-    /// Where each key stands in `held`: an offered key is one look-up, however long the list.
+    /// The places of each key in `held`: an offered key takes one look-up, however long the list.
     index: HashMap<KeyData, Vec<usize>>,
     enforced: Enforced,
-    /// What is refused, whatever line lets it in.
+    /// What is refused, even if a line accepts it.
     revoked: Option<Arc<Krl>>,
-    /// Of a fleet: which certificates mean this device.
+    /// The device of a fleet whose certificates are accepted.
     pub(super) fleet: Option<Arc<OfFleet>>,
 }
 
-/// What a fleet says beyond its authorities: a certificate's principals are patterns of device names here.
+/// What a fleet adds to its authorities: a certificate's principals are patterns of device names.
 #[derive(Debug)]
 pub(super) struct OfFleet {
     pub(super) device: DeviceId,
@@ -42,7 +42,8 @@ pub(super) struct OfFleet {
 }
 
 impl KeyRing {
-    /// The keys of a fleet's visitor authorities, one a line: whose certificates name this device, by a pattern, and are not revoked.
+    /// Makes a key ring of a fleet's visitor authorities, one key per line: it accepts certificates that name this device by a pattern
+    /// and aren't revoked.
     ///
     /// # Errors
     /// [`KeyDefect::Unparseable`] or [`KeyDefect::Empty`].
@@ -56,12 +57,12 @@ impl KeyRing {
         Ok(Self { fleet, ..Self::read(source, lines.as_bytes(), enforced)? })
     }
 
-    /// Begins a key ring. `enforced`: the kinds of options that the caller makes sure of.
+    /// Begins a key ring. `enforced`: the kinds of options that the caller enforces.
     pub fn builder(enforced: Enforced) -> KeyRingBuilder {
         KeyRingBuilder { held: Vec::new(), enforced }
     }
 
-    /// A key ring of one source, taken whole or not at all: for files of our own making, in which there is nothing to pass over.
+    /// Reads a key ring of one source as a whole: for files that Sally writes, which have no line to skip.
     ///
     /// # Errors
     /// [`KeyDefect::Unparseable`] or [`KeyDefect::Empty`].
@@ -73,44 +74,44 @@ impl KeyRing {
         builder.build()
     }
 
-    /// The same keys, less what is revoked: plain keys, certificates and authorities.
+    /// Returns the key ring with revocations: of plain keys, certificates and authorities.
     #[must_use]
     pub fn less(self, revoked: Krl) -> Self {
         Self { revoked: Some(Arc::new(revoked)), ..self }
     }
 
-    /// That what is offered is not revoked, whatever line lets it in.
+    /// Checks that an offer isn't revoked, even if a line accepts it.
     pub(super) fn check_revoked(&self, offer: Offer<'_>) -> Result<(), Denial> {
         self.revoked.as_ref().map_or(Ok(()), |list| list.check(offer))
     }
 
-    /// The kinds of options that the caller makes sure of.
+    /// Returns the kinds of options that the caller enforces.
     pub fn enforced(&self) -> Enforced {
         self.enforced
     }
 
-    /// How many keys there are: at least one.
+    /// Returns how many keys there are: at least one.
     #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// Every entry with the name of its source, in the order of the sources.
+    /// Returns every entry with the name of its source, in the order of the sources.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.held.iter().map(|held| (&*held.source, &held.entry))
     }
 
-    /// The entries whose key is not revoked.
+    /// Returns the entries whose key isn't revoked.
     pub fn unrevoked(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries().filter(|(_, entry)| self.check_revoked(Offer::Key(entry.key())).is_ok())
     }
 
-    /// Whether any line is a certificate authority's.
+    /// Returns whether a line is a certificate authority's.
     pub fn has_authorities(&self) -> bool {
         self.held.iter().any(|held| held.entry.options().cert_authority)
     }
 
-    /// Joins two of the same kind: the lines of this one, then those of the other.
+    /// Joins two key rings of the same kind: the lines of this one, then those of the other.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let held = self.held.into_iter().chain(other.held).collect();
@@ -138,12 +139,12 @@ pub struct KeyRingBuilder {
 }
 
 impl KeyRingBuilder {
-    /// Takes a source whole, or not at all, and gives the lines that are passed over: whole ones whose keys are of a type that isn't
-    /// supported. Say each. `source` is its name as the user gave it.
+    /// Adds a source as a whole, and returns the lines that are skipped: valid ones whose keys are of a type that isn't supported. Report
+    /// each. `source` is its name as the user gave it.
     ///
     /// # Errors
-    /// [`KeyDefect::Unparseable`] with the first line that can't be accepted, an option that isn't enforced included, or
-    /// [`KeyDefect::Empty`], or [`KeyDefect::Unsupported`] where there is no line but such.
+    /// [`KeyDefect::Unparseable`] with the first invalid line (an option that isn't enforced makes it invalid), [`KeyDefect::Empty`], or
+    /// [`KeyDefect::Unsupported`] if every line is of an unsupported type.
     pub fn add(&mut self, source: &str, bytes: &[u8]) -> Result<Vec<LineError>, KeyDefect> {
         let (entries, errors) = self.sort(bytes);
         if let Some(error) = errors.iter().find(|error| !error.may_be_passed_over()) {
@@ -159,8 +160,8 @@ impl KeyRingBuilder {
         Ok(errors)
     }
 
-    /// As [`Self::add`], for keys that somebody else's server says: bare keys only. An option, cert-authority included, fails the source.
-    /// `rules`: as if each line said `permitopen=` with these.
+    /// Adds a source that another organisation's server serves: keys without options only. An option, cert-authority included, fails the
+    /// source. `rules`: limits each line as `permitopen=` would.
     ///
     /// # Errors
     /// As [`Self::add`].
@@ -181,27 +182,27 @@ impl KeyRingBuilder {
         Ok(passed_over)
     }
 
-    /// Takes what can be accepted of a source and gives the lines that can't: for servers that reload. Say and audit each.
+    /// Adds the valid lines of a source and returns the invalid ones: for servers that reload. Report and audit each.
     pub fn add_lenient(&mut self, source: &str, bytes: &[u8]) -> Vec<LineError> {
         let (entries, errors) = self.sort(bytes);
         self.keep(source, entries);
         errors
     }
 
-    /// How many keys there are so far.
+    /// Returns how many keys there are so far.
     pub fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// Whether there is none yet.
+    /// Returns whether there is no key yet.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// Ends the gathering.
+    /// Builds the key ring.
     ///
     /// # Errors
-    /// [`KeyDefect::Empty`] where no source had a key.
+    /// [`KeyDefect::Empty`] if no source had a key.
     pub fn build(self) -> Result<KeyRing, KeyDefect> {
         if self.held.is_empty() {
             return Err(KeyDefect::Empty);
@@ -209,7 +210,7 @@ impl KeyRingBuilder {
         Ok(KeyRing::of(self.held, self.enforced))
     }
 
-    /// The entries of a source, and the lines that give none.
+    /// Splits a source into entries and lines that give none.
     fn sort(&self, bytes: &[u8]) -> (Vec<Entry>, Vec<LineError>) {
         let (mut entries, mut errors) = (Vec::new(), Vec::new());
         for line in parse(bytes) {
@@ -227,7 +228,7 @@ impl KeyRingBuilder {
     }
 }
 
-/// An option that nobody would obey is an error, never ignored.
+/// Rejects an option that no caller would obey: it is never ignored.
 fn check_enforced(entry: Entry, enforced: Enforced) -> Result<Entry, LineError> {
     let options = entry.options();
     let fail = |reason: String| LineError::damaged(entry.line(), reason);

@@ -1,4 +1,4 @@
-//! Who is connected, and what that lets them say and hear.
+//! Defines the clients of the broker, and which topics each may use.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::id::DeviceId;
 use crate::wake::{ACKNOWLEDGEMENT_MAX, STATUS_MAX, Topic, WAKE_MAX};
 
-/// The name of relays: the point can't be in a device's name, so that no device is ever taken for a relay.
+/// The name of relays: a device's name can't have a point, so no device is ever taken for a relay.
 pub const RELAY_NAME: &str = "sally.relay";
-/// How long a client may be silent before 1.5 times as much has passed, whatever it asked for: AWS IoT's longest too. Without one, a connection
-/// that died without a word would be held for ever.
+/// The longest keepalive, whatever a client asks for (AWS IoT has the same): a client that is silent for 1.5 times as long is
+/// disconnected. Without a limit, a connection that died without a word would be held for ever.
 pub const KEEPALIVE_MAX: Duration = Duration::from_secs(1200);
 
-/// Somebody who is connected. One connection each: a second one replaces the first.
+/// A connected client. It has one connection: a second one replaces the first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Client {
     /// A device of the fleet.
@@ -24,16 +24,17 @@ pub enum Client {
 }
 
 impl Client {
-    /// Who a name means, with the client identifier that comes with it; `None` for nobody.
+    /// Returns the client that a certificate's name means, with the client identifier of its CONNECT; `None` for an unknown name.
     pub fn named(name: &str, client_id: &str) -> Option<Self> {
         if name == RELAY_NAME {
             return Some(Self::Relay(client_id.into()));
         }
-        // Topics matter by letter; a name in capitals is nobody's.
+        // Topics are compared letter by letter: a name in capitals is not a device's.
         DeviceId::parse(name).ok().filter(|id| id.as_str() == name).map(Self::Device)
     }
 
-    /// Who a client identifier means where there are no certificates: `sally.relay`, with anything behind another point, or a device.
+    /// Returns the client that a client identifier means where there are no certificates: `sally.relay`, with anything behind another
+    /// point, or a device.
     pub fn unproven(client_id: &str) -> Option<Self> {
         match client_id.strip_prefix(RELAY_NAME) {
             Some(rest) if rest.is_empty() || rest.starts_with('.') => Some(Self::Relay(client_id.into())),
@@ -41,7 +42,7 @@ impl Client {
         }
     }
 
-    /// Whether it may hear what is published there.
+    /// Returns whether the client may receive what is published to a topic.
     pub fn may_subscribe(&self, topic: &Topic) -> bool {
         match (self, topic) {
             (Self::Device(own), Topic::Wake(id) | Topic::Status(id)) => own == id,
@@ -50,7 +51,7 @@ impl Client {
         }
     }
 
-    /// Whether it may publish so many bytes there.
+    /// Returns whether the client may publish this many bytes to a topic.
     pub fn may_publish(&self, topic: &Topic, retain: bool, size: usize) -> bool {
         match (self, topic) {
             (Self::Device(own), Topic::Status(id)) => own == id && size <= STATUS_MAX,
@@ -71,8 +72,8 @@ impl fmt::Display for Client {
     }
 }
 
-/// How long a client that asked for a keepalive of so many seconds may be silent (MQTT 3.1.1, section 3.1.2.10); no longer than `most`, and that
-/// for one that asked for none.
+/// Returns how long a client with a keepalive of so many seconds may be silent (MQTT 3.1.1, section 3.1.2.10): at most for a keepalive of
+/// `most`, which also applies to a client that asked for none.
 pub fn keepalive(seconds: u16, most: Duration) -> Duration {
     let asked = match seconds {
         0 => most,

@@ -1,20 +1,21 @@
-//! The first packet of a client, CONNECT (MQTT 3.1.1, section 3.1), and which of its faults are answered before the connection is closed.
+//! Reads a client's first packet, CONNECT (MQTT 3.1.1, section 3.1), and decides which of its errors are answered before the connection
+//! is closed.
 
 use bytes::Bytes;
 
 use super::hub::Will;
 
-/// The longest CONNECT: a name, a will, and credentials that nobody asks for.
+/// The longest CONNECT: a name, a will, and credentials that the broker ignores.
 pub const CONNECT_MAX: usize = 2048;
-/// The longest client identifier: two more than a relay's own name is long.
+/// The longest client identifier: twice as long as a device's name.
 pub const CLIENT_ID_MAX: usize = 128;
 
-/// No CONNECT is longer: ten bytes, and five fields of 65,535 with their lengths.
+/// The length that no CONNECT exceeds: ten bytes, and five fields of 65,535 with their lengths.
 const LONGEST: usize = 10 + 5 * 65_537;
-/// So many bytes say how long the client identifier is.
+/// The number of bytes from which the length of the client identifier is known.
 const BEGINNING: usize = 14;
 
-/// CONNECT, with flags that have to be 0.
+/// CONNECT's first byte: its flags must be 0.
 const CONNECT: u8 = 0x10;
 /// The protocol's name, and its level in MQTT 3.1.1.
 const NAME: &[u8] = b"MQTT";
@@ -30,35 +31,35 @@ const WILL_RETAIN: u8 = 0b0010_0000;
 const PASSWORD: u8 = 0b0100_0000;
 const USER: u8 = 0b1000_0000;
 
-/// A CONNECT.
+/// A CONNECT packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connect {
-    /// Who the client says it is.
+    /// The identifier that the client claims.
     pub client_id: String,
-    /// In seconds; 0 for none.
+    /// The keepalive in seconds; 0 for none.
     pub keepalive: u16,
-    /// What is published when its connection breaks off.
+    /// The message to publish when the connection breaks.
     pub will: Option<Will>,
 }
 
-/// Why there is no CONNECT.
+/// Says why a packet isn't an acceptable CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotConnected {
-    /// Another version of the protocol: CONNACK 0x01, then the connection is closed (section 3.1.2.2).
+    /// The client uses another version of the protocol: answer CONNACK 0x01, then close (section 3.1.2.2).
     #[error("another version of the protocol than 3.1.1")]
     Version,
-    /// A client identifier that isn't taken: CONNACK 0x02, then the connection is closed (section 3.1.3.1).
+    /// The client identifier isn't accepted: answer CONNACK 0x02, then close (section 3.1.3.1).
     #[error("a client identifier {0}")]
     Identifier(&'static str),
-    /// Anything else: the connection is closed without an answer (section 4.8).
+    /// The packet is malformed: close without an answer (section 4.8).
     #[error("{0}")]
     Malformed(&'static str),
 }
 
 use NotConnected::{Identifier, Malformed, Version};
 
-/// Reads the CONNECT at the beginning, and how long it is; `None` where it isn't whole yet. Whatever can be said of a packet that isn't whole is
-/// said: who sends the wrong thing need not send all of it.
+/// Reads the CONNECT at the beginning of `bytes`, and its length; `None` if it isn't complete yet. Reports an error as soon as it is
+/// certain, so that a client with a wrong packet need not send all of it.
 ///
 /// # Errors
 /// [`NotConnected`].
@@ -87,7 +88,7 @@ pub fn connect(bytes: &[u8]) -> Result<Option<(Connect, usize)>, NotConnected> {
     }
 }
 
-/// Section 2.2.3: how many bytes follow, and where they begin.
+/// Reads how many bytes follow, and where they begin (section 2.2.3).
 fn length(bytes: &[u8]) -> Result<Option<(usize, usize)>, NotConnected> {
     let mut length = 0_usize;
     for (digit, at) in bytes.iter().skip(1).zip(0_u32..) {
@@ -141,7 +142,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Connect, Short> {
     Ok(Connect { client_id, keepalive, will })
 }
 
-/// Sections 3.1.2.3 to 3.1.2.9.
+/// Checks the flags (sections 3.1.2.3 to 3.1.2.9).
 fn check_flags(flags: u8) -> Result<(), NotConnected> {
     let without_a_will = flags & WILL == 0 && flags & (WILL_QOS | WILL_RETAIN) != 0;
     let faults = [
@@ -153,13 +154,13 @@ fn check_flags(flags: u8) -> Result<(), NotConnected> {
     faults.into_iter().find(|(is, _)| *is).map_or(Ok(()), |(_, what)| Err(Malformed(what)))
 }
 
-/// What is left of a packet, which may not be whole yet.
+/// The rest of a packet, which may be incomplete.
 struct Reader<'a> {
     left: &'a [u8],
 }
 
 enum Short {
-    /// More has to come.
+    /// The packet isn't complete yet.
     Missing,
     Fault(NotConnected),
 }
@@ -181,7 +182,7 @@ impl<'a> Reader<'a> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    /// A field with its length before it (sections 1.5.3 and 3.1.3.3).
+    /// Reads a field with its length before it (sections 1.5.3 and 3.1.3.3).
     fn field(&mut self) -> Result<&'a [u8], Short> {
         let length = usize::from(u16::from_be_bytes(self.array()?));
         let (field, left) = self.left.split_at_checked(length).ok_or(Short::Missing)?;
@@ -189,7 +190,7 @@ impl<'a> Reader<'a> {
         Ok(field)
     }
 
-    /// The same of UTF-8 without U+0000 (section 1.5.3).
+    /// Reads a field of UTF-8 without U+0000 (section 1.5.3).
     fn text(&mut self, otherwise: &'static str) -> Result<&'a str, Short> {
         let text = str::from_utf8(self.field()?).ok().filter(|text| !text.contains('\0'));
         text.ok_or(Short::Fault(Malformed(otherwise)))

@@ -1,4 +1,4 @@
-//! The one owner of who is connected, who hears what, and what is retained.
+//! Owns the broker's state: which clients are connected, what they subscribe to, and what is retained.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -12,46 +12,46 @@ use super::seat::{Outlet, Parting, Seat};
 use crate::id::DeviceId;
 use crate::wake::{Prefix, Topic};
 
-/// What a client's connection leaves behind when it breaks off.
+/// The message that the broker publishes when a client's connection breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Will {
-    /// Where it is published.
+    /// The topic.
     pub topic: String,
-    /// What.
+    /// The payload.
     pub payload: Bytes,
-    /// Whether it is retained.
+    /// Whether the message is retained.
     pub retain: bool,
-    /// Whether with QoS 1.
+    /// Whether it is published with QoS 1.
     pub acknowledged: bool,
 }
 
-/// What the fleet says of a device.
+/// What the fleet's list says of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The newest serial number that it was given: an older one is refused.
+    /// The newest serial number that the device was given: an older one is refused.
     pub serial: u64,
-    /// Whether it is part of the fleet.
+    /// Whether the device is part of the fleet.
     pub active: bool,
 }
 
-/// The broker without its sockets. Times are monotonic, since a start that doesn't matter.
+/// The broker without its sockets. Times are monotonic, since any start.
 #[derive(Debug)]
 pub struct Hub<O> {
     prefix: Prefix,
     most: usize,
     seats: HashMap<Client, Box<Seat<O>>>,
-    /// Relays by topic; what a device hears stands in its seat alone.
+    /// The relays by topic; a device's own subscriptions are only in its seat.
     relays: BTreeMap<Topic, BTreeSet<Client>>,
     retained: Retained,
-    /// `None` without a fleet: everybody is known.
+    /// The fleet's devices; `None` without a fleet: every client is known.
     known: Option<BTreeMap<DeviceId, Standing>>,
     revoked: BTreeSet<u64>,
-    /// Seats that were taken away meanwhile, whose wills are due.
+    /// Seats that were taken away, whose wills have to be published.
     parted: VecDeque<Parting>,
 }
 
 impl<O: Outlet> Hub<O> {
-    /// One with places for so many clients, and as many statuses. Until [`Hub::know`], everybody is known.
+    /// Makes a broker with places for so many clients, and as many statuses. Until [`Hub::know`], every client is known.
     pub fn new(prefix: Prefix, most: usize) -> Self {
         Self {
             prefix,
@@ -65,14 +65,14 @@ impl<O: Outlet> Hub<O> {
         }
     }
 
-    /// Retains no more statuses than this, until [`Hub::know`] says which devices there are: a name that nobody proves costs nothing.
+    /// Limits the retained statuses, until [`Hub::know`] says which devices there are: an unproven name must cost nothing.
     pub fn retain_at_most(&mut self, most: usize) {
         self.retained.limit(most);
     }
 
-    /// Learns which devices there are and which serial numbers are revoked. Whoever isn't admitted any more is cut off.
+    /// Learns which devices there are and which serial numbers are revoked. Disconnects the clients that aren't accepted any more.
     pub fn know(&mut self, devices: BTreeMap<DeviceId, Standing>, revoked: BTreeSet<u64>) {
-        // Statuses stay when connections end: as many as there are devices.
+        // Statuses outlive connections: at most one for each device.
         self.retained.limit(devices.len());
         self.retained.retain(|id| devices.contains_key(id));
         self.known = Some(devices);
@@ -84,7 +84,7 @@ impl<O: Outlet> Hub<O> {
         }
     }
 
-    /// Whether the list says anything of somebody.
+    /// Returns whether the list has a client.
     pub fn knows(&self, client: &Client) -> bool {
         match (client, &self.known) {
             (Client::Device(id), Some(known)) => known.contains_key(id),
@@ -92,7 +92,7 @@ impl<O: Outlet> Hub<O> {
         }
     }
 
-    /// Whether a certificate of this number lets somebody in.
+    /// Returns whether a certificate with this serial number admits a client.
     pub fn admits(&self, client: &Client, serial: u64) -> bool {
         let standing = match (client, &self.known) {
             (Client::Device(id), Some(known)) => known.get(id),
@@ -102,10 +102,10 @@ impl<O: Outlet> Hub<O> {
         !self.revoked.contains(&serial) && standing.is_none_or(|standing| standing.active && standing.serial <= serial)
     }
 
-    /// Somebody connects; whoever has their place is cut off. Connections have numbers of their own.
+    /// Connects a client; the client that has its place is disconnected. `connection`: a number that is never used again.
     ///
     /// # Errors
-    /// Why it can't be.
+    /// Why the client is refused.
     pub fn connect(&mut self, client: &Client, connection: u64, serial: u64, will: Option<Will>, outlet: O) -> Result<(), Refused> {
         if !self.admits(client, serial) {
             return Err(Refused::Revoked);
@@ -124,12 +124,12 @@ impl<O: Outlet> Hub<O> {
         Ok(())
     }
 
-    /// A connected client says something.
+    /// Handles a packet from a connected client.
     ///
     /// # Errors
     /// Why its connection ends; it has no place any more.
     pub fn packet(&mut self, client: &Client, connection: u64, packet: Packet, now: Duration) -> Result<Answer, End> {
-        // Where it has no place, somebody has replaced it meanwhile.
+        // Without a place, it has been replaced meanwhile.
         let seat = self.seats.get_mut(client).filter(|seat| seat.connection == connection).ok_or(End::Replaced)?;
         let answered = if seat.hears(now) { self.answer(client, packet) } else { Err(End::TooOften) };
         if let Err(why) = &answered {
@@ -164,10 +164,10 @@ impl<O: Outlet> Hub<O> {
         })
     }
 
-    /// Publishes for a client.
+    /// Publishes a message from a client.
     ///
     /// # Errors
-    /// [`End::Forbidden`] where it may not.
+    /// [`End::Forbidden`] if the client may not.
     pub fn publish(&mut self, client: &Client, topic: &str, payload: Bytes, retain: bool, acknowledged: bool) -> Result<(), End> {
         let topic = self.permitted(client, topic, retain, payload.len()).ok_or(End::Forbidden)?;
         self.spread(topic, payload, retain, acknowledged);
@@ -175,7 +175,7 @@ impl<O: Outlet> Hub<O> {
         Ok(())
     }
 
-    /// Subscribes a client to an exact topic, and delivers what is retained there; `false` where it may not.
+    /// Subscribes a client to an exact topic, and delivers what is retained there; returns `false` if it may not.
     pub fn subscribe(&mut self, client: &Client, topic: &str, acknowledged: bool) -> bool {
         let Some(topic) = Topic::parse(topic, &self.prefix).filter(|topic| client.may_subscribe(topic)) else { return false };
         let Some(seat) = self.seats.get_mut(client) else { return false };
@@ -195,7 +195,7 @@ impl<O: Outlet> Hub<O> {
         true
     }
 
-    /// Ends a subscription, where there is one.
+    /// Ends a subscription, if there is one.
     pub fn unsubscribe(&mut self, client: &Client, topic: &str) {
         let Some(topic) = Topic::parse(topic, &self.prefix) else { return };
         if let Some(seat) = self.seats.get_mut(client) {
@@ -204,24 +204,25 @@ impl<O: Outlet> Hub<O> {
         self.forget(client, &topic);
     }
 
-    /// A connection has ended, or has to. Its will is published unless it said goodbye; one that has been replaced is gone already.
+    /// Notes that a connection has ended, or must end. Publishes its will unless it sent DISCONNECT; a connection that was replaced has
+    /// gone already.
     pub fn gone(&mut self, client: &Client, connection: u64, why: End) {
         self.part(client, connection, why);
         self.bury();
     }
 
-    /// How many are connected, and how many statuses are retained.
+    /// Returns how many clients are connected, and how many statuses are retained.
     pub fn counts(&self) -> (usize, usize) {
         (self.seats.len(), self.retained.len())
     }
 
-    /// Whether nothing is left but what is retained.
+    /// Returns whether nothing is left but what is retained.
     #[cfg(test)]
     pub(super) fn is_bare(&self) -> bool {
         self.seats.is_empty() && self.relays.is_empty() && self.parted.is_empty()
     }
 
-    /// Cuts everybody off, and has no place for anybody any more. No will is published: nobody is there to hear it.
+    /// Disconnects all clients, and accepts no more. Publishes no will: no client is left to receive it.
     pub fn stop(&mut self) {
         self.most = 0;
         for seat in self.seats.values_mut() {
@@ -231,12 +232,12 @@ impl<O: Outlet> Hub<O> {
         self.relays.clear();
     }
 
-    /// The topic, where this client may publish that there.
+    /// Returns the topic, if this client may publish this there.
     fn permitted(&self, client: &Client, topic: &str, retain: bool, size: usize) -> Option<Topic> {
         Topic::parse(topic, &self.prefix).filter(|topic| client.may_publish(topic, retain, size))
     }
 
-    /// To everybody who hears it. Seats that have no room are taken away, and their wills are due.
+    /// Delivers to every subscriber. Takes away seats that have no room; their wills are then due.
     fn spread(&mut self, topic: Topic, payload: Bytes, retain: bool, acknowledged: bool) {
         if let Topic::Status(id) = &topic
             && retain
@@ -258,7 +259,7 @@ impl<O: Outlet> Hub<O> {
     fn hand(&mut self, client: &Client, delivery: Delivery, acknowledged: bool) {
         let Some(seat) = self.seats.get_mut(client) else { return };
         let connection = seat.connection;
-        // Who is in this process can't be cut off: what it has no room for is lost to it, and it counts that.
+        // A client in this process can't be disconnected: it loses what it has no room for, and counts that.
         if !seat.deliver(client, delivery, acknowledged) && !matches!(client, Client::Local(_)) {
             self.part(client, connection, End::Slow);
         }

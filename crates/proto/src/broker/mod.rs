@@ -1,15 +1,16 @@
-//! A small MQTT 3.1.1 broker for wakes and nothing else, without its sockets: who is connected, who may say and hear what, what is retained.
+//! Implements a small MQTT 3.1.1 broker that carries only wakes, without its sockets: which clients are connected, which topics each may
+//! use, what is retained.
 //!
-//! There is no language of access rules. A certificate's name says who somebody is, and that says which topics are theirs; each is exact, and
-//! a wildcard is refused like any other topic that isn't somebody's. Whoever publishes or retains what is not theirs to is cut off: MQTT 3.1.1 has
-//! no other way to say no to that.
+//! There is no language of access rules. The name in a certificate says which client it is, and that decides its topics; each is exact,
+//! and a wildcard is refused like any other topic that isn't the client's. A client that publishes or retains on a foreign topic is
+//! disconnected: MQTT 3.1.1 has no other way to refuse that.
 //!
-//! - `client`: who is connected, and what they may
+//! - `client`: the clients, and what they may do
 //! - `connect`: a client's first packet
 //! - `name`: from a certificate's subject to a name
-//! - `packet`: what clients say, and what they are told
+//! - `packet`: the packets from clients, and the answers
 //! - `retained`: the last status of each device
-//! - `hub`: the one owner of all this; sessions are clean, always
+//! - `hub`: the one owner of all this; sessions are always clean
 //! - `seat`: one client's place in it
 
 mod client;

@@ -1,4 +1,4 @@
-//! From a certificate's subject to a name.
+//! Reads the name in a certificate's subject.
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
@@ -8,8 +8,8 @@ const PRINTABLE_STRING: u8 = 0x13;
 /// id-at-commonName, 2.5.4.3 (RFC 5280, appendix A.1).
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// The one common name in a subject (RFC 5280, section 4.1.2.4: the content of its outer SEQUENCE, in DER). `None` where there is none, where
-/// there are two, and where the bytes aren't what they should be.
+/// Returns the one common name in a subject (RFC 5280, section 4.1.2.4: the content of its outer SEQUENCE, in DER). `None` if there is
+/// none, if there are two, or if the bytes are malformed.
 pub fn common_name(mut subject: &[u8]) -> Option<&str> {
     let mut name = None;
     while !subject.is_empty() {
@@ -32,7 +32,7 @@ pub fn common_name(mut subject: &[u8]) -> Option<&str> {
     name
 }
 
-/// The content of the next element, which has to be of this kind. Lengths up to 255 bytes: no name of ours is longer.
+/// Reads the content of the next element, which must be of this kind. Lengths up to 255 bytes: no name of ours is longer.
 fn element<'a>(bytes: &mut &'a [u8], kind: u8) -> Option<&'a [u8]> {
     let (length, rest) = match bytes.strip_prefix(&[kind])? {
         [0x81, length @ 0x80..=0xff, rest @ ..] | [length @ ..=0x7f, rest @ ..] => (*length, rest),

@@ -1,90 +1,90 @@
-//! What clients say, and what they are told, as far as the broker cares.
+//! Defines the packets from clients, and the answers, as far as the broker uses them.
 
 use bytes::Bytes;
 
 use crate::wake::Topic;
 
-/// What a connected client says.
+/// A packet from a connected client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// PUBLISH. With an identifier it is QoS 1, and wants an acknowledgement.
+    /// PUBLISH. With an identifier it has QoS 1, and needs an acknowledgement.
     Publish {
-        /// Where.
+        /// The topic.
         topic: String,
-        /// What. It holds on to no more memory than it is long.
+        /// The payload. It holds no more memory than its length.
         payload: Bytes,
-        /// Whether it is to be kept for whoever subscribes later.
+        /// Whether the message is retained for later subscribers.
         retain: bool,
         /// The packet's identifier.
         id: Option<u16>,
     },
-    /// PUBACK: a delivery has arrived.
+    /// PUBACK: the client has received a delivery.
     Acknowledged,
-    /// SUBSCRIBE: to which topics, and for each whether deliveries are wanted with QoS 1.
+    /// SUBSCRIBE: the topics, and for each whether the client wants QoS 1.
     Subscribe(u16, Vec<(String, bool)>),
     /// UNSUBSCRIBE.
     Unsubscribe(u16, Vec<String>),
     /// PINGREQ.
     Ping,
-    /// DISCONNECT: its will is void.
+    /// DISCONNECT: the client's will is void.
     Disconnect,
 }
 
-/// What it is told at once.
+/// The immediate answer to a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// PUBACK.
     Published(u16),
-    /// SUBACK: for each topic whether deliveries come with QoS 1, or nothing where it is refused.
+    /// SUBACK: for each topic whether deliveries have QoS 1, or nothing if it is refused.
     Subscribed(u16, Vec<Option<bool>>),
     /// UNSUBACK.
     Unsubscribed(u16),
     /// PINGRESP.
     Pong,
-    /// Nothing.
+    /// No answer.
     None,
 }
 
 /// A PUBLISH to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Where it was published.
+    /// The topic.
     pub topic: Topic,
-    /// What.
+    /// The payload.
     pub payload: Bytes,
-    /// Whether it was kept from before the subscription.
+    /// Whether it was retained before the subscription.
     pub retain: bool,
-    /// Its identifier, with QoS 1.
+    /// The packet's identifier, with QoS 1.
     pub id: Option<u16>,
 }
 
-/// Why a connection ends.
+/// Says why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It said goodbye: the one end that voids a will.
+    /// The client sent DISCONNECT: the only end that voids a will.
     Goodbye,
-    /// It broke off.
+    /// The connection broke.
     Lost,
-    /// Nothing came for 1.5 times the keepalive.
+    /// The client was silent for 1.5 times its keepalive.
     Silent,
-    /// The same client came again.
+    /// The same client connected again.
     Replaced,
-    /// It does not read, or does not acknowledge, what it is sent.
+    /// The client doesn't read, or doesn't acknowledge.
     Slow,
-    /// What it published was not its to publish.
+    /// The client published to a topic that it may not use.
     Forbidden,
-    /// What it sent is no MQTT 3.1.1, or none that is spoken here (QoS 2).
+    /// The client sent something that isn't MQTT 3.1.1, or isn't supported here (QoS 2).
     Malformed,
-    /// It says too much.
+    /// The client sends too many packets.
     TooOften,
-    /// Its certificate was revoked, or there is a newer one.
+    /// The client's certificate was revoked, or a newer one exists.
     Revoked,
     /// The listener ends.
     Stopping,
 }
 
 impl End {
-    /// A word for logs and counters.
+    /// Returns a word for logs and counters.
     pub fn word(self) -> &'static str {
         match self {
             Self::Goodbye => "goodbye",
@@ -101,19 +101,19 @@ impl End {
     }
 }
 
-/// Why a CONNECT is refused.
+/// Says why a CONNECT is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Its certificate is revoked, or an older one than the newest.
+    /// The certificate is revoked, or isn't the newest.
     Revoked,
-    /// Its will is not its to publish.
+    /// The client may not publish its will.
     Will,
-    /// There is no place any more.
+    /// There is no place left.
     Full,
 }
 
 impl Refused {
-    /// A word for logs and counters.
+    /// Returns a word for logs and counters.
     pub fn word(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",

@@ -1,4 +1,4 @@
-//! The last status of each device, for whoever subscribes later.
+//! Keeps the last status of each device, for later subscribers.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use crate::id::DeviceId;
 
-/// What is retained: one status a device, no longer than [`STATUS_MAX`](crate::wake::STATUS_MAX), no more than `most`.
+/// The retained statuses: one per device, no longer than [`STATUS_MAX`](crate::wake::STATUS_MAX), at most `most`.
 ///
-/// Nothing of it outlives the process: devices that come back say anew how they are.
+/// They don't outlive the process: devices that reconnect publish their status again.
 #[derive(Clone, Debug)]
 pub struct Retained {
     most: usize,
@@ -16,18 +16,18 @@ pub struct Retained {
 }
 
 impl Retained {
-    /// Nothing yet.
+    /// Starts empty.
     pub fn new(most: usize) -> Self {
         Self { most, statuses: BTreeMap::new() }
     }
 
-    /// No more than so many from now on.
+    /// Sets the limit from now on.
     pub fn limit(&mut self, most: usize) {
         self.most = most;
     }
 
-    /// Keeps a status in place of the one before; an empty one is none (MQTT 3.1.1, section 3.3.1.3). Where all places are taken, a device that has
-    /// none gets none.
+    /// Keeps a status in place of the previous one; an empty one deletes it (MQTT 3.1.1, section 3.3.1.3). If all places are taken, a
+    /// device without one gets none.
     pub fn keep(&mut self, id: &DeviceId, status: &Bytes) {
         if status.is_empty() {
             self.statuses.remove(id);
@@ -38,22 +38,22 @@ impl Retained {
         }
     }
 
-    /// A device's.
+    /// Returns a device's status.
     pub fn of(&self, id: &DeviceId) -> Option<&Bytes> {
         self.statuses.get(id)
     }
 
-    /// Forgets those of devices for which this is false.
+    /// Forgets the statuses of devices for which `known` returns false.
     pub fn retain(&mut self, mut known: impl FnMut(&DeviceId) -> bool) {
         self.statuses.retain(|id, _| known(id));
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     pub fn len(&self) -> usize {
         self.statuses.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.statuses.is_empty()
     }

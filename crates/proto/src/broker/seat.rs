@@ -1,4 +1,4 @@
-//! One client's place.
+//! Holds the state of one client's connection.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use super::packet::{Delivery, End};
 use crate::rate::{Bucket, Rate};
 use crate::wake::Topic;
 
-/// How much a device may say: any packet counts. It says little: a ping now and then, a status, an answer to each wake.
+/// How many packets a device may send, of any kind. It needs few: a ping now and then, a status, an answer to each wake.
 pub const DEVICE_PACKETS: Rate = Rate { burst: 100, every: Duration::from_secs(1) };
-/// How much a relay in another process may say: a subscription, a wake and an acknowledgement for each visitor who waits.
+/// How many packets a relay in another process may send: a subscription, a wake and an acknowledgement for each waiting visitor.
 const RELAY_PACKETS: Rate = Rate { burst: 10_000, every: Duration::from_millis(2) };
-/// Deliveries that a device may leave unacknowledged. Wakes come by ones and twos.
+/// How many deliveries a device may leave unacknowledged. Wakes come by ones and twos.
 pub const DEVICE_UNACKNOWLEDGED_MAX: u16 = 32;
-/// The same of a relay: statuses come by the thousand when the devices do.
+/// How many deliveries a relay may leave unacknowledged: statuses come by the thousand when the devices reconnect.
 const RELAY_UNACKNOWLEDGED_MAX: u16 = 10_000;
-/// Topics that a relay may be subscribed to: one for each device that it watches.
+/// How many topics a relay may subscribe to: one for each device that it watches.
 pub const RELAY_SUBSCRIPTIONS_MAX: usize = 16_384;
 
-/// Where deliveries to one client go. Never waits.
+/// The way to one client. Never waits.
 pub trait Outlet {
-    /// Takes one; `false` where there is no room for it.
+    /// Delivers a message; returns `false` if there is no room for it.
     fn deliver(&mut self, delivery: Delivery) -> bool;
     /// Ends the client's connection.
     fn cut(&mut self, why: End);
 }
 
-/// A will that was looked at.
+/// A will that may be published.
 #[derive(Debug)]
 pub(super) struct Parting {
     pub(super) topic: Topic,
@@ -38,7 +38,7 @@ pub(super) struct Parting {
     pub(super) acknowledged: bool,
 }
 
-/// To which topics somebody is subscribed, and whether with QoS 1. Of devices there are many, each with two topics at most.
+/// A client's subscriptions, and whether each has QoS 1. Kept small, because there are many devices with at most two topics each.
 #[derive(Debug, Default)]
 struct Subscriptions {
     wake: Option<bool>,
@@ -46,12 +46,12 @@ struct Subscriptions {
     others: BTreeMap<Topic, bool>,
 }
 
-/// A place: what is known of one connection.
+/// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Seat<O> {
-    /// Which connection has it.
+    /// The number of the connection.
     pub(super) connection: u64,
-    /// Its certificate's serial number; 0 where there is none.
+    /// The certificate's serial number; 0 if there is none.
     pub(super) serial: u64,
     pub(super) outlet: O,
     pub(super) will: Option<Box<Parting>>,
@@ -69,17 +69,17 @@ impl<O: Outlet> Seat<O> {
         Self { connection, serial, outlet, will, subscriptions: Subscriptions::default(), packets, unacknowledged: 0, last_id: 0 }
     }
 
-    /// Counts a packet; `false` where that is too many.
+    /// Counts a packet; returns `false` if there are too many.
     pub(super) fn hears(&mut self, now: Duration) -> bool {
         self.packets.take(now).is_ok()
     }
 
-    /// A delivery has arrived.
+    /// Notes that a delivery has arrived.
     pub(super) fn acknowledged(&mut self) {
         self.unacknowledged = self.unacknowledged.saturating_sub(1);
     }
 
-    /// Subscribes; `false` where it has too many subscriptions.
+    /// Subscribes; returns `false` if there are too many subscriptions.
     pub(super) fn subscribe(&mut self, client: &Client, topic: &Topic, acknowledged: bool) -> bool {
         match (client, topic) {
             (Client::Device(_), Topic::Wake(_)) => self.subscriptions.wake = Some(acknowledged),
@@ -103,7 +103,7 @@ impl<O: Outlet> Seat<O> {
         }
     }
 
-    /// Whether it is subscribed there, and whether with QoS 1. A device is asked about its own topics alone.
+    /// Returns whether the client is subscribed to a topic, and whether with QoS 1. A device has only its own topics.
     fn subscription(&self, client: &Client, topic: &Topic) -> Option<bool> {
         match (client, topic) {
             (Client::Device(_), Topic::Wake(_)) => self.subscriptions.wake,
@@ -112,23 +112,23 @@ impl<O: Outlet> Seat<O> {
         }
     }
 
-    /// Topics that are somebody else's.
+    /// Returns the subscribed topics of other clients.
     pub(super) fn others(&self) -> impl Iterator<Item = &Topic> {
         self.subscriptions.others.keys()
     }
 
-    /// Delivers, with the lower QoS of publisher and subscriber; `false` where it doesn't take it.
+    /// Delivers with the lower QoS of publisher and subscriber; returns `false` if the client doesn't take it.
     pub(super) fn deliver(&mut self, client: &Client, mut delivery: Delivery, acknowledged: bool) -> bool {
         let Some(wanted) = self.subscription(client, &delivery.topic) else { return true };
         delivery.id = None;
-        // In this process there is nothing to acknowledge.
+        // A client in this process acknowledges nothing.
         if wanted && acknowledged && !matches!(client, Client::Local(_)) {
             let most = if matches!(client, Client::Device(_)) { DEVICE_UNACKNOWLEDGED_MAX } else { RELAY_UNACKNOWLEDGED_MAX };
             if self.unacknowledged >= most {
                 return false;
             }
             self.unacknowledged = self.unacknowledged.saturating_add(1);
-            // Zero is none (section 2.3.1). Fewer are under way than there are numbers.
+            // Zero isn't an identifier (section 2.3.1). Fewer deliveries are in flight than there are numbers.
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
             delivery.id = Some(self.last_id);
         }

@@ -1,199 +1,200 @@
-//! What happened besides bytes: the `a` lines of a record, one compact JSON object each.
+//! Defines the events of a record besides bytes: the `a` lines, one compact JSON object each.
 
 use serde::{Deserialize, Serialize};
 
 use super::said::Said;
 use super::streams::Stream;
 
-/// The certificate that a visitor came in by.
+/// The certificate with which a client logged in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Key id, as its CA wrote it.
+    /// The key ID, as the CA wrote it.
     pub id: Said,
-    /// Serial number.
+    /// The serial number.
     pub serial: u64,
-    /// Fingerprint of the CA's key.
+    /// The fingerprint of the CA's key.
     pub ca: String,
 }
 
-/// One operation on files by SFTP.
+/// An operation on files by SFTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SftpOperation {
-    /// Channel of the session.
+    /// The channel of the session.
     pub channel: u32,
-    /// Its name: `open`, `close`, `remove`, `rename`, …
+    /// The operation's name: `open`, `close`, `remove`, `rename`, …
     pub op: String,
-    /// The path as asked for.
+    /// The path as the client asked for it.
     pub path: Said,
     /// The second path of a rename, link or copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Said>,
-    /// What an open was for (`read`, `write`, `append`, `create`, …), or the attributes set.
+    /// The purpose of an open (`read`, `write`, `append`, `create`, …), or the attributes to set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Bytes read, at the file's close.
+    /// The number of bytes read, at the file's close.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
-    /// Where reading began, if each read went on where the one before ended: then the hash is that of this part of the file.
+    /// The offset of the first read, if each read continued where the previous one ended: the digest is then that of this part of the
+    /// file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_from: Option<u64>,
-    /// SHA-256 (hex) of what was read, in the order it was delivered: in format 1.
+    /// The SHA-256 (hex) of what was read, in the order of delivery: in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_sha256: Option<String>,
-    /// BLAKE3 (hex) of the same: in format 2.
+    /// The BLAKE3 (hex) of what was read: in format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_blake3: Option<String>,
-    /// Bytes written, at the file's close.
+    /// The number of bytes written, at the file's close.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<u64>,
-    /// Where writing began, if each write went on where the one before ended.
+    /// The offset of the first write, if each write continued where the previous one ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_from: Option<u64>,
-    /// SHA-256 (hex) of what was written, in the order it came: in format 1.
+    /// The SHA-256 (hex) of what was written, in the order of arrival: in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_sha256: Option<String>,
-    /// BLAKE3 (hex) of the same: in format 2.
+    /// The BLAKE3 (hex) of what was written: in format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written_blake3: Option<String>,
-    /// `ok`, or why not. None: it is about to be done, and another event will say what became of it.
+    /// `ok`, or the error. `None`: the operation is about to be done, and another event will have its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
 }
 
-/// Which way a forwarding was asked for.
+/// The direction of a forwarding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// `ssh -L`, `-D`, `-W`, `-J`: the visitor connects out from here.
+    /// `ssh -L`, `-D`, `-W`, `-J`: the client connects from this machine to others.
     Local,
-    /// `ssh -R`: somebody connects in here, to the visitor.
+    /// `ssh -R`: others connect to this machine, and reach the client.
     Remote,
-    /// `ssh -A`: the visitor's agent is reachable from here.
+    /// `ssh -A`: programs on this machine reach the client's agent.
     Agent,
 }
 
-/// An audit event. Readers pass over events and fields that they don't know.
+/// An audit event. Readers ignore unknown events and fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AuditEvent {
-    /// A connection came in.
+    /// A connection arrived.
     Connect {
-        /// Its address and port, as the kernel says.
+        /// The client's address and port, as the kernel reports them.
         peer: String,
-        /// Our end of it.
+        /// The server's address and port.
         local: String,
     },
-    /// The visitor is authenticated.
+    /// The client authenticated.
     Auth {
-        /// The user name asked for.
+        /// The user name that the client asked for.
         user: Said,
-        /// `publickey`, or another.
+        /// The method: `publickey`, or another.
         method: String,
-        /// Type of the key.
+        /// The type of the key.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key_type: Option<String>,
-        /// SHA-256 fingerprint of the key.
+        /// The SHA-256 fingerprint of the key.
         fingerprint: String,
-        /// The key's comment in the file that let it in.
+        /// The key's comment in the file that has it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         comment: Option<Said>,
-        /// Where the key is listed: a file and line, a URL.
+        /// The source of the key: a file and line, or a URL.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<String>,
-        /// The certificate, where it was one.
+        /// The certificate, if the client used one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         certificate: Option<Certificate>,
     },
-    /// A command runs.
+    /// A command starts.
     Exec {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
-        /// What the visitor asked for.
+        /// The command that the client asked for.
         command: Said,
-        /// What runs in its place (`command=`, force-command).
+        /// The command that runs in its place (`command=`, force-command).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         forced: Option<Said>,
     },
-    /// A shell runs.
+    /// A shell starts.
     Shell {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
         /// The program.
         program: Said,
-        /// What runs in its place (`command=`, force-command).
+        /// The command that runs in its place (`command=`, force-command).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         forced: Option<Said>,
     },
-    /// A subsystem runs.
+    /// A subsystem starts.
     Subsystem {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
-        /// Its name.
+        /// The subsystem's name.
         name: Said,
-        /// What runs in its place (`command=`, force-command).
+        /// The command that runs in its place (`command=`, force-command).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         forced: Option<Said>,
     },
-    /// The visitor asked for an environment variable.
+    /// The client sent an environment variable.
     Env {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
-        /// Its name.
+        /// The variable's name.
         name: Said,
-        /// Its value, where the session gets it.
+        /// The variable's value, if the session gets it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<Said>,
         /// Whether the session gets it.
         accepted: bool,
     },
-    /// A terminal was made.
+    /// A terminal was allocated.
     Pty {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
-        /// The kind of terminal (TERM).
+        /// The type of terminal (TERM).
         term: Said,
         /// Columns.
         cols: u32,
         /// Rows.
         rows: u32,
     },
-    /// The visitor sent a signal to the session.
+    /// The client sent a signal to the session.
     Signal {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
-        /// Its name without SIG, as RFC 4254 has it.
+        /// The signal's name without SIG, as in RFC 4254.
         name: Said,
     },
-    /// The visitor sent a break (RFC 4335).
+    /// The client sent a break (RFC 4335).
     Break {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
-        /// Length in milliseconds, as asked for.
+        /// The requested length in milliseconds.
         length: u32,
     },
-    /// Something was refused.
+    /// A request was refused.
     Refusal {
-        /// What was asked for.
+        /// The request.
         what: Said,
-        /// Why not.
+        /// The reason.
         why: String,
     },
     /// An SFTP operation.
     Sftp(SftpOperation),
-    /// A forwarding was asked for and permitted: what it needs is about to be opened, or listened on.
+    /// A forwarding was requested and permitted: its connection or listener is about to be opened.
     Forward {
-        /// Our number for it, for `forward-open` and `forward-end`.
+        /// Our number for the forwarding, also in `forward-open` and `forward-end`.
         id: u64,
-        /// Which way.
+        /// The direction.
         direction: Direction,
-        /// Where it goes or listens: `host:port` or a socket's path.
+        /// The target, or the address to listen on: `host:port` or a socket's path.
         target: Said,
-        /// Who comes through it: for a local one as the visitor says, else as the kernel does. Nothing for what is listened on.
+        /// The originator: for a local forwarding as the client reports it, else as the kernel does. `None` for a listener.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<Said>,
     },
-    /// Both ends of a forwarded connection are there: bytes may flow.
+    /// Both ends of a forwarded connection are open: bytes may flow.
     ForwardOpen {
         /// The number of its `forward`.
         id: u64,
@@ -202,72 +203,72 @@ pub enum AuditEvent {
     ForwardEnd {
         /// The number of its `forward`.
         id: u64,
-        /// Bytes towards the visitor.
+        /// The number of bytes to the client.
         sent: u64,
-        /// Bytes from the visitor.
+        /// The number of bytes from the client.
         received: u64,
-        /// SHA-256 (hex) of what was sent; for a connection that was opened, in format 1.
+        /// The SHA-256 (hex) of what was sent, for a connection that was opened: in format 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sent_sha256: Option<String>,
-        /// BLAKE3 (hex) of the same: in format 2.
+        /// The BLAKE3 (hex) of what was sent: in format 2.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sent_blake3: Option<String>,
-        /// SHA-256 (hex) of what was received; for a connection that was opened, in format 1.
+        /// The SHA-256 (hex) of what was received, for a connection that was opened: in format 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         received_sha256: Option<String>,
-        /// BLAKE3 (hex) of the same: in format 2.
+        /// The BLAKE3 (hex) of what was received: in format 2.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         received_blake3: Option<String>,
         /// Milliseconds since its `forward`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lasted: Option<u64>,
-        /// Why it ended.
+        /// The reason, if it wasn't a regular end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// The events of this direction that follow belong to this channel and stream.
+    /// The following events of this direction belong to this channel and stream.
     Stream {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
         /// The stream.
         stream: Stream,
     },
     /// A stream has passed its head: what follows is counted and hashed, not recorded.
     StreamCut {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
         /// The stream.
         stream: Stream,
-        /// How many bytes of it are recorded.
+        /// The number of recorded bytes.
         recorded: u64,
     },
-    /// A stream of which only the head is recorded came to its end.
+    /// A stream of which only the head is recorded has ended.
     StreamEnd {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
         /// The stream.
         stream: Stream,
-        /// Its whole length.
+        /// The length of the whole stream.
         bytes: u64,
-        /// SHA-256 (hex) of the whole of it: in format 1.
+        /// The SHA-256 (hex) of the whole stream: in format 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sha256: Option<String>,
-        /// BLAKE3 (hex) of the whole of it: in format 2.
+        /// The BLAKE3 (hex) of the whole stream: in format 2.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         blake3: Option<String>,
     },
-    /// A program was ended by a signal; an `x` line with 128 + its number follows.
+    /// A signal ended a program; an `x` line with 128 + its number follows.
     ExitSignal {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
-        /// Its name without SIG.
+        /// The signal's name without SIG.
         signal: String,
-        /// Whether it left a core.
+        /// Whether the program dumped core.
         core: bool,
     },
-    /// Typed input was masked: a password, most likely.
+    /// Typed input was masked, most likely a password.
     Masked {
-        /// Channel of the session.
+        /// The channel of the session.
         channel: u32,
         /// The command in the foreground.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -275,14 +276,14 @@ pub enum AuditEvent {
     },
     /// The visit is over.
     Close {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A part of an event that is too long for a line: all texts, joined in order, are its JSON.
+    /// A part of an event that is too long for a line: all texts in order are its JSON.
     Part {
-        /// Which, from 1.
+        /// The part's number, from 1.
         part: u32,
-        /// Of how many.
+        /// The number of parts.
         parts: u32,
         /// The piece of JSON text.
         text: String,

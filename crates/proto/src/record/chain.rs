@@ -1,4 +1,4 @@
-//! The chain: one digest over every byte of the record, shown at each `h` line and signed now and then.
+//! Computes the chain: one digest over every byte of the record, in each `h` line, and signed from time to time.
 
 use ssh_key::encoding::{Decode, Encode};
 use ssh_key::{PublicKey, SshSig};
@@ -8,17 +8,17 @@ use super::digest::DigestName;
 /// The SSHSIG namespace of our signatures.
 const NAMESPACE: &str = "sally-record";
 
-/// What a signed `h` line says of the record up to it.
+/// What a signed `h` line states about the record up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seal {
-    /// So far it is as it was written.
+    /// The record so far is as it was written.
     Checkpoint,
-    /// This is the whole of it.
+    /// The record is complete.
     Seal,
 }
 
 impl Seal {
-    /// The word in the line and in the signed text.
+    /// Returns the word in the line and in the signed text.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Checkpoint => "checkpoint",
@@ -36,28 +36,28 @@ impl Seal {
     }
 }
 
-/// A signature could not be made.
+/// Says why a signature could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the host key could not sign the record: {0}")]
 pub struct SignError(pub String);
 
-/// Who holds the key. It lives outside this crate.
+/// Signs with the host key, which lives outside this crate.
 pub trait Signer: Send {
-    /// The public key as it stands in the header: `ssh-ed25519 AAAA…`, no comment.
+    /// Returns the public key as it stands in the header: `ssh-ed25519 AAAA…`, without a comment.
     fn public_key(&self) -> String;
 
-    /// An SSHSIG over `message` in `namespace`.
+    /// Makes an SSHSIG over `message` in `namespace`.
     fn sign(&self, namespace: &str, message: &[u8]) -> Result<SshSig, SignError>;
 }
 
-/// The text under a signature: format version, kind, the line's time, and the hash of everything before the line.
+/// Returns the text under a signature: format version, kind, the line's time, and the hash of everything before the line.
 ///
 /// The time is in it because nothing else covers the bytes of the last line.
 pub fn signed_text(digest: DigestName, seal: Seal, time: &str, hash: &str) -> String {
     format!("sally-record {} {} {time} {hash}\n", digest.format(), seal.word())
 }
 
-/// Asks `signer` for a signature, as it stands in the line: base64 of the SSHSIG blob.
+/// Asks `signer` for a signature, and returns it as it stands in the line: base64 of the SSHSIG blob.
 pub(crate) fn sign(signer: &dyn Signer, digest: DigestName, seal: Seal, time: &str, hash: &str) -> Result<String, SignError> {
     use base64::Engine as _;
     let signature = signer.sign(NAMESPACE, signed_text(digest, seal, time, hash).as_bytes())?;
@@ -65,12 +65,12 @@ pub(crate) fn sign(signer: &dyn Signer, digest: DigestName, seal: Seal, time: &s
     Ok(base64::engine::general_purpose::STANDARD.encode(blob))
 }
 
-/// Whether `blob` (base64) is the signature of `key` over that text, in its one canonical form.
+/// Returns whether `blob` (base64) is the signature of `key` over that text, in its one canonical form.
 pub fn check_signature(key: &PublicKey, digest: DigestName, seal: Seal, time: &str, hash: &str, blob: &str) -> bool {
     use base64::Engine as _;
     let Ok(blob) = base64::engine::general_purpose::STANDARD.decode(blob) else { return false };
     let Ok(signature) = SshSig::decode(&mut blob.as_slice()) else { return false };
-    // Written another way it would be the same signature and another file: one byte flipped must show.
+    // In another encoding it would be the same signature and another file: one changed byte must show.
     signature.version() == SshSig::VERSION
         && signature.encode_vec().is_ok_and(|again| again == blob)
         && signature.public_key() == key.key_data()

@@ -1,25 +1,26 @@
 //! Cuts a chunk into pieces that are text and pieces that are not.
 
-/// A run of valid text shorter than this goes with the bytes around it: a line of its own would cost more than it saves.
+/// The least run of valid text that gets a line of its own: a shorter one goes with the bytes around it, because a line would cost more
+/// than it saves.
 const TEXT_RUN: usize = 32;
-/// The same where a player could show the text: a lone Latin-1 letter doesn't hide the line it is in.
+/// The least run for a terminal, whose text a player could show: a lone Latin-1 letter must not hide the line that it is in.
 const TEXT_RUN_PTY: usize = 8;
-/// How far a search for the next text may step: a stream that isn't text at all is passed over quickly, …
+/// The longest step of a search for the next text: a stream that isn't text at all is skipped quickly, …
 const STRIDE: usize = 256;
-/// … and the more quickly the longer it was none: by this part of what has been passed over.
+/// … and more quickly the longer it wasn't text: by this part of what has been skipped.
 const PATIENCE: usize = 16;
 
 /// The first piece of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece<'a> {
     pub(crate) bytes: &'a [u8],
-    /// The bytes are UTF-8.
+    /// Whether the bytes are UTF-8.
     pub(crate) text: bool,
-    /// What is left of the chunk.
+    /// The rest of the chunk.
     pub(crate) rest: &'a [u8],
 }
 
-/// Takes the first piece of `chunk`, at most `limit` bytes (at least 4) and cut at a character's boundary where it is text.
+/// Takes the first piece of `chunk`, at most `limit` bytes (at least 4), cut at a character's boundary if it is text.
 pub(crate) fn first_piece(chunk: &[u8], limit: usize, pty: bool) -> Piece<'_> {
     let window = chunk.get(..limit).unwrap_or(chunk);
     let (length, text) = match simdutf8::compat::from_utf8(window) {
@@ -27,7 +28,7 @@ pub(crate) fn first_piece(chunk: &[u8], limit: usize, pty: bool) -> Piece<'_> {
         Err(error) => {
             let valid = error.valid_up_to();
             match error.error_len() {
-                // A character that the window or the chunk cuts in two: what stands before it is text.
+                // The window or the chunk cuts a character in two: what precedes it is text.
                 None if valid > 0 => (valid, true),
                 None => (window.len(), false),
                 Some(_) if valid >= shortest_run(pty) => (valid, true),
@@ -43,7 +44,7 @@ const fn shortest_run(pty: bool) -> usize {
     if pty { TEXT_RUN_PTY } else { TEXT_RUN }
 }
 
-/// Where text begins again, at `from` or later; each step is twice the last one up to [`STRIDE`], or more in a long run.
+/// Returns where text begins again, at `from` or later; each step is twice the last one up to [`STRIDE`], or more in a long run.
 fn binary_run(window: &[u8], from: usize, shortest: usize) -> usize {
     let mut at = from;
     let mut step = 1;
@@ -57,7 +58,7 @@ fn binary_run(window: &[u8], from: usize, shortest: usize) -> usize {
     window.len()
 }
 
-/// Whether `bytes` starts with `shortest` bytes of text, or is text to its end.
+/// Returns whether `bytes` starts with `shortest` bytes of text, or is text to its end.
 fn text_starts(bytes: &[u8], shortest: usize) -> bool {
     match std::str::from_utf8(bytes.get(..shortest).unwrap_or(bytes)) {
         Ok(_) => true,

@@ -1,19 +1,19 @@
-//! What a record's chain, its streams, and what passes through files and forwards are hashed with.
+//! Computes the digests of a record: of its chain, of its streams, and of the data of files and forwards.
 
 use sha2::{Digest as _, Sha256};
 
 /// The algorithm of a record's digests. Each has its own version of the format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DigestName {
-    /// BLAKE3, as `b3sum` computes it: format 2. A third of SHA-256's time, or less.
+    /// BLAKE3, as `b3sum` computes it: format 2. It takes a third of SHA-256's time, or less.
     #[default]
     Blake3,
-    /// SHA-256, as `sha256sum` computes it: format 1, for those who must have it.
+    /// SHA-256, as `sha256sum` computes it: format 1, for users who must have it.
     Sha256,
 }
 
 impl DigestName {
-    /// The version of the record's format that has this digest.
+    /// Returns the version of the record's format that has this digest.
     pub const fn format(self) -> &'static str {
         match self {
             Self::Blake3 => "2",
@@ -21,7 +21,7 @@ impl DigestName {
         }
     }
 
-    /// The name in a record's header and on the command line.
+    /// Returns the name in a record's header and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Blake3 => "blake3",
@@ -29,7 +29,7 @@ impl DigestName {
         }
     }
 
-    /// Begins a digest over nothing yet.
+    /// Starts a digest over nothing yet.
     pub fn start(self) -> RunningDigest {
         match self {
             Self::Blake3 => RunningDigest::Blake3(Box::default()),
@@ -41,14 +41,14 @@ impl DigestName {
 /// A digest over the bytes so far; more may follow.
 #[derive(Clone, Debug)]
 pub enum RunningDigest {
-    /// 1.9 KB, so that it is kept elsewhere than in what it belongs to.
+    /// 1.9 KB, so it is boxed.
     Blake3(Box<blake3::Hasher>),
-    /// A tenth of a kilobyte.
+    /// About 100 bytes.
     Sha256(Sha256),
 }
 
 impl RunningDigest {
-    /// Takes in more bytes. BLAKE3 hashes up to sixteen KiB of one call side by side: the longer the piece, the faster.
+    /// Adds more bytes. BLAKE3 hashes up to sixteen KiB of one call in parallel: the longer the piece, the faster.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Blake3(hasher) => {
@@ -58,7 +58,7 @@ impl RunningDigest {
         }
     }
 
-    /// The digest of everything so far, in hex.
+    /// Returns the digest of everything so far, in hex.
     pub fn hex(&self) -> String {
         match self {
             Self::Blake3(hasher) => hex(hasher.finalize().as_bytes()),
@@ -66,7 +66,7 @@ impl RunningDigest {
         }
     }
 
-    /// The same as the two fields of an audit event, of which one is there: `sha256` and `blake3`.
+    /// Returns the digest as the two fields of an audit event, of which one is set: `sha256` and `blake3`.
     pub fn fields(&self) -> (Option<String>, Option<String>) {
         match self {
             Self::Blake3(_) => (None, Some(self.hex())),
@@ -75,7 +75,7 @@ impl RunningDigest {
     }
 }
 
-/// Writes bytes as lower-case hex: without the formatting machinery, for there is a hash in each write.
+/// Writes bytes as lower-case hex, without the formatting machinery, because each write has a hash.
 fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
     let mut text = String::with_capacity(2 * bytes.len());

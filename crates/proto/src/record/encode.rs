@@ -1,4 +1,4 @@
-//! Makes batches of whole lines, each of which ends with the chain's hash.
+//! Encodes events into batches of whole lines; each batch ends with the chain's hash.
 
 use super::audit::AuditEvent;
 use super::chain::{Seal, SignError, Signer, sign};
@@ -9,35 +9,36 @@ use super::header::Header;
 use super::streams::{Direction, StreamKind, Tracker};
 use super::time::Timestamp;
 
-/// A batch, which is what one write(2) gets, stays under this: large enough to make the call cheap, small enough for the caches.
+/// The size that a batch (one write(2)) stays under: large enough to make the call cheap, small enough for the caches.
 pub const MAX_BATCH: usize = 256 * 1024;
 
-/// Room for what stands around an event's data: brackets, quotes, commas, a 27 digit time, the letter of a `b`, a newline.
+/// The room around an event's data: brackets, quotes, commas, a time of 27 digits, the letter of a `b`, a newline.
 const AROUND: usize = 48;
-/// Room that an `h` line may need: hash, kind, and the signature of an RSA key of 16,384 bits.
+/// The room that an `h` line may need: hash, kind, and the signature of an RSA key of 16,384 bits.
 const HASH_LINE: usize = 8 * 1024;
-/// Room for what stands around the text of a `part` event.
+/// The room around the text of a `part` event.
 const PART_AROUND: usize = 128;
-/// A terminal's chunk goes as text up to this length however much escaping it needs: stock players show nothing else.
+/// The length up to which a terminal's chunk goes as text, however much escaping it needs: stock players show nothing else.
 const ALWAYS_TEXT: usize = 6 * 1024;
 
-/// Encodes events into a buffer that is used again and again, and hashes every byte of it once.
+/// Encodes events into a buffer that is reused, and hashes every byte of it once.
 #[derive(Debug)]
 pub struct Encoder {
     batch: Vec<u8>,
-    /// Data of a line may be so long.
+    /// The longest data of a line.
     room: usize,
     max_line: usize,
     digest: DigestName,
     chain: RunningDigest,
     tracker: Tracker,
     at: Timestamp,
-    /// Bytes of the record so far, the batch included once it is closed.
+    /// The number of bytes of the record, with the batch once it is closed.
     written: u64,
 }
 
 impl Encoder {
-    /// An encoder whose lines, newline included, stay under `max_line` bytes (at least 1 KiB), and whose header says the same digest.
+    /// Makes an encoder whose lines, newline included, stay under `max_line` bytes (at least 1 KiB). The header must name the same
+    /// digest.
     pub fn new(max_line: usize, digest: DigestName) -> Self {
         let max_line = max_line.clamp(1024, MAX_BATCH / 2);
         Self {
@@ -57,17 +58,17 @@ impl Encoder {
         self.batch.clear();
     }
 
-    /// Gives the closed batch away and begins the next one, in a buffer that is empty.
+    /// Returns the closed batch and begins the next one, in an empty buffer.
     pub fn take(&mut self, empty: Vec<u8>) -> Vec<u8> {
         std::mem::replace(&mut self.batch, empty)
     }
 
-    /// Bytes in the batch.
+    /// Returns the number of bytes in the batch.
     pub const fn pending(&self) -> usize {
         self.batch.len()
     }
 
-    /// Bytes of the record, up to the last batch that was closed.
+    /// Returns the number of bytes of the record, up to the last closed batch.
     pub const fn written(&self) -> u64 {
         self.written
     }
@@ -79,9 +80,9 @@ impl Encoder {
         Ok(())
     }
 
-    /// Appends as much of a chunk as the batch has room for, and says how many bytes that was.
+    /// Appends as much of a chunk as the batch has room for, and returns how many bytes that was.
     ///
-    /// Text where it is UTF-8 and no longer than base64 would be; a terminal's also where it is longer, within reason.
+    /// Text if it is UTF-8 and no longer than base64 would be; a terminal's chunk also if it is longer, up to a limit.
     pub fn chunk(&mut self, at: Timestamp, channel: u32, kind: StreamKind, data: &[u8]) -> usize {
         let stream = kind.stream();
         if !data.is_empty() && self.tracker.switch(channel, stream) {
@@ -114,15 +115,15 @@ impl Encoder {
         data.len() - rest.len()
     }
 
-    /// Appends an audit event. One that is too long for a line is cut into `part` events, from part `done` on as many as the
-    /// batch has room for: `Some(n)` says that n are written, to be called again with in the next batch.
+    /// Appends an audit event. An event that is too long for a line is cut into `part` events, from part `done` on as many as the batch
+    /// has room for: `Some(n)` says that n are written, and must be passed with the next batch.
     pub fn audit(&mut self, at: Timestamp, event: &AuditEvent, done: usize) -> Option<usize> {
-        // Our own types have string keys only: serialising them into memory can't fail.
+        // Our own types have only string keys: serialising them into memory can't fail.
         let json = serde_json::to_string(event).unwrap_or_default();
         if self.text_line(at, b'a', &json) {
             return None;
         }
-        // JSON text has no control characters left: escaped for `text` and again for the line, a byte grows to 4 at most.
+        // JSON text has no control characters: escaped for `text` and again for the line, a byte grows to 4 at most.
         let parts: Vec<&str> = split_text(&json, (self.room - PART_AROUND) / 4).collect();
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         for (index, text) in parts.into_iter().enumerate().skip(done) {
@@ -154,7 +155,7 @@ impl Encoder {
         self.text_line(at, b'x', &status.to_string());
     }
 
-    /// Closes the batch with its `h` line, signed where a seal is asked for: what comes back is for one write(2).
+    /// Closes the batch with its `h` line, signed if a seal is given; returns the bytes for one write(2).
     pub fn close(&mut self, at: Timestamp, seal: Option<(Seal, &dyn Signer)>) -> Result<&[u8], SignError> {
         self.chain.update(&self.batch);
         let hashed = self.batch.len();
@@ -173,7 +174,7 @@ impl Encoder {
         Ok(&self.batch)
     }
 
-    /// Whether another line might not leave room for the batch's `h` line.
+    /// Returns whether another line might leave no room for the batch's `h` line.
     const fn is_full(&self) -> bool {
         self.batch.len() + self.max_line + HASH_LINE > MAX_BATCH
     }
@@ -187,7 +188,7 @@ impl Encoder {
         }
     }
 
-    /// Appends a line of text; where it is too long, appends nothing and says false.
+    /// Appends a line of text; if it is too long, appends nothing and returns false.
     fn text_line(&mut self, at: Timestamp, code: u8, text: &str) -> bool {
         let before = self.batch.len();
         self.open_line(at, code);
@@ -200,7 +201,7 @@ impl Encoder {
         fits
     }
 
-    /// Time never runs backwards in a record.
+    /// Begins a line. Time never runs backwards in a record.
     fn open_line(&mut self, at: Timestamp, code: u8) {
         self.at = self.at.max(at);
         self.batch.push(b'[');

@@ -1,14 +1,14 @@
-//! JSON escaping at the speed of a copy: blocks are copied whole, and eight bytes are looked at together.
+//! Escapes JSON at the speed of a copy: copies whole blocks, and examines eight bytes together.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// What is copied at once; also how far a store may reach past what counts.
+/// The size of a copied block; also how far a store may reach past what counts.
 const BLOCK: usize = 32;
-/// So much of a text tells whether it is worth counting before it is written.
+/// How much of a text decides whether it is worth counting before it is written.
 const SAMPLE: usize = 128;
 
-/// How each control character is written: eight bytes to be stored at once, of which the first two or six count.
+/// The escape of each control character: eight bytes to store at once, of which the first two or six count.
 static CONTROLS: [[u8; 8]; 32] = controls();
 
 const fn short_form(byte: u8) -> Option<u8> {
@@ -40,18 +40,18 @@ const fn controls() -> [[u8; 8]; 32] {
     all
 }
 
-/// What becomes of one byte at most: `\u0000`.
+/// The longest escape of one byte: `\u0000`.
 const LONGEST: usize = 6;
 
-/// Appends `text` (UTF-8) as the inside of a JSON string; where that is longer than `limit`, appends nothing and says false.
+/// Appends `text` (UTF-8) as the inside of a JSON string; if that is longer than `limit`, appends nothing and returns false.
 pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8], limit: usize) -> bool {
-    // A stream of NULs would be written sixfold and thrown away.
+    // A stream of NULs would be written sixfold and discarded.
     let sample = text.get(..SAMPLE).unwrap_or(text);
     if text.len() > limit || (is_longer(sample, sample.len() * 3 / 2) && is_longer(text, limit)) {
         return false;
     }
     let start = out.len();
-    // Room for what may come of it, and not for the longest line there is: an event is a key that is pressed, as often as not.
+    // Room for the likely result, and not for the longest line: most events are a single pressed key.
     let room = text.len().saturating_mul(LONGEST).min(limit);
     out.resize(start.saturating_add(room).saturating_add(BLOCK), 0);
     let length = out.get_mut(start..).and_then(|room| write_escaped(room, text)).filter(|length| *length <= limit);
@@ -59,7 +59,7 @@ pub(crate) fn escape(out: &mut Vec<u8>, text: &[u8], limit: usize) -> bool {
     length.is_some()
 }
 
-/// Writes to the front of `room`, of which the last [`BLOCK`] bytes are for stores that reach too far; `None`: it is too small.
+/// Writes to the front of `room`, whose last [`BLOCK`] bytes are for stores that reach too far; `None` if it is too small.
 fn write_escaped(room: &mut [u8], text: &[u8]) -> Option<usize> {
     let mut at = 0;
     let mut rest = text;
@@ -80,7 +80,7 @@ fn write_escaped(room: &mut [u8], text: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// Writes one byte, and says how many that makes.
+/// Writes one byte, and returns the length of its escape.
 #[inline]
 fn write_byte(room: &mut [u8], byte: u8) -> Option<usize> {
     let (escaped, length) = match CONTROLS.get(usize::from(byte)) {
@@ -92,8 +92,8 @@ fn write_byte(room: &mut [u8], byte: u8) -> Option<usize> {
     Some(length)
 }
 
-/// How many bytes of a block come before the first that must be escaped. Word by word: a compiler that is told to save bytes makes no vector
-/// code of a loop over bytes.
+/// Returns how many bytes of a block precede the first that must be escaped. Word by word, because a compiler that optimises for size
+/// makes no vector code of a loop over bytes.
 fn plain_bytes(block: &[u8; BLOCK]) -> usize {
     let (words, _) = block.as_chunks::<8>();
     let mut plain = 0;
@@ -107,7 +107,7 @@ fn plain_bytes(block: &[u8; BLOCK]) -> usize {
     BLOCK
 }
 
-/// The high bit of each byte that must be escaped; exact up to the first (a borrow can only mark what comes after it).
+/// Returns the high bit of each byte that must be escaped; exact up to the first (a borrow can only mark what follows it).
 const fn special(word: u64) -> u64 {
     let control = word.wrapping_sub(ONES * 0x20);
     let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
@@ -115,7 +115,7 @@ const fn special(word: u64) -> u64 {
     (control | quote | backslash) & !word & HIGH
 }
 
-/// Whether `text` would be longer than `limit`.
+/// Returns whether `text`, escaped, would be longer than `limit`.
 fn is_longer(text: &[u8], limit: usize) -> bool {
     let mut length = 0;
     text.iter().any(|byte| {

@@ -1,4 +1,4 @@
-//! The first line of a record.
+//! Reads and writes the first line of a record.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::DigestName;
 
-/// An environment value that is longer is left out of the header: a line has its limit.
+/// The longest environment value in the header, in bytes; a longer one is left out, because a line has a limit.
 const MAX_ENV: usize = 1024;
 
 /// How much of a stream without a terminal is recorded.
@@ -17,7 +17,7 @@ pub enum Policy {
     /// Every byte.
     #[default]
     All,
-    /// The first so many bytes of each stream; then its length and digest.
+    /// The first so many bytes of each stream, then its length and digest.
     Head(u64),
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for Policy {
     }
 }
 
-/// What was given is no policy.
+/// Says that a text isn't a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("say `all`, or `head=SIZE` with a size such as 65536, 64K or 1M")]
 pub struct PolicyError;
@@ -66,31 +66,31 @@ pub fn parse_size(size: &str) -> Result<u64, PolicyError> {
 /// The header of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Columns of the terminal at the start (80 where none is known yet).
+    /// The columns of the terminal at the start (80 if none is known yet).
     pub width: u16,
-    /// Rows of the terminal at the start.
+    /// The rows of the terminal at the start.
     pub height: u16,
     /// When the record starts: seconds since 1970-01-01 UTC.
     pub timestamp: u64,
-    /// The shell that sessions run.
+    /// The shell of sessions.
     pub shell: Option<String>,
-    /// The kind of terminal, where it is known at the start.
+    /// The type of terminal, if it is known at the start.
     pub term: Option<String>,
     /// How much of a stream without a terminal is recorded.
     pub policy: Policy,
-    /// What the chain, streams, files and forwards are hashed with: it decides the version of the format.
+    /// The digest of the chain, streams, files and forwards, which decides the version of the format.
     pub digest: DigestName,
-    /// The key that signs, as announced: `ssh-ed25519 AAAA…`, no comment.
+    /// The key that signs, as announced: `ssh-ed25519 AAAA…`, without a comment.
     pub host_key: String,
 }
 
-/// A record that is not known to this code. Readers refuse a major version, and a digest, that they don't know.
+/// Says that a record's format is unknown. Readers refuse an unknown major version, and an unknown digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownFormat {
-    /// Its version.
+    /// The version is unknown; holds it.
     #[error("this record has format version {0}, and this sally reads versions 1 and 2 only: use a newer sally")]
     Version(String),
-    /// Its digest.
+    /// The digest is unknown; holds its name.
     #[error("this record's digest is {0}, and this sally knows blake3 and sha256 only: use a newer sally")]
     Digest(String),
 }
@@ -126,7 +126,7 @@ struct Read {
 }
 
 impl Header {
-    /// The line as written, without its newline.
+    /// Returns the line as written, without its newline.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         let env = [("SHELL", &self.shell), ("TERM", &self.term)];
         let env = env.into_iter().filter_map(|(name, value)| value.as_deref().filter(|v| v.len() <= MAX_ENV).map(|v| (name, v)));
@@ -143,12 +143,12 @@ impl Header {
         })
     }
 
-    /// Reads a line. `None`: it is no header of ours (some other program's line), to be skipped.
+    /// Reads a line. `None`: it isn't a header of ours (but another program's line), and must be skipped.
     pub fn parse(line: &[u8]) -> Option<Result<Self, UnknownFormat>> {
         if line.first() != Some(&b'{') {
             return None;
         }
-        // Only these two are needed to tell a header of a version that is not known.
+        // These two suffice to recognise a header of an unknown version.
         #[derive(Deserialize)]
         struct Marks {
             version: u8,

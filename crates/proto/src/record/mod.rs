@@ -1,11 +1,11 @@
-//! The record: what is written, and what a reader can prove of it.
+//! Writes records, and proves what can be proven of one.
 //!
-//! A record is an asciicast v2 file: a header line, then one JSON array `[time, code, data]` a line, `data` always a string.
-//! In the order a byte travels: [`StreamKind`] says where it comes from, `chunk` and `escape` choose how it is written,
-//! [`Encoder`] makes batches of whole lines, a [`RunningDigest`] covers every byte of them, a [`Signer`] signs it now and then;
-//! on the way back [`Lines`] cuts the file, [`Line`] understands a line, [`Verifier`] gives one of six verdicts.
+//! A record is an asciicast v2 file: a header line, then one JSON array `[time, code, data]` per line, `data` always a string. In the
+//! order in which a byte travels: [`StreamKind`] says where it comes from, `chunk` and `escape` choose how it is written, [`Encoder`]
+//! makes batches of whole lines, a [`RunningDigest`] covers every byte of them, a [`Signer`] signs it from time to time. On the way back,
+//! [`Lines`] cuts the file, [`Line`] reads a line, [`Verifier`] gives one of six verdicts.
 //!
-//! docs/record-format.md is the format in full, for whoever wants to write a reader of their own.
+//! docs/record-format.md describes the format in full, for authors of readers.
 
 mod audit;
 mod chain;
@@ -37,15 +37,15 @@ pub use streams::{Direction, Stream, StreamKind, Tracker};
 pub use time::Timestamp;
 pub use verify::{NoRecord, Report, Trust, Verdict, Verifier, exit};
 
-/// A line of a record in a file is shorter than this, its newline included.
+/// The length that a line of a record in a file stays under, its newline included.
 pub const MAX_LINE: usize = 64 * 1024;
 
-/// A line of a record on stdout is shorter than this: container log drivers split lines at 16 KiB.
+/// The length that a line of a record on stdout stays under: container log drivers split lines at 16 KiB.
 pub const MAX_LINE_STDOUT: usize = 16 * 1024;
 
-/// The length of unfinished UTF-8 character at the end of `bytes`, 0 to 3.
+/// Returns the length of the unfinished UTF-8 character at the end of `bytes`, 0 to 3.
 ///
-/// Whoever reads from a terminal can hold these back until the rest has come, so that stock players show the character whole.
+/// The reader of a terminal can hold these bytes back until the rest has come, so that stock players show the character whole.
 pub fn incomplete_tail(bytes: &[u8]) -> usize {
     let tail = bytes.len().saturating_sub(3);
     for (back, byte) in bytes.get(tail..).unwrap_or_default().iter().rev().enumerate() {
@@ -57,7 +57,7 @@ pub fn incomplete_tail(bytes: &[u8]) -> usize {
             _ => return 0,
         };
         let have = back + 1;
-        // E0 9F, ED A0, F0 8F, F4 90: what follows can never complete the character, so it is not unfinished but wrong.
+        // E0 9F, ED A0, F0 8F, F4 90: nothing can complete the character, so it is not unfinished but wrong.
         let unfinished = have < wanted
             && bytes
                 .get(bytes.len() - have..)
@@ -67,17 +67,17 @@ pub fn incomplete_tail(bytes: &[u8]) -> usize {
     0
 }
 
-/// A character that one piece of a stream begins and the next one finishes.
+/// A character that begins in one piece of a stream and ends in the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CutCharacter {
     bytes: [u8; 4],
     length: usize,
-    /// How many of its bytes the first piece ends with; the next one begins with the others.
+    /// How many of its bytes the first piece ends with; the next piece begins with the others.
     pub begun: usize,
 }
 
 impl CutCharacter {
-    /// The character that is cut where `before` ends and `after` begins, if one is.
+    /// Returns the character that is cut between `before` and `after`, if one is.
     pub fn between(before: &[u8], after: &[u8]) -> Option<Self> {
         let begun = incomplete_tail(before);
         let start = before.get(before.len() - begun..)?;
@@ -93,12 +93,12 @@ impl CutCharacter {
         Some(Self { bytes, length, begun })
     }
 
-    /// Its bytes.
+    /// Returns its bytes.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// How many of its bytes the next piece begins with.
+    /// Returns how many of its bytes the next piece begins with.
     pub const fn finished(&self) -> usize {
         self.length - self.begun
     }

@@ -1,4 +1,4 @@
-//! Understands a line.
+//! Reads one line of a record.
 
 use std::borrow::Cow;
 
@@ -9,33 +9,33 @@ use super::chain::Seal;
 use super::streams::Stream;
 use super::time::Timestamp;
 
-/// Parts of one audit event are put together up to this size.
+/// The largest event that is put together of parts, in bytes.
 const MAX_EVENT: usize = 16 << 20;
 
-/// This is no line of a record.
+/// Says why a line isn't a line of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParseError(&'static str);
 
-/// A line taken apart: `[time,"code","data"]`, exactly as the encoder writes it.
+/// A line in its parts: `[time,"code","data"]`, exactly as the encoder writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// The time as written.
     pub time: &'a str,
-    /// What kind of event.
+    /// The kind of event.
     pub code: u8,
     /// The JSON string, its quotes included.
     data: &'a [u8],
 }
 
-/// What an `h` line says.
+/// The content of an `h` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashLine<'a> {
     /// The digest of everything before the line, in hex.
     pub hash: &'a str,
-    /// Kind and signature (base64 of an SSHSIG blob), where it is signed.
+    /// The kind and the signature (base64 of an SSHSIG blob), if the line is signed.
     pub seal: Option<(Seal, &'a str)>,
 }
 
@@ -63,10 +63,10 @@ pub enum Event<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Takes apart a line (without its newline); the data is looked at by [`Line::event`] only.
+    /// Splits a line (without its newline); only [`Line::event`] reads the data.
     ///
     /// # Errors
-    /// It is none of ours.
+    /// If it isn't a line of ours.
     pub fn parse(line: &'a [u8]) -> Result<Self, ParseError> {
         const SHAPE: ParseError = ParseError("it is not [time,\"code\",\"data\"]");
         let inner = line.strip_prefix(b"[").and_then(|line| line.strip_suffix(b"]")).ok_or(SHAPE)?;
@@ -86,7 +86,7 @@ impl<'a> Line<'a> {
     /// Decodes the data.
     ///
     /// # Errors
-    /// It is not what the code asks for.
+    /// If it isn't what the code requires.
     pub fn event(&self) -> Result<Event<'a>, ParseError> {
         match self.code {
             b'o' => Ok(Event::Output(self.text()?)),
@@ -115,10 +115,10 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// What an `h` line says.
+    /// Reads the content of an `h` line.
     ///
     /// # Errors
-    /// It isn't written as one must be.
+    /// If it isn't in the required form.
     pub fn hash(&self) -> Result<HashLine<'a>, ParseError> {
         let text = std::str::from_utf8(self.plain()).map_err(|_| ParseError("its hash is not text"))?;
         let mut words = text.split(' ');
@@ -134,12 +134,12 @@ impl<'a> Line<'a> {
         Ok(HashLine { hash, seal })
     }
 
-    /// The data of an event whose characters never need an escape.
+    /// Returns the data of an event whose characters never need an escape.
     fn plain(&self) -> &'a [u8] {
         self.data.get(1..self.data.len().saturating_sub(1)).unwrap_or_default()
     }
 
-    /// The data of any other: borrowed where it has no escape.
+    /// Returns the data of any other event: borrowed if it has no escape.
     fn text(&self) -> Result<Cow<'a, str>, ParseError> {
         #[derive(Deserialize)]
         struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -147,7 +147,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Puts together the audit events that were too long for one line.
+/// Assembles the audit events that were too long for one line.
 #[derive(Debug, Default)]
 pub struct Assembly {
     text: String,
@@ -155,7 +155,7 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Takes the JSON text of an `a` line; gives it back, or the whole event's at its last part, or nothing in between.
+    /// Takes the JSON text of an `a` line; returns it, or the whole event's at its last part, or `None` in between.
     pub fn push(&mut self, json: &str) -> Option<String> {
         if !json.starts_with(r#"{"event":"part","#) {
             return Some(json.to_owned());

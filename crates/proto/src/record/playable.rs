@@ -1,32 +1,34 @@
-//! What stands around a record in its file, and could be shown as part of it.
+//! Finds lines around a record, in its file, that a player could show as part of it.
 //!
-//! Players differ: one takes a carriage return for the end of a line, one takes objects for events, one skips what doesn't begin with `[`,
-//! one reads `NaN` or an array as a time. What none of them does without is an array or an object with a string in it; so that is what is
-//! looked for, and no parser's opinion is asked.
+//! Players differ: one takes a carriage return for the end of a line, one takes objects for events, one skips what doesn't begin with
+//! `[`, one reads `NaN` or an array as a time. All of them need an array or an object with a string in it. So this looks for that, and
+//! doesn't depend on any parser.
 
 use super::read::RawLine;
 
-/// Whether a player could take the line, or a part of it that some player takes for a line, for the header of a recording or for an event.
+/// Returns whether a player could take the line, or a part of it that some player takes for a line, for the header of a recording or for
+/// an event.
 ///
-/// Other programs' lines may look alike as far as `[INFO] started` does: an array that ends before a string begins shows nothing.
+/// Lines of other programs may look like it as far as `[INFO] started` does: an array that ends before a string begins shows nothing.
 pub(super) fn could_be_played(raw: &RawLine<'_>) -> bool {
-    // Nobody has looked at the rest of a line that is too long.
+    // The rest of a line that is too long hasn't been read.
     raw.too_long || String::from_utf8_lossy(raw.content()).split(ends_a_line).any(begins_a_value)
 }
 
-/// Ends of lines: Python's of files (`\r`) and of streams (all of these).
+/// Returns whether a character ends a line: in Python's files (`\r`) or streams (all of these).
 const fn ends_a_line(character: char) -> bool {
     matches!(character, '\n'..='\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// What some reader passes over at a line's beginning: white space, control characters, byte-order marks and other characters without a
-/// shape, and bytes that are not UTF-8. Not the escape character: each coloured line begins with it and `[`.
+/// Returns whether some reader skips a character at a line's beginning: white space, control characters, byte-order marks and other
+/// characters without a shape, and bytes that are not UTF-8. Not the escape character: each coloured line begins with it and `[`.
 fn is_blank(character: char) -> bool {
     let shapeless = matches!(character, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{fffd}');
     character.is_whitespace() || shapeless || (character.is_control() && character != '\x1b')
 }
 
-/// Whether an array or object begins here and is not over before a string, or another one, begins in it. Where it is, the next may follow.
+/// Returns whether an array or object begins here and doesn't end before a string, or another one, begins in it. If it does end, the next
+/// one may follow.
 fn begins_a_value(text: &str) -> bool {
     let mut rest = text;
     while let Some(inside) = rest.trim_start_matches(is_blank).strip_prefix(['[', '{']) {

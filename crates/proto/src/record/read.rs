@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::MAX_LINE;
 
-/// What is read at once.
+/// How many bytes are read at once.
 const BUFFER: usize = 4 * MAX_LINE;
 
 /// A line as it stands in the file.
@@ -12,16 +12,16 @@ const BUFFER: usize = 4 * MAX_LINE;
 pub struct RawLine<'a> {
     /// Its number in the file, from 1.
     pub number: u64,
-    /// Its bytes, the newline included where there is one; of a line that is too long the first [`MAX_LINE`].
+    /// Its bytes, with the newline if there is one; of a line that is too long, the first [`MAX_LINE`].
     pub bytes: &'a [u8],
-    /// It ends with a newline. The last line of a file that was cut off doesn't.
+    /// Whether it ends with a newline. The last line of a file that was cut off doesn't.
     pub complete: bool,
-    /// It is longer than any line of ours.
+    /// Whether it is longer than any line of a record.
     pub too_long: bool,
 }
 
 impl<'a> RawLine<'a> {
-    /// The bytes without the newline.
+    /// Returns the bytes without the newline.
     pub fn content(&self) -> &'a [u8] {
         self.bytes.strip_suffix(b"\n").unwrap_or(self.bytes)
     }
@@ -32,7 +32,7 @@ impl<'a> RawLine<'a> {
 pub struct Lines<R> {
     from: R,
     buffer: Vec<u8>,
-    /// What is read and not yet given out lies between these two.
+    /// The start of what is read and not yet returned.
     start: usize,
     end: usize,
     number: u64,
@@ -45,10 +45,10 @@ impl<R: Read> Lines<R> {
         Self { from, buffer: vec![0; BUFFER], start: 0, end: 0, number: 0, at_end: false }
     }
 
-    /// The next line, or `None` at the end.
+    /// Returns the next line, or `None` at the end.
     ///
     /// # Errors
-    /// What the reader says.
+    /// The reader's.
     #[expect(clippy::should_implement_trait, reason = "an iterator could not lend its buffer")]
     pub fn next(&mut self) -> io::Result<Option<RawLine<'_>>> {
         self.number += 1;
@@ -66,7 +66,7 @@ impl<R: Read> Lines<R> {
         Ok(Some(RawLine { number, bytes: self.buffer.get(..MAX_LINE).unwrap_or_default(), complete, too_long: true }))
     }
 
-    /// The length of the next line, of what is left at the end of the file, or [`MAX_LINE`] where no newline comes so soon.
+    /// Returns the length of the next line, of what is left at the end of the file, or [`MAX_LINE`] if no newline comes so soon.
     fn find_line(&mut self) -> io::Result<Option<usize>> {
         let mut searched = 0;
         loop {
@@ -86,7 +86,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Reads more, after moving what is left to the front where the end of the buffer is near.
+    /// Reads more, after moving what is left to the front if the end of the buffer is near.
     fn fill(&mut self) -> io::Result<()> {
         if self.buffer.len() - self.start < 2 * MAX_LINE {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -105,9 +105,9 @@ impl<R: Read> Lines<R> {
         Ok(())
     }
 
-    /// Passes over the rest of a line that is too long, and says whether it has a newline.
+    /// Skips the rest of a line that is too long, and returns whether it has a newline.
     fn skip_rest(&mut self) -> io::Result<bool> {
-        // The line's beginning goes to the front, and what comes after it is read behind that.
+        // The line's beginning moves to the front, and what follows is read behind it.
         self.buffer.copy_within(self.start - MAX_LINE..self.end, 0);
         self.end = self.end - self.start + MAX_LINE;
         self.start = MAX_LINE;

@@ -1,4 +1,4 @@
-//! A stranger's words on a record.
+//! Holds untrusted text for a record.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-/// What a stranger said, byte for byte: a JSON string where it is UTF-8, else `{"base64":"…"}`.
+/// Untrusted text, byte for byte: a JSON string if it is UTF-8, else `{"base64":"…"}`.
 ///
-/// Serialising escapes every control character, so that nothing said can end a line or begin another.
+/// Serialising escapes every control character, so that the text can't end a line or begin another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Said(pub Vec<u8>);
 
 impl Said {
-    /// The text, with what isn't UTF-8 replaced.
+    /// Returns the text, with what isn't UTF-8 replaced.
     pub fn to_text(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }
@@ -44,7 +44,7 @@ impl From<&[u8]> for Said {
 }
 
 impl fmt::Display for Said {
-    /// The text made printable, for people.
+    /// Writes the text made printable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.to_text().escape_debug())
     }

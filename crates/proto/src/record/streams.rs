@@ -1,13 +1,13 @@
-//! Where the bytes of a session come from, and how a record says so.
+//! Defines the streams of a session, and how a record names them.
 
 use serde::{Deserialize, Serialize};
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// Towards the visitor.
+    /// To the client.
     Output,
-    /// From the visitor.
+    /// From the client.
     Input,
 }
 
@@ -15,16 +15,16 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
-    /// What a program writes, a terminal's output included.
+    /// A program's standard output, or a terminal's output.
     Stdout,
-    /// What a program writes to stderr, where there is no terminal.
+    /// A program's standard error, without a terminal.
     Stderr,
-    /// What the visitor sends.
+    /// What the client sends.
     Stdin,
 }
 
 impl Stream {
-    /// The name in audit lines and on the command line.
+    /// Returns the name in audit lines and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -33,7 +33,7 @@ impl Stream {
         }
     }
 
-    /// The letter in front of the base64 of a `b` event.
+    /// Returns the letter in front of the base64 of a `b` event.
     pub const fn letter(self) -> u8 {
         match self {
             Self::Stdout => b'o',
@@ -42,7 +42,7 @@ impl Stream {
         }
     }
 
-    /// The stream of a letter.
+    /// Returns the stream of a letter.
     pub const fn from_letter(letter: u8) -> Option<Self> {
         match letter {
             b'o' => Some(Self::Stdout),
@@ -52,7 +52,7 @@ impl Stream {
         }
     }
 
-    /// Which way its bytes go.
+    /// Returns the direction of the stream.
     pub const fn direction(self) -> Direction {
         match self {
             Self::Stdout | Self::Stderr => Direction::Output,
@@ -77,7 +77,7 @@ pub enum StreamKind {
 }
 
 impl StreamKind {
-    /// The stream that the record names.
+    /// Returns the stream that the record names.
     pub const fn stream(self) -> Stream {
         match self {
             Self::PtyOutput | Self::Stdout => Stream::Stdout,
@@ -86,16 +86,16 @@ impl StreamKind {
         }
     }
 
-    /// Whether a terminal is at the end of it: those are recorded whole, and as text where a player could show it.
+    /// Returns whether the stream belongs to a terminal: such streams are recorded whole, and as text if a player could show it.
     pub const fn is_pty(self) -> bool {
         matches!(self, Self::PtyOutput | Self::PtyInput)
     }
 }
 
-/// The channel and stream that events belong to, for writer and reader alike.
+/// Tracks the channel and stream that events belong to, for writer and reader alike.
 ///
-/// Events carry no channel. Each direction has a current (channel, stream), at first channel 0 with stdout and stdin; an audit
-/// line `stream` changes it for the events that follow. `r` and `x` belong to the channel of the output direction.
+/// Events carry no channel. Each direction has a current (channel, stream), at first channel 0 with stdout and stdin; an audit line
+/// `stream` changes it for the following events. `r` and `x` belong to the channel of the output direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tracker {
     output: (u32, Stream),
@@ -109,7 +109,7 @@ impl Default for Tracker {
 }
 
 impl Tracker {
-    /// Makes (channel, stream) the current one of its direction; says whether that changed anything.
+    /// Makes (channel, stream) the current one of its direction; returns whether that changed anything.
     pub fn switch(&mut self, channel: u32, stream: Stream) -> bool {
         let current = match stream.direction() {
             Direction::Output => &mut self.output,
@@ -120,7 +120,7 @@ impl Tracker {
         changed
     }
 
-    /// The current (channel, stream) of a direction.
+    /// Returns the current (channel, stream) of a direction.
     pub const fn current(&self, direction: Direction) -> (u32, Stream) {
         match direction {
             Direction::Output => self.output,

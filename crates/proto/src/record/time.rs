@@ -1,29 +1,29 @@
-//! Seconds since the start of a record, written with six decimals.
+//! Reads and writes the time of an event: seconds since the start of a record, with six decimals.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A moment of a record: microseconds since its start.
+/// The time of an event: microseconds since the record's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// From microseconds since the start.
+    /// Makes a time from microseconds since the start.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the start.
+    /// Returns the microseconds since the start.
     pub const fn micros(self) -> u64 {
         self.0
     }
 
-    /// Seconds since the start.
+    /// Returns the seconds since the start.
     pub fn seconds(self) -> f64 {
         Duration::from(self).as_secs_f64()
     }
 
-    /// Reads exactly what is written: digits, a point, six digits, no superfluous zero in front.
+    /// Reads exactly what is written: digits, a point, six digits, no leading zero that isn't needed.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (whole, fraction) = text.split_at_checked(text.len().checked_sub(7)?)?;
         let (point, fraction) = fraction.split_first()?;
@@ -34,7 +34,7 @@ impl Timestamp {
         whole.checked_mul(1_000_000)?.checked_add(digits(fraction)?).map(Self)
     }
 
-    /// Appends the text without any allocation: this is written for every chunk.
+    /// Appends the text without an allocation, because every chunk has one.
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         let mut text = [b'0'; 27];
         let mut rest = self.0;

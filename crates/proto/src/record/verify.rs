@@ -1,4 +1,4 @@
-//! What can be proven of a record: six verdicts.
+//! Verifies a record and gives one of six verdicts.
 
 use ssh_key::PublicKey;
 
@@ -10,21 +10,21 @@ use super::playable::could_be_played;
 use super::read::RawLine;
 use super::time::Timestamp;
 
-/// Exit statuses of `sally record verify`, stable for scripts.
+/// Names the exit statuses of `sally record verify`, which are stable for scripts.
 pub mod exit {
-    /// Sealed by a key that comes from outside the file; nothing is missing.
+    /// The record is sealed by a key that comes from outside the file; nothing is missing.
     pub const SEALED: u8 = 0;
-    /// Sealed likewise, and recorded with `head=`: of some streams only the beginning is there.
+    /// The record is sealed, and recorded with `head=`: some streams have only their beginning.
     pub const PARTIAL: u8 = 3;
-    /// Complete and consistent, signed by a key that only the file itself names.
+    /// The record is complete and consistent, signed by a key that only the file itself names.
     pub const UNPROVEN: u8 = 4;
-    /// It ends without a seal.
+    /// The record ends without a seal.
     pub const NOT_SEALED: u8 = 5;
-    /// Something was changed, removed, inserted or moved, or another key signed.
+    /// Data was changed, removed, inserted or moved, or another key signed.
     pub const BROKEN: u8 = 6;
     /// Another record begins in the same file.
     pub const SEVERAL: u8 = 7;
-    /// `EX_DATAERR`: there is no record in the file, or one of a version that is not known.
+    /// `EX_DATAERR`: the file has no record, or one of an unknown version.
     pub const NO_RECORD: u8 = 65;
     /// `EX_NOINPUT`: the file can't be read.
     pub const UNREADABLE: u8 = 66;
@@ -33,27 +33,27 @@ pub mod exit {
 /// What is known of a signer from outside the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// This is the key that was expected.
+    /// The signer is the expected key.
     Proven,
-    /// Nothing is known.
+    /// The signer isn't known.
     Unproven,
-    /// Another key was expected, or this one is revoked: the sentence says which.
+    /// Another key was expected, or this one is revoked; holds the sentence.
     Refused(String),
 }
 
-/// The verdict, worst first: the first that applies is given.
+/// The verdicts, worst first: the first that applies is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A change was found. Lines before `line` are as they were signed.
+    /// The record was changed. Lines before `line` are as they were signed.
     Broken {
         /// The first line that is not proven.
         line: u64,
-        /// Where and how it was noticed.
+        /// Where and how the change was noticed.
         why: String,
     },
-    /// Another record begins behind the first: nothing is said of either, since a player shows them as one.
+    /// Another record begins behind the first: there is no verdict on either, because a player shows them as one.
     Several {
-        /// The line of the second one's header.
+        /// The line of the second record's header.
         next: u64,
     },
     /// The record ends without a seal (kill -9, a truncated file): what follows line `signed_to` is unproven.
@@ -61,16 +61,16 @@ pub enum Verdict {
         /// The last line with a good signature; 0 for none.
         signed_to: u64,
     },
-    /// Sealed and consistent; nothing outside the file says whose key it is.
+    /// The record is sealed and consistent; nothing outside the file confirms its key.
     Unproven,
-    /// Sealed by the expected key, recorded with `head=`.
+    /// The expected key sealed the record, which was recorded with `head=`.
     Partial,
-    /// Sealed by the expected key.
+    /// The expected key sealed the record.
     Sealed,
 }
 
 impl Verdict {
-    /// The exit status.
+    /// Returns the exit status.
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Broken { .. } => exit::BROKEN,
@@ -82,7 +82,7 @@ impl Verdict {
         }
     }
 
-    /// The one word for it, in `--json` and in the documentation.
+    /// Returns the word for the verdict in `--json` and in the documentation.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Broken { .. } => "broken",
@@ -100,11 +100,11 @@ impl Verdict {
 pub struct Report {
     /// The verdict.
     pub verdict: Verdict,
-    /// The header; `None` where it is missing or torn.
+    /// The header; `None` if it is missing or torn.
     pub header: Option<Header>,
-    /// The key that signed is known from outside the file.
+    /// Whether the key that signed is known from outside the file.
     pub signer_proven: bool,
-    /// Line of the header; lines before it are not part of the record.
+    /// The line of the header; lines before it are not part of the record.
     pub first_line: u64,
     /// The last line of the record that was read.
     pub last_line: u64,
@@ -112,27 +112,27 @@ pub struct Report {
     pub signed_to: u64,
     /// The last line whose hash is right, signed or not; 0 for none.
     pub chained_to: u64,
-    /// Time of the last signed line.
+    /// The time of the last signed line.
     pub signed_time: Timestamp,
-    /// Lines after the seal that are no part of the record.
+    /// The number of lines after the seal that are not part of the record.
     pub lines_after: u64,
-    /// Where another record begins, after the seal or where the first one breaks off.
+    /// The line where another record begins, after the seal or where the first one breaks off.
     pub next_record: Option<u64>,
 }
 
-/// There is no verdict to give.
+/// Says why there is no verdict.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoRecord {
-    /// No line of the file is the header of a record.
+    /// The file has no header of a record.
     #[error("there is no record in it")]
     None,
-    /// A record of a major version that this code doesn't know.
+    /// The record has a major version that this code doesn't know.
     #[error(transparent)]
     Unknown(#[from] UnknownFormat),
 }
 
 enum State {
-    /// Lines of other programs come before the header.
+    /// The header hasn't been found yet: lines of other programs may precede it.
     Searching,
     Recording(Box<Recording>),
     /// The seal was good.
@@ -146,11 +146,11 @@ struct Recording {
     key: PublicKey,
     digest: DigestName,
     chain: RunningDigest,
-    /// The first line since the last hash that is none of ours.
+    /// The first line since the last hash that isn't a record's.
     foreign: Option<u64>,
 }
 
-/// Reads a record line by line and gives the verdict at the end; memory is bounded by a line.
+/// Verifies a record line by line and gives the verdict at the end; its memory is bounded by a line.
 pub struct Verifier<'k> {
     judge: Box<dyn Fn(&PublicKey) -> Trust + 'k>,
     state: State,
@@ -161,7 +161,7 @@ pub struct Verifier<'k> {
 }
 
 impl<'k> Verifier<'k> {
-    /// A verifier that asks `judge` what is known of the signer from outside the file.
+    /// Makes a verifier that asks `judge` what is known of the signer from outside the file.
     pub fn new(judge: impl Fn(&PublicKey) -> Trust + 'k) -> Self {
         let report = Report {
             verdict: Verdict::NotSealed { signed_to: 0 },
@@ -191,10 +191,10 @@ impl<'k> Verifier<'k> {
         }
     }
 
-    /// The verdict, at the end of the file.
+    /// Returns the verdict, at the end of the file.
     ///
     /// # Errors
-    /// There is no record, or none that this version reads.
+    /// If there is no record, or none that this version reads.
     pub fn finish(mut self) -> Result<Report, NoRecord> {
         let signed_to = self.report.signed_to;
         self.report.verdict = match (self.state, self.report.next_record) {
@@ -220,7 +220,7 @@ impl<'k> Verifier<'k> {
             Some(Err(unknown)) => self.state = State::Unknown(unknown),
             None if !raw.complete => self.torn_header = content.starts_with(br#"{"version":2,"width":"#),
             None => {
-                // Only a record has such a line, and a record without its header is no longer whole.
+                // Only a record has such a line, and a record without its header is no longer complete.
                 if Line::parse(content).is_ok_and(|line| line.hash().is_ok()) {
                     self.state = State::Broken(1, format!("the header is missing or damaged: line {} is of a record already", raw.number));
                 } else {
@@ -230,7 +230,8 @@ impl<'k> Verifier<'k> {
         }
     }
 
-    /// Before the header other programs' lines may stand; where a player could take one for a part of a recording, what it shows is forged.
+    /// Checks a line before the header. Lines of other programs may be there; if a player could take one for a part of the recording,
+    /// what it shows is forged.
     fn note_before(&mut self, raw: &RawLine<'_>) {
         if self.forged.is_none() && could_be_played(raw) {
             self.forged = Some(raw.number);
@@ -271,7 +272,7 @@ impl<'k> Verifier<'k> {
         }
         self.report.last_line = raw.number;
         if !raw.complete {
-            // A torn line is the last one; it proves nothing, and it breaks nothing.
+            // A torn line is the last one: it proves nothing and breaks nothing.
             return;
         }
         let line = if raw.too_long { None } else { Line::parse(raw.content()).ok() };
@@ -305,7 +306,8 @@ impl<'k> Verifier<'k> {
         }
     }
 
-    /// After the seal other programs' lines may follow, and another record; nothing that a player would take for this one's.
+    /// Checks a line after the seal. Lines of other programs, and another record, may follow, but nothing that a player would take for a
+    /// part of this one.
     fn after_seal(&mut self, raw: &RawLine<'_>) {
         if is_header(raw) {
             self.report.next_record = Some(raw.number);
@@ -319,7 +321,7 @@ impl<'k> Verifier<'k> {
     }
 }
 
-/// Whether a record begins here, of whatever version.
+/// Returns whether a record of any version begins here.
 fn is_header(raw: &RawLine<'_>) -> bool {
     !raw.too_long && Header::parse(raw.content()).is_some()
 }

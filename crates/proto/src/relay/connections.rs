@@ -1,22 +1,25 @@
-//! How many connections there may be at once, and how many of them anybody's: descriptors are a process's, and nobody takes all of them.
+//! Limits how many connections there may be at once, and how many of one key: descriptors belong to the process, and no client may take
+//! all of them.
 
 use std::collections::BTreeMap;
 
 use super::Refusal;
 
-/// Of all descriptors, one in so many is kept for what comes and goes: those who authenticate, connections to forwarded ports, files, scrapers.
+/// The part of all descriptors, one in so many, that is reserved for short-lived use: clients that authenticate, connections to forwarded
+/// ports, files, scrapers.
 const KEPT_PART: usize = 4;
-/// No more than so many are kept: 100 who authenticate, 384 at forwarded ports, and as many again.
+/// The most that is reserved: for 100 clients that authenticate, 384 connections at forwarded ports, and as many again.
 const KEPT_MAX: usize = 1024;
-/// With a broker in this process, whose clients are the fleet's devices, one in so many of all is for connections to the relay, …
+/// With a broker in this process, whose clients are the fleet's devices, the part of all descriptors, one in so many, for connections to
+/// the relay, …
 const BESIDE_BROKER_PART: usize = 4;
-/// … and no more than so many: visitors, and devices that were woken.
+/// … and the most: for visitors, and devices that were woken.
 const BESIDE_BROKER_MAX: usize = 4096;
 
-/// How the descriptors of a process are parted.
+/// How the descriptors of a process are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorShares {
-    /// For connections that are let in, and the sockets of the ports that they hold.
+    /// For connections of clients that have logged in, and the sockets of their ports.
     pub connections: usize,
     /// For connections to forwarded ports, which need no key.
     pub strangers: usize,
@@ -25,7 +28,7 @@ pub struct DescriptorShares {
 }
 
 impl DescriptorShares {
-    /// Parts so many descriptors.
+    /// Divides a number of descriptors.
     pub fn of(descriptors: usize, broker: bool) -> Self {
         let kept = (descriptors / KEPT_PART).min(KEPT_MAX);
         let rest = descriptors.saturating_sub(kept);
@@ -34,10 +37,10 @@ impl DescriptorShares {
     }
 }
 
-/// The descriptors that connections have, by key.
+/// Counts the descriptors that connections use, by key.
 ///
-/// Besides a limit of its own, a key has no more than are free: one alone gets half of all, two a third each, and there is always some left
-/// for a key that has none.
+/// Besides its own limit, a key never gets more than are free: one alone gets half of all, two a third each, and some are always left for
+/// a key that has none.
 #[derive(Debug)]
 pub struct ConnectionShares {
     most: usize,
@@ -47,17 +50,17 @@ pub struct ConnectionShares {
 }
 
 impl ConnectionShares {
-    /// `most` in all, `per_key` by one.
+    /// Starts with none used; `most` in all, `per_key` for one key.
     pub fn new(most: usize, per_key: usize) -> Self {
         Self { most, per_key, taken: 0, keys: BTreeMap::new() }
     }
 
-    /// How many are free.
+    /// Returns how many are free.
     pub fn free(&self) -> usize {
         self.most.saturating_sub(self.taken)
     }
 
-    /// Takes so many.
+    /// Takes so many for a key.
     ///
     /// # Errors
     /// [`Refusal::TooMany`], with what the key may have at this moment.
@@ -75,7 +78,7 @@ impl ConnectionShares {
         Ok(())
     }
 
-    /// Gives back so many that were taken.
+    /// Returns so many that were taken.
     pub fn give_back(&mut self, key: &str, count: usize) {
         self.taken = self.taken.saturating_sub(count);
         if let Some(held) = self.keys.get_mut(key) {
@@ -126,7 +129,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nobody is let in beyond what there is, whoever has none finds something until all is gone, and what is given back is there again.
+        /// No more than all are taken, a key without any finds some until all are gone, and what is returned can be taken again.
         #[test]
         fn nothing_is_lost_and_nothing_too_much(takes in proptest::collection::vec((0..6_u8, 1..3_usize), 0..80), most in 0..40_usize) {
             let mut shares = ConnectionShares::new(most, 10);

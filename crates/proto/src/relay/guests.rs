@@ -1,21 +1,21 @@
-//! The keys that a registration admits, as they go over the wire: see docs/wire.md.
+//! Reads and writes the keys that a registration admits, as they go over the wire: see docs/wire.md.
 
 use super::Refusal;
 use crate::authorized_keys::{Enforced, GUEST_OPTIONS, GuestLine, KeyRing};
 use crate::error::{Fault, KeyDefect};
 
-/// Keys that the registrations of one connection admit: more than any team has, and less than a megabyte.
+/// How many keys the registrations of one connection admit: more than any team has, and less than a megabyte.
 pub const GUEST_KEYS_MAX: usize = 1024;
-/// The size together of the keys in one request: a packet's.
+/// The size of all keys in one request, in bytes: a packet's.
 pub const GUEST_BYTES_MAX: usize = 32 << 10;
-/// Bare keys in `name@sally`: what a relay takes that doesn't know `admit@sally`.
+/// How many keys without options `name@sally` has at most: a relay that doesn't know `admit@sally` takes no more.
 const FIRST_KEYS_MAX: usize = 64;
 
-/// Gives the lines for the requests that admit all keys of a door but the revoked: the first for `name@sally`, each other one for `admit@sally`. `account`:
-/// whom a certificate has to name where an authority's line has no `principals=`.
+/// Returns the requests that admit all unrevoked keys of a server: the first for `name@sally`, each other one for `admit@sally`.
+/// `account`: the name that a certificate must have if an authority's line has no `principals=`.
 ///
 /// # Errors
-/// [`Fault::KeysInvalid`] with the first line that can't be admitted.
+/// [`Fault::KeysInvalid`] with the first line that a relay can't admit.
 pub fn guest_requests(keys: &KeyRing, account: &str) -> Result<Vec<String>, Fault> {
     let (mut first, mut others): (Vec<GuestLine>, Vec<GuestLine>) = (Vec::new(), Vec::new());
     let mut first_bytes = 0;
@@ -51,10 +51,10 @@ pub fn guest_requests(keys: &KeyRing, account: &str) -> Result<Vec<String>, Faul
     Ok(requests)
 }
 
-/// Reads the lines of a request; nothing where there are none.
+/// Reads the lines of a request; `None` if there are none.
 ///
 /// # Errors
-/// Why they are not admitted.
+/// Why the lines are not admitted.
 pub fn guests(lines: &[u8]) -> Result<Option<KeyRing>, Refusal> {
     if lines.len() > GUEST_BYTES_MAX {
         return Err(Refusal::TooMany { what: "bytes of keys to admit in one request", limit: GUEST_BYTES_MAX });

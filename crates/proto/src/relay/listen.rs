@@ -1,4 +1,4 @@
-//! What a `tcpip-forward` asks for, and whether a key may have it; what a visitor may reach.
+//! Decides what a `tcpip-forward` asks for and whether a key may have it, and what a visitor may reach.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -8,17 +8,17 @@ use std::str::FromStr;
 use crate::authorized_keys::{Grant, PermitRule};
 use crate::id::DeviceId;
 
-/// Names further away than this are no slip of the finger.
+/// The most slips for which a name is suggested: more is no typing error.
 const SLIPS: usize = 2;
 
-/// Where a port of this machine is bound (OpenSSH's `GatewayPorts clientspecified`; RFC 4254 section 7.1).
+/// The address on which a port of this machine is bound (OpenSSH's `GatewayPorts clientspecified`; RFC 4254 section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// Empty or `*`: all addresses, of the families of which the port is free.
+    /// Empty or `*`: all addresses, of each family in which the port is free.
     All,
-    /// `localhost`: the loopback addresses, likewise.
+    /// `localhost`: the loopback addresses, of each family in which the port is free.
     Loopback,
-    /// This one, and of its own family alone: `0.0.0.0` is all of IPv4, `::` all of IPv6.
+    /// An address, which binds only its own family: `0.0.0.0` is all of IPv4, `::` all of IPv6.
     One(IpAddr),
 }
 
@@ -32,8 +32,8 @@ pub enum Listen {
 }
 
 impl Listen {
-    /// Reads the address and port of a request. `None` for what is neither a name nor an address, and for port 0 and numbers that no port
-    /// has.
+    /// Reads the address and port of a request. `None` for what is neither a name nor an address, and for port 0 and impossible port
+    /// numbers.
     pub fn parse(address: &str, port: u32) -> Option<Self> {
         let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
         let address = match address {
@@ -48,7 +48,7 @@ impl Listen {
     }
 }
 
-/// Whether a rule's host is a pattern for names: a bare port, `*`, `localhost` and addresses speak of this machine's ports alone.
+/// Returns whether a rule's host is a pattern of names: a bare port, `*`, `localhost` and addresses are for this machine's ports only.
 fn speaks_of_names(rule: &PermitRule) -> bool {
     let host = rule.host();
     let letters = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'*' | b'?'));
@@ -56,60 +56,60 @@ fn speaks_of_names(rule: &PermitRule) -> bool {
 }
 
 impl Grant {
-    /// Whether this name may be registered on a relay: only where `permitlisten=` spells it, or has a pattern for it.
+    /// Returns whether this name may be registered on a relay: only if `permitlisten=` has it, or a pattern for it.
     pub fn allows_name(&self, name: &DeviceId, port: u16) -> bool {
         let mut rules = self.permit_listen().iter().filter(|rule| speaks_of_names(rule));
         self.allows_port_forwarding() && rules.any(|rule| rule.matches_pattern(name.as_str(), port))
     }
 
-    /// Whether this port may be bound, by `permitlisten=` rules that speak of ports, the address as the device sent it. Without any rule:
-    /// `otherwise`.
+    /// Returns whether this port may be bound, by the `permitlisten=` rules for ports, with the address as the device sent it. Without a
+    /// rule: `otherwise`.
     pub fn allows_port(&self, address: &str, port: u16, otherwise: bool) -> bool {
         let rules = self.permit_listen();
         let ruled = || rules.iter().any(|rule| !speaks_of_names(rule) && rule.matches_pattern(address, port));
         self.allows_port_forwarding() && if rules.is_empty() { otherwise } else { ruled() }
     }
 
-    /// Whether a visitor may reach this name and port: any, unless `permitopen=` says which. Its patterns apply to names.
+    /// Returns whether a visitor may reach this name and port: any, unless `permitopen=` lists them. Its patterns apply to names.
     pub fn allows_device(&self, name: &DeviceId, port: u16) -> bool {
         let rules = self.permit_open();
         self.allows_port_forwarding() && (rules.is_empty() || rules.iter().any(|rule| rule.matches_pattern(name.as_str(), port)))
     }
 
-    /// Whether a visitor may know of this name: it may reach some port of it.
+    /// Returns whether a visitor may know this name: it may reach some port of it.
     pub fn sees_device(&self, name: &DeviceId) -> bool {
         let rules = self.permit_open();
         let matches = |rule: &PermitRule| rule.matches_pattern(name.as_str(), rule.port().unwrap_or(1));
         self.allows_port_forwarding() && (rules.is_empty() || rules.iter().any(matches))
     }
 
-    /// The names that `permitlisten=` spells out, without a wildcard.
+    /// Returns the names in `permitlisten=` that have no wildcard.
     pub fn spelled_names(&self) -> impl Iterator<Item = DeviceId> {
         spelled_names(self.permit_listen())
     }
 }
 
-/// The names that rules spell out, without a wildcard.
+/// Returns the names in rules that have no wildcard.
 pub fn spelled_names(rules: &[PermitRule]) -> impl Iterator<Item = DeviceId> {
     rules.iter().filter(|rule| speaks_of_names(rule)).filter_map(|rule| DeviceId::parse(rule.host()).ok())
 }
 
-/// Whether some rule lets its key register this name, at whatever port.
+/// Returns whether a rule lets its key register this name, at any port.
 pub fn covers_name(rules: &[PermitRule], name: &DeviceId) -> bool {
     rules.iter().any(|rule| speaks_of_names(rule) && rule.matches_pattern(name.as_str(), rule.port().unwrap_or(1)))
 }
 
-/// Ports and ranges of ports: `2022,2030-2039`. Never empty.
+/// A set of ports and port ranges: `2022,2030-2039`. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortSet(Vec<(u16, u16)>);
 
 impl PortSet {
-    /// Whether the port is in it.
+    /// Returns whether the set has a port.
     pub fn contains(&self, port: u16) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&port))
     }
 
-    /// The lowest port.
+    /// Returns the lowest port.
     pub fn first(&self) -> u16 {
         self.0.iter().map(|(first, _)| *first).min().unwrap_or(0)
     }
@@ -137,7 +137,7 @@ impl std::fmt::Display for PortSet {
     }
 }
 
-/// The name that was probably meant: the nearest within two slips (a letter too many, too few, wrong, or two swapped).
+/// Returns the name that was probably meant: the nearest within two slips (a letter too many, too few, wrong, or two swapped).
 pub fn nearest<N: Borrow<DeviceId> + Ord>(typed: &DeviceId, known: impl Iterator<Item = N>) -> Option<N> {
     let typed = typed.as_str().as_bytes();
     // A short name is near to every other.
@@ -150,17 +150,17 @@ pub fn nearest<N: Borrow<DeviceId> + Ord>(typed: &DeviceId, known: impl Iterator
     near.min().map(|(_, name)| name)
 }
 
-/// Of known names those next to this one in the alphabet, so many before it and so many behind: of few names all, of very many those that
-/// begin alike.
+/// Returns the known names next to this one in the alphabet, so many before it and so many behind: of few names all, of very many those
+/// that begin alike.
 pub fn around<'a, V>(name: &'a DeviceId, known: &'a BTreeMap<DeviceId, V>, each_way: usize) -> impl Iterator<Item = (&'a DeviceId, &'a V)> {
     let before = known.range::<DeviceId, _>(..name).rev().take(each_way);
     known.range::<DeviceId, _>(name..).take(each_way).chain(before)
 }
 
-/// Damerau's distance, adjacent letters swapped counting as one.
+/// Computes Damerau's distance, with adjacent letters swapped counting as one.
 fn slips(one: &[u8], other: &[u8]) -> usize {
     let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX >> 1);
-    // Three rows for all: a place to write costs more than what is written there.
+    // Three rows for all: allocating them costs more than writing to them.
     let empty = || Vec::with_capacity(other.len().saturating_add(1));
     let (mut before_last, mut last, mut row): (Vec<usize>, Vec<usize>, Vec<usize>) = (empty(), (0..=other.len()).collect(), empty());
     for (i, a) in one.iter().enumerate() {

@@ -1,14 +1,15 @@
-//! Names that a relay makes, and knows again without keeping a list: whoever held one gets it back after the relay was started anew.
+//! Generates names for a relay, and recognises them without keeping a list: a client gets its name back after the relay has restarted.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::id::DeviceId;
 
-/// Before what is signed here, so that it is never taken for anything else.
+/// The prefix of what is signed here, so that it is never taken for anything else.
 const PREFIX: &[u8] = b"sally/name\0";
 
-/// Makes names of 64 random bits and 64 bits of a MAC over these and a key: 128 bits to whoever has to guess them, and nobody's but that key's.
+/// Generates names of 64 random bits and 64 bits of a MAC over these and a key: 128 bits for an attacker who guesses, and bound to that
+/// key.
 #[derive(Clone)]
 pub struct Mint {
     mac: Hmac<Sha256>,
@@ -21,14 +22,14 @@ impl std::fmt::Debug for Mint {
 }
 
 impl Mint {
-    /// One whose names are known again by whoever has the same secret.
+    /// Makes a generator; another one with the same secret recognises its names.
     pub fn new(secret: &[u8; 32]) -> Self {
         let mut key = [0; 64]; // A block of SHA-256, filled up as RFC 2104 does.
         key.iter_mut().zip(secret).for_each(|(to, from)| *to = *from);
         Self { mac: Hmac::new(&key.into()) }
     }
 
-    /// A name for the key with this fingerprint (`SHA256:…`).
+    /// Generates a name for the key with this fingerprint (`SHA256:…`).
     pub fn make(&self, random: [u8; 8], fingerprint: &str) -> DeviceId {
         let mac = self.over(random, fingerprint).finalize().into_bytes();
         let mut bits = [0; 16];
@@ -38,7 +39,7 @@ impl Mint {
         DeviceId::generated(bits)
     }
 
-    /// Whether a name was made here for the key with this fingerprint.
+    /// Returns whether a name was generated here for the key with this fingerprint.
     pub fn made(&self, name: &DeviceId, fingerprint: &str) -> bool {
         let Some(bits) = name.generated_from() else { return false };
         let Some((random, mac)) = bits.split_first_chunk::<8>() else { return false };

@@ -1,14 +1,14 @@
-//! What a relay decides, as pure functions and a state machine.
+//! Decides for a relay, as pure functions and a state machine.
 //!
-//! - `connections`: how many connections at once, and whose
+//! - `connections`: how many connections at once, and how many of one key
 //! - `guests`: the keys that a registration admits
 //! - `listen`: what a `tcpip-forward` asks for, a name or a port of this machine, and whether a key may have it
-//! - `registry`: who holds which name and port
-//! - `mint`: names that a relay makes, and knows again
-//! - `refusal`: every sentence that somebody is refused with
-//! - `shares`: how many visits at once, and whose
-//! - `tally`: lines of strangers on the audit log, and sums of those that are left out
-//! - `veil`: what logs say in place of a name that was made
+//! - `registry`: which connection holds which name and port
+//! - `mint`: names that a relay generates, and recognises
+//! - `refusal`: every sentence of refusal
+//! - `shares`: how many visits at once, and how many of one client
+//! - `tally`: audit lines about clients without a key, and the sums of what isn't listed
+//! - `veil`: what logs show in place of a generated name
 
 mod connections;
 mod guests;
@@ -24,7 +24,7 @@ mod veil;
 pub const NAME_REQUEST: &str = "name@sally";
 /// The global request with which a device admits more keys to that name.
 pub const ADMIT_REQUEST: &str = "admit@sally";
-/// The global request with which a device shows why it has dialled.
+/// The global request with which a woken device shows its ticket.
 pub const TICKET_REQUEST: &str = "ticket@sally";
 
 pub use connections::{ConnectionShares, DescriptorShares};

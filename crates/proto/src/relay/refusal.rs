@@ -1,46 +1,46 @@
-//! Every sentence that a relay refuses somebody with. A visitor reads it behind `channel 0: open failed: connect failed:`, a device in the
-//! text of a DISCONNECT.
+//! Lists every sentence with which a relay refuses a client. A visitor reads it after `channel 0: open failed: connect failed:`, a device
+//! in the text of a DISCONNECT.
 
 use crate::id::{DeviceId, NotADeviceId};
 use crate::rendezvous::Unreachable;
 
-/// Why somebody doesn't get what they asked for.
+/// Says why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The key may not; says nothing of whether the name exists.
+    /// The key may not; this doesn't say whether the name exists.
     #[error("not permitted")]
     NotPermitted,
-    /// Not the name of a device.
+    /// The text isn't the name of a device.
     #[error("'{0}' is not the name of a device: {NotADeviceId}")]
     NotAName(String),
-    /// A known name that nobody holds at the moment.
+    /// The name is known, and no device holds it at the moment.
     #[error("{0} is not connected")]
     NotConnected(DeviceId),
-    /// A device that was woken, or could not be.
+    /// The device was woken without success, or could not be woken.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
-    /// A device showed a ticket that nobody waits behind: it came late, or not for us.
+    /// A device showed a ticket for which no visitor waits: it came late, or the ticket isn't ours.
     #[error("nobody waits for this device with that ticket")]
     BadTicket,
-    /// Nobody has used a connection that was made for a visit.
+    /// A connection that was made for a visit is no longer used.
     #[error("nobody needs this connection any more")]
     Idle,
-    /// A name that nobody may hold; only for a key that might see it.
+    /// No key may register the name; only for a key that might see it.
     #[error("{name} is not a known device{}", meant(.nearest.as_ref()))]
     Unknown {
-        /// As asked for.
+        /// The name as asked for.
         name: DeviceId,
-        /// What was probably meant.
+        /// The name that was probably meant.
         nearest: Option<DeviceId>,
     },
-    /// The name is held, for other ports.
+    /// The device offers other ports.
     #[error("{name} is connected and offers no port {port} (it offers {})", list(.offered))]
     NoSuchPort {
         /// The name.
         name: DeviceId,
         /// The port asked for.
         port: u16,
-        /// Those that it offers and that the visitor may reach.
+        /// The ports that it offers and that the visitor may reach.
         offered: Vec<u16>,
     },
     /// The device refused the channel.
@@ -51,30 +51,30 @@ pub enum Refusal {
     NoAnswer {
         /// The name.
         name: DeviceId,
-        /// How long it had.
+        /// How long it had, in seconds.
         seconds: u64,
     },
-    /// The permission that the connection came in by has ended since.
+    /// The permission with which the connection logged in has ended.
     #[error("the permission of this key has expired")]
     Expired,
-    /// A limit of the relay's.
+    /// A limit of the relay's is reached.
     #[error("too many {what}: the limit is {limit}")]
     TooMany {
-        /// Of what.
+        /// What is limited.
         what: &'static str,
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
-    /// The relay drains.
+    /// The relay is draining.
     #[error("the relay is stopping: try again in a moment")]
     Stopping,
-    /// The audit log can't be written, and nothing goes on unrecorded.
+    /// The audit log can't be written, and nothing is done unrecorded.
     #[error("the audit log can't be written, and nothing is done unrecorded")]
     Unrecorded,
-    /// What a forward asked for is neither a name nor an address.
+    /// A forward asks for neither a name nor an address.
     #[error("'{0}' can't be forwarded: neither a name nor an address with a port")]
     NotListenable(String),
-    /// The key may not hold this name.
+    /// The key may not register this name.
     #[error("this key may not hold {0}")]
     NotYourName(String),
     /// The key may not bind this port.
@@ -88,18 +88,18 @@ pub enum Refusal {
     Alive {
         /// The name, or `port N`.
         what: String,
-        /// Where that connection comes from.
+        /// The address of that connection.
         peer: String,
     },
-    /// A line of the keys that a registration is to admit can't be taken.
+    /// A line of the keys that a registration admits is refused.
     #[error("line {line} of the keys to admit is not taken: {reason}")]
     NotAdmitted {
-        /// Its number in the request, from 1.
+        /// The line's number in the request, from 1.
         line: usize,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// This very connection has it already.
+    /// This connection has it already.
     #[error("{0} is already forwarded by this connection")]
     Already(String),
     /// The port can't be bound.
@@ -113,7 +113,7 @@ pub enum Refusal {
     /// The connection was replaced by a newer one of the same key.
     #[error("replaced by a newer connection of the same key from {0}")]
     Replaced(String),
-    /// An administrator ended it.
+    /// An operator ended the connection.
     #[error("ended by an administrator")]
     Kicked,
     /// The key is no longer in the files.
@@ -122,7 +122,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// A word for counters and logs: stable.
+    /// Returns a word for counters and logs: stable.
     pub fn word(&self) -> &'static str {
         match self {
             Self::NotPermitted | Self::NotYourName(_) | Self::NotYourPort(_) => "not_permitted",

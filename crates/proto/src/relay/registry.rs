@@ -1,7 +1,7 @@
-//! Who holds which name and port: a state machine without clock or sockets.
+//! Tracks which connection holds which name and port: a state machine without clock or sockets.
 //!
-//! Invariants, held by tests over random histories: a slot has one holder at most; all ports of one name are held by connections of one
-//! key; a connection that is released holds nothing; whatever is released can be claimed again at once.
+//! Invariants, which tests check with random histories: a slot has at most one holder; all ports of one name are held by connections of
+//! one key; a released connection holds nothing; a released slot can be claimed again at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,17 +9,17 @@ use std::fmt;
 use super::Veiled;
 use crate::id::DeviceId;
 
-/// Something that one connection can hold.
+/// What a connection can hold.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Slot {
     /// A name on the relay, and a port of it.
     Name(DeviceId, u16),
-    /// A port of this machine, on whatever address: one holder a number, so that nobody gets beside another's port by a narrower address.
+    /// A port of this machine, on any address: one holder per number, so that no client takes a port over with a more specific address.
     Port(u16),
 }
 
 impl Slot {
-    /// The slot for logs and for those who weren't told a name.
+    /// Returns the slot for logs and for readers who may not know a generated name.
     pub fn veiled(&self) -> Veiled {
         self.to_string().into()
     }
@@ -41,23 +41,23 @@ impl fmt::Display for Slot {
     }
 }
 
-/// Who holds a slot.
+/// The holder of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The number of its connection.
     pub connection: u64,
-    /// The identity of its key: two connections with the same are the same device, or copies of it.
+    /// The identity of its key: two connections with the same key are the same device, or copies of it.
     pub key: String,
 }
 
-/// What a claim comes to.
+/// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It is yours.
+    /// The slot is granted.
     Granted,
     /// This connection has it already.
     Already,
-    /// Another connection of the same key holds it: yours, should that one be dead.
+    /// Another connection of the same key holds it: it is granted if that one is dead.
     Contested(Held),
     /// Another key holds it, or another port of the same name.
     OtherKey,
@@ -88,7 +88,7 @@ impl Registry {
         }
     }
 
-    /// Gives up one slot. False where this connection doesn't hold it.
+    /// Releases one slot. Returns false if this connection doesn't hold it.
     pub fn release(&mut self, slot: &Slot, connection: u64) -> bool {
         let held = self.slots.get(slot).is_some_and(|held| held.connection == connection);
         if held {
@@ -97,7 +97,7 @@ impl Registry {
         held
     }
 
-    /// Gives up everything that a connection holds.
+    /// Releases everything that a connection holds.
     pub fn release_all(&mut self, connection: u64) -> Vec<Slot> {
         let mine: Vec<Slot> = self.slots.iter().filter(|(_, held)| held.connection == connection).map(|(slot, _)| slot.clone()).collect();
         for slot in &mine {
@@ -106,12 +106,12 @@ impl Registry {
         mine
     }
 
-    /// Who holds a slot.
+    /// Returns the holder of a slot.
     pub fn holder(&self, slot: &Slot) -> Option<&Held> {
         self.slots.get(slot)
     }
 
-    /// The ports that a name is held for.
+    /// Returns the ports that a name is held for.
     pub fn ports_of<'a>(&'a self, name: &'a DeviceId) -> impl Iterator<Item = (u16, &'a Held)> {
         let of_name = Slot::Name(name.clone(), 0)..=Slot::Name(name.clone(), u16::MAX);
         self.slots.range(of_name).filter_map(|(slot, held)| match slot {
@@ -120,7 +120,7 @@ impl Registry {
         })
     }
 
-    /// Everything that is held.
+    /// Returns every slot that is held.
     pub fn iter(&self) -> impl Iterator<Item = (&Slot, &Held)> {
         self.slots.iter()
     }

@@ -1,4 +1,4 @@
-//! How many visits there may be at once, and how many of them anybody's: nobody takes all places.
+//! Limits how many visits there may be at once, and how many of one client: no client may take all places.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,29 +6,29 @@ use std::net::IpAddr;
 use super::Refusal;
 use crate::admission::Source;
 
-/// Visits at once: what they may hold in memory, should nobody read, is this many times two windows of 2 MiB.
+/// How many visits may be open at once: the memory that they hold, if no end reads, is this many times two windows of 2 MiB.
 const VISITS_MAX: usize = 512;
-/// Of these, connections to forwarded ports: nobody asks for a key there, and who has one finds the rest.
+/// How many of these may be connections to forwarded ports: they need no key, and clients with a key must find the rest.
 const STRANGERS_MAX: usize = 384;
-/// Of these, connections to one port.
+/// How many of these may be connections to one port.
 const PORT_MAX: usize = 128;
-/// Of these, connections from one source (an IPv4 address, 64 bits of an IPv6 address). Loopback is no source: who comes from there is a
-/// proxy, for others.
+/// How many of these may be connections from one source (an IPv4 address, 64 bits of an IPv6 address). Loopback isn't counted: a
+/// connection from there is a proxy's, for others.
 const SOURCE_MAX: usize = 64;
-/// Visits to names by one key, over all its connections: a fleet's own automation visits hundreds at once.
+/// How many visits to names one key may have, over all its connections: a fleet's own automation visits hundreds at once.
 const KEY_MAX: usize = 384;
 
-/// Who wants a place.
+/// The client that takes a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taker {
-    /// Somebody who connects to a forwarded port.
+    /// A client that connects to a forwarded port.
     Stranger {
         /// The port.
         port: u16,
-        /// Where from.
+        /// The client's address.
         from: IpAddr,
     },
-    /// A visitor to a name, by the fingerprint of the key.
+    /// A visitor to a name, by the fingerprint of its key.
     Visitor(String),
 }
 
@@ -50,7 +50,7 @@ impl Default for Shares {
 }
 
 impl Shares {
-    /// Nobody is there. Connections to forwarded ports have no more than `strangers` places, where that is less than usual.
+    /// Starts with none taken. Connections to forwarded ports get at most `strangers` places, if that is less than usual.
     pub fn new(strangers: usize) -> Self {
         Self {
             strangers_max: strangers.min(STRANGERS_MAX),
@@ -62,15 +62,15 @@ impl Shares {
         }
     }
 
-    /// How many are taken.
+    /// Returns how many are taken.
     pub fn taken(&self) -> usize {
         self.all
     }
 
-    /// Takes one.
+    /// Takes a place.
     ///
     /// # Errors
-    /// [`Refusal::TooMany`], of the smallest share that is full.
+    /// [`Refusal::TooMany`], for the smallest share that is full.
     pub fn take(&mut self, who: &Taker) -> Result<(), Refusal> {
         let full = |what, limit| Err(Refusal::TooMany { what, limit });
         match who {
@@ -97,7 +97,7 @@ impl Shares {
         Ok(())
     }
 
-    /// Gives one back that was taken.
+    /// Returns a place that was taken.
     pub fn give_back(&mut self, who: &Taker) {
         self.all = self.all.saturating_sub(1);
         match who {

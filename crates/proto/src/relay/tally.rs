@@ -1,8 +1,8 @@
-//! How many lines of the audit log a stranger may cause, and the sums of those that are left out.
+//! Limits how many lines of the audit log a client without a key may cause, and sums up the rest.
 //!
-//! Whoever has no key can still cause lines: by connecting to a forwarded port, by showing keys that nobody knows. Each source has a rate. When
-//! it is used up, what the source does is counted for a while in place of being listed; the log says so before the first thing that is counted, and
-//! how much it was afterwards.
+//! A client without a key can still cause lines: it can connect to a forwarded port, or offer unknown keys. Each source has a rate. When
+//! the rate is used up, the log counts the source's actions for a while instead of listing them; it says so before the first counted
+//! action, and has their number afterwards.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,33 +10,34 @@ use std::time::Duration;
 use crate::admission::Source;
 use crate::rate::{Buckets, Rate};
 
-/// Lines of one source that are listed: a crowd behind one router, and then one a second: some 50 MB a day, where a flood wrote 80 GB.
+/// How many lines of one source are listed: a crowd behind one router, and then one per second. That is some 50 MB a day, where a flood
+/// wrote 80 GB.
 const LISTED_PER_SOURCE: Rate = Rate { burst: 256, every: Duration::from_secs(1) };
-/// How long things are counted until a line says how many they were: as much may be missing from the log when the process is killed.
+/// How long actions are counted until a line has their number: as much may be missing from the log when the process is killed.
 const SUM_EVERY: Duration = Duration::from_secs(10);
-/// How many sources are told apart; the others are one.
+/// How many sources are distinguished; all others count as one.
 const SOURCES_MAX: usize = 4096;
 
-/// What strangers do.
+/// The actions of clients without a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deed {
-    /// They connect to this forwarded port.
+    /// A connection to this forwarded port.
     Visit(u16),
-    /// They show a key that is refused.
+    /// An offer of a key that is refused.
     RefusedKey,
 }
 
 /// What is counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Heap {
-    /// What was done.
+    /// The action.
     pub deed: Deed,
-    /// By whom; by all for whom there was no place, where there is none.
+    /// The source; `None` for all sources that had no place of their own.
     pub from: Option<Source>,
 }
 
 impl Heap {
-    /// Where it comes from, as the log says it: an address, a network of 64 bits, `others`.
+    /// Returns the source as the log shows it: an address, a network of 64 bits, `others`.
     pub fn shown(&self) -> String {
         match self.from {
             Some(Source::V4(address)) => address.to_string(),
@@ -49,34 +50,34 @@ impl Heap {
 /// What becomes of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is written.
+    /// The line is written.
     Listed,
-    /// It is counted there.
+    /// The action is counted there.
     Counted(Heap),
 }
 
-/// What was left out.
+/// The sum of what isn't listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     /// How often it was done.
     pub count: u64,
-    /// Of visits: how many ended, begun now or before.
+    /// For visits: how many have ended, begun now or before.
     pub closed: u64,
-    /// Of those: bytes towards the device.
+    /// For those: the bytes to the device.
     pub up: u64,
-    /// Of those: bytes from it.
+    /// For those: the bytes from the device.
     pub down: u64,
 }
 
 #[derive(Debug)]
 struct Pile {
     since: Duration,
-    /// Whether it is counted: otherwise only ends of what was counted before are.
+    /// Whether it is being counted: otherwise only ends of what was counted before are.
     counting: bool,
     sum: Sum,
 }
 
-/// What strangers did. Times are monotonic, since a start that doesn't matter.
+/// The actions of clients without a key. Times are monotonic, since any start.
 #[derive(Debug)]
 pub struct Tally {
     listed: Buckets<Source>,
@@ -90,7 +91,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Decides about a line.
+    /// Decides whether an action is listed or counted.
     pub fn judge(&mut self, deed: Deed, from: Source, now: Duration) -> Verdict {
         let heap = Heap { deed, from: Some(from) };
         if self.piles.get(&heap).is_some_and(|pile| pile.counting) {
@@ -104,7 +105,7 @@ impl Tally {
         Verdict::Counted(heap)
     }
 
-    /// Counts what [`Verdict::Counted`] said is to be counted.
+    /// Counts an action for which [`Verdict::Counted`] was returned.
     pub fn count(&mut self, heap: Heap, now: Duration) {
         let pile = self.pile(heap, now);
         pile.sum.count = pile.sum.count.saturating_add(1);

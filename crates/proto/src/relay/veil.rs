@@ -1,4 +1,4 @@
-//! What logs say in place of a name that a relay made: whoever reads a log could use the name, or sell it.
+//! Hides generated names in logs: a reader of the log could use the name, or sell it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,18 +8,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::id::DeviceId;
 
-/// Before the hash: no device has such a name, so that neither is taken for the other.
+/// The text before the hash: no device can have such a name, so neither is taken for the other.
 const BEFORE: &str = "NAME~";
-/// Bytes of the hash: enough to tell the names of a relay apart.
+/// How many bytes of the hash are shown: enough to distinguish the names of a relay.
 const SHOWN: usize = 6;
 
-/// A text for logs and for those who weren't told: each name in it that has the shape of one that a relay made is `NAME~` and the first 12
-/// hexadecimal digits of its SHA-256, however it was spelt.
+/// A text for logs and for readers who may not know a generated name: each name in it that has the shape of one is replaced by `NAME~`
+/// and the first 12 hexadecimal digits of its SHA-256, however it was spelt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Veiled(String);
 
 impl Veiled {
-    /// Reads it as text.
+    /// Returns it as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -38,7 +38,7 @@ impl fmt::Display for Veiled {
 }
 
 impl DeviceId {
-    /// The name for logs and for those who weren't told.
+    /// Returns the name for logs and for readers who may not know it.
     pub fn veiled(&self) -> Veiled {
         self.as_str().into()
     }

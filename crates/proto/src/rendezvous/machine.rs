@@ -1,4 +1,4 @@
-//! The facts, and what each event changes of them.
+//! Holds the facts, and changes them by events.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::id::DeviceId;
 use crate::rate::Buckets;
 use crate::wake::{Acknowledgement, Answer, Jti, Moment, Presence, Ticket};
 
-/// Where a visitor stands.
+/// What a visitor waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stands {
-    /// For an answer now, no longer than until then.
+    /// For an answer now, at most until this time.
     Waiting(Duration),
-    /// For the device to come, since then; it is woken again at that time.
+    /// For the device to connect, since `since`; it is woken again at `retry`.
     Parked { since: Duration, retry: Duration },
-    /// Before a door that is being opened through this connection.
+    /// For the channel that is being opened through this connection.
     Opening(TunnelId),
-    /// Inside.
+    /// For nothing: the visitor is connected.
     Inside(TunnelId),
 }
 
@@ -31,16 +31,16 @@ pub(super) struct Visitor {
     pub(super) key: String,
     pub(super) source: Source,
     pub(super) stands: Stands,
-    /// Until when they wait for a device that doesn't come at once; none for who wants in now.
+    /// Until when the visitor waits for a device that doesn't connect at once; `None` for a visitor who wants in now.
     pub(super) patience: Option<Duration>,
-    /// How many doors broke away before them.
+    /// How many channels broke before they were open.
     pub(super) breaks: u8,
 }
 
-/// One wake, or several in a row for those who keep coming.
+/// One wake, or several in a row for visitors who keep coming.
 #[derive(Clone, Debug)]
 pub(super) struct Round {
-    /// Not shown yet.
+    /// The ticket, until a device has shown it.
     pub(super) ticket: Option<Ticket>,
     /// The wakes that may still be answered: the last and the one before.
     pub(super) wakes: VecDeque<Jti>,
@@ -49,7 +49,7 @@ pub(super) struct Round {
     pub(super) last_wake: Option<Moment>,
     /// The connection that showed the ticket.
     pub(super) dialled: Option<TunnelId>,
-    /// The device has said that it dials.
+    /// Whether the device has said that it connects.
     pub(super) dials: bool,
     /// What the device, or the broker, said instead.
     pub(super) failed: Option<Unreachable>,
@@ -58,11 +58,11 @@ pub(super) struct Round {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Device {
     pub(super) round: Option<Round>,
-    /// The connection that is used: the newest that offers a port.
+    /// The connection in use: the newest that offers a port.
     pub(super) current: Option<TunnelId>,
-    /// No wake before this.
+    /// The time before which no wake is sent.
     pub(super) rests_until: Duration,
-    /// The next wake has been counted already.
+    /// Whether the next wake has been counted already.
     pub(super) prepaid: bool,
     pub(super) status: Option<(Presence, u64)>,
     pub(super) watched: bool,
@@ -70,16 +70,16 @@ pub(super) struct Device {
 
 #[derive(Clone, Debug)]
 pub(super) struct Tunnel {
-    /// The device whose ticket it showed: nothing else is taken from it, and it is closed when nobody needs it.
+    /// The device whose ticket it showed: it may act only for this device, and is closed when no visitor needs it.
     pub(super) woken: Option<DeviceId>,
     pub(super) offers: BTreeSet<(DeviceId, u16)>,
-    /// When all ports should be there.
+    /// When it should offer all its ports.
     pub(super) settled: Duration,
-    /// Nobody uses it: when it is closed.
+    /// When it is closed, if no visitor uses it.
     pub(super) closes: Option<Duration>,
 }
 
-/// The machine.
+/// The state machine of the rendezvous.
 #[derive(Debug)]
 pub struct Rendezvous {
     pub(super) settings: Settings,
@@ -90,7 +90,7 @@ pub struct Rendezvous {
 }
 
 impl Rendezvous {
-    /// Nobody there yet.
+    /// Starts without visitors and connections.
     pub fn new(settings: Settings) -> Self {
         let spent = Spent {
             by_key: Buckets::new(settings.limits.wakes_per_key, COUNTED_MAX),
@@ -99,7 +99,7 @@ impl Rendezvous {
         Self { settings, visitors: BTreeMap::new(), devices: BTreeMap::new(), tunnels: BTreeMap::new(), spent }
     }
 
-    /// Takes an event; gives what is to be done, in order. `dice` fills a buffer with random bytes that nobody can guess.
+    /// Handles an event; returns the actions, in order. `dice` fills a buffer with random bytes that can't be guessed.
     pub fn handle(&mut self, event: Event, now: Moment, dice: &mut dyn FnMut(&mut [u8])) -> Vec<Action> {
         let mut actions = Vec::new();
         let concerned = self.take(event, now, &mut actions);
@@ -107,7 +107,7 @@ impl Rendezvous {
         actions
     }
 
-    /// When [`Event::Tick`] is due next, on the monotonic clock.
+    /// Returns when [`Event::Tick`] is due next, on the monotonic clock.
     pub fn deadline(&self) -> Option<Duration> {
         let visitors = self.visitors.values().filter_map(|visitor| match visitor.stands {
             Stands::Waiting(until) => Some(self.settled(&visitor.device).map_or(until, |settled| until.min(settled))),
@@ -119,23 +119,23 @@ impl Rendezvous {
         visitors.chain(wakes).chain(tunnels).min()
     }
 
-    /// Whether nobody waits, no wake is out and no connection is kept.
+    /// Returns whether no visitor waits, no wake is pending and no connection is kept.
     pub fn is_idle(&self) -> bool {
         self.visitors.is_empty() && self.devices.is_empty() && self.tunnels.is_empty()
     }
 
-    /// How many wait, and how many are inside or before a door.
+    /// Returns how many visitors wait, and how many are connected or about to be.
     pub fn counts(&self) -> (usize, usize) {
         let waiting = self.visitors.values().filter(|visitor| visitor.waits()).count();
         (waiting, self.visitors.len().saturating_sub(waiting))
     }
 
-    /// When the connection that a device has now should offer all its ports.
+    /// Returns when the connection that a device has now should offer all its ports.
     fn settled(&self, device: &DeviceId) -> Option<Duration> {
         self.tunnels.get(&self.devices.get(device)?.current?).map(|tunnel| tunnel.settled)
     }
 
-    /// Changes the facts; gives the devices that this concerns.
+    /// Changes the facts; returns the devices concerned.
     fn take(&mut self, event: Event, now: Moment, actions: &mut Vec<Action>) -> Vec<DeviceId> {
         match event {
             Event::Visit(visit) => self.visit(visit, now, actions),
@@ -250,7 +250,7 @@ impl Rendezvous {
         let settled = now.monotonic.saturating_add(SETTLING);
         let standing = || Tunnel { woken: None, offers: BTreeSet::new(), settled, closes: None };
         let entry = self.tunnels.entry(tunnel).or_insert_with(standing);
-        // Whoever was woken as one device is no other.
+        // A connection that was woken as one device can't act for another.
         if entry.woken.as_ref().is_some_and(|woken| woken != device) {
             return;
         }
@@ -283,7 +283,7 @@ impl Rendezvous {
             let used = device.current.take_if(|current| *current == tunnel).is_some();
             let dialled = device.round.as_mut().and_then(|round| round.dialled.take_if(|dialled| *dialled == tunnel)).is_some();
             if used || dialled {
-                // A device that dials and breaks off is not woken in a circle.
+                // A device that connects and breaks off must not be woken in a circle.
                 device.rests_until = now.monotonic.saturating_add(WAKE_GAP);
                 concerned.push(id.clone());
             }
@@ -305,7 +305,7 @@ impl Rendezvous {
         if !came {
             return;
         }
-        // It came after the wake, which it has not heard then.
+        // It connected after the wake, which it hasn't received then.
         if let Some(round) = known.round.as_mut()
             && round.dialled.is_none()
             && !round.dials

@@ -1,20 +1,21 @@
-//! Who waits for whom on a relay: visitors, wakes, tickets, dial-backs. `(state, event, now) → actions`.
+//! Brings visitors and devices together on a relay: visitors, wakes, tickets, devices that connect. `(state, event, now) → actions`.
 //!
-//! The machine neither reads a clock nor sends anything: what happens is told to it, and it says what to do. Events change facts; then
-//! `settle` draws the conclusions from the facts alone, so that no order of events needs a case of its own.
+//! The machine reads no clock and sends nothing: it is told what happens, and says what to do. Events change facts; then `settle` draws
+//! the conclusions from the facts alone, so that no order of events needs a case of its own.
 //!
-//! Invariants, held by tests over random histories:
+//! Invariants, which tests check with random histories:
 //!
-//! - A visitor gets one answer: its door opens, or it is refused with a sentence. It gets another door only where the first one broke away
-//!   before anything went through.
-//! - A door leads to the device that was asked for, and to the port.
-//! - A ticket opens once, for its device, and only while somebody waits: when the last one has left or was answered it is gone.
-//! - There is one wake at a time for a device, whoever waits; each counts as a key's.
-//! - Nobody waits longer than the deadline, or than they said they would.
-//! - Who wants in now and who is patient take no place of each other; who makes room has the fullest key, and never the newcomer's.
+//! - A visitor gets one answer: a channel is opened, or it is refused with a sentence. It gets a second channel only if the first one
+//!   broke before anything went through.
+//! - A channel leads to the device and the port that were asked for.
+//! - A ticket is valid once, for its device, and only while a visitor waits: when the last one has left or was answered, it is void.
+//! - There is one wake at a time for a device, however many visitors wait; each counts for one key.
+//! - No visitor waits longer than the deadline, or than it said that it would.
+//! - Visitors who want in now and patient ones don't take each other's places; the visitor who makes room has the key with the most, and
+//!   never the new visitor's.
 //!
-//! - `machine`: the facts, and what each event changes of them
-//! - `places`: who may wait, and who makes room
+//! - `machine`: the facts, and how events change them
+//! - `places`: which visitors may wait, and which one makes room
 //! - `settle`: the conclusions
 //! - `unreachable`: the sentences of refusal
 
@@ -34,56 +35,56 @@ use crate::id::DeviceId;
 use crate::rate::Rate;
 use crate::wake::{Acknowledgement, Jti, Presence, Ticket};
 
-/// How long a wake has to bring a tunnel, unless set otherwise. The visitor's own ConnectTimeout runs meanwhile (Ansible: 10 s).
+/// The default time for a wake to bring a tunnel. The visitor's own ConnectTimeout runs meanwhile (Ansible: 10 s).
 pub const WAKE_DEADLINE: Duration = Duration::from_secs(8);
-/// How long a tunnel stays after its last visitor, unless set otherwise: a script's next command finds it.
+/// The default time that a tunnel stays after its last visitor: a script's next command finds it.
 pub const LINGER: Duration = Duration::from_secs(10);
-/// How long a fresh tunnel has to offer its ports, after its first.
+/// The time that a new tunnel has to offer its ports, after its first.
 pub const SETTLING: Duration = Duration::from_secs(2);
 /// The least time between two wakes of one device.
 pub const WAKE_GAP: Duration = Duration::from_secs(1);
-/// How often a device is woken again for somebody who waits for it: its status may be lost, and is not trusted.
+/// How often a device is woken again for a waiting visitor: its status may be lost, and isn't trusted.
 pub const RETRY: Duration = Duration::from_secs(60);
-/// The longest that somebody may wait for a device.
+/// The longest time that a visitor may wait for a device.
 pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
-/// How many may wait at once, for all devices: each costs a channel and about a kilobyte. This and the following three are for those who want
-/// in now, and once more for those who said that they wait.
+/// How many visitors may wait at once, for all devices: each costs a channel and about a kilobyte. This and the following three limits
+/// are for visitors who want in now, and apply again to visitors who said that they wait.
 pub const WAITING_MAX: usize = 1024;
-/// How many may wait for one device.
+/// How many visitors may wait for one device.
 pub const WAITING_PER_DEVICE: usize = 32;
-/// How many may wait with one visitor's key: one who waits for a hundred devices leaves room for others.
+/// How many visitors may wait with one key: a key that waits for a hundred devices leaves room for others.
 pub const WAITING_PER_KEY: usize = 256;
-/// The same for one device.
+/// How many visitors may wait with one key for one device.
 pub const WAITING_PER_KEY_AND_DEVICE: usize = 16;
-/// Wakes that one visitor's key may cause, those for whom it waits on among them: enough for Ansible with a hundred hosts.
+/// How many wakes one visitor's key may cause, repeated ones included: enough for Ansible with a hundred hosts.
 pub const WAKES_PER_KEY: Rate = Rate { burst: 100, every: Duration::from_secs(1) };
-/// Wakes that one source address may cause: several people behind one router.
+/// How many wakes one source address may cause: several users behind one router.
 pub const WAKES_PER_SOURCE: Rate = Rate { burst: 200, every: Duration::from_millis(500) };
 /// How many keys and how many sources are counted at once.
 pub const COUNTED_MAX: usize = 4096;
 
-/// A visitor's channel, as its owner numbers it; never used again.
+/// The number of a visitor's channel; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VisitorId(pub u64);
 
-/// A device's connection, as its owner numbers it; never used again.
+/// The number of a device's connection; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TunnelId(pub u64);
 
-/// What a relay is set to.
+/// The settings of a rendezvous.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long a wake has to bring a tunnel.
+    /// The time for a wake to bring a tunnel.
     pub wake_deadline: Duration,
-    /// How long a tunnel that a wake brought stays after its last visitor.
+    /// The time that a woken tunnel stays after its last visitor.
     pub linger: Duration,
-    /// Where devices dial; for the sentences. `None`: there is no broker, and nobody is woken.
+    /// The address at which devices connect; for the sentences. `None`: there is no broker, and no device is woken.
     pub woken_to: Option<HostPort>,
-    /// How many may wait, and be woken.
+    /// The limits of waiting and waking.
     pub limits: Limits,
 }
 
-/// How many may wait, and be woken: the constants above, or less for a test.
+/// The limits of waiting and waking: the constants above, or less for a test.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// As [`WAITING_MAX`].
@@ -113,7 +114,7 @@ impl Default for Limits {
     }
 }
 
-/// Somebody asks for a port of a device, which they may reach: that is decided already.
+/// A visitor asks for a port of a device, which it may reach: that is decided already.
 #[derive(Clone, Debug)]
 pub struct Visit {
     /// The channel that waits for an answer.
@@ -122,22 +123,22 @@ pub struct Visit {
     pub device: DeviceId,
     /// The port of it.
     pub port: u16,
-    /// Fingerprint of the visitor's key: whose wakes are counted.
+    /// The fingerprint of the visitor's key, whose wakes are counted.
     pub key: String,
-    /// Where the visitor comes from.
+    /// The address that the visitor connects from.
     pub source: Source,
-    /// How long they wait for a device that doesn't come at once.
+    /// How long the visitor waits for a device that doesn't connect at once.
     pub wait: Option<Duration>,
 }
 
-/// What happens.
+/// The events.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Somebody asks for a device.
+    /// A visitor asks for a device.
     Visit(Visit),
-    /// A visitor's door has opened: the device has confirmed the channel.
+    /// The device has confirmed a visitor's channel.
     Opened(VisitorId),
-    /// A visitor is gone, before or after the door opened.
+    /// A visitor has left, before or after its channel was open.
     Left(VisitorId),
     /// A wake could not be published.
     NotPublished(DeviceId, Jti),
@@ -145,11 +146,11 @@ pub enum Event {
     Answered(DeviceId, Acknowledgement),
     /// A device, authenticated as such, shows a ticket on its connection.
     DialledBack {
-        /// Its connection.
+        /// The device's connection.
         tunnel: TunnelId,
         /// Who it is.
         device: DeviceId,
-        /// What it shows.
+        /// The ticket.
         ticket: Ticket,
     },
     /// A connection offers a port of a device, which it may: that is decided already. The newest to do so is used.
@@ -161,7 +162,7 @@ pub enum Event {
         /// The port.
         port: u16,
     },
-    /// A connection offers it no longer.
+    /// A connection offers a port no longer.
     NotListening {
         /// The connection.
         tunnel: TunnelId,
@@ -176,7 +177,7 @@ pub enum Event {
     Seen {
         /// The device.
         device: DeviceId,
-        /// There or not.
+        /// Whether it is online.
         presence: Presence,
         /// Since when, in Unix seconds.
         since: u64,
@@ -185,12 +186,12 @@ pub enum Event {
     Tick,
 }
 
-/// What is to be done.
+/// The actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Publish a wake.
     Publish {
-        /// For whom.
+        /// The device to wake.
         device: DeviceId,
         /// Which wake it is.
         jti: Jti,
@@ -201,9 +202,9 @@ pub enum Action {
     },
     /// Follow a device's status.
     Watch(DeviceId),
-    /// Follow it no longer.
+    /// Follow a device's status no longer.
     Unwatch(DeviceId),
-    /// Open the visitor's door through this connection.
+    /// Open the visitor's channel through this connection.
     Open {
         /// The visitor.
         visitor: VisitorId,
@@ -214,13 +215,13 @@ pub enum Action {
         /// The port.
         port: u16,
     },
-    /// Tell the visitor why not.
+    /// Refuse the visitor with this sentence.
     Refuse(VisitorId, Unreachable),
-    /// The ticket is good.
+    /// Accept the ticket.
     Accept(TunnelId),
-    /// The ticket is not: end the connection.
+    /// Refuse the ticket, and end the connection.
     Reject(TunnelId),
-    /// Nobody needs the connection any more: end it.
+    /// End the connection, which no visitor needs any more.
     Close(TunnelId),
 }
 

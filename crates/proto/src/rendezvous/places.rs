@@ -1,8 +1,8 @@
-//! Who may wait and cause a wake, and who makes room.
+//! Decides which visitors may wait and cause a wake, and which one makes room.
 //!
-//! Visitors who want in now and those who said that they wait are counted apart: a day's patience for devices that are away takes no place of
-//! a visit to one that is there. A newcomer isn't refused because others are many: the most patient of the key that has the most makes room.
-//! Only a key that has as many as any other gets no more.
+//! Visitors who want in now and those who said that they wait are counted separately: a day's wait for an absent device takes no place of
+//! a visit to a present one. A new visitor isn't refused because others are many: the visitor with the longest wait, of the key with the
+//! most, makes room. Only a key that has as many as any other gets no more.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -24,14 +24,14 @@ impl Spent {
     /// Counts a wake.
     ///
     /// # Errors
-    /// How long until there may be another one.
+    /// The time until there may be another one.
     pub(super) fn take(&mut self, key: &str, source: Source, now: Duration) -> Result<(), Duration> {
         self.by_key.take(key.to_owned(), now).and_then(|()| self.by_source.take(source, now))
     }
 }
 
 impl Rendezvous {
-    /// Whether one more may wait, and may cause a wake where one is needed; gives the visitor who makes room, where one has to.
+    /// Decides whether one more visitor may wait, and may cause a wake if one is needed; returns the visitor who makes room, if one must.
     pub(super) fn admit(&mut self, visit: &Visit, now: Duration) -> Result<Option<(VisitorId, Unreachable)>, Unreachable> {
         let known = self.devices.get(&visit.device);
         if known.is_some_and(|known| known.current.is_some()) {
@@ -51,13 +51,13 @@ impl Rendezvous {
         let alike: Vec<_> = self.visitors.iter().filter(|(_, other)| other.waits() && other.patience.is_some() == wait.is_some()).collect();
         let at_the_device: Vec<_> = alike.iter().filter(|(_, other)| other.device == *device).copied().collect();
         let of_key = |visitors: &[(&VisitorId, &Visitor)]| visitors.iter().filter(|(_, other)| other.key == *key).count();
-        // Whoever fills a share of their own has themselves to blame.
+        // A key that has filled its own share is refused by it.
         for (waiting, most) in [(of_key(&alike), limits.waiting_per_key), (of_key(&at_the_device), limits.waiting_per_key_and_device)] {
             if waiting >= most {
                 return Err(Unreachable::Crowded(most));
             }
         }
-        // One who leaves the device leaves the whole crowd too.
+        // A visitor who leaves the device leaves the whole crowd too.
         for (crowd, most) in [(&at_the_device, limits.waiting_per_device), (&alike, limits.waiting)] {
             if crowd.len() >= most {
                 let crowded = Unreachable::Crowded(most);
@@ -68,7 +68,8 @@ impl Rendezvous {
     }
 }
 
-/// The most patient of the key that has the most in a crowd, the first who came among equals; nobody where `newcomer` has as many.
+/// Returns the visitor with the longest wait of the key that has the most in a crowd, the first to come among equals; `None` if
+/// `newcomer` has as many.
 fn most_patient(crowd: &[(&VisitorId, &Visitor)], newcomer: &str) -> Option<VisitorId> {
     let mut held: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, visitor) in crowd {

@@ -1,4 +1,4 @@
-//! The conclusions that are drawn from the facts after each event, for each device that it concerns.
+//! Draws the conclusions from the facts after each event, for each device concerned.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::{Action, RETRY, Unreachable, VisitorId, WAKE_GAP};
 use crate::id::DeviceId;
 use crate::wake::{Jti, Moment, Presence, Ticket};
 
-/// How many doors may break away before a visitor is told so.
+/// How many channels may break before the visitor is refused.
 const BREAKS_MAX: u8 = 1;
 /// How many wakes of a round may still be answered.
 const ANSWERABLE: usize = 2;
@@ -40,7 +40,7 @@ impl Settling<'_> {
         waiting.map(|(id, _)| *id).collect()
     }
 
-    /// Whoever waits for a port that is offered now gets it.
+    /// Opens channels for visitors whose port is offered now.
     fn open_doors(&mut self, device: &DeviceId) {
         let Some(tunnel) = self.state.devices.get(device).and_then(|known| known.current) else { return };
         for id in self.waiting(device) {
@@ -54,11 +54,11 @@ impl Settling<'_> {
         }
     }
 
-    /// Whoever waits in vain is told so, or keeps waiting for the device to come, where they said that they would.
+    /// Refuses the visitors who wait in vain, or parks them if they said that they wait.
     fn answer_those_in_vain(&mut self, device: &DeviceId) {
         let now = self.now.monotonic;
         let again = now.saturating_add(self.state.settings.wake_deadline);
-        // It came while it was being woken, and may not have heard it: it is woken again soon.
+        // It connected while it was being woken, and may not have received the wake: it is woken again soon.
         let came = self.state.devices.get(device).is_some_and(|known| {
             let last = known.round.as_ref().and_then(|round| round.last_wake);
             matches!((known.status, last), (Some((Presence::Online, since)), Some(last)) if last.unix <= since)
@@ -92,8 +92,8 @@ impl Settling<'_> {
         }
     }
 
-    /// Whether a visitor who waited on may have the device woken once more, where that is needed: it counts as their first wake did. Where
-    /// it is one too many, they wait on until there may be one.
+    /// Returns whether a waiting visitor may have the device woken once more, if that is needed: it counts like its first wake. If it may
+    /// not, the visitor waits until it may.
     fn may_wake_again(&mut self, device: &DeviceId, id: VisitorId) -> bool {
         let Rendezvous { visitors, devices, spent, settings, .. } = &mut *self.state;
         let (Some(visitor), Some(known)) = (visitors.get_mut(&id), devices.get_mut(device)) else { return false };
@@ -112,7 +112,7 @@ impl Settling<'_> {
         }
     }
 
-    /// Why it is in vain for this visitor to wait until then, if it is.
+    /// Returns why it is in vain for this visitor to wait until then, if it is.
     fn in_vain(&self, device: &DeviceId, visitor: &Visitor, until: Duration) -> Option<Unreachable> {
         let now = self.now.monotonic;
         let known = self.state.devices.get(device)?;
@@ -131,7 +131,7 @@ impl Settling<'_> {
         (now >= until).then(|| self.no_answer(device))
     }
 
-    /// The sentence for a device that was woken and didn't come: its status is good for the wording.
+    /// Returns the sentence for a device that was woken and didn't connect; its status decides the wording.
     fn no_answer(&self, device: &DeviceId) -> Unreachable {
         let (named, within) = (device.clone(), self.state.settings.wake_deadline);
         let known = self.state.devices.get(device);
@@ -147,7 +147,7 @@ impl Settling<'_> {
         }
     }
 
-    /// While somebody waits for a device that isn't there, a wake is out; otherwise its ticket is gone.
+    /// Keeps a wake pending while a visitor waits for an absent device; otherwise voids its ticket.
     fn keep_round(&mut self, device: &DeviceId) {
         let now = self.now.monotonic;
         let in_time = now.saturating_add(self.state.settings.wake_deadline);
@@ -162,15 +162,15 @@ impl Settling<'_> {
         };
         let rests_until = known.rests_until;
         let round = known.round.get_or_insert_with(|| Round::starting(rests_until.max(now)));
-        // Those who waited for what failed have been told; whoever waits now came back from being parked.
+        // The visitors of the failed wake have been told; those who wait now have been parked.
         let failed = round.failed.take().is_some();
         if round.dialled.is_some() {
-            // It is connected and has to offer its port now: waking it again would bring another connection.
+            // It is connected and must offer its port now: another wake would bring another connection.
             round.next_wake = in_time;
             return;
         }
         if round.ticket.is_none() && !round.wakes.is_empty() {
-            // The connection that showed the ticket is gone.
+            // The connection that showed the ticket has ended.
             round.wakes.clear();
             round.dials = false;
             round.next_wake = rests_until.max(now);
@@ -179,7 +179,7 @@ impl Settling<'_> {
             return;
         }
         if !std::mem::take(&mut known.prepaid) {
-            // It counts as one of those who wait for it.
+            // The wake counts for one of the waiting visitors.
             let mut waiting = visitors.values().filter(|visitor| visitor.device == *device && matches!(visitor.stands, Stands::Waiting(_)));
             let mut later = RETRY;
             let counted = waiting.any(|visitor| {
@@ -207,7 +207,7 @@ impl Settling<'_> {
         }
     }
 
-    /// A connection that a wake brought is closed when nobody has used it for a while.
+    /// Closes a woken connection when no visitor has used it for a while.
     fn keep_tunnels(&mut self) {
         let now = self.now.monotonic;
         let closes = now.saturating_add(self.state.settings.linger);
@@ -239,7 +239,8 @@ impl Round {
     }
 }
 
-/// One more wake of a round: another wake, and the same ticket while nobody has shown it, so that a slow device comes in by whichever.
+/// Sends one more wake of a round: a new wake, with the same ticket until a device has shown it, so that a slow device gets in with
+/// either.
 fn wake(round: &mut Round, device: &DeviceId, port: u16, dice: &mut dyn FnMut(&mut [u8])) -> Action {
     let (mut of_wake, mut of_ticket) = ([0; 16], [0; 32]);
     dice(&mut of_wake);

@@ -1,4 +1,4 @@
-//! Why a device can't be reached, as sentences: a visitor reads them behind `channel 0: open failed: connect failed:`.
+//! Lists the sentences that say why a device can't be reached: a visitor reads them after `channel 0: open failed: connect failed:`.
 
 use std::time::Duration;
 
@@ -6,33 +6,33 @@ use crate::calendar::utc_minute;
 use crate::host_port::HostPort;
 use crate::id::DeviceId;
 
-/// Why a device can't be reached.
+/// Says why a device can't be reached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreachable {
-    /// Its status says so, and it did not answer either.
+    /// Its status is offline, and it did not answer.
     #[error("{device} is offline: last seen {} UTC ({} ago)", utc_minute(*since), span(now.saturating_sub(*since)))]
     Offline {
         /// The device.
         device: DeviceId,
         /// Since when, in Unix seconds.
         since: u64,
-        /// When this was said, in Unix seconds.
+        /// The time of the sentence, in Unix seconds.
         now: u64,
     },
-    /// There is no broker to wake it by.
+    /// There is no broker to wake it through.
     #[error("{0} is not connected")]
     NotConnected(DeviceId),
-    /// It answered, and got nowhere.
+    /// It answered, and could not connect.
     #[error("{device} is awake but could not reach {relay} ({detail})")]
     DialFailed {
         /// The device.
         device: DeviceId,
-        /// Where it should have dialled.
+        /// The address that it tried.
         relay: HostPort,
-        /// What it says of it.
+        /// What the device reports.
         detail: String,
     },
-    /// No sign of it.
+    /// It did not answer.
     #[error("{device} did not answer within {} s", within.as_secs())]
     NoAnswer {
         /// The device.
@@ -40,28 +40,28 @@ pub enum Unreachable {
         /// How long it had.
         within: Duration,
     },
-    /// By its clock the wake was not valid.
+    /// The wake was not valid by its clock.
     #[error("{device}'s clock is {} off", span(*seconds))]
     Clock {
         /// The device.
         device: DeviceId,
-        /// By how much.
+        /// By how many seconds the clock is off.
         seconds: u64,
     },
-    /// A limit of its own.
+    /// A limit of the device's is reached.
     #[error("{device} is awake but busy ({detail})")]
     Busy {
         /// The device.
         device: DeviceId,
-        /// What it says of it.
+        /// What the device reports.
         detail: String,
     },
-    /// Its settings.
+    /// The device's settings forbid it.
     #[error("{device} is awake but refuses ({detail})")]
     Denied {
         /// The device.
         device: DeviceId,
-        /// What it says of it.
+        /// What the device reports.
         detail: String,
     },
     /// It is connected, and doesn't offer the port.
@@ -72,25 +72,25 @@ pub enum Unreachable {
         /// The port.
         port: u16,
     },
-    /// Its connection broke away while the door was being opened, twice.
+    /// Its connection broke twice while the channel was being opened.
     #[error("the connection to {0} broke while the door was being opened")]
     Lost(DeviceId),
-    /// Nothing can be published.
+    /// The broker can't be reached.
     #[error("the broker is unreachable")]
     Broker,
-    /// The visitor's key, or their address, has woken too often.
+    /// The visitor's key or address has caused too many wakes.
     #[error("too many devices were woken from here: try again in {} s", after.as_secs().max(1))]
     TooManyWakes {
-        /// When there is one more.
+        /// The time until the next wake is permitted.
         after: Duration,
     },
-    /// Too many wait already.
+    /// Too many visitors wait already.
     #[error("too many are waiting: the limit is {0}")]
     Crowded(usize),
 }
 
 impl Unreachable {
-    /// A word for counters and logs: stable.
+    /// Returns a word for counters and logs: stable.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Offline { .. } => "offline",
@@ -109,7 +109,7 @@ impl Unreachable {
     }
 }
 
-/// A span of time by its largest unit, as people say it.
+/// Writes a span of time by its largest unit, for people.
 fn span(seconds: u64) -> String {
     let (number, unit) = match seconds {
         0..120 => (seconds, "s"),

@@ -1,4 +1,4 @@
-//! What is answered.
+//! Encodes the answers.
 
 use super::attrs::Attrs;
 use super::flags::SftpFlags;
@@ -10,13 +10,13 @@ use super::{EXTENSIONS, MAX_DATA, MAX_PACKET, Status, VERSION, kind};
 pub struct Entry<'a> {
     /// Its name.
     pub name: &'a [u8],
-    /// A line for people, as `ls -l` has it.
+    /// A line for people, as `ls -l` prints it.
     pub long: &'a [u8],
-    /// What is known of it.
+    /// Its attributes.
     pub attrs: Attrs,
 }
 
-/// A file system, as `statvfs@openssh.com` has it.
+/// A file system, as `statvfs@openssh.com` describes it.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(missing_docs, reason = "fields are statvfs(3)'s")]
 pub struct Volume {
@@ -41,22 +41,22 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Bytes that wait to be sent.
+    /// Returns the number of bytes that wait to be sent.
     pub const fn len(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Whether nothing waits.
+    /// Returns whether nothing waits.
     pub const fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
-    /// What is to be sent; the next answer begins a new buffer.
+    /// Returns what is to be sent; the next answer begins a new buffer.
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
 
-    /// The answer to INIT: the version and the extensions, but for those that the flags deny.
+    /// Answers INIT: with the version and the extensions, except those that the flags deny.
     pub fn version(&mut self, flags: &SftpFlags) {
         let start = self.begin(kind::VERSION, VERSION);
         for (name, version) in EXTENSIONS.iter().filter(|(name, _)| flags.offers(name)) {
@@ -66,7 +66,7 @@ impl Answers {
         self.end(start);
     }
 
-    /// How an operation ended, in words too.
+    /// Answers with the result of an operation, and its text.
     pub fn status(&mut self, id: u32, status: Status, text: &str) {
         let start = self.begin(kind::STATUS, id);
         put_u32(&mut self.buffer, status as u32);
@@ -75,18 +75,18 @@ impl Answers {
         self.end(start);
     }
 
-    /// A handle: a number of ours.
+    /// Answers with a handle: a number of ours.
     pub fn handle(&mut self, id: u32, number: u32) {
         let start = self.begin(kind::HANDLE, id);
         put_string(&mut self.buffer, &number.to_be_bytes());
         self.end(start);
     }
 
-    /// Data, read by `read` into the place that it is sent from: at most `length` bytes, in a buffer that has room for `room` bytes of
-    /// answers if it must be made. Where `read` fails, or has read nothing of something, there is no answer yet.
+    /// Answers with data that `read` reads into the place from which it is sent: at most `length` bytes, in a buffer with room for `room`
+    /// bytes of answers if it must be made. If `read` fails, or has read nothing although there is more, no answer is added yet.
     ///
     /// # Errors
-    /// What `read` says.
+    /// Those of `read`.
     pub fn data<E>(
         &mut self,
         id: u32,
@@ -120,40 +120,40 @@ impl Answers {
         Ok(self.buffer.get(data..))
     }
 
-    /// One name, which is also its long form, without attributes: a path.
+    /// Answers with one name, which is also its long form, without attributes: a path.
     pub fn path(&mut self, id: u32, path: &[u8]) {
         let mut names = self.names(id);
         names.push(Entry { name: path, long: path, attrs: Attrs::default() });
         names.finish();
     }
 
-    /// A list of names, to be filled.
+    /// Begins an answer with a list of names.
     pub fn names(&mut self, id: u32) -> Names<'_> {
         let start = self.begin(kind::NAME, id);
         put_u32(&mut self.buffer, 0);
         Names { answers: self, start, count: 0 }
     }
 
-    /// What is known of a file.
+    /// Answers with a file's attributes.
     pub fn attrs(&mut self, id: u32, attrs: &Attrs) {
         let start = self.begin(kind::ATTRS, id);
         attrs.write(&mut self.buffer);
         self.end(start);
     }
 
-    /// What is known of a file system.
+    /// Answers with a file system's.
     pub fn volume(&mut self, id: u32, volume: &Volume) {
         let v = volume;
         let fields = [v.bsize, v.frsize, v.blocks, v.bfree, v.bavail, v.files, v.ffree, v.favail, v.fsid, v.flag, v.namemax];
         self.numbers(id, &fields);
     }
 
-    /// How much a client may ask for at once.
+    /// Answers with the limits of one request.
     pub fn limits(&mut self, id: u32, handles: u64) {
         self.numbers(id, &[MAX_PACKET as u64, u64::from(MAX_DATA), u64::from(MAX_DATA), handles]);
     }
 
-    /// Names of users and of groups, each an empty one where it has none.
+    /// Answers with names of users and groups; an unknown one is empty.
     pub fn accounts<'a>(&mut self, id: u32, users: impl Iterator<Item = &'a [u8]>, groups: impl Iterator<Item = &'a [u8]>) {
         let start = self.begin(kind::EXTENDED_REPLY, id);
         let mut list = Vec::new();
@@ -171,7 +171,7 @@ impl Answers {
         self.end(start);
     }
 
-    /// Begins a packet: its length is filled in at its end.
+    /// Begins a packet; its length is filled in at its end.
     fn begin(&mut self, kind: u8, id: u32) -> usize {
         let start = self.buffer.len();
         put_u32(&mut self.buffer, 0);
@@ -188,7 +188,7 @@ impl Answers {
     }
 }
 
-/// A list of names that is being filled.
+/// An answer with a list of names, not finished.
 #[derive(Debug)]
 pub struct Names<'a> {
     answers: &'a mut Answers,
@@ -197,7 +197,7 @@ pub struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// Adds one.
+    /// Adds a name.
     pub fn push(&mut self, entry: Entry<'_>) {
         let buffer = &mut self.answers.buffer;
         put_string(buffer, entry.name);
@@ -206,12 +206,12 @@ impl Names<'_> {
         self.count += 1;
     }
 
-    /// Bytes so far.
+    /// Returns the bytes so far.
     pub const fn bytes(&self) -> usize {
         self.answers.buffer.len() - self.start
     }
 
-    /// Finishes it and says how many there are; none is no answer.
+    /// Finishes the list and returns how many names it has; without names, no answer is added.
     pub fn finish(self) -> u32 {
         let Self { answers, start, count } = self;
         if count == 0 {

@@ -1,4 +1,4 @@
-//! File attributes (draft section 5).
+//! Reads and writes file attributes (draft section 5).
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ const MODE: u32 = 0x4;
 const TIMES: u32 = 0x8;
 const EXTENDED: u32 = 0x8000_0000;
 
-/// What is known of a file, or is to be set.
+/// The attributes of a file, known or to be set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attrs {
-    /// Bytes.
+    /// The size in bytes.
     pub size: Option<u64>,
-    /// Numbers of user and group.
+    /// The numbers of user and group.
     pub owner: Option<(u32, u32)>,
-    /// Type and permissions, as `st_mode` has them.
+    /// The type and permissions, as in `st_mode`.
     pub mode: Option<u32>,
-    /// Last access and last modification, in seconds since 1970.
+    /// The times of last access and last modification, in seconds since 1970.
     pub times: Option<(u32, u32)>,
 }
 
@@ -40,7 +40,7 @@ impl Attrs {
             attrs.times = Some((from.u32()?, from.u32()?));
         }
         if flags & EXTENDED != 0 {
-            // Nobody's are known here: read, so that a packet which lies about them is malformed, and passed over.
+            // No extended attribute is supported: they are read, so that a packet with wrong lengths is malformed, and ignored.
             for _ in 0..from.u32()? {
                 from.string()?;
                 from.string()?;
@@ -76,7 +76,7 @@ impl Attrs {
 }
 
 impl fmt::Display for Attrs {
-    /// As the record has them: `size=3 owner=0:0 mode=0644 times=1:2`.
+    /// Writes them for the record: `size=3 owner=0:0 mode=0644 times=1:2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             self.size.map(|size| format!("size={size}")),

@@ -1,18 +1,18 @@
-//! `internal-sftp` and its flags, as `command=` or a certificate's force-command has them (sshd_config(5), sftp-server(8)).
+//! Reads `internal-sftp` and its flags, in `command=` or a certificate's force-command (sshd_config(5), sftp-server(8)).
 
 use super::request::{OpenFlags, Request};
 
-/// The forced command that means the built-in SFTP and nothing else.
+/// The forced command for the built-in SFTP and nothing else.
 pub const INTERNAL_SFTP: &str = "internal-sftp";
 /// The name of the subsystem.
 pub const SUBSYSTEM: &str = "sftp";
 
 const UMASK_MAX: u32 = 0o777;
-/// The values that `-l` and `-f` may have.
+/// The values of `-l` and `-f`.
 const LOG_LEVELS: &str = "QUIET FATAL ERROR INFO VERBOSE DEBUG DEBUG1 DEBUG2 DEBUG3";
 const FACILITIES: &str = "DAEMON USER AUTH AUTHPRIV LOCAL0 LOCAL1 LOCAL2 LOCAL3 LOCAL4 LOCAL5 LOCAL6 LOCAL7";
 
-/// What the flags say. Those about a log (`-e`, `-f`, `-l`) are taken and say nothing: each operation is on the record.
+/// The flags. Those about a log (`-e`, `-f`, `-l`) are accepted without effect: the record has each operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SftpFlags {
     /// `-R`
@@ -28,16 +28,16 @@ pub struct SftpFlags {
 }
 
 impl SftpFlags {
-    /// Reads a forced command. `None` where it is another than `internal-sftp`; an error says which flag is not obeyed here, and why.
+    /// Reads a forced command. `None` if it isn't `internal-sftp`; an error names a flag that isn't obeyed here, and why.
     ///
-    /// Words end at a space or a tab, and nothing quotes, as with sshd. Flags that print something (`-h`, `-Q`), operands, after which sshd
-    /// reads no further flag, and values that sshd passes over are errors here.
+    /// Words end at a space or a tab, and there are no quotes, as with sshd. Flags that print something (`-h`, `-Q`), operands, after
+    /// which sshd reads no further flag, and values that sshd ignores are errors here.
     pub fn of_command(command: &str) -> Option<Result<Self, String>> {
         let rest = command.strip_prefix(INTERNAL_SFTP).filter(|rest| matches!(rest.as_bytes(), [] | [b' ' | b'\t', ..]))?;
         Some(Self::parse(rest).map_err(|why| format!("{INTERNAL_SFTP}: {why}")))
     }
 
-    /// As getopt(3) reads them: several in one word, a value in the same word or the next.
+    /// Reads flags as getopt(3) does: several in one word, a value in the same word or the next.
     fn parse(text: &str) -> Result<Self, String> {
         let mut flags = Self::default();
         let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
@@ -80,8 +80,8 @@ impl SftpFlags {
         if taken { Ok(()) } else { Err(format!("-{letter} can't be {value:?} here")) }
     }
 
-    /// Whether a request is permitted, and an open with these flags. Of both lists, that of what is denied goes first. What isn't known is
-    /// not ours to permit: it is answered as such.
+    /// Returns whether a request is permitted, and an open with these flags. The list of denied requests takes precedence. An unknown
+    /// request is permitted, because it is answered as unknown.
     pub fn permits(&self, request: &Request<'_>) -> bool {
         let Some(name) = request.name() else { return true };
         let changes = match request {
@@ -91,7 +91,7 @@ impl SftpFlags {
         !(self.read_only && changes) && self.permits_name(name)
     }
 
-    /// Whether an extension is told of: sshd is silent about those that it would refuse.
+    /// Returns whether an extension is announced: sshd doesn't announce those that it would refuse.
     pub(super) fn offers(&self, extension: &str) -> bool {
         let name = extension.split('@').next().unwrap_or_default();
         !(self.read_only && CHANGING.contains(&name)) && self.permits_name(name)
@@ -102,18 +102,18 @@ impl SftpFlags {
         !self.denied.as_ref().is_some_and(among) && self.allowed.as_ref().is_none_or(among)
     }
 
-    /// The folder that relative paths begin at, where it is another than home: a path, relative to home.
+    /// Returns the folder in which relative paths begin, if it isn't home: a path, relative to home.
     pub fn start(&self, home: &str, user: &str) -> Option<String> {
         self.start.as_ref().and_then(|start| expand(start, home, user))
     }
 
-    /// The umask for what is made, where it is another than the account's.
+    /// Returns the umask for new files, if it isn't the account's.
     pub fn umask(&self) -> Option<u32> {
         self.umask
     }
 }
 
-/// The requests that change something, by sftp-server's names (`sftp-server -Q requests`); an open does by its flags.
+/// The requests that change something, by sftp-server's names (`sftp-server -Q requests`); an open does so by its flags.
 const CHANGING: &[&str] = &[
     "write",
     "setstat",
@@ -129,7 +129,7 @@ const CHANGING: &[&str] = &[
     "lsetstat",
     "copy-data",
 ];
-/// The others.
+/// The requests that change nothing.
 const LOOKING: &[&str] = &[
     "open",
     "close",
@@ -149,13 +149,13 @@ const LOOKING: &[&str] = &[
     "users-groups-by-id",
 ];
 
-/// The requests of a list. A name that isn't one is an error: it would be denied, or allowed, in vain.
+/// Reads a list of requests. An unknown name is an error, because it would be denied, or permitted, in vain.
 fn requests(list: &str) -> Result<Vec<&'static str>, String> {
     let known = |name: &str| [CHANGING, LOOKING].into_iter().flatten().find(|known| **known == name).copied();
     list.split(',').map(|name| known(name).ok_or_else(|| format!("there is no request {name:?}"))).collect()
 }
 
-/// True where it was not set before: sshd ends the session of a second one.
+/// Sets a list; returns true if it was not set before: sshd ends the session at a second one.
 fn set_once(list: &mut Option<Vec<&'static str>>, names: Vec<&'static str>) -> bool {
     list.replace(names).is_none()
 }
@@ -164,7 +164,8 @@ fn opens_for_change(flags: OpenFlags) -> bool {
     flags.write() || flags.create() || flags.truncate()
 }
 
-/// `~` at the beginning and `%d` are the home, `%u` the user, `%%` is `%`. `None` for any other token, and for the home of another user.
+/// Expands `~` at the beginning and `%d` to the home, `%u` to the user, `%%` to `%`. `None` for any other token, and for the home of
+/// another user.
 fn expand(text: &str, home: &str, user: &str) -> Option<String> {
     let (mut expanded, rest) = match text.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => (home.to_owned(), rest),

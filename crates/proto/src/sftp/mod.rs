@@ -1,7 +1,8 @@
-//! SFTP version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions (its PROTOCOL file, section 4), as a server speaks it.
+//! Implements a server's side of SFTP version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions (its PROTOCOL file, section 4).
 //!
-//! In the order a request travels: [`Packets`] cuts a channel's bytes into packets, [`Message::parse`] understands one, [`Answers`] encodes
-//! what is answered; [`SftpFlags`] say what of it a key may ask for. Paths, handles and data are bytes that borrow from the packet: nothing is copied, and nothing has to be UTF-8.
+//! In the order in which a request travels: [`Packets`] cuts a channel's bytes into packets, [`Message::parse`] reads one, [`Answers`]
+//! encodes the answer; [`SftpFlags`] limit what a key may ask for. Paths, handles and data are bytes that borrow from the packet: nothing
+//! is copied, and nothing has to be UTF-8.
 
 mod answers;
 mod attrs;
@@ -25,13 +26,13 @@ pub use wire::Malformed;
 /// The version that is spoken.
 pub const VERSION: u32 = 3;
 
-/// The longest packet, its length field not counted: what OpenSSH sends and takes.
+/// The longest packet, without its length field: what OpenSSH sends and accepts.
 pub const MAX_PACKET: usize = 256 << 10;
 
-/// The most data in one read or write: a packet, less room for what stands around the data.
+/// The most data in one read or write: a packet, less room for its other fields.
 pub const MAX_DATA: u32 = 255 << 10;
 
-/// The extensions that are served, with their versions, in OpenSSH's order.
+/// The extensions that are supported, with their versions, in OpenSSH's order.
 pub const EXTENSIONS: &[(&str, &str)] = &[
     ("posix-rename@openssh.com", "1"),
     ("statvfs@openssh.com", "2"),
@@ -46,7 +47,7 @@ pub const EXTENSIONS: &[(&str, &str)] = &[
     ("users-groups-by-id@openssh.com", "1"),
 ];
 
-/// How an operation ended (draft section 7).
+/// The result of an operation (draft section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Status {
@@ -56,7 +57,7 @@ pub enum Status {
     Eof = 1,
     /// There is no such file.
     NoSuchFile = 2,
-    /// The account may not.
+    /// The account has no permission.
     PermissionDenied = 3,
     /// Any other reason.
     Failure = 4,
@@ -67,7 +68,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The usual words for it.
+    /// Returns the usual text for it.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Ok => "Success",

@@ -1,28 +1,29 @@
-//! From a channel's bytes to packets.
+//! Cuts a channel's bytes into packets.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::MAX_PACKET;
 
-/// Bytes of the length field.
+/// The length of the length field.
 const LENGTH: usize = 4;
 
-/// A packet of no length, or of more than [`MAX_PACKET`]: where the next one begins is not known any more.
+/// Says that a packet is empty, or longer than [`MAX_PACKET`]: the start of the next one isn't known any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a packet of {0} bytes")]
 pub struct BadLength(pub u32);
 
-/// Cuts a channel's bytes into packets, however they come: a packet that lies whole in a piece is not copied, one in several is copied once.
+/// Cuts a channel's bytes into packets, in whatever pieces they come: a packet within one piece isn't copied, one in several is copied
+/// once.
 #[derive(Debug, Default)]
 pub struct Packets {
     partial: BytesMut,
 }
 
 impl Packets {
-    /// Takes the next packet off `input`, without its length field and never empty; `None` where `input` is used up.
+    /// Takes the next packet off `input`, without its length field and never empty; `None` if `input` is used up.
     ///
     /// # Errors
-    /// [`BadLength`]: nothing that follows makes sense.
+    /// [`BadLength`]: nothing that follows can be read.
     pub fn next(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, BadLength> {
         if self.partial.is_empty()
             && let Some(whole) = whole_length(input)?
@@ -51,7 +52,7 @@ impl Packets {
     }
 }
 
-/// The length of the packet that begins here, its length field included; `None` where that is not known yet.
+/// Returns the length of the packet that begins here, its length field included; `None` if that isn't known yet.
 fn whole_length(bytes: &[u8]) -> Result<Option<usize>, BadLength> {
     let Some(field) = bytes.first_chunk::<LENGTH>() else { return Ok(None) };
     let length = u32::from_be_bytes(*field);

@@ -1,4 +1,4 @@
-//! What a client asks.
+//! Reads a client's requests.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::attrs::Attrs;
 use super::kind;
 use super::wire::{Malformed, Reader};
 
-/// What an open is for (draft section 6.3).
+/// The flags of an open (draft section 6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenFlags(pub u32);
 
@@ -17,67 +17,67 @@ impl OpenFlags {
         self.0 & (1 << bit) != 0
     }
 
-    /// To be read from; also where nothing is said.
+    /// Returns whether to open for reading; also if no flag says so.
     pub const fn read(self) -> bool {
         self.has(0) || !self.write()
     }
 
-    /// To be written to.
+    /// Returns whether to open for writing.
     pub const fn write(self) -> bool {
         self.has(1)
     }
 
-    /// To be written to at its end only.
+    /// Returns whether to write only at the end.
     pub const fn append(self) -> bool {
         self.has(2)
     }
 
-    /// To be made where it isn't there.
+    /// Returns whether to create the file if it doesn't exist.
     pub const fn create(self) -> bool {
         self.has(3)
     }
 
-    /// To be emptied.
+    /// Returns whether to empty the file.
     pub const fn truncate(self) -> bool {
         self.has(4)
     }
 
-    /// It must not be there yet.
+    /// Returns whether the file must not exist yet.
     pub const fn exclude(self) -> bool {
         self.has(5)
     }
 }
 
 impl fmt::Display for OpenFlags {
-    /// As the record has them: `write,create,truncate`.
+    /// Writes them for the record: `write,create,truncate`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = (0..).zip(Self::NAMES).filter(|(bit, _)| self.has(*bit)).map(|(_, name)| name);
         f.write_str(&names.collect::<Vec<_>>().join(","))
     }
 }
 
-/// A packet, understood.
+/// A packet, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// The first: the version that the client speaks.
+    /// The first packet: the version that the client speaks.
     Init {
-        /// The highest that it knows.
+        /// The highest version that the client knows.
         version: u32,
     },
-    /// A request that is to be answered.
+    /// A request that needs an answer.
     Request {
-        /// What the answer is to be told by.
+        /// The number that the answer must have.
         id: u32,
-        /// What is asked; malformed where the packet ends too early.
+        /// The request; malformed if the packet ends too early.
         request: Result<Request<'a>, Malformed>,
     },
 }
 
 impl<'a> Message<'a> {
-    /// Understands a packet; bytes after its last field are passed over, as OpenSSH does.
+    /// Reads a packet; ignores bytes after its last field, as OpenSSH does.
     ///
     /// # Errors
-    /// There is not even a number to answer to.
+    /// If there is not even a number to answer to.
     pub fn parse(packet: &'a [u8]) -> Result<Self, Malformed> {
         let mut from = Reader(packet);
         let kind = from.u8()?;
@@ -89,7 +89,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What a client asks. Handles are ours, as the client sends them back.
+/// A client's request. Handles are ours, as the client returns them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are the draft's and PROTOCOL's own, by their names")]
 pub enum Request<'a> {
@@ -127,7 +127,7 @@ pub enum Request<'a> {
     Rename { from: &'a [u8], to: &'a [u8] },
     /// `SSH_FXP_READLINK`
     Readlink { path: &'a [u8] },
-    /// `SSH_FXP_SYMLINK`: the target comes first, as OpenSSH has it and not the draft; but see [`super::sends_link_first`].
+    /// `SSH_FXP_SYMLINK`: the target comes first, as in OpenSSH and not in the draft; but see [`super::sends_link_first`].
     Symlink { target: &'a [u8], link: &'a [u8] },
     /// `posix-rename@openssh.com`
     PosixRename { from: &'a [u8], to: &'a [u8] },
@@ -151,9 +151,9 @@ pub enum Request<'a> {
     HomeDirectory { user: &'a [u8] },
     /// `users-groups-by-id@openssh.com`: each is a row of 32-bit numbers.
     UsersGroupsById { users: &'a [u8], groups: &'a [u8] },
-    /// Anything else: a packet's type, …
+    /// An unknown packet, by its type.
     Unknown { kind: u8 },
-    /// … or an extension's name.
+    /// An unknown extension, by its name.
     UnknownExtension { name: &'a [u8] },
 }
 
@@ -183,7 +183,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// What sftp-server calls it (`sftp-server -Q requests`); `None` for what isn't known.
+    /// Returns sftp-server's name for it (`sftp-server -Q requests`); `None` for an unknown request.
     pub fn name(&self) -> Option<&'static str> {
         Some(match self {
             Self::Open { .. } => "open",

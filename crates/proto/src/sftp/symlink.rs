@@ -1,10 +1,10 @@
-//! Clients that say a symbolic link's two paths in another order to us than to OpenSSH.
+//! Recognises clients that send a symbolic link's two paths in another order to Sally than to OpenSSH.
 //!
-//! The draft (section 6.10) has the link first and its target second. OpenSSH's server reads them the other way round, has done so ever since
-//! (its PROTOCOL, section 4.1), and most clients send them so to every server. A few look for `OpenSSH` in the server's identification and send
-//! the draft's order where it isn't there, as to us: they are told by theirs.
+//! The draft (section 6.10) has the link first and its target second. OpenSSH's server has always read them in reverse (its PROTOCOL,
+//! section 4.1), and most clients send them so to every server. A few look for `OpenSSH` in the server's identification, and without it
+//! send the draft's order: they are recognised by their own identification.
 
-/// How their identifications go on after `SSH-2.0-`.
+/// How their identifications continue after `SSH-2.0-`.
 const LINK_FIRST: &[&str] = &[
     "AsyncSSH_",  // SFTPClientHandler.symlink
     "libssh_",    // sftp_symlink; curl and KDE's kio can be built with it
@@ -14,7 +14,7 @@ const LINK_FIRST: &[&str] = &[
     "WinSCP",     // TSFTPFileSystem::CreateLink, unless its SFTPSymlinkBug says otherwise
 ];
 
-/// Whether a client with this identification sends the link first.
+/// Returns whether a client with this identification sends the link first.
 pub fn sends_link_first(identification: &[u8]) -> bool {
     let software = identification.strip_prefix(b"SSH-2.0-").unwrap_or_default();
     LINK_FIRST.iter().any(|name| software.starts_with(name.as_bytes()))

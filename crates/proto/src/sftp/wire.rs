@@ -1,14 +1,14 @@
-//! The types that packets are made of (RFC 4251 section 5).
+//! Reads and writes the types of packets (RFC 4251 section 5).
 
 use crate::ssh_string;
 pub(super) use crate::ssh_string::put as put_string;
 
-/// A packet ends too early.
+/// Says that a packet ends too early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the packet ends too early")]
 pub struct Malformed;
 
-/// What is left of a packet.
+/// The rest of a packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 

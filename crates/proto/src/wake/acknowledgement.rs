@@ -1,4 +1,4 @@
-//! What a device answers to a wake, signed with the key that its certificate is for.
+//! Reads and writes a device's answer to a wake, signed with the key that its certificate is for.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde::{Deserialize, Serialize};
@@ -13,16 +13,16 @@ use crate::authorized_keys::Denial;
 use crate::id::DeviceId;
 use crate::krl::Krl;
 
-/// The longest text that comes with an answer, in printable ASCII characters.
+/// The longest text of an answer, in printable ASCII characters.
 pub const DETAIL_MAX: usize = 120;
-/// The longest acknowledgement, in bytes: the certificate makes the most of it.
+/// The longest acknowledgement, in bytes: most of it is the certificate.
 pub const ACKNOWLEDGEMENT_MAX: usize = 4096;
 
 /// What a device does about a wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// It dials.
+    /// It connects.
     Ok,
     /// A limit of its own is reached.
     Busy,
@@ -30,12 +30,12 @@ pub enum Answer {
     Clock,
     /// Its settings forbid it.
     Denied,
-    /// It dialled and got nowhere.
+    /// It could not connect.
     DialFailed,
 }
 
 impl Answer {
-    /// As it stands in the acknowledgement; for logs too.
+    /// Returns the word in the acknowledgement; for logs too.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -52,37 +52,37 @@ impl Answer {
 pub struct Acknowledgement {
     /// [`VERSION`].
     pub v: u32,
-    /// The relay that it is for.
+    /// The relay that the acknowledgement is for.
     pub aud: RelayId,
-    /// The wake that it answers.
+    /// The wake that is acknowledged.
     pub jti: Jti,
     /// The device's clock, in Unix seconds.
     pub t: u64,
     /// What the device does.
     pub ans: Answer,
-    /// Why, in words: at most [`DETAIL_MAX`] printable ASCII characters. A relay shows it to people.
+    /// The reason: at most [`DETAIL_MAX`] printable ASCII characters. A relay shows it to the visitor.
     pub detail: String,
 }
 
-/// Why an acknowledgement counts for nothing.
+/// Says why an acknowledgement is ignored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnswered {
-    /// Too long, or not three parts of base64url, or not the fields that have to be there.
+    /// It is too long, or not three parts of base64url, or lacks fields.
     #[error("it is no acknowledgement")]
     Malformed,
-    /// Of another major version.
+    /// It has another major version.
     #[error("version {0} is not known here")]
     Version(u64),
-    /// The certificate is not one of this fleet's devices.
+    /// The certificate isn't one of this fleet's devices.
     #[error("its certificate is refused: {0}")]
     Certificate(Denial),
-    /// The signature is not that of the certified key over these bytes.
+    /// The signature isn't that of the certified key over these bytes.
     #[error("the signature is wrong")]
     BadSignature,
-    /// For another relay.
+    /// It is for another relay.
     #[error("it is for another relay")]
     WrongRelay,
-    /// More, or other, than printable ASCII.
+    /// The detail is too long, or has other characters than printable ASCII.
     #[error("its detail can't be shown")]
     Detail,
 }
@@ -93,13 +93,13 @@ struct Versioned {
 }
 
 impl Acknowledgement {
-    /// Says so, the detail made to fit.
+    /// Makes an acknowledgement, with the detail cut to fit.
     pub fn new(relay: RelayId, jti: Jti, now: u64, answer: Answer, detail: &str) -> Self {
         let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
         Self { v: VERSION, aud: relay, jti, t: now, ans: answer, detail: detail.chars().take(DETAIL_MAX).map(printable).collect() }
     }
 
-    /// The signed envelope. `None` where the key is not ed25519, or the certificate too long.
+    /// Returns the signed envelope. `None` if the key isn't ed25519, or the certificate is too long.
     pub fn seal(&self, key: &PrivateKey, certificate: &Certificate) -> Option<String> {
         let key = SigningKey::from_bytes(&key.key_data().ed25519()?.private.to_bytes());
         let payload = serde_json::to_vec(self).ok()?;
@@ -108,16 +108,16 @@ impl Acknowledgement {
         (text.len() <= ACKNOWLEDGEMENT_MAX).then_some(text)
     }
 
-    /// Reads and checks one: certificate, signature, version, relay, detail. Gives the device, its certificate's number, and what it says.
-    /// Whether that number is the device's newest, and whether it answers a wake of ours, is for the caller to know.
+    /// Reads and checks an acknowledgement: certificate, signature, version, relay, detail. Returns the device, its certificate's number,
+    /// and the content. The caller must check that the number is the device's newest, and that it answers a wake of its own.
     ///
     /// # Errors
     /// The first check that fails.
     pub fn open(text: &[u8], relay: &RelayId, devices: &Authorities, krl: &Krl, now: u64) -> Result<(DeviceId, u64, Self), NotAnswered> {
         let [payload, signature, certificate] = envelope::split(text, ACKNOWLEDGEMENT_MAX).ok_or(NotAnswered::Malformed)?;
         let certificate = Certificate::from_bytes(&certificate).map_err(|_| NotAnswered::Malformed)?;
-        // The broker tells no source address, so a certificate bound to one is refused.
-        // A security key signs none: what its signatures have to say is no question here.
+        // The broker reports no source address, so a certificate bound to one is refused. No security key signs acknowledgements, so
+        // there are no flags to check.
         let (device, _) = devices.device(&certificate, krl, None, now).map_err(NotAnswered::Certificate)?;
         let key = verifying(certificate.public_key()).ok_or(NotAnswered::BadSignature)?;
         if !verifies(&key, &envelope::signed(ACKNOWLEDGEMENT_DOMAIN, &payload), &signature) {

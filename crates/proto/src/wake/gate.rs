@@ -1,4 +1,4 @@
-//! Every check that a device makes before it dials, in order.
+//! Checks a wake on a device before it connects, in order.
 
 use std::time::Duration;
 
@@ -13,77 +13,77 @@ use crate::host_port::HostPort;
 use crate::id::DeviceId;
 use crate::rate::{Bucket, Rate};
 
-/// How long a wake is good for, in seconds.
+/// How long a wake is valid, in seconds.
 pub const LIFETIME: u64 = 30;
 /// How far a device's clock may be behind the relay's, in seconds.
 pub const SKEW: u64 = 60;
-/// How often a device dials, whoever asks: enough for people and scripts, too little to be of use against the relay.
+/// How often a device connects, whatever relay asks: enough for people and scripts, too little to harm the relay.
 pub const DIALS: Rate = Rate { burst: 10, every: Duration::from_secs(6) };
 
-/// Whether the device knows what time it is.
+/// Whether the device has a reliable clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// Times are checked.
+    /// The clock is reliable: times are checked.
     Checked,
-    /// There is no clock worth asking: a replay then costs one dial to a genuine relay, which refuses it.
+    /// There is no reliable clock: a replay then costs one connection to a genuine relay, which refuses it.
     Absent,
 }
 
-/// What a device holds wakes against.
+/// What a device compares wakes with.
 #[derive(Clone, Debug)]
 pub struct Pins {
-    /// Its own name.
+    /// The device's own name.
     pub id: DeviceId,
-    /// The keys that may wake it.
+    /// The keys that may sign its wakes.
     pub keys: WakeKeys,
-    /// Where it will dial, and nowhere else.
+    /// The addresses that it may connect to.
     pub relays: Vec<HostPort>,
     /// Whether times are checked.
     pub clock: Clock,
-    /// How many tunnels it holds at once.
+    /// How many tunnels it may have at once.
     pub tunnels_max: usize,
 }
 
-/// Now, by both clocks.
+/// The current time, by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// Unix seconds: what wakes are dated by.
+    /// Unix seconds, for the dates of wakes.
     pub unix: u64,
-    /// Since any start, never running back: what rates are counted by.
+    /// The time since any start, monotonic, for rates.
     pub monotonic: Duration,
 }
 
-/// Why a wake is not followed; for the device's log.
+/// Says why a wake isn't followed; for the device's log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Longer than [`WAKE_MAX`], or not two parts of base64url, or no JSON object with a kid.
+    /// It is longer than [`WAKE_MAX`], or not two parts of base64url, or no JSON object with a kid.
     #[error("it is no wake")]
     NotAWake,
-    /// Signed by a key that isn't pinned.
+    /// It is signed by a key that isn't pinned.
     #[error("the wake key is not one of those pinned here")]
     UnknownKey,
-    /// The signature is not that key's over these bytes.
+    /// The signature isn't that key's over these bytes.
     #[error("the signature is wrong")]
     BadSignature,
-    /// Of another major version.
+    /// It has another major version.
     #[error("version {0} is not known here")]
     Version(u64),
-    /// Signed, and yet not of the format.
+    /// It is signed, and malformed.
     #[error("a field is missing or damaged")]
     Malformed,
-    /// For another device.
+    /// It is for another device.
     #[error("it is for another device")]
     WrongDevice,
-    /// Made later than now: our clock is behind by more than [`SKEW`] seconds.
+    /// It was made later than now: the device's clock is behind by more than [`SKEW`] seconds.
     #[error("it was made {0} s later than now: the clock is behind")]
     Early(u64),
-    /// It has ended: it was delayed, or our clock is ahead.
+    /// It has ended: it was delayed, or the device's clock is ahead.
     #[error("it ended {0} s ago: it was delayed, or the clock is ahead")]
     Late(u64),
-    /// It would be good for longer than [`LIFETIME`].
+    /// It would be valid for longer than [`LIFETIME`].
     #[error("it would be valid for too long")]
     TooLong,
-    /// Seen already.
+    /// It was seen before.
     #[error("it was seen before")]
     Replayed,
     /// It names no relay that is permitted here.
@@ -92,18 +92,18 @@ pub enum Reason {
     /// The rate limit, or the memory of what was seen, is used up.
     #[error("too many wakes")]
     TooMany,
-    /// As many tunnels are open as may be.
+    /// As many tunnels are open as is permitted.
     #[error("too many tunnels are open")]
     TunnelCap,
 }
 
-/// A wake that is not followed.
+/// A wake that isn't followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// What to tell the relay, and which one. `None` for whatever isn't proven to be meant for us, and for replays: no answer is given to
-    /// those.
+    /// The answer to the relay, and which relay. `None` for a wake that isn't proven to be for this device, and for replays: they get no
+    /// answer.
     pub answer: Option<(RelayId, Jti, Answer)>,
 }
 
@@ -118,14 +118,14 @@ impl Rejected {
         Self { reason, answer: Some((wake.rid.clone(), wake.jti, answer)) }
     }
 
-    /// The acknowledgement, where there is one to give.
+    /// Returns the acknowledgement, if there is an answer.
     pub fn acknowledgement(&self, now: u64) -> Option<Acknowledgement> {
         let (relay, jti, answer) = self.answer.clone()?;
         Some(Acknowledgement::new(relay, jti, now, answer, &self.reason.to_string()))
     }
 }
 
-/// What is read before the signature is checked: which key, and nothing else.
+/// The part that is read before the signature is checked: only the key.
 #[derive(Deserialize)]
 struct Head {
     kid: String,
@@ -136,7 +136,7 @@ struct Versioned {
     v: u64,
 }
 
-/// A device's checks, with what they remember.
+/// The checks of a device, and what they remember.
 #[derive(Clone, Debug)]
 pub struct Gate {
     pins: Pins,
@@ -146,23 +146,23 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Nothing seen yet.
+    /// Starts with no wake seen.
     pub fn new(pins: Pins) -> Self {
         Self { pins, seen: Seen::default(), dials: Bucket::new(DIALS), refusals: Bucket::new(DIALS) }
     }
 
-    /// Takes pins that were read anew (rotated keys); what was seen stays seen.
+    /// Takes new pins (rotated keys); seen wakes stay seen.
     pub fn set_pins(&mut self, pins: Pins) {
         self.pins = pins;
     }
 
-    /// Decides about a message from the broker. The wake that comes back names permitted relays only.
+    /// Checks a message from the broker. The returned wake names only permitted relays.
     ///
     /// # Errors
     /// The first check that fails, in the order of docs/wire.md.
     pub fn admit(&mut self, text: &[u8], now: Moment, open_tunnels: usize) -> Result<Wake, Rejected> {
         self.check(text, now, open_tunnels).map_err(|rejected| {
-            // Who owns the broker can send old wakes for ever, and is not to get a signature for each.
+            // The broker's owner can send old wakes for ever, and must not get a signature for each.
             let may_answer = rejected.answer.is_none() || self.refusals.take(now.monotonic).is_ok();
             if may_answer { rejected } else { rejected.reason.into() }
         })
@@ -196,7 +196,7 @@ impl Gate {
         Ok(wake)
     }
 
-    /// Key, signature, version: after this it is the relay that speaks.
+    /// Checks key, signature and version: after this, the relay is the author.
     fn authentic(&self, text: &[u8]) -> Result<Wake, Reason> {
         let [payload, signature] = envelope::split(text, WAKE_MAX).ok_or(Reason::NotAWake)?;
         let head: Head = serde_json::from_slice(&payload).map_err(|_| Reason::NotAWake)?;

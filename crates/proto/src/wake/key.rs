@@ -1,4 +1,4 @@
-//! The key that a relay signs wakes with, and those that a device has pinned.
+//! Reads the key with which a relay signs wakes, and those that a device has pinned.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use ssh_key::public::KeyData;
 use ssh_key::{PrivateKey, PublicKey};
 
-/// How many wake keys a device pins: the one in use and, while they are being rotated, the next.
+/// How many wake keys a device pins: the current one and, during a rotation, the next.
 pub const PINNED_MAX: usize = 2;
 
-/// Which wake key: the first 8 bytes of the SHA-256 of its 32 public bytes, in hexadecimal.
+/// The id of a wake key: the first 8 bytes of the SHA-256 of its 32 public bytes, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kid(String);
 
@@ -20,7 +20,7 @@ impl Kid {
         Self(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The 16 digits.
+    /// Returns the 16 digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -32,19 +32,19 @@ impl fmt::Display for Kid {
     }
 }
 
-/// The file holds no wake key.
+/// Says why a file gives no wake key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WakeKeyError {
-    /// A line is no ed25519 key in OpenSSH's format: its number, from 1.
+    /// A line isn't an ed25519 key in OpenSSH's format: its number, from 1.
     #[error("line {0} is no ed25519 key in OpenSSH's format")]
     NotAKey(usize),
-    /// None at all.
+    /// The file has no key.
     #[error("it holds no key")]
     None,
-    /// More than [`PINNED_MAX`].
+    /// The file has more than [`PINNED_MAX`] keys.
     #[error("it holds more than {PINNED_MAX} keys")]
     TooMany,
-    /// A private key that is encrypted, or of another type.
+    /// The private key is encrypted, or of another type.
     #[error("it is no unencrypted ed25519 private key")]
     NotPrivate,
 }
@@ -67,7 +67,7 @@ impl WakeKey {
         Ok(Self { key, kid })
     }
 
-    /// Which one it is.
+    /// Returns the key's id.
     pub fn kid(&self) -> &Kid {
         &self.kid
     }
@@ -88,10 +88,10 @@ impl fmt::Debug for WakeKey {
 pub struct WakeKeys(Vec<(Kid, VerifyingKey)>);
 
 impl WakeKeys {
-    /// Reads a file of public keys, one a line; blank lines and those that begin with `#` are passed over.
+    /// Reads a file of public keys, one per line; skips blank lines and those that begin with `#`.
     ///
     /// # Errors
-    /// Where a line is anything else, or there are none or too many.
+    /// If a line is anything else, or there are none or too many.
     pub fn parse(text: &str) -> Result<Self, WakeKeyError> {
         let mut keys = Vec::new();
         for (line, number) in text.lines().map(str::trim).zip(1..) {
@@ -109,7 +109,7 @@ impl WakeKeys {
         }
     }
 
-    /// Their names.
+    /// Returns the keys' ids.
     pub fn kids(&self) -> impl Iterator<Item = &Kid> {
         self.0.iter().map(|(kid, _)| kid)
     }
@@ -119,13 +119,13 @@ impl WakeKeys {
     }
 }
 
-/// An ed25519 key as one that checks signatures; `None` for other types, and for keys that fit more than one message.
+/// Converts an ed25519 key to one that checks signatures; `None` for other types, and for keys that fit more than one message.
 pub(super) fn verifying(key: &KeyData) -> Option<VerifyingKey> {
     let key = VerifyingKey::from_bytes(&key.ed25519()?.0).ok()?;
     (!key.is_weak()).then_some(key)
 }
 
-/// Whether a signature is the key's, by the strict rules: no other form of it passes.
+/// Returns whether a signature is the key's, by the strict rules: no other form of it is accepted.
 pub(super) fn verifies(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
     Signature::from_slice(signature).is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
 }

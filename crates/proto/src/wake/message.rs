@@ -1,4 +1,4 @@
-//! What a wake says.
+//! Defines the content of a wake.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,18 +13,18 @@ use super::key::WakeKey;
 use crate::host_port::HostPort;
 use crate::id::{DeviceId, NotADeviceId};
 
-/// The major version that is written and read. Fields that aren't known are passed over; another major version is refused.
+/// The major version that is written and read. Unknown fields are ignored; another major version is refused.
 pub const VERSION: u32 = 1;
-/// The longest envelope, in bytes: under 1 KB, so that it fits what the smallest broker and device take.
+/// The longest envelope, in bytes: under 1 KB, so that the smallest broker and device accept it.
 pub const WAKE_MAX: usize = 1023;
-/// How many addresses of the relay a wake names at most.
+/// How many of the relay's addresses a wake names at most.
 pub const ADDRESSES_MAX: usize = 4;
 
-/// Random bytes in base64url: nobody guesses them.
+/// Random bytes in base64url, which can't be guessed.
 macro_rules! random_text {
     ($name:ident, $bytes:literal) => {
         impl $name {
-            /// From bytes that a caller has drawn.
+            /// Takes bytes that the caller has drawn.
             pub const fn new(random: [u8; $bytes]) -> Self {
                 Self(random)
             }
@@ -59,12 +59,12 @@ macro_rules! random_text {
     };
 }
 
-/// Not so many bytes in base64url.
+/// Says that a text isn't this many bytes in base64url.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the right number of bytes in base64url")]
 pub struct NotRandomText;
 
-/// Which wake: no device takes the same one twice.
+/// The id of a wake: no device follows the same one twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Jti([u8; 16]);
@@ -83,7 +83,7 @@ impl fmt::Debug for Jti {
     }
 }
 
-/// What a device shows when it dials back: good once, for the device that it was made for. It correlates; the device's key authorises.
+/// What a device shows when it connects: valid once, for its device. It correlates; the device's key authorises.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Ticket([u8; 32]);
@@ -91,7 +91,7 @@ pub struct Ticket([u8; 32]);
 random_text!(Ticket, 32);
 
 impl Ticket {
-    /// As sent in the global request `ticket@sally`.
+    /// Returns the text for the global request `ticket@sally`.
     pub fn expose(&self) -> String {
         self.text()
     }
@@ -103,13 +103,13 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// A relay's own name, in the grammar of a device's: acknowledgements to it go to a topic of that name.
+/// The name of a relay, in the grammar of a device's: its acknowledgements go to a topic of that name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RelayId(DeviceId);
 
 impl RelayId {
-    /// The name, in small letters.
+    /// Returns the name, in lower case.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -135,7 +135,7 @@ impl fmt::Display for RelayId {
     }
 }
 
-/// `SHA256:…`, as OpenSSH writes it.
+/// Reads and writes `SHA256:…`, as OpenSSH does.
 mod fingerprint {
     use serde::{Deserialize as _, Deserializer, Serializer, de};
     use ssh_key::Fingerprint;
@@ -149,36 +149,36 @@ mod fingerprint {
     }
 }
 
-/// What a wake says.
+/// The content of a wake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wake {
     /// [`VERSION`].
     pub v: u32,
-    /// Which wake key signs it.
+    /// The id of the wake key that signs it.
     pub kid: String,
     /// The device that it is for.
     pub aud: DeviceId,
-    /// Which wake it is.
+    /// The id of the wake.
     pub jti: Jti,
     /// When it was made, in Unix seconds.
     pub iat: u64,
     /// When it ends, in Unix seconds: [`super::LIFETIME`] later.
     pub exp: u64,
-    /// Where to dial, in the order to try: at most [`ADDRESSES_MAX`].
+    /// The addresses to connect to, in the order to try: at most [`ADDRESSES_MAX`].
     pub relay: Vec<HostPort>,
-    /// The host key that has to answer there.
+    /// The fingerprint of the host key that must answer there.
     #[serde(with = "fingerprint")]
     pub hk: Fingerprint,
     /// The port that a visitor wants to reach on the device.
     pub svc: u16,
-    /// What to show there.
+    /// The ticket to show there.
     pub tkt: Ticket,
-    /// The relay that waits: whom to acknowledge to.
+    /// The relay that waits for the acknowledgement.
     pub rid: RelayId,
 }
 
 impl Wake {
-    /// The signed envelope. `None` where it would be longer than [`WAKE_MAX`] (long addresses).
+    /// Returns the signed envelope. `None` if it would be longer than [`WAKE_MAX`] (long addresses).
     pub fn seal(&self, key: &WakeKey) -> Option<String> {
         let payload = serde_json::to_vec(self).ok()?;
         let signature = key.sign(&envelope::signed(WAKE_DOMAIN, &payload));

@@ -1,17 +1,17 @@
-//! Waking a device: the signed envelope that a relay publishes, what a device checks of it, and what the device answers.
+//! Wakes a device: the signed envelope that a relay publishes, the device's checks, and the device's answer.
 //!
-//! The broker in between is not trusted: who owns it can delay and drop, never open, redirect, forge or replay. Trust is in two keys, the
-//! relay's wake key and the device's certificate, and each signs bytes that begin with a domain of their own.
+//! The broker in between is not trusted: its owner can delay and drop, never open, redirect, forge or replay. Trust is in two keys, the
+//! relay's wake key and the device's certificate, and each signs bytes that begin with its own domain.
 //!
 //! - `envelope`: bytes and a signature as one line of text
 //! - `key`: the relay's wake key; the two that a device pins
-//! - `message`: what a wake says
+//! - `message`: the content of a wake
 //! - `gate`: every check that a device makes, in order
-//! - `replay`: what was seen already
+//! - `replay`: the wakes that were seen
 //! - `acknowledgement`: the device's answer
-//! - `topic`, `status`: where all this is published, and whether a device is there
+//! - `topic`, `status`: the topics, and whether a device is online
 //!
-//! docs/wire.md is the format in full.
+//! docs/wire.md describes the format in full.
 
 mod acknowledgement;
 mod envelope;

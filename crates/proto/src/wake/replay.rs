@@ -1,10 +1,10 @@
-//! What was seen already.
+//! Remembers the wakes that were seen.
 
 use std::collections::VecDeque;
 
 use super::message::Jti;
 
-/// How many wakes a device remembers. Its own limit ([`super::DIALS`]) lets far fewer in while one is valid, so a full memory is an attack
+/// How many wakes a device remembers. Its own limit ([`super::DIALS`]) admits far fewer while one is valid, so a full memory is an attack
 /// with the relay's own key.
 pub const REMEMBERED: usize = 256;
 
@@ -12,7 +12,7 @@ pub const REMEMBERED: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen(VecDeque<(Jti, u64)>);
 
-/// Why a wake can't be taken as new.
+/// Says why a wake isn't accepted as new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotNew {
     Replayed,
@@ -20,7 +20,7 @@ pub(super) enum NotNew {
 }
 
 impl Seen {
-    /// Remembers one until `end`. With a clock (`now`) what has ended is forgotten, and nothing else ever is; without one the oldest is.
+    /// Remembers a wake until `end`. With a clock (`now`), only ended wakes are forgotten; without one, the oldest is.
     pub(super) fn remember(&mut self, jti: Jti, end: u64, now: Option<u64>) -> Result<(), NotNew> {
         if let Some(now) = now {
             self.0.retain(|(_, end)| *end >= now);

@@ -1,4 +1,4 @@
-//! Whether a device is there, as it says itself: a hint for the wording of a refusal, never a reason for one.
+//! Reads and writes a device's status: a hint for the wording of a refusal, never a reason for one.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,28 +6,28 @@ use super::message::VERSION;
 
 /// The longest status that is read, in bytes.
 pub const STATUS_MAX: usize = 512;
-/// The longest of its texts.
+/// The longest text in it, in bytes.
 const WORD_MAX: usize = 64;
 
-/// There or not.
+/// Whether the device is online.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
-    /// Connected to the broker.
+    /// The device is connected to the broker.
     Online,
-    /// The will of a connection that ended, or a farewell.
+    /// The device's connection broke (a will), or the device has signed off.
     Offline,
 }
 
-/// A retained status message; also the will. Not signed: who owns the broker can say what it likes, and only changes the wording.
+/// A retained status message; also the will. Not signed: the broker's owner can change it, and changes only the wording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// [`VERSION`].
     pub v: u32,
-    /// There or not.
+    /// Whether the device is online.
     pub s: Presence,
-    /// Which connection says so: random for each. A device that sees an `offline` with another's publishes its own again, since a take-over
-    /// fires the old connection's will.
+    /// The connection's id: random for each. A device that sees an `offline` with another id publishes its own status again, because a
+    /// take-over fires the old connection's will.
     pub sid: String,
     /// When that connection was made, or ended in good order, in Unix seconds.
     pub t: u64,
@@ -36,7 +36,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Reads one; `None` for anything else, another major version included.
+    /// Reads a status; `None` for anything else, another major version included.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         if payload.len() > STATUS_MAX {
             return None;
@@ -46,7 +46,7 @@ impl Status {
         (status.v == VERSION && word(&status.sid) && word(&status.ver)).then_some(status)
     }
 
-    /// As published.
+    /// Returns the payload to publish.
     pub fn payload(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

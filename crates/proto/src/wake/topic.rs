@@ -1,4 +1,4 @@
-//! Where wakes, statuses and acknowledgements are published.
+//! Names the topics of wakes, statuses and acknowledgements.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +6,16 @@ use std::str::FromStr;
 use super::message::RelayId;
 use crate::id::DeviceId;
 
-/// AWS IoT allows 7 slashes in a topic; the longest of ours has 4 behind the prefix.
+/// How many slashes a prefix may have: AWS IoT allows 7 in a topic, and the longest of ours has 4 behind the prefix.
 const PREFIX_SLASHES_MAX: usize = 3;
-/// The longest prefix: topics of 256 bytes are the least that brokers allow.
+/// The longest prefix, in bytes: every broker allows topics of 256 bytes.
 const PREFIX_MAX: usize = 128;
 
-/// What stands before every topic, by setting: nothing, or levels that end in a slash.
+/// The prefix of every topic, by setting: nothing, or levels that end in a slash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prefix(String);
 
-/// The text can't stand before a topic.
+/// Says that a text can't be a prefix of topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a topic prefix is up to {PREFIX_SLASHES_MAX} levels of letters, digits, _, - and ., with / between them")]
 pub struct NotAPrefix;
@@ -50,12 +50,12 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// As published under a prefix.
+    /// Returns the topic under a prefix.
     pub fn text(&self, prefix: &Prefix) -> String {
         format!("{}{self}", prefix.0)
     }
 
-    /// What a topic of ours is; `None` for any other.
+    /// Reads one of these topics; `None` for any other.
     pub fn parse(text: &str, prefix: &Prefix) -> Option<Self> {
         let mut levels = text.strip_prefix(&prefix.0)?.strip_prefix("sally/v1/")?.split('/');
         let topic = match (levels.next()?, levels.next()?, levels.next()) {
@@ -64,7 +64,7 @@ impl Topic {
             (id, "status", None) => Self::Status(DeviceId::parse(id).ok()?),
             _ => return None,
         };
-        // Topics matter by letter; a name in capitals is nobody's.
+        // Topics are compared letter by letter: a name in capitals is not a device's.
         (levels.next().is_none() && topic.text(prefix) == text).then_some(topic)
     }
 }
