@@ -28,7 +28,7 @@ pub struct RelayArgs {
     /// Address and port to listen on, or a port alone for all addresses
     #[arg(long, value_name = "[ADDR:]PORT", default_value = "2222", value_parser = parse_listen)]
     pub listen: (Option<IpAddr>, u16),
-    /// TOML file to read options from, under the names that they have here; options on the command line override it
+    /// TOML file to read options from, under the names of these long options; the command line overrides it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Visitors whose keys are fetched.
@@ -85,7 +85,7 @@ pub struct FleetArgs {
     /// Prefix of every MQTT topic, the same as on the devices
     #[arg(long, value_name = "LEVELS", requires = "fleet", default_value = "")]
     pub topic_prefix: Prefix,
-    /// Time that a woken device has to connect (30, 30s, 5m, 1h)
+    /// Time that a woken device has to connect (8s, 1m)
     #[arg(long, value_name = "TIME", requires = "fleet", default_value = "8s", value_parser = parse_seconds)]
     pub wake_deadline: Duration,
     /// Time to keep a woken device's connection after its last visitor has left
@@ -126,10 +126,10 @@ pub struct ServerArgs {
     /// Close a connection after this many keepalives without an answer
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub alive_count: u16,
-    /// Number of connections and bound ports' sockets that one key may have at once; in a fleet, that one name may have
+    /// Number of connections that one key may have at once, its ports' sockets included; in a fleet, one name
     #[arg(long, value_name = "N", default_value_t = 384, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections_per_key: u32,
-    /// When a newer connection of a key takes a name or port from an older connection of the same key
+    /// When a newer connection takes a name or port from an older connection of the same key
     #[arg(long, value_name = "WHEN", default_value = "silent")]
     pub takeover: crate::tunnel::registry::Takeover,
     /// File to append the audit log to, as JSON lines; - is stdout [default: no audit log]

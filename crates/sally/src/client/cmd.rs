@@ -33,7 +33,7 @@ pub struct VisitArgs {
     /// Through whom.
     #[command(flatten)]
     pub via: RelayArgs,
-    /// Wait so long for a device that is offline
+    /// Wait up to this time for a device that is offline (30s, 5m, 1h; at most 24h) [default: no wait]
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub wait: Option<Duration>,
     /// Arguments of ssh(1), scp(1) or sftp(1)
@@ -47,7 +47,7 @@ pub struct ProxyArgs {
     /// Through whom.
     #[command(flatten)]
     pub via: RelayArgs,
-    /// Wait so long for a device that is offline
+    /// Wait up to this time for a device that is offline (30s, 5m, 1h; at most 24h) [default: no wait]
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub wait: Option<Duration>,
     /// File to read in place of ~/.ssh/config

@@ -20,9 +20,9 @@ pub const SILENCE: Duration = Duration::from_secs(2);
 /// What a newer connection of the same key does to an older one that holds what it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Takeover {
-    /// If the older connection doesn't answer a keepalive within 2 s
+    /// When the older connection doesn't answer a keepalive within 2 s
     Silent,
-    /// At once, in any case
+    /// Always, and at once
     AtOnce,
     /// Never; the name or port becomes free when the older connection ends
     Never,
