@@ -1,10 +1,11 @@
 //! What the SSH library is told. Every value that differs from its default has its reason here.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
-use russh::server::Config;
+use russh::server::{Config, NameLists, Offer};
 use russh::{Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 
 use super::window;
@@ -37,8 +38,11 @@ const KEX_POST_QUANTUM: &[kex::Name] =
 /// AES-GCM is the fastest.
 const CIPHERS: &[cipher::Name] =
     &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_128_CTR, cipher::AES_192_CTR, cipher::AES_256_CTR];
-/// OpenSSH's clients prefer ChaCha20, and the client's order counts: these are insisted on where the processor has instructions for AES.
+/// OpenSSH's clients prefer ChaCha20, and the client's order counts: a client of OpenSSH's that has one of these is offered no others, if the
+/// processor has instructions for AES.
 const AES_GCM: &[cipher::Name] = &[cipher::AES_128_GCM, cipher::AES_256_GCM];
+/// The ciphers that need no MAC.
+const AUTHENTICATED: &[cipher::Name] = &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305];
 /// For CTR: the others need none.
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
 /// For clients that have neither the above nor another cipher than CTR: libssh2 before 1.11, Twisted Conch, older SSH.NET, sshj and dartssh2. They
@@ -84,9 +88,7 @@ pub(super) fn config(door: &DoorSettings) -> Config {
             // Compression before or after authentication is a bomb in a stranger's hand.
             compression: Cow::Borrowed(&[compression::NONE]),
         },
-        insisted_ciphers: Cow::Borrowed(if has_aes() { AES_GCM } else { &[] }),
-        further_macs: Cow::Borrowed(FURTHER_MACS),
-        kexinit_patience: KEXINIT_PATIENCE,
+        offer: Some(Arc::new(ClientOffer { insists: has_aes() })),
         max_auth_attempts: AUTH_ATTEMPTS + QUESTIONS,
         max_publickey_offers: AUTH_ATTEMPTS,
         // An idle shell is nobody's fault; deadlines are ours, around the stream.
@@ -96,6 +98,47 @@ pub(super) fn config(door: &DoorSettings) -> Config {
         nodelay: true,
         ..Config::default()
     }
+}
+
+/// Chooses the ciphers and MACs that one client is offered.
+#[derive(Debug)]
+struct ClientOffer {
+    /// Whether clients of OpenSSH's are offered AES-GCM alone, where they have it.
+    insists: bool,
+}
+
+impl Offer for ClientOffer {
+    /// OpenSSH's clients are known to send their KEXINIT at once: however long the way is, it comes.
+    fn patience(&self, client_id: &[u8]) -> Option<Duration> {
+        (!self.insists || !is_openssh(client_id)).then_some(KEXINIT_PATIENCE)
+    }
+
+    fn choose<'a>(&self, ours: &'a Preferred, client_id: &[u8], theirs: Option<&NameLists>) -> Cow<'a, Preferred> {
+        let mut chosen = ours.clone();
+        let Some(theirs) = theirs else {
+            chosen.mac.to_mut().extend(FURTHER_MACS);
+            return Cow::Owned(chosen);
+        };
+        let has = |list: &[String], name: &str| list.iter().any(|offer| offer == name);
+        let has_cipher = |name: &&cipher::Name| has(&theirs.cipher, name.as_ref());
+        let has_mac = |list: &[String]| ours.mac.iter().any(|name| has(list, name.as_ref()));
+        if self.insists && is_openssh(client_id) && AES_GCM.iter().any(|name| has_cipher(&name)) {
+            chosen.cipher.to_mut().retain(|name| AES_GCM.contains(name));
+        }
+        if !(has_mac(&theirs.client_mac) && has_mac(&theirs.server_mac)) {
+            if AUTHENTICATED.iter().any(|name| has_cipher(&name)) {
+                chosen.cipher.to_mut().retain(|name| AUTHENTICATED.contains(name));
+            } else {
+                chosen.mac.to_mut().extend(FURTHER_MACS);
+            }
+        }
+        Cow::Owned(chosen)
+    }
+}
+
+/// Returns whether a client is OpenSSH's, by its identification.
+fn is_openssh(client_id: &[u8]) -> bool {
+    client_id.starts_with(b"SSH-2.0-OpenSSH_")
 }
 
 /// Whether the processor has instructions for AES and for GCM's multiplication.
