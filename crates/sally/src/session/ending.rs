@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use super::visit::Parting;
 use super::{Ending, Outbound, Stream};
-use sally_proto::signal;
 use crate::record::{Recorder, StreamKind};
+use sally_proto::signal;
 
 /// What a session ends by.
 pub(super) enum Why {

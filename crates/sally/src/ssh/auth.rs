@@ -15,7 +15,11 @@ use crate::term;
 impl<V: Visits, S: SessionService> Visitor<V, S> {
     fn context(&self) -> Context<'_> {
         let rules = &self.server.shared.rules;
-        Context { peer: self.connection.peer.ip(), now: unix_time_or_expired(), account: Some(rules.user.as_deref().unwrap_or(&rules.account)) }
+        Context {
+            peer: self.connection.peer.ip(),
+            now: unix_time_or_expired(),
+            account: Some(rules.user.as_deref().unwrap_or(&rules.account)),
+        }
     }
 
     fn user_is_welcome(&self, user: &str) -> bool {

@@ -17,11 +17,11 @@ use super::auth::is_sha1;
 use super::forward::{PROHIBITED, Place, Target, host_and_port, refusal};
 use super::visitor::{Error, Visitor};
 use super::visits::Visits;
+use crate::session::Control;
 use crate::session::environment;
 use crate::session::service::{PtyRequest, SessionService, What};
-use crate::session::Control;
-use sally_proto::signal;
 use crate::term;
+use sally_proto::signal;
 
 /// Variables that a client may set in one session, and the bytes of one: OpenSSH's clients send a handful.
 const MAX_ENV: usize = 64;

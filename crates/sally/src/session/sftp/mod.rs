@@ -194,8 +194,8 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::record::{DigestName, Policy, SIZE, Settings, Sink, Target};
     use crate::session::visit::{Parting, Visit};
-    use crate::record::{DigestName, Policy, Settings, Sink, Target};
 
     /// A client that asks for the version, and then for nothing more.
     struct Asks(Option<Bytes>);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn run(file: std::path::PathBuf, panics: bool) -> Running {
-        let settings = Settings { policy: Policy::All, digest: DigestName::default(), shell: "/bin/sh".into() };
+        let settings = Settings { policy: Policy::All, digest: DigestName::default(), shell: "/bin/sh".into(), size: SIZE };
         let key = ssh_key::private::Ed25519Keypair::from_seed(&[5; 32]).into();
         let recorder = Recorder::start(Sink::open(&Target::File(file), false).unwrap(), settings, key).unwrap();
         let terms = Terms { account: Account::current(None, None), flags: SftpFlags::default(), link_first: false };
