@@ -1,8 +1,9 @@
 //! A descriptor that the runtime waits on: one kind for terminals and pipes alike.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
+use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -60,12 +61,16 @@ impl Fd {
         Ok(())
     }
 
-    /// Writes all of it, waiting while the program does not read.
-    pub(super) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
+    /// Writes all pieces, in as few calls as the pipe allows. Waits while the program does not read.
+    pub(super) async fn write_all(&self, pieces: &[Bytes]) -> io::Result<()> {
+        let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut left = slices.as_mut_slice();
+        // Leaves out empty pieces too: a write of nothing would not end the loop.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
             let mut ready = self.0.writable().await?;
-            match rustix::io::write(self.0.get_ref(), bytes) {
-                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            match rustix::io::writev(self.0.get_ref(), left) {
+                Ok(written) => IoSlice::advance_slices(&mut left, written),
                 Err(Errno::AGAIN) => ready.clear_ready(),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

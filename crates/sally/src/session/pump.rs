@@ -264,12 +264,7 @@ async fn hand_on(program: Option<&Fd>, entered: Option<(Entry, Arrived)>) -> Res
     let Some((entry, arrived)) = entered else { return Ok(true) };
     entry.write()?;
     let Some(program) = program else { return Ok(true) };
-    for piece in &arrived.pieces {
-        if program.write_all(piece).await.is_err() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    Ok(program.write_all(&arrived.pieces).await.is_ok())
 }
 
 #[cfg(test)]
