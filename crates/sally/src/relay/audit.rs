@@ -1,7 +1,7 @@
 //! The audit log: one JSON object a line for each thing that happens (docs/audit-log.md is the schema).
 //!
-//! One thread writes, so that a slow disk or a full pipe holds up whoever waits for its line and nobody's bytes. What somebody is let in by is
-//! on the log before they are in; how it ended follows.
+//! One thread writes, so that a slow disk or a full pipe delays only a task that waits for its line, never a connection's bytes. The line
+//! that admits a client is written before it is admitted; a line on how its connection ended follows.
 
 mod event;
 mod rotation;
@@ -24,24 +24,24 @@ use crate::keys::Skipped;
 use crate::panic::essential;
 use crate::{logfile, term};
 
-/// Lines that may wait for the disk. More are counted and not kept: whoever needs theirs written is refused meanwhile.
+/// Lines that may wait for the disk. Further lines are counted and dropped; what needs a written line is refused meanwhile.
 const WAITING: usize = 4096;
-/// How long a line may take to be written before that counts as a failure.
+/// The time for writing a line; a longer one counts as a failure.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where the log goes.
+/// The destination of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuditTarget {
-    /// Nowhere.
+    /// No log.
     Off,
     /// Standard output.
     Stdout,
-    /// A file, appended to; with a limit, where there is one.
+    /// A file to append to, with its size limit, if any.
     File(PathBuf, Option<Rotation>),
 }
 
 impl AuditTarget {
-    /// Makes sure that who we are now can rotate it, where that is wanted.
+    /// Checks that the current account may rotate the file, if rotation is configured.
     ///
     /// # Errors
     /// [`Fault::Audit`].
@@ -54,7 +54,7 @@ impl AuditTarget {
         }
     }
 
-    /// As the user named it.
+    /// Returns the name for messages: the path, or `stdout`.
     pub fn name(&self) -> String {
         match self {
             Self::Off | Self::Stdout => "stdout".into(),
@@ -68,7 +68,7 @@ enum Job {
     Reopen,
 }
 
-/// The log's near end. Clones write to the same one.
+/// A handle for writing to the log. Clones write to the same log.
 #[derive(Clone, Debug)]
 pub struct Audit {
     jobs: Option<mpsc::Sender<Job>>,
@@ -82,25 +82,25 @@ struct State {
     counters: Counters,
 }
 
-/// What the thread counts; only ever more.
+/// Counters of the thread; they only grow.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     /// Bytes written.
     pub(super) bytes: AtomicU64,
     /// Lines that could not be written.
     pub(super) lost: AtomicU64,
-    /// Times that the file became another.
+    /// Successful rotations.
     pub(super) rotations: AtomicU64,
-    /// Times that it could not.
+    /// Failed rotations.
     pub(super) rotation_failures: AtomicU64,
 }
 
 impl Audit {
-    /// Opens the log and starts its thread. A file that is there already must be ours (`logfile::open`), or of `later`, the account that we
-    /// will become.
+    /// Opens the log and starts its thread. An existing file must be owned by the current account (`logfile::open`), or by `later`, the
+    /// account that the process will switch to.
     ///
     /// # Errors
-    /// [`Fault::Audit`] where it can't be written.
+    /// [`Fault::Audit`] if it can't be written.
     pub fn open(target: &AuditTarget, later: Option<u32>) -> Result<Self, Fault> {
         let state = Arc::new(State::default());
         let (path, rotation) = match target {
@@ -117,7 +117,7 @@ impl Audit {
         Ok(Self { jobs: Some(jobs), state })
     }
 
-    /// Writes a line and waits until it is written. False where that can't be: what it is about must not begin then, unless settings say so.
+    /// Writes a line and waits until it is written. Returns false on failure: the event must then not begin, unless the settings allow it.
     pub async fn write(&self, event: Event<'_>) -> bool {
         let Some(jobs) = &self.jobs else { return true };
         let (done, written) = oneshot::channel();
@@ -143,23 +143,23 @@ impl Audit {
         }
     }
 
-    /// So many lines never came here: the next one is preceded by one that says so.
+    /// Counts `lines` lost lines. A line that gives their number is written before the next one.
     pub fn have_lost(&self, lines: u64) {
         self.state.lost.fetch_add(lines, Ordering::Relaxed);
         self.state.counters.lost.fetch_add(lines, Ordering::Relaxed);
     }
 
-    /// Whether there is a log.
+    /// Returns whether there is a log.
     pub fn is_kept(&self) -> bool {
         self.jobs.is_some()
     }
 
-    /// What was counted.
+    /// Returns the counters.
     pub(super) fn counters(&self) -> &Counters {
         &self.state.counters
     }
 
-    /// The lines that a source lost.
+    /// Reports the lines that a source of keys skipped, on stderr and in the log.
     pub async fn skipped(&self, skipped: &[Skipped]) {
         for line in skipped {
             term::say(&line.to_string());
@@ -167,14 +167,14 @@ impl Audit {
         }
     }
 
-    /// Opens the file anew, after logrotate.
+    /// Reopens the file, after logrotate.
     pub async fn reopen(&self) {
         if let Some(jobs) = &self.jobs {
-            let _ = jobs.send(Job::Reopen).await; // The thread lives as long as we do.
+            let _ = jobs.send(Job::Reopen).await; // The thread lives as long as the process.
         }
     }
 
-    /// Whether the last line could not be written.
+    /// Returns whether writing the last line failed.
     pub fn is_failing(&self) -> bool {
         self.state.failing.load(Ordering::Relaxed)
     }
@@ -191,11 +191,11 @@ fn open(path: Option<&Path>, later: Option<u32>) -> io::Result<File> {
     }
 }
 
-/// The thread's side.
+/// The state of the thread.
 struct Writer {
     name: String,
     file: LogFile,
-    /// A line may have been cut: the next begins on a line of its own.
+    /// Whether the last line may be incomplete: the next write then begins with a newline.
     torn: bool,
     state: Arc<State>,
 }
@@ -208,7 +208,7 @@ impl Writer {
                 Job::Write(bytes, done) => {
                     let written = self.write_all(&bytes);
                     if let Some(done) = done {
-                        let _ = done.send(written); // Whoever asked has given up.
+                        let _ = done.send(written); // The asking task has given up.
                     }
                 }
             }

@@ -1,19 +1,19 @@
-//! A relay's way to its devices.
+//! A relay's connection to the broker, for waking its devices.
 
 use crate::broker::Local;
 use crate::mqtt::Unpublished;
 use crate::mqtt::client::{Client, Message};
 
-/// Somebody else's broker, or the one in our own process.
+/// A client of the broker: of another one, or of the one in this process.
 pub enum Bus {
-    /// Over a connection.
+    /// A client over a network connection.
     Far(Client),
-    /// In this process.
+    /// The broker in this process.
     Near(Local),
 }
 
 impl Bus {
-    /// Publishes.
+    /// Publishes a message.
     ///
     /// # Errors
     /// [`Unpublished`].
@@ -24,7 +24,7 @@ impl Bus {
         }
     }
 
-    /// Subscribes to a topic: a hint's, which there is a plainer sentence without.
+    /// Subscribes to a topic. Failures are only logged: the topics are hints, without which a refusal is merely less precise.
     pub fn subscribe(&self, topic: String) {
         match self {
             Self::Far(client) => client.subscribe(topic),
@@ -36,7 +36,7 @@ impl Bus {
         }
     }
 
-    /// No longer.
+    /// Unsubscribes from a topic.
     pub fn unsubscribe(&self, topic: &str) {
         match self {
             Self::Far(client) => client.unsubscribe(topic),

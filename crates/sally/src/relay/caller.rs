@@ -1,4 +1,4 @@
-//! Somebody who is connected: who they are, what they may, and their line.
+//! A connected client: its identity, its access and its connection.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,15 +19,16 @@ use crate::clock::unix_time_or_expired;
 use crate::lock::lock;
 use crate::tunnel::line::Line;
 
-/// What somebody may, by role: each grant is the checker's. A grant that has ended is none: who asks gets what holds at that moment.
+/// The grants of a client, by role, as the checker gave them. The accessors omit a grant that has ended, so that each answer holds at that
+/// moment.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     pub(super) visitor: Option<Grant>,
     pub(super) device: Option<Grant>,
     pub(super) admin: Option<Grant>,
-    /// What the fleet's authorities say.
+    /// The role that the fleet's authorities certify.
     pub(super) member: Option<Member>,
-    /// What each registration wants of a signature that admitted the key when it came in.
+    /// The presence that each registration which admitted the key at login requires of a signature.
     pub(super) guest: Vec<Presence>,
 }
 
@@ -36,27 +37,27 @@ fn has_ended(grant: &Grant) -> bool {
 }
 
 impl Access {
-    /// Reach names.
+    /// Returns the grant for reaching names, unless it has ended.
     pub fn visitor(&self) -> Option<&Grant> {
         self.visitor.as_ref().filter(|grant| !has_ended(grant))
     }
 
-    /// Hold names and ports.
+    /// Returns the grant for registering names and ports, unless it has ended.
     pub fn device(&self) -> Option<&Grant> {
         self.device.as_ref().filter(|grant| !has_ended(grant))
     }
 
-    /// Read and end everything on the console.
+    /// Returns the grant for seeing and ending everything on the console, unless it has ended.
     pub fn admin(&self) -> Option<&Grant> {
         self.admin.as_ref().filter(|grant| !has_ended(grant))
     }
 
-    /// Somebody of the fleet.
+    /// Returns the fleet's member, unless its certificate has ended.
     pub fn member(&self) -> Option<&Member> {
         self.member.as_ref().filter(|member| member.until() > unix_time_or_expired())
     }
 
-    /// The device that the fleet says somebody is.
+    /// Returns the device's name, if the fleet certifies the client as a device.
     pub fn fleet_device(&self) -> Option<&DeviceId> {
         match self.member() {
             Some(Member::Device { id, .. }) => Some(id),
@@ -64,7 +65,7 @@ impl Access {
         }
     }
 
-    /// The visitor that the fleet says somebody is.
+    /// Returns the visitor, if the fleet certifies the client as one.
     pub fn fleet_visitor(&self) -> Option<&Visitor> {
         match self.member() {
             Some(Member::Visitor(visitor)) => Some(visitor),
@@ -72,29 +73,29 @@ impl Access {
         }
     }
 
-    /// Whether anything is asked for that a visitor, an administrator or a guest may ask for.
+    /// Returns whether the client may ask for what visitors, administrators or guests may ask for.
     pub fn may_visit(&self) -> bool {
         self.visitor().is_some() || self.admin().is_some() || self.is_guest() || self.fleet_visitor().is_some()
     }
 
-    /// Whether some registration admitted the key.
+    /// Returns whether a registration admitted the key.
     fn is_guest(&self) -> bool {
         !self.guest.is_empty()
     }
 
-    /// Whether a visitor's or a device's grant is over: the answer to who had it is another then.
+    /// Returns whether a visitor's or a device's grant has ended, so that a refusal can say so.
     pub fn has_expired(&self) -> bool {
         let fleets = self.member.is_some() && self.member().is_none();
         fleets || [&self.visitor, &self.device].into_iter().flatten().any(has_ended)
     }
 
-    /// Whether what let a device in is over.
+    /// Returns whether the grant or certificate that admitted a device has ended.
     pub(super) fn device_has_ended(&self) -> bool {
         let of_a_fleet = matches!(&self.member, Some(member @ Member::Device { .. }) if member.until() <= unix_time_or_expired());
         of_a_fleet || self.device.as_ref().is_some_and(has_ended)
     }
 
-    /// Whether these keys say the same as those of before, wherever in the files they stand.
+    /// Returns whether this access equals an earlier one, regardless of where in the files its lines are.
     pub(super) fn is_still(&self, before: &Self) -> bool {
         let roles = [(&self.visitor, &before.visitor), (&self.device, &before.device), (&self.admin, &before.admin)];
         self.member == before.member
@@ -105,32 +106,33 @@ impl Access {
             })
     }
 
-    /// This access, where there is any.
+    /// Returns this access if it has at least one role.
     pub(crate) fn some_role(self) -> Option<Self> {
         let any = self.visitor.is_some() || self.device.is_some() || self.admin.is_some() || self.is_guest();
         (any || self.member.is_some()).then_some(self)
     }
 
-    /// Gives this access, where a security key has said what every role wants (PROTOCOL.u2f); any other key has nothing to say.
+    /// Returns this access if a security key's signature has the flags that every role requires (PROTOCOL.u2f); other keys have no flags.
+    /// Requirements of guest registrations only remove those registrations.
     pub(crate) fn check_presence(self, flags: u8) -> Result<Self, Denial> {
-        // Every field is named, so that a role which is added has to be asked too.
+        // Every field is named, so that a new role can't be forgotten here.
         let Self { visitor, device, admin, member, mut guest } = self;
         for grant in [&visitor, &device, &admin].into_iter().flatten() {
             grant.check_presence(flags)?;
         }
         member.as_ref().map_or(Ok(()), |member| member.presence().check(flags))?;
-        // A device that wants more of a key than the relay's own files shuts it out from its own name alone.
+        // A device that requires more than the relay's own files excludes the key from its own name only.
         let denial = guest.iter().find_map(|presence| presence.check(flags).err());
         guest.retain(|presence| presence.check(flags).is_ok());
         Self { visitor, device, admin, member, guest }.some_role().ok_or(denial.unwrap_or(Denial::UnknownKey))
     }
 
-    /// A grant that says whose key it is.
+    /// Returns a grant whose comment names the key's owner.
     pub(crate) fn grant(&self) -> Option<&Grant> {
         self.visitor.as_ref().or(self.device.as_ref()).or(self.admin.as_ref())
     }
 
-    /// The names of the roles.
+    /// Returns the names of the roles.
     pub fn roles(&self) -> Vec<&'static str> {
         let fleets = self.member.as_ref().map(Member::role);
         let roles = [
@@ -143,7 +145,7 @@ impl Access {
     }
 }
 
-/// What somebody proved to hold, kept to be judged again.
+/// The key or certificate that a client authenticated with, kept so that it can be checked again.
 #[derive(Clone, Debug)]
 pub enum Proven {
     /// A key.
@@ -153,7 +155,7 @@ pub enum Proven {
 }
 
 impl Proven {
-    /// For the checker.
+    /// Returns the form that the checker takes.
     pub fn as_offer(&self) -> Offer<'_> {
         match self {
             Self::Key(key) => Offer::Key(key),
@@ -161,7 +163,7 @@ impl Proven {
         }
     }
 
-    /// `SHA256:…` of the key, or of the certified key.
+    /// Returns the `SHA256:…` fingerprint of the key, or of the certified key.
     pub fn fingerprint(&self) -> String {
         let key = match self {
             Self::Key(key) => key,
@@ -171,51 +173,52 @@ impl Proven {
     }
 }
 
-/// Somebody who has authenticated, before the connection is theirs.
+/// A client that has authenticated, before its connection is registered.
 #[derive(Debug)]
 pub struct LetIn {
     /// The user name that was asked for.
     pub user: String,
-    /// What they may.
+    /// The grants.
     pub access: Access,
-    /// What they proved to hold.
+    /// The key or certificate.
     pub offer: Proven,
-    /// What the signature said of the person at a security key; 0 of any other key.
+    /// The signature's flags of user presence and verification, for a security key; 0 for any other key.
     pub flags: u8,
 }
 
-/// Somebody who is connected.
+/// A connected client.
 #[derive(Debug)]
 pub struct Caller {
-    /// Its number, for as long as this process runs.
+    /// The connection's number, unique while this process runs.
     pub number: u64,
-    /// Where it comes from, as the kernel says.
+    /// The peer's address, as the kernel gives it.
     pub peer: SocketAddr,
-    /// The user name it asked for.
+    /// The user name that it asked for.
     pub user: String,
-    /// What it may.
+    /// The grants.
     pub access: Access,
-    /// What it proved to hold.
+    /// The key or certificate.
     pub offer: Proven,
-    /// What the signature said of the person at a security key; 0 of any other key.
+    /// The signature's flags of user presence and verification, for a security key; 0 for any other key.
     pub flags: u8,
-    /// The key, as `SHA256:…`.
+    /// The key's fingerprint, `SHA256:…`.
     pub fingerprint: String,
-    /// Who it is where connections are counted: a fleet's name, since that may have several keys, else the key.
+    /// The identity under which connections are counted: a fleet member's role and name, since it may have several keys, else the
+    /// fingerprint.
     pub(super) identity: String,
-    /// The key's comment or the certificate's name, fit for a terminal; the fingerprint where it has none.
+    /// The key's comment or the certificate's name, fit for a terminal; the fingerprint if there is neither.
     pub who: String,
-    /// Since when, for durations.
+    /// The time of the login, for durations.
     pub since: Instant,
-    /// Since when, for people.
+    /// The time of the login, for people.
     pub since_clock: jiff::Timestamp,
-    /// Its connection.
+    /// The connection.
     pub line: Line,
-    /// The sockets of ports that it holds.
+    /// The sockets of the ports that it has registered.
     pub(crate) sockets: Mutex<HashMap<u16, Sockets>>,
 }
 
-/// The sockets of a port, and how to close them.
+/// The listening sockets of a port, and how to close them.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     pub(crate) stop: CancellationToken,
@@ -224,7 +227,7 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// When this returns, the port can be bound again.
+    /// Closes the sockets. When this returns, the port can be bound again.
     pub(super) async fn close(self) {
         self.stop.cancel();
         for accepting in self.loops {
@@ -234,7 +237,7 @@ impl Sockets {
 }
 
 impl Caller {
-    /// Somebody who has just been let in.
+    /// Creates the state of a client that has just been admitted.
     pub fn new(number: u64, peer: SocketAddr, let_in: LetIn, line: Line) -> Self {
         let LetIn { user, access, offer, flags } = let_in;
         let fingerprint = offer.fingerprint();
@@ -262,13 +265,13 @@ impl Caller {
         lock(&self.sockets)
     }
 
-    /// Whether a line of the files, or the fleet, lets it know of a name.
+    /// Returns whether the key files or the fleet let the client learn that a name exists.
     pub fn sees(&self, name: &DeviceId) -> bool {
         let listed = self.access.visitor().is_some_and(|grant| grant.sees_device(name)) || self.access.admin().is_some();
         listed || self.access.fleet_visitor().is_some_and(|visitor| visitor.may_reach(name))
     }
 
-    /// Whether a line of the files, or the fleet, lets it reach a name at a port. Which ports there are, a fleet's devices say.
+    /// Returns whether the key files or the fleet let the client reach a port of a name. A fleet does not limit ports: its devices decide.
     pub fn reaches(&self, name: &DeviceId, port: u16) -> bool {
         let listed = self.access.visitor().is_some_and(|grant| grant.allows_device(name, port));
         listed || self.access.fleet_visitor().is_some_and(|visitor| visitor.may_reach(name))

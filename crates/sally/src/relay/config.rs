@@ -1,4 +1,4 @@
-//! What a relay or a jail is told.
+//! The configuration of a relay or a jail.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -15,48 +15,48 @@ use crate::fleet::settings::Broker;
 use crate::net::tls::KeyPair;
 use crate::server_settings::DoorOptions;
 
-/// Everything `sally relay` and `sally jail` run on.
+/// The configuration of `sally relay` and `sally jail`.
 #[derive(Debug)]
 pub struct Config {
-    /// What it is.
+    /// The kind of server and its rules.
     pub rules: Rules,
-    /// Where keys come from.
+    /// The sources of keys.
     pub keys: KeySources,
-    /// Address (all, where there is none) and port to listen on.
+    /// The address (all if none) and port to listen on.
     pub listen: (Option<IpAddr>, u16),
-    /// Where metrics are served.
+    /// The address that serves metrics.
     pub http: Option<SocketAddr>,
-    /// Certificate and private key of TLS there.
+    /// The TLS certificate and private key of that address.
     pub http_tls: Option<KeyPair>,
-    /// What once, relay and jail have in common.
+    /// The options that once, relay and jail share.
     pub door: DoorOptions,
-    /// Where a host key is kept.
+    /// The folder of the host key.
     pub state: Option<PathBuf>,
-    /// Where the audit log goes.
+    /// The destination of the audit log.
     pub audit: AuditTarget,
-    /// How long visits may go on when told to stop.
+    /// The time that visits may still take after the server is told to stop.
     pub drain: Duration,
-    /// Whom to become.
+    /// The account to switch to.
     pub run_as: Option<u32>,
-    /// The fleet whose devices it wakes.
+    /// The fleet whose devices the relay wakes.
     pub fleet: Option<Waking>,
 }
 
-/// How a relay wakes the devices of its fleet.
+/// The settings for waking the devices of a fleet.
 #[derive(Clone, Debug)]
 pub struct Waking {
-    /// FLEET/relay.
+    /// The folder FLEET/relay.
     pub folder: PathBuf,
-    /// The broker, if it isn't the fleet's own.
+    /// The broker, if it isn't the one in the fleet's settings.
     pub broker: Option<Broker>,
-    /// Where to be the broker, and how its clients are known.
+    /// The address of the embedded broker, and how it identifies clients.
     pub mqtt: Option<(SocketAddr, Identity)>,
-    /// Where devices are told to dial; the fleet's addresses where there is none.
+    /// The addresses that devices are told to dial; if empty, those in the fleet's settings.
     pub advertise: Vec<HostPort>,
-    /// What stands before every topic.
+    /// The prefix of every topic.
     pub prefix: Prefix,
-    /// How long a device has to come.
+    /// The time in which a woken device must connect.
     pub deadline: Duration,
-    /// How long its connection is kept after its last visitor.
+    /// The time that a device's connection is kept after its last visit.
     pub linger: Duration,
 }

@@ -1,4 +1,4 @@
-//! What `ssh relay devices` answers: a handful of words, for people or as JSON. There is no shell behind it.
+//! The console (`ssh relay devices`): a few commands, with answers for people or as JSON. It gives no shell.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::rules::Kind;
 use super::{Relay, Visit};
 use crate::lock::lock;
 
-/// What a session that is no console's is told, before it is closed.
+/// The message for a session without a console, before it is closed.
 pub const NO_CONSOLE: &str = "This account can only be used for forwarding";
 
 const HELP: &str = "\
@@ -31,12 +31,12 @@ Commands:
   help
 ";
 
-/// What a command comes to.
+/// The result of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// For stdout.
+    /// The text for stdout.
     pub text: String,
-    /// For stderr.
+    /// The text for stderr.
     pub error: String,
     /// The exit status.
     pub status: u8,
@@ -77,14 +77,14 @@ struct Session {
 }
 
 impl Relay {
-    /// Whether somebody's sessions are answered at all: a device's are not, nor anybody's whose key says `command=`.
+    /// Returns whether sessions of this client are answered: not those of a device, nor of a key with `command=`.
     pub(crate) fn has_console(&self, caller: &Caller) -> bool {
         let access = &caller.access;
         let forced = access.grant().is_some_and(|grant| grant.forced_command().is_some());
         matches!(self.rules.kind, Kind::Relay) && !forced && access.may_visit()
     }
 
-    /// Answers a command; an empty one is that of a client which wanted a shell.
+    /// Answers a command. The command is empty if the client asked for a shell.
     pub(crate) fn console(&self, caller: &Caller, command: &str) -> Answer {
         let (options, words): (Vec<_>, Vec<_>) = command.split_whitespace().partition(|word| word.starts_with('-'));
         let json = options == ["--json"];
@@ -110,7 +110,8 @@ impl Relay {
         }
     }
 
-    /// Counts a list of devices, which is as long as the fleet.
+    /// Counts a list of devices against the key's rate limit, since a list is as long as the fleet. Returns the time to wait if it is
+    /// exceeded.
     fn may_list(&self, caller: &Caller) -> Result<(), Duration> {
         let (began, lists) = &self.lists;
         lock(lists).take(caller.identity.clone(), began.elapsed())
@@ -147,14 +148,14 @@ impl Relay {
         all.into_iter().filter(theirs).map(session).collect()
     }
 
-    /// A visit by any connection of the same key.
+    /// Returns whether a connection with the caller's key made the visit.
     fn is_theirs(&self, caller: &Caller, visit: &Visit) -> bool {
         let visitor = visit.visitor.and_then(|number| self.caller(number));
         visitor.is_some_and(|visitor| visitor.fingerprint == caller.fingerprint)
     }
 
-    /// Ends a session or a device's connection. A number alone is a session's, whether there is one or not: which of the two is meant may not
-    /// depend on who has just left.
+    /// Ends a session or a device's connection. A number alone always means a session, even if no session has it: the meaning must not
+    /// depend on which session has just ended.
     fn kick(&self, caller: &Caller, target: &[&str]) -> Answer {
         if caller.access.admin().is_none() {
             return Answer::refused(&Refusal::NotPermitted.to_string());
@@ -197,7 +198,7 @@ impl Relay {
         }
     }
 
-    /// The connections that hold a name; a made one by what `devices` shows of it, or by itself.
+    /// Returns the connections that hold a name; a generated name is matched by its form in `devices` or by the name itself.
     fn holders(&self, target: &str) -> Vec<u64> {
         let name = DeviceId::parse(target).ok();
         self.tunnels().holders(|own| name.as_ref().map_or_else(|| own.veiled().as_str() == target, |name| name == own))

@@ -1,4 +1,5 @@
-//! A relay's fleet: whom its authorities vouch for. Its folder is read again when it changes; while it can't be, no certificate is good.
+//! A relay's fleet: the clients that its authorities certify. The folder is read again when it changes; while it can't be read, no
+//! certificate is accepted.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -21,30 +22,30 @@ use crate::lock::lock;
 use crate::stamp::{Stamp, stamp};
 use crate::term;
 
-/// What is looked at to see whether the folder changed.
+/// The files whose stamps tell whether the folder has changed.
 const FILES: [&str; 9] =
     ["fleet.toml", "devices", "revoked", "device_ca.pub", "host_ca.pub", "visitor_ca.pub", "host_key", "host_key-cert.pub", "wake_key"];
 
-/// Somebody whom a fleet's authority vouches for.
+/// A client that a fleet's authority has certified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Member {
-    /// A device, by its own name.
+    /// A device, with its own name.
     Device {
         /// The name.
         id: DeviceId,
-        /// Its certificate's number.
+        /// The certificate's serial number.
         serial: u64,
-        /// When the certificate ends, in Unix seconds.
+        /// The end of the certificate, in Unix seconds.
         until: u64,
-        /// What a signature has to say, where the key is a security key.
+        /// The presence that a signature must prove, if the key is a security key.
         presence: Presence,
     },
-    /// A person, by patterns of names.
+    /// A person, with patterns of names.
     Visitor(Visitor),
 }
 
 impl Member {
-    /// When the certificate ends, in Unix seconds.
+    /// Returns the end of the certificate, in Unix seconds.
     pub fn until(&self) -> u64 {
         match self {
             Self::Device { until, .. } => *until,
@@ -52,7 +53,7 @@ impl Member {
         }
     }
 
-    /// The certificate's number.
+    /// Returns the certificate's serial number.
     pub fn serial(&self) -> u64 {
         match self {
             Self::Device { serial, .. } => *serial,
@@ -60,7 +61,7 @@ impl Member {
         }
     }
 
-    /// What a signature of the certified key has to say.
+    /// Returns the presence that a signature of the certified key must prove.
     pub fn presence(&self) -> Presence {
         match self {
             Self::Device { presence, .. } => *presence,
@@ -68,7 +69,7 @@ impl Member {
         }
     }
 
-    /// Who it is, for people.
+    /// Returns the member's name, for people.
     pub fn name(&self) -> &str {
         match self {
             Self::Device { id, .. } => id.as_str(),
@@ -76,7 +77,7 @@ impl Member {
         }
     }
 
-    /// What it is here.
+    /// Returns the member's role.
     pub fn role(&self) -> &'static str {
         match self {
             Self::Device { .. } => "device",
@@ -85,20 +86,20 @@ impl Member {
     }
 }
 
-/// How often a folder that can't be read is read again while nothing in it has changed: what is in the way (its owner, its mode, the disk) shows
-/// in no stamp.
+/// The pace of reading an unreadable folder again while its stamps stay the same: the cause (the owner, the mode, the disk) shows in no
+/// stamp.
 const AGAIN: Pace = Pace { least: Duration::from_secs(2), most: Duration::from_secs(30), stable: Duration::MAX };
 
 type Look = Vec<Stamp>;
 
-/// The fleet as it was read last.
+/// The fleet as last read.
 #[derive(Debug)]
 pub struct Fleet {
     folder: PathBuf,
     state: Mutex<Read>,
-    /// One reads at a time; who comes meanwhile takes what that one has read.
+    /// Held while reading, so that one thread reads at a time; the others then use what it has read.
     reading: Mutex<()>,
-    /// How often it was read.
+    /// The number of times that it was read.
     pub(super) reads: AtomicU64,
 }
 
@@ -106,20 +107,20 @@ pub struct Fleet {
 struct Read {
     dir: Arc<RelayDir>,
     look: Look,
-    /// Why it could not be read the last time.
+    /// The last failure, if the last read failed.
     failing: Option<Failing>,
 }
 
 #[derive(Debug)]
 struct Failing {
-    /// What it looked like, the folder itself included.
+    /// The stamps at that time, including the folder's own.
     look: (Look, Stamp),
     again: Instant,
     backoff: Backoff,
 }
 
 impl Read {
-    /// Whether reading it again would come to the same, as far as can be seen.
+    /// Returns whether another read would have the same result, judging by the stamps.
     fn is_settled(&self, look: &(Look, Stamp)) -> bool {
         match &self.failing {
             None => self.look == look.0,
@@ -128,7 +129,7 @@ impl Read {
     }
 }
 
-/// What another look comes to.
+/// The result of another look at the folder.
 #[derive(Debug)]
 pub enum Change {
     /// Nothing has changed.
@@ -140,12 +141,12 @@ pub enum Change {
 }
 
 impl Fleet {
-    /// Reads the folder whole.
+    /// Reads the folder.
     ///
     /// # Errors
     /// Those of [`RelayDir::load`].
     pub fn load(folder: &Path) -> Result<Self, Fault> {
-        // Looked at before it is read: what changes meanwhile is seen at the next look.
+        // The stamps are taken before reading: a change meanwhile is seen at the next look.
         let look = look_at(folder);
         let dir = Arc::new(RelayDir::load(folder)?);
         let state = Mutex::new(Read { dir, look, failing: None });
@@ -156,12 +157,12 @@ impl Fleet {
         lock(&self.state)
     }
 
-    /// As it was read last.
+    /// Returns the folder as last read.
     pub fn dir(&self) -> Arc<RelayDir> {
         Arc::clone(&self.state().dir)
     }
 
-    /// Looks again; reads what has changed. Blocks while it reads.
+    /// Looks at the folder again and reads it if it has changed, or if `forced`. Blocks while it reads.
     pub fn look(&self, forced: bool) -> Change {
         let _reading = lock(&self.reading);
         let look = (look_at(&self.folder), stamp(&self.folder));
@@ -187,10 +188,10 @@ impl Fleet {
         }
     }
 
-    /// What a certificate makes somebody.
+    /// Returns the member that a certificate certifies.
     ///
     /// # Errors
-    /// Why nothing.
+    /// The reason why the certificate is rejected.
     pub fn authorize(&self, certificate: &Certificate, peer: IpAddr, now: u64) -> Result<Member, Denial> {
         let (dir, readable) = {
             let state = self.state();
@@ -208,13 +209,13 @@ impl Fleet {
         Ok(Member::Device { id, serial: certificate.serial(), until: certificate.valid_before(), presence })
     }
 
-    /// A device that is part of the fleet.
+    /// Returns whether a device is an active part of the fleet.
     pub fn has(&self, name: &DeviceId) -> bool {
         self.dir().known.get(name).is_some_and(|device| device.state == State::Active)
     }
 }
 
-/// Whether a device's certificate is its newest: an older one may be in a disk that was thrown away.
+/// Checks that a device's certificate is its newest: an older one may be on a discarded disk.
 pub(super) fn current(dir: &RelayDir, id: &DeviceId, serial: u64) -> Result<(), Denial> {
     match dir.known.get(id) {
         None => Err(Denial::NotInFleet),
@@ -229,13 +230,13 @@ fn look_at(folder: &Path) -> Look {
 }
 
 impl Relay {
-    /// Looks at the fleet's folder; whoever is no longer what they were goes.
+    /// Looks at the fleet's folder, and disconnects clients whose role changed or whose certificate was revoked.
     pub(crate) async fn look_at_fleet(self: &Arc<Self>, forced: bool) {
         if self.wakes.is_none() {
             return;
         }
         if forced && let Some(broker) = self.wakes.as_ref().and_then(|wakes| wakes.embedded.as_ref()) {
-            // What is wrong with the fleet's files is said below.
+            // Errors in the fleet's files are reported below.
             let _ = broker.reload().await;
         }
         let relay = Arc::clone(self);
@@ -252,7 +253,7 @@ impl Relay {
                 self.audit.note(Event::KeysFailed { reason: fault.to_string() }).await;
             }
             Ok(Some(Change::None) | None) => {}
-            // What can't even be looked at must not serve on as it was.
+            // The relay must not go on with the old state if even looking fails.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
     }

@@ -1,4 +1,4 @@
-//! A device registers a name or a port, and gives it up.
+//! Registering and releasing a device's names and ports.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::net::ports;
 use crate::term;
 use crate::tunnel::registry::{SILENCE, Takeover};
 
-/// How often a claim is repeated after a holder was replaced: whoever comes between was newer still.
+/// Attempts to claim a slot after its holder was replaced: a connection that claims it in between is newer still.
 const CLAIMS: usize = 3;
 
-/// What a device was given by `name@sally` before it registers: the name, and the keys that its registration is to admit, with those of each
+/// What a device got by `name@sally` before it registers: the name, and the keys that its registration will admit, including those of each
 /// `admit@sally`.
 #[derive(Debug, Default)]
 pub(crate) struct Promised {
@@ -30,7 +30,7 @@ pub(crate) struct Promised {
 }
 
 impl Relay {
-    /// Answers `name@sally`: the name that a device may register, made here where it asks for none.
+    /// Answers `name@sally`: returns the name that a device may register, or generates one if it asks for none.
     pub(crate) fn promise(&self, caller: &Caller, asked: &str) -> Result<DeviceId, Refusal> {
         let device = caller.access.device().filter(|_| matches!(self.rules.kind, Kind::Relay)).ok_or(Refusal::NotPermitted)?;
         let bare = device.permit_listen().is_empty() && device.allows_port_forwarding();
@@ -43,11 +43,11 @@ impl Relay {
         }
         let name = DeviceId::parse(asked).map_err(|_| Refusal::NotAName(term::excerpt(asked)))?;
         let ours = device.permit_listen().iter().any(|rule| device.allows_name(&name, rule.port().unwrap_or(22)));
-        // Whoever held one that was made here comes back for it: it may have been told to somebody.
+        // A device may ask for its earlier generated name again: it may have been passed on to a visitor.
         if ours || (bare && self.mint.made(&name, &caller.fingerprint)) { Ok(name) } else { Err(Refusal::NotYourName(name.to_string())) }
     }
 
-    /// Answers `admit@sally`, or the keys in `name@sally`: the name that was promised admits these too, at once where it is held already.
+    /// Answers `admit@sally`, or the keys in `name@sally`: the promised name admits these keys too, at once if it is registered already.
     pub(crate) fn admit(&self, caller: &Caller, promised: &mut Promised, keys: Option<KeyRing>) -> Result<(), Refusal> {
         let Promised { name: Some(name), guests } = promised else { return Err(Refusal::NotPermitted) };
         let Some(keys) = keys else { return Ok(()) };
@@ -64,7 +64,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Registers what a `tcpip-forward` asks for.
+    /// Registers the slot that a `tcpip-forward` asks for.
     pub(crate) async fn register(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
@@ -83,7 +83,7 @@ impl Relay {
         };
         self.claim(caller, &slot, address).await?;
         let occupied = self.occupy(caller, &slot, address, &listen).await;
-        // Somebody newer may have taken everything over meanwhile, before there was a socket to close.
+        // A newer connection may have taken the slot over meanwhile, before there was a socket to close.
         let replaced = self.tunnels.find(&slot).is_none_or(|forward| forward.connection != caller.number);
         if occupied.is_err() || replaced {
             self.tunnels.release(&slot, caller.number);
@@ -130,7 +130,7 @@ impl Relay {
         if allowed { Ok(()) } else { Err(refusal) }
     }
 
-    /// Claims a slot; a silent holder of the same key makes room.
+    /// Claims a slot, and replaces an earlier holder with the same key as the takeover rule says.
     async fn claim(&self, caller: &Caller, slot: &Slot, address: &str) -> Result<(), Refusal> {
         let me = Held { connection: caller.number, key: caller.fingerprint.clone() };
         for _ in 0..CLAIMS {
@@ -141,7 +141,7 @@ impl Relay {
                 Claim::Contested(holder) => holder,
             };
             let Some(old) = self.caller(holder.connection) else {
-                // It is just leaving.
+                // That connection is just ending.
                 self.tunnels.release(slot, holder.connection);
                 continue;
             };
@@ -162,7 +162,7 @@ impl Relay {
         Err(Refusal::OtherKey(slot.to_string()))
     }
 
-    /// Makes a claimed slot work: the sockets of a port, and the line on the audit log.
+    /// Puts a claimed slot into operation: binds the sockets of a port, and writes the line in the audit log.
     async fn occupy(self: &Arc<Self>, caller: &Arc<Caller>, slot: &Slot, address: &str, listen: &Listen) -> Result<(), Refusal> {
         if let Listen::Port(where_, port) = listen {
             self.open_port(caller, *where_, *port)?;
@@ -198,7 +198,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Gives up one slot, as `cancel-tcpip-forward` asks. Nobody gives up what is another's.
+    /// Releases one slot, as `cancel-tcpip-forward` asks. Only the connection that holds it can release it.
     pub(crate) async fn cancel(&self, caller: &Caller, address: &str, port: u32) -> bool {
         let slot = match Listen::parse(address, port) {
             Some(Listen::Name(name, port)) => Slot::Name(name, port),
@@ -215,9 +215,10 @@ impl Relay {
         true
     }
 
-    /// Gives up everything that a connection holds: when this returns, its ports can be bound again.
+    /// Releases everything that a connection holds. When this returns, its ports can be bound again.
     pub(super) async fn release_everything(&self, caller: &Caller, why: &str) {
-        // All its sockets, whoever may have taken a slot of it away already, and before any slot is free: a port is bound by its holder alone.
+        // All its sockets are closed, even of a slot that was taken over already, and before any slot is free: only its holder binds a
+        // port.
         let sockets: Vec<_> = caller.sockets().drain().map(|(_, sockets)| sockets).collect();
         for sockets in sockets {
             sockets.close().await;

@@ -1,4 +1,4 @@
-//! `/metrics` and `/healthz` for a monitoring system. Nothing here changes anything, and nothing names a visitor or a device.
+//! `/metrics` and `/healthz` for a monitoring system. They change nothing, and name no visitor and no device.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use hyper::{Method, Request, StatusCode};
 use super::Relay;
 use crate::net::http::{Answer, Limits, Router, text};
 
-/// A scraper and a health check need two connections; both are programs, at no great distance.
+/// A scraper and a health check need two connections; both are programs nearby.
 pub(super) const LIMITS: Limits = Limits { connections: 16, head: Duration::from_secs(5), connection: Duration::from_secs(60) };
 
-/// What a monitoring system may ask of a relay.
+/// The routes for a monitoring system.
 pub(super) struct Monitoring(pub(super) Arc<Relay>);
 
 impl Router for Monitoring {

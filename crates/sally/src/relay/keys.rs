@@ -1,7 +1,7 @@
-//! Who may come, in which role.
+//! The keys that may log in, by role.
 //!
-//! A line that can't be accepted is skipped, said and audited: one slip in a long file must not lock out everybody else. A source that can't be
-//! read stops the start; `reload` says what becomes of it later.
+//! An invalid line is skipped and reported on stderr and in the audit log: one mistake in a long file must not lock out all other users. A
+//! source that can't be read stops the start; `reload` handles later failures.
 
 use sally_proto::authorized_keys::{Context, Denial, Enforced, KeyRing, Offer};
 use sally_proto::error::{Fault, KeyDefect};
@@ -20,15 +20,15 @@ pub struct KeySet {
     visitors: Option<KeyRing>,
     devices: Option<KeyRing>,
     admins: Option<KeyRing>,
-    /// Whether any is a certificate authority's.
+    /// Whether any key is a certificate authority's.
     authorities: bool,
 }
 
 impl KeySet {
-    /// What somebody may by these keys; perhaps nothing.
+    /// Returns the access that these keys grant; perhaps none.
     ///
     /// # Errors
-    /// Why not, where a key is known and not let in under these circumstances.
+    /// The reason why a known key is rejected under these circumstances.
     pub(super) fn authorize(&self, offer: Offer<'_>, context: &Context<'_>) -> Result<Access, Denial> {
         let mut denial = None;
         let mut role = |ring: &Option<KeyRing>| match ring.as_ref()?.authorize(offer, context) {
@@ -46,17 +46,17 @@ impl KeySet {
         }
     }
 
-    /// Whether a certificate might get in: its key says nothing then.
+    /// Returns whether a certificate might be accepted, in which case the bare key doesn't decide.
     pub fn has_authorities(&self) -> bool {
         self.authorities
     }
 
-    /// The names that devices' keys spell out.
+    /// Returns the names that the rules of devices' keys list without patterns.
     pub fn spelled_names(&self) -> impl Iterator<Item = DeviceId> {
         self.device_rules().flat_map(spelled_names)
     }
 
-    /// Whether some device's key may hold this name.
+    /// Returns whether a device's key may register this name.
     pub fn covers(&self, name: &DeviceId) -> bool {
         self.device_rules().any(|rules| covers_name(rules, name))
     }
@@ -65,31 +65,31 @@ impl KeySet {
         self.devices.iter().flat_map(KeyRing::entries).map(|(_, entry)| &*entry.options().permit_listen)
     }
 
-    /// How many keys there are for each role.
+    /// Returns the number of keys of each role.
     pub fn counts(&self) -> [(&'static str, usize); 3] {
         let count = |ring: &Option<KeyRing>| ring.as_ref().map_or(0, KeyRing::len);
         [("visitors", count(&self.visitors)), ("devices", count(&self.devices)), ("admins", count(&self.admins))]
     }
 }
 
-/// What each source looked like: length, time and number of a file.
+/// The stamp of each source: a file's length, time and number.
 pub(super) type Seen = Vec<Stamp>;
 
-/// Where the keys of each role come from.
+/// The sources of the keys of each role.
 #[derive(Clone, Debug)]
 pub struct KeySources {
-    /// Who may reach names.
+    /// The keys that may reach names.
     pub visitors: Vec<Source>,
-    /// Who may hold names and ports.
+    /// The keys that may register names and ports.
     pub devices: Vec<Source>,
-    /// Who may do everything on the console.
+    /// The keys that may do everything on the console.
     pub admins: Vec<Source>,
-    /// How to reach a source on the network.
+    /// The settings for sources on the network.
     pub network: Network,
 }
 
 impl KeySources {
-    /// Loads everything, for a start: a source that fails or has no key at all stops it.
+    /// Loads everything at the start, which a source that fails or has no key stops.
     ///
     /// # Errors
     /// [`Fault::KeysInvalid`].
@@ -97,14 +97,14 @@ impl KeySources {
         let (set, skipped, empty) = self.read().await?;
         match empty {
             Some(source_name) => {
-                skipped.iter().for_each(|line| term::say(&line.to_string())); // They may be why there is none.
+                skipped.iter().for_each(|line| term::say(&line.to_string())); // The skipped lines may be why there is no key.
                 Err(Fault::KeysInvalid { source_name, defect: KeyDefect::Empty })
             }
             None => Ok((set, skipped)),
         }
     }
 
-    /// Loads everything, and gives the first source that holds no key: at a reload that is somebody's decision to let nobody in.
+    /// Loads everything, and returns the first source without a key: at a reload, an operator has decided to admit no client by it.
     pub(super) async fn read(&self) -> Result<(KeySet, Vec<Skipped>, Option<String>), Fault> {
         let (mut skipped, mut empty) = (Vec::new(), None);
         let mut rings = Vec::new();
@@ -121,15 +121,15 @@ impl KeySources {
         Ok((KeySet { visitors: next(), devices: next(), admins: next(), authorities }, skipped, empty))
     }
 
-    /// Reads what can be read only once, and keeps it for every time that keys are loaded again.
+    /// Reads sources that can be read only once, and keeps their content for reloads.
     ///
     /// # Errors
-    /// [`Fault::KeysInvalid`] of the first that can't be read.
+    /// [`Fault::KeysInvalid`] for the first that can't be read.
     pub(super) async fn keep(&mut self) -> Result<(), Fault> {
         keys::keep([&mut self.visitors, &mut self.devices, &mut self.admins].into_iter().flatten()).await
     }
 
-    /// What the files look like: when it changes, they are read again.
+    /// Returns the stamps of the files: when they change, the files are read again.
     pub(super) fn look(&self) -> Seen {
         let look = |source: &Source| {
             let Source::File(file) = source else { return None };
@@ -139,7 +139,7 @@ impl KeySources {
     }
 }
 
-/// A `cert-authority` line without `principals=` lets nobody in here: there is no account that a certificate could name.
+/// Returns the `cert-authority` lines without `principals=`, which admit no client: no account exists that a certificate could name.
 fn nobody_named(ring: &KeyRing) -> Vec<Skipped> {
     let nobody = ring.entries().filter(|(_, entry)| entry.options().cert_authority && entry.options().principals.is_none());
     nobody

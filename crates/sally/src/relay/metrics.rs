@@ -1,4 +1,4 @@
-//! What is counted, in the text format that Prometheus reads.
+//! The metrics, in the text format of Prometheus.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,9 +14,9 @@ use crate::lock::lock;
 pub struct Metrics {
     /// Connections accepted.
     pub connections: AtomicU64,
-    /// Connections turned away because their key has as many as it may.
+    /// Connections rejected because their key has reached its limit.
     pub turned_away: AtomicU64,
-    /// Connections let in.
+    /// Connections that logged in.
     pub authenticated: AtomicU64,
     /// Visits carried.
     pub visits: AtomicU64,
@@ -34,12 +34,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// One more.
+    /// Adds 1 to a counter.
     pub fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One more refusal of this kind.
+    /// Adds 1 to the refusals of this kind.
     pub fn refused(&self, why: &'static str) {
         let mut refused = lock(&self.refused);
         let count = refused.entry(why).or_default();
@@ -48,7 +48,7 @@ impl Metrics {
 }
 
 impl Relay {
-    /// Everything that is counted, as `/metrics` gives it.
+    /// Returns all metrics, as `/metrics` serves them.
     pub fn exposition(&self) -> String {
         let metrics = &self.metrics;
         let mut text = String::new();
@@ -99,7 +99,7 @@ impl Relay {
     }
 }
 
-/// What the broker in this process counts.
+/// Appends the counters of the broker in this process.
 fn broker_families(text: &mut String, counts: &Counts) {
     let mut one = |name, kind, help, samples: &[(&str, u64)]| family(text, name, kind, help, samples);
     one("mqtt_clients", "gauge", "MQTT clients connected", &[("", counts.connected as u64)]);

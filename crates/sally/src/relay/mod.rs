@@ -1,18 +1,18 @@
-//! The relay: visitors reach names, devices hold them, and nobody gets anything else. A jail is a relay with everything taken away but ports.
+//! The relay: visitors reach names, devices register them; no other access exists. A jail is a relay reduced to ports.
 //!
-//! - `config`, `rules`: what this relay is told, and is
-//! - `keys`, `reload`: who may come, loaded and loaded again
-//! - `revoked`: who may not, whatever else lets them in
-//! - `places`: how many visits at once, and whose
-//! - `caller`: somebody who is connected
-//! - `fleet`: whom a fleet's authorities vouch for
-//! - `wake`, `bus`: a device that isn't here is fetched, through a broker
-//! - `hold`: a device registers a name or a port, and gives it up
-//! - `route`: a visitor reaches a name, a socket reaches the holder of its port
-//! - `console`, `session`: what `ssh relay devices` answers, on a session channel
-//! - `audit`: one JSON line for each thing that happens
-//! - `strangers`: what who has no key causes there, listed or summed up
-//! - `metrics`, `http`: what a monitoring system asks
+//! - `config`, `rules`: the configuration and the limits
+//! - `keys`, `reload`: the keys that may log in, loaded and reloaded
+//! - `revoked`: the keys that may not log in, whatever else admits them
+//! - `places`: the limits on visits and connections
+//! - `caller`: a connected client
+//! - `fleet`: the clients that a fleet's authorities certify
+//! - `wake`, `bus`: waking a device that isn't connected, through a broker
+//! - `hold`: registering and releasing a device's names and ports
+//! - `route`: connecting a visitor to a name, and a socket to the holder of its port
+//! - `console`, `session`: the answers to `ssh relay devices`, on a session channel
+//! - `audit`: one JSON line for each event
+//! - `strangers`: events that clients without a key cause there, listed or summed up
+//! - `metrics`, `http`: the answers to a monitoring system
 //! - `start`, `run`: from start to drained
 
 pub mod audit;
@@ -84,14 +84,14 @@ pub struct Relay {
     shut: CancellationToken,
     visit_ended: Notify,
     strangers: Strangers,
-    /// The lists of devices that each key has asked for, since a beginning.
+    /// The rate limit on each key's lists of devices, and the start of its clock.
     lists: (Instant, Mutex<Buckets<String>>),
-    /// How devices are woken, where there is a fleet.
+    /// How devices are woken, if there is a fleet.
     wakes: Option<Wakes>,
 }
 
 impl Relay {
-    /// A relay that nobody has come to.
+    /// Creates a relay without connections.
     pub fn new(
         rules: Rules,
         keys: KeySet,
@@ -122,7 +122,7 @@ impl Relay {
         })
     }
 
-    /// Cancelled when nobody more may come.
+    /// Returns the token that is cancelled when no further connection is accepted.
     pub fn shut(&self) -> &CancellationToken {
         &self.shut
     }
@@ -131,12 +131,12 @@ impl Relay {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether a certificate might get in: its key says nothing then.
+    /// Returns whether a certificate might be accepted, in which case the bare key doesn't decide.
     pub(crate) fn has_authorities(&self) -> bool {
         self.wakes.is_some() || self.keys().has_authorities() || self.tunnels.admit_certificates()
     }
 
-    /// The fleet, where there is one.
+    /// Returns the fleet, if there is one.
     pub(crate) fn fleet(&self) -> Option<&fleet::Fleet> {
         self.wakes.as_ref().map(|wakes| &wakes.fleet)
     }
@@ -157,7 +157,7 @@ impl Relay {
         lock(&self.visits)
     }
 
-    /// How many visits there are, those being opened included.
+    /// Returns the number of visits, including those that are being opened.
     pub(crate) fn visits_taken(&self) -> usize {
         self.places.taken()
     }
@@ -166,31 +166,31 @@ impl Relay {
         &self.tunnels
     }
 
-    /// Decides who somebody new is by what they proved to hold, or would.
+    /// Returns the access of a new client, by the key or certificate that it has proved or only offers.
     ///
     /// # Errors
-    /// Why none of the roles is theirs.
+    /// The reason why it has no role.
     pub(crate) fn authorize(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Access, Denial> {
         self.revoked.as_ref().map_or(Ok(()), |revoked| revoked.check_newcomer(offer))?;
         self.access(offer, peer)
     }
 
-    /// The same of somebody who is in already.
+    /// Returns the current access of a connected client. An unreadable revocation list rejects new clients only.
     fn authorize_again(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Access, Denial> {
         self.revoked.as_ref().map_or(Ok(()), |revoked| revoked.check(offer))?;
         self.access(offer, peer)
     }
 
-    /// The one place that asks the checker.
+    /// Asks the checker; the only function that does.
     fn access(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Access, Denial> {
-        // A certificate has to name what its authority's line wants: there is no account here that it could name instead.
+        // The certificate must name a principal of its authority's line: there is no account here that it could name instead.
         let context = Context { peer: Some(peer), now: unix_time_or_expired(), account: None };
         let listed = self.keys().authorize(offer, &context);
         let member = match (&self.wakes, offer) {
             (Some(wakes), Offer::Certificate(certificate)) => match wakes.fleet.authorize(certificate, peer, context.now) {
                 Ok(member) => Some(member),
                 Err(Denial::UnknownAuthority) => None,
-                // A fleet's certificate is good for nothing else.
+                // A fleet's certificate is valid for the fleet only.
                 Err(denial) => return Err(denial),
             },
             _ => None,
@@ -201,7 +201,7 @@ impl Relay {
         access.some_role().ok_or(Denial::UnknownKey)
     }
 
-    /// The names whose registrations, as they are at this moment, admit somebody's key: they may reach these, and know of them.
+    /// Returns the names whose current registrations admit the client's key: it may reach and see these.
     pub(crate) fn guest_of(&self, caller: &Caller) -> Vec<DeviceId> {
         let context = Context { peer: Some(caller.peer.ip()), now: unix_time_or_expired(), account: None };
         let offer = caller.offer.as_offer();
@@ -209,10 +209,10 @@ impl Relay {
         self.tunnels.admitting(admit).into_iter().map(|(name, _)| name).collect()
     }
 
-    /// The descriptor of a connection that wants to be let in.
+    /// Takes the descriptor of a connection that logs in.
     ///
     /// # Errors
-    /// [`Refusal::TooMany`] where its key has as many as it may.
+    /// [`Refusal::TooMany`] if its key has reached its limit.
     pub(crate) fn seat(&self, caller: &Caller) -> Result<HeldDescriptors, Refusal> {
         let seat = self.descriptors.take(&caller.identity, 1);
         if seat.is_err() {
@@ -221,14 +221,14 @@ impl Relay {
         seat
     }
 
-    /// Somebody is in.
+    /// Adds a client that has logged in.
     pub(crate) fn enter(&self, caller: &Arc<Caller>) {
         self.callers().insert(caller.number, Arc::clone(caller));
-        // Keys may have changed since they proved theirs, when nobody knew of them.
+        // Keys may have changed between its login and its being listed here.
         self.dismiss_if_changed(caller);
     }
 
-    /// Somebody is gone: what they held is free.
+    /// Removes a client that has disconnected, and releases what it held.
     pub(crate) async fn leave(&self, caller: &Caller, why: &str) {
         self.callers().remove(&caller.number);
         self.happen(rendezvous::Event::Gone(TunnelId(caller.number)));
@@ -236,7 +236,7 @@ impl Relay {
         self.audit.note(Event::Disconnect { connection: caller.number, why, seconds: caller.since.elapsed().as_secs() }).await;
     }
 
-    /// Somebody doesn't get what they asked for.
+    /// Logs, counts and audits a refused request.
     pub(crate) async fn note_refusal(&self, caller: &Caller, what: &str, refusal: &Refusal) {
         let (what, said) = (Veiled::from(crate::term::excerpt(what)), Veiled::from(refusal.to_string()));
         tracing::info!(peer = %caller.peer, %what, refusal = %said, "refused");
@@ -246,13 +246,13 @@ impl Relay {
         self.audit.note(event).await;
     }
 
-    /// New keys: whoever is no longer permitted, or no longer the same, is told so and goes.
+    /// Replaces the keys, and disconnects clients that are no longer permitted or whose role changed.
     pub(crate) fn replace_keys(&self, keys: KeySet) {
         *lock(&self.keys) = Arc::new(keys);
         self.dismiss_the_changed();
     }
 
-    /// Judges everybody who is connected again.
+    /// Checks the access of every connected client again.
     fn dismiss_the_changed(&self) {
         let connected: Vec<_> = self.callers().values().cloned().collect();
         for caller in connected {
@@ -267,7 +267,7 @@ impl Relay {
         }
     }
 
-    /// Devices whose permission has ended while they were connected go as if their key were gone.
+    /// Disconnects devices whose permission has ended, as if their key had been removed.
     pub(crate) fn let_go_expired(&self) {
         let connected: Vec<_> = self.callers().values().cloned().collect();
         for caller in connected.iter().filter(|caller| caller.access.device_has_ended()) {
@@ -287,8 +287,8 @@ impl Relay {
     }
 }
 
-/// What a registration that admits these keys wants of a signature; nothing where it doesn't admit what is offered. Who shows a certificate
-/// holds its key too, and a client that has one shows nothing else.
+/// Returns the presence that a registration with these keys requires of a signature, or `None` if it doesn't admit the offer. A certificate
+/// is also matched by its key: its client holds that key, and offers nothing else.
 fn as_guest(keys: &KeyRing, offer: Offer<'_>, context: &Context<'_>) -> Option<Presence> {
     let certified = match offer {
         Offer::Certificate(certificate) => Some(Offer::Key(certificate.public_key())),

@@ -1,4 +1,4 @@
-//! Places for visits and for connections, each given back when it is over.
+//! Limits on visits and on descriptors of connections; each share is returned when it is dropped.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -6,11 +6,11 @@ use sally_proto::relay::{ConnectionShares, Refusal, Shares, Taker};
 
 use crate::lock::lock;
 
-/// The places of a relay.
+/// The places for visits of a relay.
 #[derive(Debug)]
 pub(super) struct Places(Mutex<Shares>);
 
-/// One of them. Given back when dropped.
+/// A place for one visit, returned when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -18,7 +18,7 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// Places of which connections to forwarded ports have no more than so many.
+    /// Creates the places; connections to forwarded ports take at most `strangers` of them.
     pub(super) fn new(strangers: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Shares::new(strangers))))
     }
@@ -27,12 +27,12 @@ impl Places {
         lock(&self.0)
     }
 
-    /// How many are taken.
+    /// Returns the number of places taken.
     pub(super) fn taken(&self) -> usize {
         self.shares().taken()
     }
 
-    /// Takes one.
+    /// Takes a place.
     ///
     /// # Errors
     /// [`Refusal::TooMany`].
@@ -48,11 +48,11 @@ impl Drop for Place {
     }
 }
 
-/// The descriptors that connections and their ports may have.
+/// The descriptors for connections and their ports.
 #[derive(Debug)]
 pub(super) struct Descriptors(Mutex<ConnectionShares>);
 
-/// Some of them. Given back when dropped.
+/// Descriptors of one key, returned when dropped.
 #[derive(Debug)]
 pub(crate) struct HeldDescriptors {
     descriptors: Arc<Descriptors>,
@@ -61,7 +61,7 @@ pub(crate) struct HeldDescriptors {
 }
 
 impl Descriptors {
-    /// `most` in all, `per_key` by one.
+    /// Creates a limit of `most` descriptors in all and `per_key` for each key.
     pub(super) fn new(most: usize, per_key: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(ConnectionShares::new(most, per_key))))
     }
@@ -70,12 +70,12 @@ impl Descriptors {
         lock(&self.0)
     }
 
-    /// How many are free.
+    /// Returns the number of free descriptors.
     pub(super) fn free(&self) -> usize {
         self.shares().free()
     }
 
-    /// Takes so many.
+    /// Takes `count` descriptors for a key.
     ///
     /// # Errors
     /// [`Refusal::TooMany`].

@@ -1,6 +1,6 @@
-//! Keys are loaded again when a file changes, or when somebody says so: beside everything else, for a source may be slow.
+//! Reloads the keys when a file changes or on SIGHUP, in a task of its own, for a source may be slow.
 //!
-//! A source that can't be read any more leaves the last good keys in place for 15 minutes; then nobody comes in.
+//! If a source can't be read any more, the last good keys serve for 15 minutes; then no client is admitted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,20 +17,20 @@ use super::run::note_keys;
 use crate::keys::Skipped;
 use crate::term;
 
-/// How often the key files are looked at.
+/// The interval of looks at the key files.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long the last good keys serve when a source can't be read any more.
+/// The time for which the last good keys serve when a source can't be read.
 const STALE_LIMIT: Duration = Duration::from_secs(15 * 60);
-/// How often all sources are read again while one of them fails, and none has changed: one may be a server that is asked by many.
+/// The pace of reading all sources again while one fails and no file changes: a source may be a server that many relays ask.
 const AGAIN: Pace = Pace { least: Duration::from_secs(5), most: Duration::from_secs(60), stable: Duration::MAX };
 
-/// Loads again as files change.
+/// Reloads keys as files change.
 #[derive(Debug)]
 pub struct Reloader {
     sources: KeySources,
-    /// What the sources looked like at the last look.
+    /// The stamps at the last look.
     seen: Seen,
-    /// What they looked like before they were last read.
+    /// The stamps before the last read.
     tried: Seen,
     failing: Option<Failing>,
 }
@@ -38,39 +38,39 @@ pub struct Reloader {
 #[derive(Debug)]
 struct Failing {
     since: Instant,
-    /// Whether nobody is let in any more.
+    /// Whether the last good keys have been dropped.
     denied: bool,
     again: Instant,
     backoff: Backoff,
 }
 
-/// What a look at the sources comes to.
+/// The result of a look at the sources.
 #[derive(Debug)]
 enum Reload {
     /// Nothing has changed.
     Same,
-    /// New keys.
+    /// New keys, and skipped lines.
     New(Box<KeySet>, Vec<Skipped>),
-    /// They can't be read; the last good ones serve on.
+    /// The sources can't be read; the last good keys serve on.
     Stale(Fault),
-    /// They couldn't be read for too long: nobody comes in.
+    /// The sources couldn't be read for too long: no client is admitted.
     Nobody,
 }
 
 impl Reloader {
-    /// Loads everything, for a start, and keeps what can't be read again.
+    /// Loads everything at the start, and keeps sources that can't be read again.
     ///
     /// # Errors
     /// As [`KeySources::load`].
     pub async fn load(mut sources: KeySources) -> Result<(Self, KeySet, Vec<Skipped>), Fault> {
-        // Before anything is read: what changes meanwhile is noticed later.
+        // The stamps are taken before reading, so that a change meanwhile is noticed later.
         let seen = sources.look();
         sources.keep().await?;
         let (keys, skipped) = sources.load().await?;
         Ok((Self { sources, tried: seen.clone(), seen, failing: None }, keys, skipped))
     }
 
-    /// Looks again. A file that changed is read when it has been the same for two looks: whoever writes it may be half-way.
+    /// Looks again. A changed file is read when it has been the same for two looks: it may still be being written.
     async fn look(&mut self, now: Instant, forced: bool) -> Reload {
         let seen = self.sources.look();
         let settled = seen == self.seen;
@@ -104,13 +104,13 @@ impl Reloader {
 }
 
 impl Failing {
-    /// Whether the last good keys have served for long enough, and serve still.
+    /// Returns whether the last good keys have served for [`STALE_LIMIT`] and are still in use.
     fn is_over(&self, now: Instant) -> bool {
         !self.denied && now.duration_since(self.since) >= STALE_LIMIT
     }
 }
 
-/// Looks for as long as the relay runs, and whenever it is `wanted`.
+/// Looks at the sources at intervals and whenever `wanted` is notified, as long as the relay runs.
 pub(super) async fn watch(relay: Arc<Relay>, mut reloader: Reloader, wanted: Arc<Notify>) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,7 +159,7 @@ mod tests {
         KeySources { visitors: vec![], devices: vec![Source::File(file.into())], admins: vec![], network: Network::default() }
     }
 
-    /// A file with one key, and what looks at it.
+    /// Creates a file with one key, and its reloader.
     async fn start() -> (tempfile::TempDir, std::path::PathBuf, Reloader, Instant) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("devices");
@@ -190,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_changes_while_it_is_loaded_is_read_again() {
         let (_dir, file, reloader, start) = start().await;
-        // As if it had been written between the look and the reading.
+        // This simulates a write between the look and the reading.
         let mut reloader = Reloader { tried: vec![None], ..reloader };
         assert!(matches!(reloader.look(start, false).await, Reload::New(..)), "{}", file.display());
     }
@@ -203,7 +203,7 @@ mod tests {
         let count = Arc::clone(&asked);
         std::thread::spawn(move || {
             for _ in listener.incoming() {
-                count.fetch_add(1, Ordering::SeqCst); // And hangs up.
+                count.fetch_add(1, Ordering::SeqCst); // The connection closes here.
             }
         });
         let (_dir, _, mut reloader, start) = start().await;
@@ -225,7 +225,7 @@ mod tests {
         }
         let often = asked.load(Ordering::SeqCst);
         assert!((5 * first..=12 * first).contains(&often), "{often} of {first}");
-        // Somebody who mends it needn't wait.
+        // A forced reload doesn't wait for the pause.
         assert!(matches!(reloader.look(start + Duration::from_secs(300), true).await, Reload::Same));
         assert!(asked.load(Ordering::SeqCst) > often);
     }

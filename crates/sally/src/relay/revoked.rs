@@ -1,4 +1,4 @@
-//! A relay's list of revoked keys: read again when it changes; while it can't be, nobody new is let in.
+//! A relay's list of revoked keys. It is read again when it changes; while it can't be read, no new client is admitted.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,13 +17,13 @@ use crate::lock::lock;
 use crate::stamp::{self, Stamp};
 use crate::term;
 
-/// How often the file is looked at.
+/// The interval of looks at the file.
 const REVOKED_LOOK: Duration = Duration::from_secs(2);
 
-/// The list as it was read last.
+/// The list as last read.
 #[derive(Debug)]
 pub struct Revoked {
-    /// Nothing where it could be read only once (a shell's `<(…)`).
+    /// The file, or `None` if it could be read only once (a shell's `<(…)`).
     file: Option<PathBuf>,
     state: Mutex<Read>,
 }
@@ -31,33 +31,33 @@ pub struct Revoked {
 #[derive(Debug)]
 struct Read {
     list: Arc<Krl>,
-    /// Whether it could be read the last time.
+    /// Whether the last read succeeded.
     readable: bool,
-    /// What the file looked like at the last look, and before it was last read: one that changes is read when it has been the same for two
-    /// looks, for whoever writes it may be half-way.
+    /// The file's stamps at the last look and before the last read. A changed file is read when it has been the same for two looks: it may
+    /// still be being written.
     seen: Stamp,
     tried: Stamp,
 }
 
-/// What another look comes to.
+/// The result of another look.
 #[derive(Debug)]
 enum RevokedLook {
     /// Nothing has changed.
     Same,
-    /// It was read anew; lines that are passed over.
+    /// It was read again; the skipped lines.
     New(Vec<Skipped>),
-    /// It can't be read: nobody new is let in until it can.
+    /// It can't be read: no new client is admitted until it can.
     Failed(Fault),
 }
 
 impl Revoked {
-    /// Reads the list, where there is one, and gives the lines that are passed over.
+    /// Reads the list, if there is one, and returns the skipped lines.
     ///
     /// # Errors
     /// Those of [`load_revoked`].
     pub async fn load(file: Option<PathBuf>) -> Result<(Option<Self>, Vec<Skipped>), Fault> {
         let Some(file) = file else { return Ok((None, Vec::new())) };
-        // Looked at before it is read: what changes meanwhile is seen at the next look.
+        // The stamp is taken before reading: a change meanwhile is seen at the next look.
         let seen = stamp::stamp(&file);
         let (list, skipped) = load_revoked(&file).await?;
         let state = Mutex::new(Read { list: Arc::new(list), readable: true, tried: seen, seen });
@@ -68,7 +68,7 @@ impl Revoked {
         lock(&self.state)
     }
 
-    /// Looks again; reads what has changed.
+    /// Looks at the file again, and reads it if it has changed, if the last read failed, or if `forced`.
     async fn look(&self, forced: bool) -> RevokedLook {
         let Some(file) = &self.file else { return RevokedLook::Same };
         let seen = stamp::stamp(file);
@@ -94,10 +94,10 @@ impl Revoked {
         }
     }
 
-    /// That what somebody new offers is not revoked, as far as can be known.
+    /// Checks that a new client's key or certificate is not revoked, and that the list is readable.
     ///
     /// # Errors
-    /// Why they are not let in.
+    /// The reason why the client is rejected.
     pub(super) fn check_newcomer(&self, offer: Offer<'_>) -> Result<(), Denial> {
         if !self.state().readable {
             return Err(Denial::RevocationsUnreadable);
@@ -105,17 +105,17 @@ impl Revoked {
         self.check(offer)
     }
 
-    /// That what somebody was let in with is not revoked, by the last list that could be read.
+    /// Checks that a connected client's key or certificate is not revoked, by the last list that could be read.
     ///
     /// # Errors
-    /// Why they go.
+    /// The reason for disconnecting the client.
     pub(super) fn check(&self, offer: Offer<'_>) -> Result<(), Denial> {
         let list = Arc::clone(&self.state().list);
         list.check(offer)
     }
 }
 
-/// Looks for as long as the relay runs, and whenever it is `wanted`: beside everything else, for a file may be slow.
+/// Looks at intervals and whenever `wanted` is notified, as long as the relay runs; in a task of its own, for a file may be slow.
 pub(super) async fn watch_revoked(relay: Arc<Relay>, wanted: Arc<Notify>) {
     let Some(revoked) = &relay.revoked else { return };
     let mut looks = tokio::time::interval(REVOKED_LOOK);

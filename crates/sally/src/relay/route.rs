@@ -1,4 +1,4 @@
-//! A visitor reaches a name; a socket reaches the holder of its port. Both are one thing: a passage to a `forwarded-tcpip` channel of the holder.
+//! Connects a visitor to a name, and a socket to the holder of its port: each by a passage to a `forwarded-tcpip` channel of the holder.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,64 +26,64 @@ use crate::panic::caught;
 use crate::term;
 use crate::tunnel::line::{Closing, NotOpened, Passage};
 
-/// How many names of each kind are looked at for one that was mistyped: a few milliseconds, where a million took seconds.
+/// The number of names of each kind that are compared with a mistyped one: takes milliseconds, where a million took seconds.
 const LOOKED_AT: usize = 10_000;
 
-/// A visit: somebody, through a passage, at a name or port.
+/// A visit: a client's passage to a name or port.
 #[derive(Debug)]
 pub struct Visit {
-    /// Its number, for as long as this process runs.
+    /// The visit's number, unique while this process runs.
     pub number: u64,
-    /// Where to.
+    /// The name or port.
     pub slot: Slot,
     /// The holder's connection.
     pub device: u64,
-    /// The visitor's connection; nobody's where a socket of a port was reached.
+    /// The visitor's connection; `None` for a socket of a port.
     pub visitor: Option<u64>,
-    /// Who, as the audit log says it.
+    /// The visitor, as named in the audit log.
     pub who: String,
-    /// Where from.
+    /// The visitor's address.
     pub from: SocketAddr,
-    /// Since when.
+    /// The time of the start.
     pub since: Instant,
     /// Bytes towards the device.
     up: Arc<AtomicU64>,
-    /// Bytes from it.
+    /// Bytes from the device.
     down: Arc<AtomicU64>,
     kicked: CancellationToken,
 }
 
 impl Visit {
-    /// Bytes towards the device, and from it.
+    /// Returns the bytes towards the device, and from it.
     pub fn bytes(&self) -> (u64, u64) {
         (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
     }
 
-    /// Ends it.
+    /// Ends the visit.
     pub fn kick(&self) {
         self.kicked.cancel();
     }
 }
 
-/// A visit whose device has taken the channel.
+/// A visit whose device has opened the channel.
 pub(crate) struct Opened {
     relay: Arc<Relay>,
     visit: Arc<Visit>,
     far: Passage,
     place: places::Place,
-    /// While it lasts, a woken device's connection is kept.
+    /// Keeps a woken device's connection as long as the visit lasts.
     held: Option<Place>,
-    /// Where it is counted, in place of lines of its own on the audit log.
+    /// The sum that counts this visit, in place of lines of its own in the audit log.
     counted: Option<Heap>,
 }
 
 impl Relay {
-    /// A visitor's `direct-tcpip`. It reaches names and nothing else: nothing is ever dialled.
+    /// Opens a visitor's `direct-tcpip`. It reaches names only: the relay dials no address.
     pub(crate) async fn visit(self: &Arc<Self>, caller: &Caller, host: &str, port: u32) -> Result<Opened, Refusal> {
         let (host, wait) = with_wait(host);
         let name = DeviceId::parse(host).map_err(|_| Refusal::NotAName(term::excerpt(host)))?;
         let port = u16::try_from(port).map_err(|_| Refusal::NotPermitted)?;
-        // Known or not, the answer is the same to who may not.
+        // A client without permission gets the same answer for known and unknown names.
         self.may_reach(caller, &name, port)?;
         if self.is_of_fleet(&name).await {
             return self.meet(caller, name, port, wait).await;
@@ -93,11 +93,11 @@ impl Relay {
             Some(forward) => forward.connection,
             None => return Err(self.missing(caller, &name, port)),
         };
-        // What a client says of itself is worth nothing: the device is told where its connection comes from.
+        // The originator that a client states can't be trusted: the device is told the connection's address.
         self.open(slot, holder, Some(caller), caller.peer).await
     }
 
-    /// Whether a visitor may reach this now.
+    /// Checks that a visitor may reach the name's port now.
     pub(super) fn may_reach(&self, caller: &Caller, name: &DeviceId, port: u16) -> Result<(), Refusal> {
         if caller.reaches(name, port) || self.guest_of(caller).contains(name) {
             return Ok(());
@@ -105,7 +105,7 @@ impl Relay {
         Err(if caller.access.has_expired() { Refusal::Expired } else { Refusal::NotPermitted })
     }
 
-    /// Whether a name is that of a device of the fleet, which may have been added a moment ago.
+    /// Returns whether a name is that of a device of the fleet, which may have been added a moment ago.
     async fn is_of_fleet(self: &Arc<Self>, name: &DeviceId) -> bool {
         let has = || self.fleet().is_some_and(|fleet| fleet.has(name));
         if self.fleet().is_some() && !has() {
@@ -114,12 +114,12 @@ impl Relay {
         has()
     }
 
-    /// A connection to a port that somebody holds.
+    /// Opens a visit for a connection to a registered port.
     pub(crate) async fn knock(self: &Arc<Self>, holder: &Caller, port: u16, peer: SocketAddr) -> Result<Opened, Refusal> {
         self.open(Slot::Port(port), holder.number, None, peer).await
     }
 
-    /// Why a name that nobody can fetch is not reached.
+    /// Returns why a name outside the fleet can't be reached.
     fn missing(&self, caller: &Caller, name: &DeviceId, port: u16) -> Refusal {
         let held = self.tunnels.ports_of(name);
         if !held.is_empty() {
@@ -133,7 +133,8 @@ impl Relay {
         Refusal::Unknown { name: name.clone(), nearest: self.probably_meant(caller, name) }
     }
 
-    /// The name like this one that somebody may know of. Nobody may cost a look at each of a million by mistyping one, in a loop perhaps.
+    /// Returns the most similar name that this client may see. Compares at most [`LOOKED_AT`] names of each kind, so that repeated typos on
+    /// a large relay stay cheap.
     fn probably_meant(&self, caller: &Caller, name: &DeviceId) -> Option<DeviceId> {
         let known = self.may_know(caller);
         let (keys, fleet) = (self.keys(), self.fleet().map(Fleet::dir));
@@ -149,14 +150,15 @@ impl Relay {
         nearest(name, near.into_iter().flatten())
     }
 
-    /// Whether somebody may know of a name. Names that the relay made are for those who were told, not for administrators.
+    /// Returns a predicate: whether the client may learn that a name exists. Generated names are only for clients that were told them, not
+    /// for administrators.
     fn may_know<'a>(&self, caller: &'a Caller) -> impl Fn(&DeviceId) -> bool + use<'a> {
         let guest_of = self.guest_of(caller);
         move |name| guest_of.contains(name) || (!name.looks_generated() && caller.sees(name))
     }
 
-    /// The names that somebody may see listed: spelled by a device's key, connected, or of the fleet. Administrators see that there are made
-    /// names too.
+    /// Returns the names that `devices` lists: those in a device's key, connected, or of the fleet. Administrators also see that generated
+    /// names exist.
     pub(crate) fn listed_names(&self, caller: &Caller) -> Vec<DeviceId> {
         let (known, admin) = (self.may_know(caller), caller.access.admin().is_some());
         let listed = |name: &DeviceId| admin || known(name);
@@ -222,19 +224,20 @@ impl Relay {
     }
 }
 
-/// What stands behind a device's name, by which a visitor says how long they wait for it: `cam-17?wait=3600`, in seconds.
+/// Splits the time to wait for a device, in seconds, from its name: `cam-17?wait=3600`.
 fn with_wait(host: &str) -> (&str, Option<Duration>) {
     let parsed = host.split_once("?wait=").and_then(|(name, seconds)| Some((name, seconds.parse().ok()?)));
     parsed.map_or((host, None), |(name, seconds)| (name, Some(Duration::from_secs(seconds))))
 }
 
 impl Opened {
-    /// Keeps a place in the meeting of visitors and devices for as long as the visit lasts.
+    /// Keeps a visitor's place at the rendezvous for as long as the visit lasts.
     pub(super) fn held(self, held: Place) -> Self {
         Self { held: Some(held), ..self }
     }
 
-    /// Has it on the audit log, or counted there; false where that can't be.
+    /// Writes the visit to the audit log, or counts it there. Returns whether it may begin: not if neither is possible and settings require
+    /// it.
     async fn record(&mut self) -> bool {
         let (relay, visit) = (&self.relay, &self.visit);
         if let Slot::Port(port) = visit.slot {
@@ -267,7 +270,7 @@ impl Opened {
 
     /// Carries a socket to its end.
     pub(crate) async fn carry_socket(self, tcp: TcpStream) {
-        // Keystrokes are small packets that must not wait; a socket that refuses is only slower.
+        // Keystrokes are small packets that must not wait; without the option a connection is only slower.
         let _ = tcp.set_nodelay(true);
         let rules = &self.relay.rules;
         if let Err(error) = keep_alive(&tcp, rules.alive_interval, rules.alive_count) {
@@ -277,7 +280,7 @@ impl Opened {
         self.carry((SocketSource::new(read), SocketSink(write))).await.close().await;
     }
 
-    /// Gives what closes the far end.
+    /// Carries the bytes, and returns what closes the device's channel.
     async fn carry(self, near: (impl Source, impl Sink)) -> Closing {
         let Self { relay, visit, far, place, held, counted } = self;
         Metrics::count(&relay.metrics.visits);

@@ -21,29 +21,29 @@ use crate::net::tls::ServerCertificate;
 use crate::panic::spawn_essential;
 use crate::term;
 
-/// How often it is looked for permissions that have ended, and for sums that are due.
+/// The interval of looks for permissions that have ended and for sums that are due.
 const EXPIRY_LOOK: Duration = Duration::from_secs(2);
-/// How long the connections that are left may take to say goodbye.
+/// The time for the remaining connections to close.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// What a running relay is made of.
+/// The parts of a running relay.
 pub struct Parts {
-    /// What its connections share.
+    /// The state that its connections share.
     pub relay: Arc<Relay>,
-    /// The socket of `/metrics`, where there is one.
+    /// The socket of `/metrics`, if it is served.
     pub http: Option<TcpListener>,
-    /// Its TLS, where there is any.
+    /// The certificate of `/metrics`, if it uses TLS.
     pub http_tls: Option<Arc<ServerCertificate>>,
-    /// What loads its keys again.
+    /// The reloader of its keys.
     pub reloader: Reloader,
-    /// How long visits may go on when it is told to stop.
+    /// The time that visits may still take after it is told to stop.
     pub drain: Duration,
 }
 
-/// Runs until told to stop, then until drained. `accept` takes the connections of its socket.
+/// Runs until told to stop, then until drained. `accept` accepts the connections of its socket.
 ///
 /// # Errors
-/// [`Fault::Internal`] where signals can't be had.
+/// [`Fault::Internal`] if signals can't be handled.
 pub async fn run(parts: Parts, accept: impl Future<Output = ()> + Send + 'static) -> Result<(), Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut signals = Signals::listen().map_err(internal)?;
@@ -84,7 +84,7 @@ pub async fn run(parts: Parts, accept: impl Future<Output = ()> + Send + 'static
     term::say(&format!("Told to stop by signal {number}: {} visit(s) may take {} s to end", relay.visits().len(), drain.as_secs()));
     tokio::select! {
         _ = tokio::time::timeout(drain, relay.idle()) => {}
-        _ = signals.stop() => {} // Twice: at once.
+        _ = signals.stop() => {} // A second signal ends the wait.
     }
     disconnect_everybody(&relay).await;
     accepting.abort();
@@ -104,17 +104,17 @@ async fn disconnect_everybody(relay: &Relay) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let _ = tokio::time::timeout(GOODBYE, gone).await; // Who doesn't read it is cut off by our end.
+    let _ = tokio::time::timeout(GOODBYE, gone).await; // A client that doesn't read the message is cut off at the process's end.
 }
 
-/// Says and records how many keys there are.
+/// Logs and audits how many keys there are.
 pub async fn note_keys(audit: &Audit, keys: &KeySet) {
     let [(_, visitors), (_, devices), (_, admins)] = keys.counts();
     tracing::info!(visitors, devices, admins, "keys loaded");
     audit.note(Event::Keys { visitors, devices, admins }).await;
 }
 
-/// As PID 1 of a container there is nobody else to hear them.
+/// The stop signals. They need handlers: the kernel gives PID 1 of a container no default action for them.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -122,7 +122,7 @@ struct Signals {
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        // A limit on file sizes is an error of write(2) then, and not the end of us.
+        // With a handler, exceeding the file size limit is an error of write(2) in place of the process's end.
         drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }

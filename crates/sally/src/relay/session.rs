@@ -1,4 +1,4 @@
-//! What a session channel at a relay leads to: the console.
+//! Serves the console on a session channel of a relay.
 
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use crate::session::service::{Obeys, PtyRequest, SessionChannel, SessionRequest,
 use crate::session::{Ending, Inbound, Outbound, Stream};
 use crate::term;
 
-/// The console, as one connection sees it. Whatever is asked for there is a command of it, whichever user name was given.
+/// The console of one connection. Every request is a console command, whatever the user name.
 pub(crate) struct Console {
     /// The relay.
     pub(crate) relay: Arc<Relay>,
-    /// Who asks.
+    /// The client.
     pub(crate) caller: Arc<Caller>,
 }
 
-/// A terminal that there is not: lines that are shown on one end in CR LF.
+/// The stand-in for a terminal: answers to a client with a pty use CR LF.
 pub(crate) struct Lines;
 
-/// An answer that is to be delivered.
+/// An answer to deliver.
 pub(crate) struct Reply {
     answer: Answer,
     on_terminal: bool,
@@ -41,7 +41,7 @@ impl SessionService for Console {
         Ok(Lines)
     }
 
-    /// Who has no console is told so in an answer.
+    /// Accepts every request: `start` answers a client without a console.
     fn check(&self, _: &What, _: Option<&Grant>) -> Result<(), StartError> {
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Started for Reply {
         Obeys::default()
     }
 
-    /// Waits for the client to take the answer. One who has left needs none.
+    /// Delivers the answer, and waits for the client to take it. A client that has left needs none.
     async fn run<I: Inbound, O: Outbound>(self, channel: SessionChannel<I, O>) -> Result<Ending, Fault> {
         let Self { answer: Answer { text, error, status }, on_terminal } = self;
         let lines = |text: String| Bytes::from(if on_terminal { text.replace('\n', "\r\n") } else { text });

@@ -1,4 +1,4 @@
-//! The order in which a relay starts: nothing is listened on before everything else is known to be right.
+//! Starts a relay in an order that keeps it from accepting clients before everything else is checked.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,23 +35,23 @@ use crate::panic::spawn_essential;
 use crate::server_settings::DoorSettings;
 use crate::term;
 
-/// The host key's name in the state directory: what ssh-keygen and sshd call theirs.
+/// The host key's name in the state directory, as ssh-keygen and sshd name it.
 const HOST_KEY: &str = "ssh_host_ed25519_key";
 
-/// A relay that nobody is accepted for yet.
+/// A relay that accepts no clients yet.
 pub struct Started {
-    /// What it runs on.
+    /// The parts for running it.
     pub parts: Parts,
-    /// Its socket.
+    /// The listening socket.
     pub listener: TcpListener,
-    /// What it shows, and what it knows of addresses.
+    /// The banner, host keys and limits for clients.
     pub door: DoorSettings,
 }
 
 /// Starts a relay or a jail; [`super::run::run`] runs it.
 ///
 /// # Errors
-/// Whatever stops the start.
+/// Any fault that stops the start.
 pub async fn start(config: Config) -> Result<Started, Fault> {
     let internal = |error: io::Error| Fault::Internal(error.to_string());
     if config.keys.devices.is_empty() && config.fleet.is_none() {
@@ -75,7 +75,7 @@ pub async fn start(config: Config) -> Result<Started, Fault> {
         None => None,
     };
     let http_tls = config.http_tls.clone().map(ServerCertificate::load).transpose()?.map(Arc::new);
-    // While we may still read private keys and bind any port.
+    // This comes before the change of account, which may end the right to read private keys and to bind any port.
     let woken = fleet.zip(config.fleet.clone()).map(|(fleet, waking)| wakes(fleet, waking, shares)).transpose()?;
     let (wakes, attendance) = woken.unzip();
     sally_sys::process::guard_ourselves().map_err(internal)?;
@@ -101,17 +101,17 @@ pub async fn start(config: Config) -> Result<Started, Fault> {
     Ok(Started { parts: Parts { relay, http, http_tls, reloader, drain: config.drain }, listener, door })
 }
 
-/// How the descriptors that we may have are parted.
+/// Returns the shares of the descriptors that this process may have.
 fn share_descriptors(broker: bool) -> io::Result<DescriptorShares> {
     let shares = DescriptorShares::of(sally_sys::process::raise_descriptor_limit()?, broker);
     tracing::info!(shares.connections, shares.strangers, shares.broker, "descriptors");
     Ok(shares)
 }
 
-/// The broker: one of our own, or a connection to another. Wakes are published there, and answers heard.
+/// Connects to the broker, an embedded or another one, which carries wakes and their answers.
 fn wakes(fleet: Fleet, waking: Waking, shares: DescriptorShares) -> Result<(Wakes, Attendance), Fault> {
     let dir = fleet.dir();
-    // Another at every start: an answer to the relay of before is nobody's.
+    // The name is new at every start: answers to an earlier process are ignored.
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| Fault::Internal(format!("no randomness: {error}")))?;
     let id = RelayId::from(DeviceId::generated(random));
@@ -160,7 +160,7 @@ fn near(
     Ok(((Bus::Near(local), heard), Some(embedded)))
 }
 
-/// The user's own, the one kept in the state directory, or a fresh one that is gone tomorrow.
+/// Returns the host keys that the options name, the one in the state directory, or a fresh one for this process only.
 fn host_keys(config: &Config) -> Result<HostKeys, Fault> {
     let certificates = &config.door.host_certificates;
     match (config.door.host_keys.as_slice(), &config.state) {
@@ -173,7 +173,7 @@ fn host_keys(config: &Config) -> Result<HostKeys, Fault> {
     }
 }
 
-/// The file of the key that is kept, made where it isn't there yet.
+/// Returns the file of the kept key, and creates it if it doesn't exist yet.
 fn kept_host_key(directory: &Path) -> Result<PathBuf, Fault> {
     let fault = |error: io::Error| Fault::State { directory: directory.display().to_string(), reason: term::reason(&error) };
     let file = directory.join(HOST_KEY);
@@ -218,12 +218,12 @@ fn say_ready(config: &Config, listener: &TcpListener, http: Option<&TcpListener>
     Ok(())
 }
 
-/// An address that others may reach us by: the one that the kernel would send from. Nothing is sent.
+/// Returns an address at which clients may reach this host: the one that the kernel would send from. Sends no packet.
 fn own_address(bound: std::net::IpAddr) -> String {
     if !bound.is_unspecified() {
         return bound.to_canonical().to_string();
     }
-    // RFC 5737 and 3849: documentation, reached by nobody's special route.
+    // RFC 5737 and RFC 3849: addresses for documentation have no special route.
     let towards = |from: &str, to: &str| {
         let socket = std::net::UdpSocket::bind(from).ok()?;
         socket.connect(to).ok()?;

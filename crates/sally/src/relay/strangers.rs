@@ -1,4 +1,4 @@
-//! What strangers cause on the audit log: listed while it is little, summed up where it is much.
+//! Audits events that clients without a key cause: lists them while they are few, and sums them up when they are many.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,19 +13,19 @@ use super::Relay;
 use super::audit::Event;
 use crate::lock::lock;
 
-/// What strangers do on a relay.
+/// The events of clients without a key.
 #[derive(Debug)]
 pub(super) struct Strangers {
     began: Instant,
     state: Mutex<State>,
-    /// Lines that were left out of the log.
+    /// The number of lines left out of the log.
     pub(super) left_out: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     tally: Tally,
-    /// Whether the log says that things are counted there.
+    /// The sums whose start the log has announced.
     said: BTreeMap<Heap, Arc<OnceCell<()>>>,
 }
 
@@ -60,7 +60,7 @@ impl Strangers {
     fn sums(&self, all: bool) -> Vec<(Heap, Sum, Duration)> {
         let state = &mut *self.state();
         let sums = state.tally.sums(self.now(), all);
-        // Whatever is counted from now on is said to be.
+        // A later count of the same sum is announced anew.
         for (heap, ..) in &sums {
             state.said.remove(heap);
         }
@@ -69,10 +69,10 @@ impl Strangers {
 }
 
 impl Relay {
-    /// Whether a deed is counted in place of being listed, and where. The log says so before the first one is.
+    /// Returns the sum that counts a deed, or `None` if it is listed. The log announces a sum before its first deed is counted.
     ///
     /// # Errors
-    /// Where the log can't say so: nothing may begin then.
+    /// [`Unsaid`] if the log can't announce it: the deed must not begin then.
     pub(crate) async fn counted(&self, deed: Deed, from: IpAddr) -> Result<Option<Heap>, Unsaid> {
         if !self.audit.is_kept() {
             return Ok(None);
@@ -107,11 +107,11 @@ impl Relay {
     }
 }
 
-/// The log can't say that things are counted.
+/// An error: the log can't announce a sum.
 #[derive(Debug)]
 pub(crate) struct Unsaid;
 
-/// The event that is left out, and the port.
+/// Returns the event that is left out, and the port.
 fn shown(heap: Heap) -> (&'static str, Option<Veiled>) {
     match heap.deed {
         Deed::Visit(port) => ("open", Some(Slot::Port(port).veiled())),

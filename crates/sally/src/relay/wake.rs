@@ -1,4 +1,4 @@
-//! Fetching a device that isn't here: the pure machine of `sally_proto::rendezvous` is told what happens, and what it says is done.
+//! Wakes a device that isn't connected. Feeds events to the pure machine of `sally_proto::rendezvous`, and performs its actions.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,50 +25,50 @@ use crate::mqtt::client::Message;
 use crate::mqtt::{Event as Heard, Unpublished};
 use crate::term;
 
-/// What waits to be written to the audit log; more is counted as lost there.
+/// The number of notes that may wait for the audit log; further ones are counted as lost there.
 const NOTES: usize = 1024;
-/// Wakes whose answers are awaited: those of some seconds.
+/// The number of wakes whose answers are awaited: those of some seconds.
 const AWAITED: usize = 4096;
-/// A device says that it dials, and then perhaps that it could not.
+/// The answers to one wake: a device says that it dials, and then perhaps that it could not.
 const ANSWERS: u8 = 2;
 
-/// How devices are woken.
+/// The state of waking devices.
 pub struct Wakes {
-    /// The fleet whose devices these are.
+    /// The fleet of these devices.
     pub(crate) fleet: Fleet,
     settings: Settings,
     broker: Bus,
-    /// The broker in this process, where there is one.
+    /// The broker in this process, if there is one.
     pub(super) embedded: Option<Broker>,
     meeting: Mutex<Meeting>,
-    /// When the machine wants to be told of the time may have changed.
+    /// Notified when the machine's next deadline may have changed.
     changed: Notify,
     began: Instant,
     notes: mpsc::Sender<Note>,
-    /// Notes for which the queue had no room.
+    /// The number of notes for which the queue had no room.
     unnoted: AtomicU64,
-    /// Wakes that were published lately, and how many answers to each are still worth a line.
+    /// Wakes published lately, and how many answers to each are still logged.
     awaited: Mutex<VecDeque<(Jti, u8)>>,
-    /// Wakes published.
+    /// The number of wakes published.
     pub(super) published: AtomicU64,
-    /// Whether the broker is there.
+    /// Whether the broker is connected.
     pub(super) broker_up: AtomicBool,
 }
 
-/// What a relay wakes devices with.
+/// The settings for waking devices.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// This relay's own name in topics.
+    /// This relay's name in topics.
     pub id: RelayId,
-    /// Where devices are told to dial.
+    /// The addresses that devices are told to dial.
     pub addresses: Vec<HostPort>,
-    /// What stands before every topic.
+    /// The prefix of every topic.
     pub prefix: Prefix,
-    /// For the machine.
+    /// The machine's settings.
     pub rendezvous: sally_proto::rendezvous::Settings,
 }
 
-/// What has still to be done when a relay with a fleet runs: the broker is followed, and notes are written.
+/// The receivers that a running relay with a fleet must serve: the broker's events, and notes for the audit log.
 pub struct Attendance {
     heard: mpsc::Receiver<Heard>,
     notes: mpsc::Receiver<Note>,
@@ -81,14 +81,14 @@ struct Meeting {
     doors: BTreeMap<VisitorId, watch::Sender<Option<Door>>>,
 }
 
-/// What a waiting visitor is told.
+/// The answer to a waiting visitor.
 #[derive(Clone, Debug)]
 enum Door {
     Open(TunnelId),
     Refused(Unreachable),
 }
 
-/// For the audit log: what was done about a device.
+/// A note for the audit log: what was done about a device.
 #[derive(Debug)]
 struct Note {
     device: DeviceId,
@@ -98,7 +98,7 @@ struct Note {
 }
 
 impl Wakes {
-    /// `broker` is connected already, or will be; `embedded` is kept for as long as this lives.
+    /// Creates the state. `broker` may still be connecting; `embedded` is kept as long as the state lives.
     pub fn new(fleet: Fleet, settings: Settings, broker: (Bus, mpsc::Receiver<Heard>), embedded: Option<Broker>) -> (Self, Attendance) {
         let (notes, noted) = mpsc::channel(NOTES);
         let rendezvous = Rendezvous::new(settings.rendezvous.clone());
@@ -127,7 +127,7 @@ impl Wakes {
         Moment { unix: unix_time_or_expired(), monotonic: self.began.elapsed() }
     }
 
-    /// How many visitors wait for a device.
+    /// Returns the number of visitors that wait for a device.
     pub(super) fn waiting(&self) -> usize {
         self.meeting().rendezvous.counts().0
     }
@@ -170,7 +170,7 @@ impl Wakes {
         awaited.push_back((jti, ANSWERS));
     }
 
-    /// What a broker repeats, or has kept from another day, is on no log.
+    /// Returns whether an answer is to be logged: repeated and old retained answers are not.
     fn is_awaited(&self, jti: Jti) -> bool {
         let mut awaited = lock(&self.awaited);
         match awaited.iter_mut().rev().find(|(published, _)| *published == jti) {
@@ -186,7 +186,7 @@ impl Wakes {
         Topic::Status(device.clone()).text(&self.settings.prefix)
     }
 
-    /// What a message from the broker means, if anything. Anybody may have written it.
+    /// Returns the event that a message from the broker means, if any. The message may come from an attacker.
     fn understand(&self, topic: &str, payload: &[u8]) -> Option<Event> {
         match Topic::parse(topic, &self.settings.prefix)? {
             Topic::Status(device) => {
@@ -195,7 +195,7 @@ impl Wakes {
             }
             Topic::Acknowledgement(relay) if relay == self.settings.id => {
                 let dir = self.fleet.dir();
-                // The certificate comes with it; which number is the newest, the list says.
+                // The message carries the certificate; the fleet's list has the newest serial number.
                 match Acknowledgement::open(payload, &relay, &dir.devices, &dir.krl, unix_time_or_expired()) {
                     Ok((device, serial, answer)) if fleet::current(&dir, &device, serial).is_ok() => {
                         if self.is_awaited(answer.jti) {
@@ -220,14 +220,14 @@ impl Wakes {
 }
 
 impl Relay {
-    /// Tells the machine what happened, and does what it says. Whether a ticket was good, if that was the question.
+    /// Gives the machine an event, and performs its actions. Returns whether a ticket was accepted, for an event with a ticket.
     pub(crate) fn happen(&self, event: Event) -> bool {
         let Some(wakes) = &self.wakes else { return false };
         let mut accepted = false;
         let mut events = VecDeque::from([event]);
         let mut meeting = wakes.meeting();
         while let Some(event) = events.pop_front() {
-            // A ticket that somebody could guess is none: without randomness nothing is published.
+            // A guessable ticket is worthless: without randomness nothing is published.
             let mut random = true;
             let mut dice = |bytes: &mut [u8]| random &= getrandom::fill(bytes).is_ok();
             let actions = meeting.rendezvous.handle(event, wakes.now(), &mut dice);
@@ -260,7 +260,7 @@ impl Relay {
         accepted
     }
 
-    /// A device that has dialled back shows its ticket.
+    /// Checks the ticket of a device that has dialled back.
     pub(crate) fn show_ticket(&self, caller: &Caller, ticket: &[u8]) -> Result<(), Refusal> {
         let (Some(wakes), Some(device)) = (&self.wakes, caller.access.fleet_device()) else { return Err(Refusal::NotPermitted) };
         let ticket = std::str::from_utf8(ticket).ok().and_then(|text| text.parse::<Ticket>().ok()).ok_or(Refusal::BadTicket)?;
@@ -269,7 +269,8 @@ impl Relay {
         if good { Ok(()) } else { Err(Refusal::BadTicket) }
     }
 
-    /// A visitor's way to a device of the fleet, which is fetched if it isn't here. They may reach it: that is decided.
+    /// Connects a visitor to a device of the fleet, and wakes it if it isn't connected. The caller has checked that the visitor may reach
+    /// it.
     pub(super) async fn meet(
         self: &Arc<Self>,
         caller: &Caller,
@@ -299,7 +300,7 @@ impl Relay {
                         self.happen(Event::Opened(place.visitor));
                         return Ok(opened.held(place));
                     }
-                    // The connection broke away: the machine hears of it too, and finds another or says why not.
+                    // The connection has ended: the machine hears of it too, and finds another or gives a reason.
                     Err(Refusal::NotConnected(_)) => again = Some(SETTLING),
                     Err(other) => return Err(other),
                 },
@@ -307,13 +308,13 @@ impl Relay {
         }
     }
 
-    /// They may have waited for a day: that they may reach it is decided again.
+    /// Opens a visit. Checks the permission again, since the visitor may have waited for a day.
     async fn open_to(self: &Arc<Self>, caller: &Caller, device: &DeviceId, port: u16, tunnel: TunnelId) -> Result<Opened, Refusal> {
         self.may_reach(caller, device, port)?;
         self.open(Slot::Name(device.clone(), port), tunnel.0, Some(caller), caller.peer).await
     }
 
-    /// Follows the broker, the clock and the fleet's folder, for as long as the relay runs.
+    /// Handles the broker's events and the machine's deadlines, and writes notes, for as long as the relay runs.
     pub(super) async fn attend(self: Arc<Self>, attendance: Attendance) {
         let Some(wakes) = &self.wakes else { return };
         let Attendance { mut heard, mut notes } = attendance;
@@ -341,7 +342,7 @@ impl Relay {
                 tracing::info!("connected to the broker");
             }
             Heard::Down(why) => {
-                // The first failure of a row is news; the others are for who looks closely.
+                // Only the first failure in a row is a warning.
                 if wakes.broker_up.swap(false, Ordering::Relaxed) || wakes.published.load(Ordering::Relaxed) == 0 {
                     tracing::warn!(why, "no connection to the broker; trying again");
                 }
@@ -356,7 +357,7 @@ impl Relay {
 }
 
 impl Meeting {
-    /// Whoever has left hears nothing.
+    /// Answers a visitor, unless it has left.
     fn tell(&mut self, visitor: VisitorId, door: Door) {
         if let Some(waiting) = self.doors.get(&visitor) {
             waiting.send_replace(Some(door));
@@ -364,7 +365,7 @@ impl Meeting {
     }
 }
 
-/// Somebody's place in the machine, until it is dropped.
+/// A visitor's place in the machine, until dropped.
 pub(crate) struct Place {
     relay: Arc<Relay>,
     visitor: VisitorId,

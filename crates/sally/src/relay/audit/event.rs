@@ -3,10 +3,10 @@
 use sally_proto::relay::Veiled;
 use serde::Serialize;
 
-/// The version of the lines; a reader refuses one that it doesn't know.
+/// The version of the lines; a reader must reject an unknown one.
 const VERSION: u8 = 1;
 
-/// What happens. Whatever may hold a name that the relay made is [`Veiled`]: the name opens as much as a key to who may reach any name.
+/// The events. Fields that may contain a generated name are [`Veiled`]: a visitor that may reach any name could use it like a key.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "docs/audit-log.md is the schema")]
@@ -144,7 +144,7 @@ struct Line<'a> {
     event: &'a Event<'a>,
 }
 
-/// A line as the file has it.
+/// Returns the line for the file.
 pub(super) fn line(event: &Event<'_>) -> Vec<u8> {
     let line = Line { v: VERSION, t: format!("{:.3}", jiff::Timestamp::now()), event };
     // Strings and numbers always serialise.

@@ -1,7 +1,7 @@
-//! The audit log's file, and those that it was before.
+//! The audit log's file and its rotation.
 //!
-//! With a limit, a log that has no room for one more line becomes `FILE.1`, what was that `FILE.2`, and so on, as logrotate names them; the
-//! oldest goes. SIGHUP opens the file anew, for logrotate itself.
+//! With a limit, a log that has no room for one more line is renamed to `FILE.1`, the previous `FILE.1` to `FILE.2`, and so on, as
+//! logrotate names them; the oldest is replaced. SIGHUP reopens the file, for logrotate itself.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,44 +11,44 @@ use std::sync::atomic::Ordering;
 use super::{Counters, open};
 use crate::term;
 
-/// When files can't be renamed, it is tried again when so much more was written.
+/// After a failed rotation, the number of bytes that are written before the next attempt.
 const AGAIN: u64 = 1 << 20;
 
-/// How large a log may be, and how many before it are kept.
+/// The size limit of a log, and the number of rotated files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// The most bytes of a file.
+    /// The largest size of a file, in bytes.
     pub most: u64,
-    /// How many files are kept beside it; at least 1.
+    /// The number of rotated files to keep; at least 1.
     pub keep: u32,
 }
 
-/// What is written to.
+/// The log's open file.
 pub(super) struct LogFile {
     path: Option<PathBuf>,
     name: String,
     file: File,
     rotation: Option<Rotation>,
-    /// What the file holds, as far as we know: somebody may have emptied it.
+    /// The presumed size in bytes: another process may have truncated the file.
     size: u64,
-    /// Where it can't be rotated: the size at which that is tried again.
+    /// After a failed rotation, the size at which the next is tried.
     again: u64,
 }
 
 impl LogFile {
-    /// Opens it; what is there already must be ours, or of `later`.
+    /// Opens the file; an existing one must be owned by the current account or by `later`.
     ///
     /// # Errors
-    /// The system's, or why it isn't ours.
+    /// The system's error, or why the owner is wrong.
     pub(super) fn open(path: Option<PathBuf>, name: String, rotation: Option<Rotation>, later: Option<u32>) -> io::Result<Self> {
         let file = open(path.as_deref(), later)?;
         let facts = file.metadata()?;
-        // What is no file (a FIFO, /dev/null) has no size.
+        // A FIFO or a device such as /dev/null has no size.
         let rotation = rotation.filter(|_| facts.is_file());
         Ok(Self { path, name, file, rotation, size: facts.len(), again: 0 })
     }
 
-    /// Opens it anew.
+    /// Reopens the file; on failure, the old one is used further.
     pub(super) fn reopen(&mut self) {
         match Self::open(self.path.clone(), self.name.clone(), self.rotation, None) {
             Ok(anew) => *self = anew,
@@ -56,10 +56,10 @@ impl LogFile {
         }
     }
 
-    /// Writes whole lines, to another file where this one has no room for them.
+    /// Writes whole lines, and first rotates a file that has no room for them.
     ///
     /// # Errors
-    /// The system's: a line may have been cut off then.
+    /// The system's error: a line may have been written in part.
     pub(super) fn write(&mut self, lines: &[u8], counters: &Counters) -> io::Result<()> {
         let length = u64::try_from(lines.len()).unwrap_or(u64::MAX);
         self.make_room(length, counters);
@@ -74,7 +74,7 @@ impl LogFile {
         if self.size.saturating_add(length) <= most || self.size < self.again {
             return;
         }
-        // Somebody may have emptied it (logrotate's copytruncate).
+        // The file may have been truncated (logrotate's copytruncate).
         self.size = self.file.metadata().map_or(self.size, |facts| facts.len());
         if self.size == 0 || self.size.saturating_add(length) <= most {
             return;
@@ -85,7 +85,7 @@ impl LogFile {
                 counters.rotations.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
-                // Nothing goes unrecorded for that: it grows on.
+                // No event is lost to this: the file grows on.
                 counters.rotation_failures.fetch_add(1, Ordering::Relaxed);
                 term::say(&format!("The audit log {} can't be rotated and grows beyond {most} bytes: {error}", self.name));
                 self.again = self.size.saturating_add(AGAIN);
@@ -94,7 +94,7 @@ impl LogFile {
     }
 }
 
-/// Makes FILE.1 of FILE, FILE.2 of FILE.1, up to so many; the oldest is replaced.
+/// Renames FILE to FILE.1, FILE.1 to FILE.2 and so on, up to `keep`; the oldest is replaced.
 fn shift(path: &Path, keep: u32) -> io::Result<()> {
     for number in (1..keep).rev() {
         match std::fs::rename(numbered(path, number), numbered(path, number.saturating_add(1))) {
@@ -111,7 +111,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// Whether files in the folder of this one may be renamed and made, by who we are now.
+/// Returns whether the current account may create and rename files in this file's folder.
 pub(super) fn may_rotate(path: &Path) -> bool {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -165,7 +165,7 @@ mod tests {
             log.write(b"12345678\n", &counters).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
-        // It isn't tried again with each line.
+        // Rotation isn't tried again with each line.
         assert_eq!(counters.rotation_failures.load(Ordering::Relaxed), 1);
     }
 }
