@@ -1,4 +1,4 @@
-//! The socket, and who may be between their first byte and their CONNECT.
+//! Accepts connections, and limits those that have sent no CONNECT yet.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,16 +19,16 @@ use crate::net::admission::Connection;
 use crate::net::bind::bind_with;
 use crate::term;
 
-/// Connections the kernel may hold before they are accepted: when all devices come back at once, most of them.
+/// The connections that the kernel may hold before they are accepted: most of the devices when all come back at once.
 const BACKLOG: u32 = 4096;
-/// How often the fleet's files are looked at.
+/// The interval of looks at the fleet's files.
 const LOOK: Duration = Duration::from_secs(2);
 
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
     bind_with(address, BACKLOG).map_err(|error| Fault::Bind { port: address.port(), reason: term::reason(&error) })
 }
 
-/// How many of each source have not been let in yet.
+/// The number of connections of each source that have not been admitted yet.
 #[derive(Debug, Default)]
 pub(super) struct Sources(Mutex<HashMap<Source, usize>>);
 
@@ -56,7 +56,7 @@ impl Sources {
     }
 }
 
-/// A connection that has not been let in yet.
+/// A connection that has not been admitted yet.
 struct Waiting {
     shared: Arc<Shared>,
     source: Source,
@@ -69,7 +69,7 @@ impl Drop for Waiting {
     }
 }
 
-/// Accepts until the listener is shut.
+/// Accepts connections until the listener is shut.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, shut: CancellationToken, tasks: TaskTracker) {
     let each = |tcp, peer| {
         shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +98,7 @@ fn admit(shared: &Arc<Shared>, peer: SocketAddr) -> Result<Waiting, &'static str
     }
 }
 
-/// One connection, from its first byte to its last. The future is small; what lies in boxes is given back when it isn't needed any more.
+/// Serves one connection to its end. The future is small; the larger parts are in boxes, which are freed when they aren't needed any more.
 async fn serve(tcp: TcpStream, waiting: Waiting) {
     if let Some(running) = Box::pin(welcome(tcp, waiting)).await {
         running.await;
@@ -108,7 +108,7 @@ async fn serve(tcp: TcpStream, waiting: Waiting) {
 async fn welcome(tcp: TcpStream, waiting: Waiting) -> Option<entry::Running> {
     let shared = &waiting.shared;
     let entry = async {
-        // No more wait than get their turn within seconds.
+        // The number of waiting connections is bounded, so that each gets its turn within seconds.
         shared.turns.next().await;
         tokio::time::timeout(shared.limits.entry, entry::enter(tcp, shared)).await.unwrap_or(Err("too_late".into()))
     };
@@ -130,7 +130,7 @@ async fn welcome(tcp: TcpStream, waiting: Waiting) -> Option<entry::Running> {
     }
 }
 
-/// Looks at the fleet's files again and again: who is revoked is cut off.
+/// Looks at the fleet's files at intervals; a client that was revoked is cut off.
 pub(super) async fn watch(shared: Arc<Shared>, shut: CancellationToken) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

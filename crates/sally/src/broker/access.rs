@@ -1,4 +1,4 @@
-//! Who is let in under TLS: by a certificate of the fleet's authority that isn't revoked. Read anew when its files change.
+//! Admits clients under TLS by a certificate of the fleet's authority that isn't revoked. The files are read again when they change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,20 +16,20 @@ use crate::lock::lock;
 use crate::net::tls::{KeyPair, TlsError, read_one, server_for_certified};
 use crate::stamp::{Stamp, stamp};
 
-/// What is read, in the folder of a relay.
+/// The files that are read, in the folder of a relay.
 const FILES: [&str; 5] = ["tls.pem", "tls.key", "tls_ca.pem", "tls.crl", "devices"];
 
-/// What each file looks like.
+/// The stamp of each file.
 type Look = [Stamp; FILES.len()];
 
-/// The files of a relay's folder that say who is let in.
+/// The files of a relay's folder that decide which clients are admitted.
 #[derive(Debug)]
 pub(super) struct Access {
     folder: PathBuf,
     current: Mutex<(Look, Option<Arc<ServerConfig>>)>,
 }
 
-/// What the fleet says of its devices.
+/// The fleet's devices, and the revoked serial numbers.
 pub(super) type Fleet = (BTreeMap<DeviceId, Standing>, BTreeSet<u64>);
 
 impl Access {
@@ -43,21 +43,21 @@ impl Access {
         Ok((Self { folder, current: Mutex::new((look, Some(tls))) }, fleet))
     }
 
-    /// What TLS is to be spoken with; `None` where the files can't be read: nobody is let in then.
+    /// Returns the TLS configuration; `None` if the files can't be read: no client is admitted then.
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
         lock(&self.current).1.clone()
     }
 
-    /// Reads the files again where one has changed. Blocks.
+    /// Reads the files again if one has changed, if the last read failed, or if `forced`. Blocks.
     ///
     /// # Errors
-    /// [`Fault::FleetInvalid`]: nobody new is let in until they can be read.
+    /// [`Fault::FleetInvalid`]: no new client is admitted until they can be read.
     pub(super) fn look(&self, forced: bool) -> Result<Option<Fleet>, Fault> {
-        // Before they are read: what changes meanwhile is read again.
+        // The stamps are taken before reading, so that a change meanwhile is read again.
         let now = look_at(&self.folder);
         let same = {
             let current = lock(&self.current);
-            // What couldn't be read is tried again: a file's owner or the system's mood shows in no stamp.
+            // A failed read is tried again: its cause may show in no stamp (a file's owner, a lack of resources).
             current.0 == now && current.1.is_some()
         };
         if same && !forced {
@@ -95,7 +95,7 @@ fn revoked(list: &[u8]) -> Result<BTreeSet<u64>, webpki::Error> {
     Ok(numbers.iter().filter_map(|number| serial(number)).collect())
 }
 
-/// A serial number of ours: the fleet counts them.
+/// Returns a serial number if it fits in 64 bits, as all that the fleet assigns.
 fn serial(bytes: &[u8]) -> Option<u64> {
     let bytes = bytes.strip_prefix(&[0]).unwrap_or(bytes);
     let mut number = [0; 8];
@@ -103,7 +103,7 @@ fn serial(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(number))
 }
 
-/// The name and serial number in a certificate that TLS has checked.
+/// Returns the name and serial number in a certificate that TLS has checked.
 pub(super) fn identity(tls: &ServerConnection) -> Option<(String, u64)> {
     let certificate = EndEntityCert::try_from(tls.peer_certificates()?.first()?).ok()?;
     Some((common_name(certificate.subject())?.to_owned(), serial(certificate.serial())?))

@@ -1,7 +1,7 @@
-//! MQTT 3.1.1 packets, as the client's library reads and writes them, to and from what the broker cares about.
+//! Reads and writes the MQTT 3.1.1 packets that the broker handles, with the client library's codec.
 //!
-//! Used without its state: a connection keeps nothing of it. What a server has to check and a client has not is checked here. `fuzz/` has this file
-//! as its own module: it names nothing else of this crate.
+//! The library's state isn't used: a connection keeps nothing of it. Checks that a server needs and a client doesn't are here. `fuzz/` has
+//! this file as its own module, so it names nothing else of this crate.
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::v4::{
@@ -11,19 +11,19 @@ use rumqttc::mqttbytes::{Error, QoS, check};
 use sally_proto::broker::{Answer, Delivery, Packet};
 use sally_proto::wake::{ACKNOWLEDGEMENT_MAX, Prefix};
 
-/// The longest packet of a connected client: an acknowledgement, with the longest topic and some room.
+/// The longest packet of a connected client, in bytes: an acknowledgement, with the longest topic and some room.
 pub(crate) const PACKET_MAX: usize = ACKNOWLEDGEMENT_MAX + 512;
-/// The most bytes of anything that is written here: a delivery of the longest payload.
+/// The longest packet that is written, in bytes: a delivery of the longest payload.
 const WRITE_MAX: usize = PACKET_MAX * 2;
 
-/// What is no packet of a client's that is connected.
+/// An error: the bytes are no packet that a connected client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Reads the next packet of a connected client, and how long it is; `None` where it isn't whole yet.
+/// Reads the next packet of a connected client, and returns its length in bytes too; `None` if it isn't complete yet.
 ///
 /// # Errors
-/// What such a client may not send, a second CONNECT and QoS 2 among it.
+/// [`Malformed`] for a packet that such a client may not send, such as a second CONNECT or QoS 2.
 pub(crate) fn next(bytes: &[u8]) -> Result<Option<(Packet, usize)>, Malformed> {
     let Some((read, length)) = packet(bytes)? else { return Ok(None) };
     let packet = match read {
@@ -60,12 +60,12 @@ fn packet(bytes: &[u8]) -> Result<Option<(Read, usize)>, Malformed> {
     Ok(Some((read, length)))
 }
 
-/// A copy of its own: what is kept may not keep the packet around it.
+/// Copies the bytes, so that what is kept doesn't keep the whole packet in memory.
 fn own(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
-/// Writes CONNACK. No session is ever kept.
+/// Writes CONNACK, always without a stored session.
 pub(crate) fn write_connack(code: ConnectReturnCode, to: &mut BytesMut) {
     write(&Read::ConnAck(ConnAck::new(code, false)), to);
 }

@@ -1,4 +1,4 @@
-//! What is counted, for `/metrics`.
+//! Counters for `/metrics`.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -18,22 +18,22 @@ pub(super) struct Counters {
     ended: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// What was counted so far.
+/// The values of the counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Clients that are connected now, this process's own among them.
+    /// Clients connected now, those in this process included.
     pub connected: usize,
     /// Statuses that are retained now.
     pub retained: usize,
     /// Connections accepted by the socket.
     pub accepted: u64,
-    /// Clients let in.
+    /// Clients admitted.
     pub entered: u64,
     /// Messages that clients published.
     pub published: u64,
     /// Messages that were sent to clients.
     pub delivered: u64,
-    /// Messages that this process did not take in time.
+    /// Messages that the client in this process did not take in time.
     pub lost: u64,
     /// Connections refused, by reason.
     pub refused: BTreeMap<&'static str, u64>,

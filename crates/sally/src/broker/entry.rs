@@ -1,4 +1,5 @@
-//! From a connection's first byte to its CONNECT's answer, in one deadline. What this needs of memory is given back before the session begins.
+//! Handles a connection from its first byte to the answer to CONNECT, within one deadline. The memory that this needs is freed before the
+//! session begins.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,21 +18,21 @@ use super::session::{Place, Session};
 use super::{Shared, access, codec};
 use crate::term;
 
-/// What TLS may hold of what a client doesn't read: more than is ever unsent.
+/// The most bytes that TLS buffers for a client that doesn't read: more than is ever unsent.
 const TLS_BUFFER: usize = 32 << 10;
-/// What is read at once of a CONNECT.
+/// The bytes of a CONNECT that are read at once.
 const READ: usize = 512;
 
-/// How long a client that is refused may take to hear why, …
+/// The time in which a refused client can read the reason.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// … and how much of what it sends meanwhile is thrown away: closing on unread bytes would throw away the answer.
+/// The bytes from the client that are discarded in that time: closing with unread bytes would discard the answer.
 const THROWN_AWAY: usize = 64 << 10;
 
-/// Why a client isn't let in.
+/// The reason why a client isn't admitted.
 pub(super) struct TurnedAway {
-    /// For counters.
+    /// The word for counters.
     pub(super) word: &'static str,
-    /// For whoever looks closely.
+    /// The detail for logs.
     pub(super) detail: String,
 }
 
@@ -50,10 +51,10 @@ impl TurnedAway {
 /// A session that runs until its connection ends.
 pub(super) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Lets somebody in.
+/// Admits a client, and returns its session.
 ///
 /// # Errors
-/// Why not.
+/// The reason why it isn't admitted.
 pub(super) async fn enter(tcp: TcpStream, shared: &Arc<Shared>) -> Result<Running, TurnedAway> {
     tcp.set_nodelay(true).map_err(|_| "lost")?;
     let Some(access) = &shared.access else {
@@ -65,14 +66,14 @@ pub(super) async fn enter(tcp: TcpStream, shared: &Arc<Shared>) -> Result<Runnin
     let stream = accepted.map_err(|error| TurnedAway::because("tls", error))?;
     let (name, serial) = access::identity(stream.get_ref().1).ok_or("no_name")?;
     let client = |connect: &Connect, connection| {
-        // Relays have one name; one that doesn't say which it is is nobody else.
+        // All relays have one name; a relay without a client identifier gets a unique one, so that it replaces no other.
         let id = if connect.client_id.is_empty() { format!("#{connection}") } else { connect.client_id.clone() };
         Client::named(&name, &id).ok_or(Code::NotAuthorized)
     };
     introduce(stream, shared, serial, client).await
 }
 
-/// Reads the CONNECT, finds out who it is, and gives them their place.
+/// Reads the CONNECT, identifies the client, and gives it its place in the hub.
 async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut stream: S,
     shared: &Arc<Shared>,
@@ -107,7 +108,7 @@ async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         }
     };
     if !shared.hub().knows(&client) {
-        // It may have been added a moment ago. What is wrong with the files is said by whoever looks at them all the time.
+        // It may have been added a moment ago. The task that looks at the files regularly reports errors in them.
         let _ = shared.look(false).await;
     }
     let patience = keepalive(connect.keepalive, shared.limits.keepalive);
@@ -127,7 +128,7 @@ async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     Ok(Box::pin(Session::new(stream, place, rest, unsent, patience)))
 }
 
-/// Answers with the code, and hangs up.
+/// Answers with the code, and closes the connection.
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, code: Code, why: TurnedAway) -> Result<Running, TurnedAway> {
     let mut answer = BytesMut::new();
     codec::write_connack(code, &mut answer);
@@ -136,7 +137,7 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, code: Code, wh
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(THROWN_AWAY as u64), &mut tokio::io::sink()).await
     };
-    // Who doesn't take it is refused all the same.
+    // The client is refused even if it doesn't take the answer.
     let _ = tokio::time::timeout(LAST_WORDS, said).await;
     Err(why)
 }

@@ -1,4 +1,4 @@
-//! The relay's own end of the listener in its process: no socket, no codec.
+//! The broker's client in the relay's own process: it has no socket and no codec.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use sally_proto::error::Fault;
 
 use super::Shared;
 
-/// A relay in this process, as a client. Its place is given up when it is dropped.
+/// A relay in this process, as a client. Its place in the hub ends when it is dropped.
 #[derive(Debug)]
 pub struct Local {
     pub(super) shared: Arc<Shared>,
@@ -17,19 +17,19 @@ pub struct Local {
 }
 
 impl Local {
-    /// Publishes with QoS 1: whoever is subscribed has it in their mailbox when this returns. Waits for nobody.
+    /// Publishes with QoS 1: the message is in every subscriber's mailbox when this returns. Waits for no subscriber.
     ///
     /// # Errors
-    /// [`Fault::Internal`] where a relay may not publish that there.
+    /// [`Fault::Internal`] if a relay may not publish that there.
     pub fn publish(&self, topic: &str, payload: impl Into<Bytes>, retain: bool) -> Result<(), Fault> {
         let published = self.shared.hub().publish(&self.client, topic, payload.into(), retain, true);
         published.map_err(|_| Fault::Internal(format!("a relay may not publish to {topic:?}")))
     }
 
-    /// Subscribes to an exact topic: the status of a device, acknowledgements. What is retained there comes at once.
+    /// Subscribes to an exact topic: the status of a device, or acknowledgements. Retained messages come at once.
     ///
     /// # Errors
-    /// [`Fault::Internal`] where a relay may not hear that, or has too many subscriptions.
+    /// [`Fault::Internal`] if a relay may not subscribe to that, or has too many subscriptions.
     pub fn subscribe(&self, topic: &str) -> Result<(), Fault> {
         let subscribed = self.shared.hub().subscribe(&self.client, topic, true);
         if subscribed { Ok(()) } else { Err(Fault::Internal(format!("a relay may not subscribe to {topic:?}"))) }

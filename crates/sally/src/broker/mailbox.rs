@@ -1,4 +1,4 @@
-//! What the hub has for one connection, until that connection's task takes it.
+//! Holds the deliveries for one connection until that connection's task takes them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -13,14 +13,14 @@ use super::counters::Counters;
 use super::{Event, Prefix};
 use crate::lock::lock;
 
-/// Bytes that may lie in a device's mailbox: some dozen wakes. A device that leaves them there does not read.
+/// The most bytes in a device's mailbox: some dozen wakes. A device that leaves more does not read.
 const DEVICE_MAIL_MAX: usize = 64 << 10;
-/// Bytes that may lie in a relay's mailbox: 10,000 statuses, as when all devices come back at once.
+/// The most bytes in a relay's mailbox: 10,000 statuses, as when all devices come back at once.
 const RELAY_MAIL_MAX: usize = 4 << 20;
-/// What a delivery costs beside its payload.
+/// The bytes that a delivery costs in addition to its payload.
 const OVERHEAD: usize = 256;
 
-/// A mailbox. Nothing is allocated in it while it is empty.
+/// A mailbox. It allocates no memory while it is empty.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     mail: Mutex<Mail>,
@@ -35,7 +35,7 @@ struct Mail {
 }
 
 impl Mailbox {
-    /// Ready with the end once the connection has to end; with deliveries where there are any.
+    /// Becomes ready with the reason once the connection must end, or with deliveries once there are any.
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Result<VecDeque<Delivery>, End>> {
         let mut mail = self.mail();
         if let Some(why) = mail.cut {
@@ -49,12 +49,12 @@ impl Mailbox {
         Poll::Ready(Ok(std::mem::take(&mut mail.deliveries)))
     }
 
-    /// Why it has to end, where it has to.
+    /// Returns why the connection must end, if it must.
     pub(super) fn cut(&self) -> Option<End> {
         self.mail().cut
     }
 
-    /// Ready once the connection has to end: for whoever can't take deliveries now, and has to hear of that all the same.
+    /// Becomes ready once the connection must end: for a session that can't take deliveries now.
     pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<End> {
         let mut mail = self.mail();
         mail.remember(cx);
@@ -100,14 +100,14 @@ impl Mail {
     }
 }
 
-/// Where deliveries go.
+/// The destination of deliveries.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// To a device's connection.
+    /// A device's connection.
     Device(Arc<Mailbox>),
-    /// To a relay's connection.
+    /// A relay's connection.
     Relay(Arc<Mailbox>),
-    /// To somebody in this process.
+    /// A client in this process.
     Local(mpsc::Sender<Event>, Prefix, Arc<Counters>),
 }
 
@@ -136,7 +136,7 @@ impl Outlet for Way {
     fn cut(&mut self, why: End) {
         match self {
             Self::Device(mailbox) | Self::Relay(mailbox) => mailbox.end(why),
-            // Where there is no room for it, the end of the channel says the same.
+            // If there is no room for it, the end of the channel has the same effect.
             Self::Local(events, ..) => drop(events.try_send(Event::Down(why.word().into()))),
         }
     }

@@ -1,17 +1,17 @@
-//! The MQTT 3.1.1 listener inside a relay, for a fleet that has no other broker. What clients may do is decided in `sally_proto::broker`; here
-//! are its sockets.
+//! The MQTT 3.1.1 broker inside a relay, for a fleet that has no other. `sally_proto::broker` decides what clients may do; this module has
+//! the sockets.
 //!
-//! Under TLS a client is who its certificate names, and that decides its topics. Without, it is who it says it is, which is for loopback.
-//! Thousands of devices are connected and say nothing: an idle one has no buffer, one task of a few hundred bytes, and its place in the hub.
+//! Under TLS a client's certificate names it, and the name decides its topics. Without TLS the client names itself, which is for loopback.
+//! Thousands of devices are connected and idle: an idle one has no buffer, one task of a few hundred bytes, and its place in the hub.
 //!
-//! - `accept`: the socket, and who may be between their first byte and their CONNECT
-//! - `access`: who is let in under TLS; revocation
+//! - `accept`: the socket, and connections that have sent no CONNECT yet
+//! - `access`: admission under TLS; revocation
 //! - `entry`: from the first byte to the answer to CONNECT
 //! - `codec`: packets
 //! - `session`: a connected client's bytes, to the hub and back
 //! - `mailbox`: from the hub to a session, bounded
 //! - `local`: the relay in this process
-//! - `counters`: what `/metrics` says of all this
+//! - `counters`: counters for `/metrics`
 
 mod accept;
 mod access;
@@ -49,40 +49,42 @@ pub use crate::mqtt::Event;
 use crate::net::admission::{Gate, Origins};
 use crate::panic::spawn_essential;
 
-/// Events that the relay in this process may leave lying: as many statuses as come when thousands of devices do.
+/// The most events that wait for the relay in this process: as many statuses as come when thousands of devices do.
 const EVENTS: usize = 16_384;
-/// How long connections may take to end when the listener does.
+/// The time in which connections may end when the listener does.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// How clients are known.
+/// How clients are identified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// By certificates of a fleet: the relay's folder of it.
+    /// By certificates of a fleet, whose relay folder this is.
     Certificates(PathBuf),
-    /// By what they say: on loopback, or anywhere if `insecure`.
+    /// By their own claim: on loopback, or anywhere if `insecure`.
     Unproven {
-        /// Whether other addresses than those of this machine will do.
+        /// Whether addresses other than those of this machine are accepted.
         insecure: bool,
     },
 }
 
-/// Limits, to be changed by tests alone.
+/// Limits; only tests change them.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Clients at once. A million would need 4 GB, and as many descriptors.
+    /// Clients at once. A million need 4 GB of memory, and as many descriptors.
     pub clients: usize,
-    /// Connections at once that have not been let in. When there are more, one of them makes room, from the source that has the most.
+    /// Connections at once that have not been admitted. A further one replaces one from the source that has the most.
     pub waiting: u32,
-    /// The same of one address (IPv6: of one network of 64 bits). All devices behind one router come with one.
+    /// Connections at once of one address (IPv6: of a network of 64 bits) that have not been admitted. All devices behind a router share
+    /// one.
     pub waiting_per_source: usize,
-    /// So many connections a second get their turn, 1,000 at most: the rest of a crowd waits for its own, and costs next to nothing meanwhile.
-    /// Fewer than two processors can do handshakes of, so that none that was begun is in vain.
+    /// Connections that get their turn in a second, at most 1,000: the others wait, and cost next to nothing meanwhile. Fewer than the
+    /// handshakes that two processors can do, so that a handshake once begun is completed in time.
     pub turns_per_second: u32,
-    /// From a connection's turn to its CONNECT.
+    /// The time from a connection's turn to its CONNECT.
     pub entry: Duration,
     /// The longest keepalive, and that of clients that ask for none.
     pub keepalive: Duration,
-    /// Statuses that are retained where clients say who they are: some 10 MB. With certificates there are as many as devices in the fleet's list.
+    /// Statuses that are retained if clients name themselves: some 10 MB. With certificates there are as many as devices in the fleet's
+    /// list.
     pub retained_unproven: usize,
 }
 
@@ -100,20 +102,20 @@ impl Default for Limits {
     }
 }
 
-/// What a listener is told.
+/// The configuration of a listener.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where it listens.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// How it knows its clients.
+    /// How it identifies clients.
     pub identity: Identity,
-    /// What stands before every topic.
+    /// The prefix of every topic.
     pub prefix: Prefix,
-    /// Its limits.
+    /// The limits.
     pub limits: Limits,
 }
 
-/// What all its connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 struct Shared {
     hub: Mutex<Hub<Way>>,
@@ -129,7 +131,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Nothing that is done under this lock waits for anything.
+    /// Locks the hub. Code that holds this lock must not wait for anything.
     fn hub(&self) -> MutexGuard<'_, Hub<Way>> {
         lock(&self.hub)
     }
@@ -138,12 +140,12 @@ impl Shared {
         self.start.elapsed()
     }
 
-    /// Another connection's.
+    /// Returns the number of a new connection.
     fn number(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Reads the fleet's files where they have changed; who isn't admitted any more is cut off.
+    /// Reads the fleet's files if they have changed, or if `forced`; clients that aren't admitted any more are cut off.
     async fn look(self: &Arc<Self>, forced: bool) -> Result<(), Fault> {
         let shared = Arc::clone(self);
         let looked = tokio::task::spawn_blocking(move || shared.access.as_ref().map_or(Ok(None), |access| access.look(forced)));
@@ -154,7 +156,7 @@ impl Shared {
     }
 }
 
-/// A listener that runs. It ends when it is dropped.
+/// A running listener. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
@@ -164,10 +166,10 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Binds, and accepts from now on.
+    /// Binds, and starts accepting.
     ///
     /// # Errors
-    /// [`Fault::Usage`] where clients could say who they are without being on this machine, [`Fault::FleetInvalid`], [`Fault::Bind`].
+    /// [`Fault::Usage`] if clients on other machines could name themselves; [`Fault::FleetInvalid`], [`Fault::Bind`].
     pub fn start(config: Config) -> Result<Self, Fault> {
         let Config { listen, identity, prefix, limits } = config;
         let mut hub = Hub::new(prefix.clone(), limits.clients);
@@ -210,18 +212,18 @@ impl Broker {
         Ok(Self { shared, address, shut, tasks })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A client in this process, and what it hears: at most 16,384 events at once, and what comes then is lost to it.
+    /// Adds a client in this process, and returns it with its events: at most 16,384 wait at once, and further ones are lost to it.
     pub fn attach(&self) -> (Local, mpsc::Receiver<Event>) {
         let (sender, receiver) = mpsc::channel(EVENTS);
         let connection = self.shared.number();
         let client = Client::Local(u32::try_from(connection).unwrap_or(u32::MAX));
         let shared = Arc::clone(&self.shared);
-        // The first one: there is room for it.
+        // The channel is empty, so there is room for this.
         let _ = sender.try_send(Event::Up);
         let way = Way::Local(sender, shared.prefix.clone(), Arc::clone(&shared.counters));
         let entered = shared.hub().connect(&client, connection, 0, None, way);
@@ -231,25 +233,25 @@ impl Broker {
         (Local { shared, client, connection }, receiver)
     }
 
-    /// What was counted.
+    /// Returns the values of the counters.
     pub fn counts(&self) -> Counts {
         self.shared.counters.counts(self.shared.hub().counts())
     }
 
-    /// Reads the fleet's files anew, as SIGHUP asks for; otherwise they are looked at every 2 s.
+    /// Reads the fleet's files again, as SIGHUP requests; otherwise they are looked at every 2 s.
     ///
     /// # Errors
-    /// [`Fault::FleetInvalid`]: nobody new is let in then.
+    /// [`Fault::FleetInvalid`]: no new client is admitted then.
     pub async fn reload(&self) -> Result<(), Fault> {
         self.shared.look(true).await
     }
 
-    /// Ends it: the socket is closed, and everybody is cut off.
+    /// Ends the listener: closes the socket, and cuts off every client.
     pub async fn shutdown(self) {
         self.shut.cancel();
         self.shared.hub().stop();
         self.tasks.close();
-        let _ = tokio::time::timeout(GOODBYE, self.tasks.wait()).await; // The rest ends with us.
+        let _ = tokio::time::timeout(GOODBYE, self.tasks.wait()).await; // The rest ends with the process.
     }
 }
 

@@ -1,4 +1,4 @@
-//! A connected client's bytes, to the hub and back. While it is idle it costs its socket, its place, and this; no buffer.
+//! Carries a connected client's bytes to the hub and back. An idle client costs its socket, its place and this session; it has no buffer.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -17,19 +17,19 @@ use tokio::time::{Instant, Sleep};
 use super::mailbox::Mailbox;
 use super::{Shared, codec};
 
-/// How long a client whose connection ends may take for what it was told before.
+/// The time in which a client whose connection ends may read what is unsent.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// What is read at once: a packet of the longest kind, and what came with it.
+/// The bytes that are read at once: a packet of the longest kind, and what came with it.
 const READ_MAX: usize = 8 << 10;
-/// From so many bytes unsent nothing more is read from a client, and nothing taken from its mailbox: it has to read first.
+/// With so many bytes unsent, nothing more is read from a client, nor taken from its mailbox: it must read first.
 const UNSENT_MAX: usize = 16 << 10;
 
 thread_local! {
-    /// One for all connections of a thread: nothing stays in it from one call to the next.
+    /// One buffer for all connections of a thread: no data stays in it from one call to the next.
     static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_MAX].into_boxed_slice());
 }
 
-/// A client's place in the hub, given up however its connection ends.
+/// A client's place in the hub, released however its connection ends.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) shared: Arc<Shared>,
@@ -40,7 +40,7 @@ pub(super) struct Place {
 
 impl Place {
     fn end(&self, why: End) {
-        // Where the hub has ended it, it knows why.
+        // If the hub has ended it, the hub's reason counts.
         let why = self.mailbox.cut().unwrap_or(why);
         self.shared.counters.ended(why.word());
         tracing::debug!(client = %self.client, why = why.word(), "ended");
@@ -52,20 +52,20 @@ impl Place {
 pub(super) struct Session<S> {
     stream: S,
     place: Place,
-    /// A packet that isn't whole yet.
+    /// An incomplete packet.
     partial: Vec<u8>,
-    /// What the client has not taken yet.
+    /// The bytes that the client has not taken yet.
     unsent: BytesMut,
     flushed: bool,
     ended: bool,
-    /// How long it may be silent.
+    /// The time for which the client may be silent.
     patience: Duration,
     heard: Instant,
     silence: Pin<Box<Sleep>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// `partial`: what has come of it already. `unsent`: what it has to be told first.
+    /// Creates a session. `partial` has been received already; `unsent` is to be sent first.
     pub(super) fn new(stream: S, place: Place, partial: Vec<u8>, unsent: BytesMut, patience: Duration) -> Self {
         let heard = Instant::now();
         let silence = Box::pin(tokio::time::sleep_until(later(heard, patience)));
@@ -73,13 +73,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<Infallible, End>> {
-        // What came with the CONNECT.
+        // These bytes came with the CONNECT.
         if !self.partial.is_empty() {
             let partial = std::mem::take(&mut self.partial);
             self.hear(&partial)?;
         }
         loop {
-            // Each waits for its own, so that all three are asked; what is unsent first, for the others wait until that is little.
+            // All three are polled, since each registers its own waker; sending comes first, for the others pause while much is unsent.
             let sent = self.poll_send(cx).map_err(|_| End::Lost)?;
             let mail = self.poll_mail(cx)?;
             let heard = self.poll_hear(cx)?;
@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.flushed {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
             self.flushed = true;
-            // The memory goes too.
+            // This frees the memory too.
             self.unsent = BytesMut::new();
         }
         Poll::Ready(Ok(()))
@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(())
     }
 
-    /// Takes every whole packet; how many bytes those were. A packet counts as a sign of life, a part of one doesn't.
+    /// Handles every complete packet, and returns the number of bytes. A complete packet counts as a sign of life, a part of one doesn't.
     fn packets(&mut self, bytes: &[u8]) -> Result<usize, End> {
         let mut read = 0;
         let Place { shared, client, connection, .. } = &self.place;
@@ -161,7 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(read)
     }
 
-    /// What was answered before the connection's end is said still: a CONNECT that came together with what ends it, above all (section 3.2).
+    /// Sends the answers given before the connection's end: above all that to a CONNECT that came together with what ends the connection
+    /// (section 3.2).
     fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let said = match self.poll_send(cx) {
             Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_shutdown(cx),
@@ -172,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         while self.silence.as_mut().poll(cx).is_ready() {
-            // Set anew when it is over, not with each packet.
+            // The timer is reset when it expires, not with each packet.
             let until = later(self.heard, self.patience);
             if until <= Instant::now() {
                 return Poll::Ready(End::Silent);
@@ -191,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
             let Err(why) = ready!(self.poll_end(cx));
             self.ended = true;
             self.place.end(why);
-            // Who has gone, or doesn't read, is told nothing more.
+            // A client that has gone, or doesn't read, gets nothing more.
             if matches!(why, End::Lost | End::Silent | End::Slow) {
                 return Poll::Ready(());
             }
@@ -219,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    /// Beside it an idle client has its place in the hub, its socket, and a timer. 10,000 of them are measured by bench/broker.py.
+    /// In addition to it, an idle client has its place in the hub, its socket, and a timer. 10,000 of them are measured by bench/broker.py.
     #[test]
     fn an_idle_session_is_small() {
         assert!(size_of::<Session<TcpStream>>() <= 256, "{}", size_of::<Session<TcpStream>>());

@@ -1,23 +1,23 @@
-//! Turns: so many connections a second are let in, whoever comes. When all devices come back at once, each of the others waits for its own.
+//! Limits how many connections are admitted in a second. When all devices come back at once, the others wait for their turn.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// A queue, first come, first served. Who leaves it costs nobody a turn.
+/// A queue in order of arrival. A connection that leaves it uses up no turn.
 #[derive(Debug)]
 pub(super) struct Turns(Mutex<Interval>);
 
 impl Turns {
-    /// At most so many a second (1,000 and fewer: the clock's step is a millisecond).
+    /// Creates turns, at most `most` in a second (clamped to 1,000: the clock's step is a millisecond).
     pub(super) fn per_second(most: u32) -> Self {
         Self::every(Duration::from_secs(1) / most.clamp(1, 1000))
     }
 
     fn every(time: Duration) -> Self {
         let mut clock = interval(time);
-        // A quiet hour is no reason for a crowd.
+        // Missed ticks are skipped, so that no burst follows a quiet time.
         clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
         Self(Mutex::new(clock))
     }
