@@ -1,7 +1,7 @@
-//! A connection to a broker that comes back by itself, with growing pauses, so that a broker that restarts is not overrun.
+//! Keeps a connection to a broker: reconnects with growing pauses, so that a broker that restarts is not overloaded.
 //!
-//! Each connection is a clean session: what was being published when the last one broke is not published again by the next. A wake is good
-//! for seconds, and whoever waits for its answer has it sent anew.
+//! Each connection is a clean session: a message that was being published when it broke is not published again. A wake is valid for
+//! seconds, and its sender repeats it if no answer comes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,45 +27,46 @@ use crate::net::dial::Dialer;
 use crate::panic::spawn_essential;
 use crate::term;
 
-/// A broker that has heard nothing for one and a half times this takes us for gone: below what NAT routers forget connections after.
+/// The keepalive in seconds: a broker that receives nothing for one and a half times this ends the connection. Shorter than the time after
+/// which NAT routers forget connections.
 const KEEPALIVE_SECONDS: u16 = 60;
-/// How long a broker may take for the first answer, TCP and TLS included.
+/// The time for a broker's first answer, TCP and TLS included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
-/// Messages that wait to be sent.
+/// The number of messages that may wait to be sent.
 const QUEUE: usize = 256;
-/// Messages that wait to be looked at; a broker that sends more waits.
+/// The number of received messages that may wait; the broker waits beyond it.
 const WAITING: usize = 256;
-/// The longest message of ours is an acknowledgement of 4 KiB; topic and head come on top.
+/// The longest packet, in bytes: an acknowledgement of 4 KiB is the longest payload; topic and header are added.
 const PACKET_MAX: usize = 6 << 10;
-/// How long the last words of a connection that we end may take.
+/// The time for the last message of a connection that this process ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A message that we publish.
+/// A message to publish.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Where.
+    /// The topic.
     pub topic: String,
-    /// What.
+    /// The payload.
     pub payload: String,
-    /// Whether the broker keeps it for whoever subscribes later.
+    /// Whether the broker keeps it for later subscribers.
     pub retain: bool,
 }
 
-/// Which broker, and as whom.
+/// The settings of a connection.
 pub struct Settings {
     /// The broker.
     pub broker: Broker,
-    /// The MQTT client's name: another connection of that name ends this one.
+    /// The MQTT client identifier: another connection with it ends this one.
     pub name: String,
-    /// For `mqtts://` and `wss://`.
+    /// The TLS configuration for `mqtts://` and `wss://`.
     pub tls: Arc<ClientConfig>,
-    /// User and password, where the broker wants those.
+    /// The user and password, if the broker requires them.
     pub login: Option<Login>,
-    /// What the broker publishes when a connection breaks: asked for before each.
+    /// The message that the broker publishes when a connection breaks; called before each connection.
     pub will: Box<dyn Fn() -> Option<Message> + Send + Sync>,
 }
 
-/// User and password.
+/// A user and password.
 #[derive(Clone)]
 pub struct Login {
     /// The user.
@@ -75,10 +76,10 @@ pub struct Login {
 }
 
 impl Login {
-    /// Reads a file of two lines, user and password; where there is none, there is no login.
+    /// Reads a file of two lines, user and password. Returns `None` if there is no file.
     ///
     /// # Errors
-    /// [`Fault::FleetInvalid`] where it is there and is not that.
+    /// [`Fault::FleetInvalid`] if the file can't be read or has other content.
     pub fn load(file: &Path) -> Result<Option<Self>, Fault> {
         let invalid = |reason: String| Fault::FleetInvalid { file: file.display().to_string(), reason };
         let text = match std::fs::read_to_string(file) {
@@ -93,7 +94,7 @@ impl Login {
     }
 }
 
-/// A connection to a broker, for as long as this lives.
+/// A connection to a broker, kept until this is dropped.
 pub struct Client {
     shared: Arc<Shared>,
     task: AbortOnDropHandle<()>,
@@ -104,7 +105,7 @@ struct Shared {
     live: Mutex<Live>,
 }
 
-/// The connection that there is now, and what is subscribed to on each.
+/// The current connection, and the topics to subscribe to on each.
 #[derive(Default)]
 struct Live {
     client: Option<AsyncClient>,
@@ -118,7 +119,7 @@ impl Shared {
 }
 
 impl Client {
-    /// Starts connecting; subscribes to `topics` on each connection.
+    /// Starts connecting, and subscribes to `topics` on each connection.
     pub fn start(settings: Settings, topics: impl IntoIterator<Item = String>) -> (Self, mpsc::Receiver<Event>) {
         let shared = Arc::new(Shared::default());
         shared.live().topics = topics.into_iter().collect();
@@ -130,7 +131,7 @@ impl Client {
     /// Publishes with QoS 1.
     ///
     /// # Errors
-    /// [`Unpublished`] where there is no connection, or too much waits to be sent.
+    /// [`Unpublished`] if there is no connection, or if too many messages wait to be sent.
     pub fn publish(&self, message: Message) -> Result<(), Unpublished> {
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(message.retain);
         let live = self.shared.live();
@@ -142,21 +143,21 @@ impl Client {
     pub fn subscribe(&self, topic: String) {
         let mut live = self.shared.live();
         if let Some(client) = &live.client {
-            let _ = client.try_subscribe(topic.clone(), QoS::AtLeastOnce); // A hint's topic: without it there is a plainer sentence.
+            let _ = client.try_subscribe(topic.clone(), QoS::AtLeastOnce); // The topic is a hint: without it a refusal is less precise.
         }
         live.topics.insert(topic);
     }
 
-    /// No longer.
+    /// Unsubscribes from a topic.
     pub fn unsubscribe(&self, topic: &str) {
         let mut live = self.shared.live();
         live.topics.remove(topic);
         if let Some(client) = &live.client {
-            let _ = client.try_unsubscribe(topic); // What still comes is passed over.
+            let _ = client.try_unsubscribe(topic); // Messages that still come are ignored.
         }
     }
 
-    /// Says goodbye, so that the broker doesn't publish the will; `last` is published before.
+    /// Disconnects properly, so that the broker doesn't publish the will; `last` is published first.
     pub async fn close(self, last: Option<Message>) {
         let client = self.shared.live().client.take();
         let Some(client) = client else { return };
@@ -164,15 +165,15 @@ impl Client {
             if let Some(Message { topic, payload, retain }) = last {
                 let options = PublishOptions::new(QoS::AtLeastOnce).retain(retain);
                 if let Ok(sent) = client.publish_tracked(topic, payload, options).await {
-                    let _ = sent.wait_async().await; // Who has gone can't be told.
+                    let _ = sent.wait_async().await; // A broker that has gone can't be told.
                 }
             }
-            // Queued is not sent: the task ends when it is.
+            // The message is only queued: the task ends when it is sent.
             if client.disconnect_with_timeout(FAREWELL).await.is_ok() {
-                let _ = self.task.await; // The same.
+                let _ = self.task.await; // A task that failed has ended too.
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await; // The same.
+        let _ = tokio::time::timeout(FAREWELL, farewell).await; // The process doesn't wait longer for a broker.
     }
 }
 
@@ -187,12 +188,12 @@ async fn keep_connected(settings: Settings, shared: Arc<Shared>, events: mpsc::S
         if events.send(Event::Down(why)).await.is_err() {
             return;
         }
-        // Without randomness there is no jitter, and everything else is worse.
+        // Without randomness the pause has no jitter, which is better than no pause.
         tokio::time::sleep(backoff.pause(getrandom::u64().unwrap_or_default())).await;
     }
 }
 
-/// One connection, to its end; says why it ended. `None`: nobody listens to us any more.
+/// Runs one connection to its end, and returns why it ended; `None` if the receiver of events is gone.
 async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Shared, events: &mpsc::Sender<Event>) -> Option<String> {
     let limit = tokio::time::sleep(CONNECT_LIMIT);
     tokio::pin!(limit);
@@ -212,7 +213,7 @@ async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Share
         let told = match event {
             Incoming::ConnAck(_) => {
                 connected = true;
-                // From here on somebody else may subscribe to more; each is on the one list or on the other.
+                // From here on other tasks may subscribe to more topics; each topic is in this list or is subscribed to by its task.
                 let mut live = shared.live();
                 let topics: Vec<_> = live.topics.iter().map(|topic| SubscribeFilter::new(topic.clone(), QoS::AtLeastOnce)).collect();
                 live.client = Some(client.clone());
@@ -230,7 +231,7 @@ async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Share
             Incoming::SubAck(answer) if answer.return_codes.contains(&SubscribeReasonCode::Failure) => {
                 return Some("the broker refuses a subscription".into());
             }
-            // The first answers what is subscribed to on each connection.
+            // Only the first answers the subscriptions of every connection.
             Incoming::SubAck(_) if up => continue,
             Incoming::SubAck(_) => {
                 up = true;
@@ -251,7 +252,7 @@ async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Share
 fn options(settings: &Settings) -> MqttOptions {
     let address = settings.broker.address();
     let broker = match settings.broker.path() {
-        // The URL was checked when it was read; where the library finds fault with it, connecting says so.
+        // The URL was checked when it was read; if the library rejects it, connecting fails with its reason.
         Some(_) => rumqttc::Broker::websocket(settings.broker.to_string().replacen("wss://", "ws://", 1)),
         None => Ok(rumqttc::Broker::tcp(address.host(), address.port())),
     };
@@ -283,7 +284,7 @@ fn options(settings: &Settings) -> MqttOptions {
     options
 }
 
-/// An error in words for people.
+/// Returns an error in words for people.
 fn words(error: &ConnectionError) -> String {
     match error {
         ConnectionError::Io(error) => term::reason(error),

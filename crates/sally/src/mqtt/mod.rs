@@ -1,6 +1,6 @@
-//! Messages through a broker: a relay's wakes, what devices answer, and whether they are there. The broker is not trusted (docs/wire.md).
+//! Exchanges messages through a broker: a relay's wakes, devices' answers, and their statuses. The broker is not trusted (docs/wire.md).
 //!
-//! - `client`: a connection to a broker that comes back by itself
+//! - `client`: a connection to a broker that reconnects by itself
 
 pub mod client;
 
@@ -13,28 +13,29 @@ use tokio_rustls::rustls::ClientConfig;
 
 use crate::net::tls::{self, KeyPair, Roots};
 
-/// What a broker tells.
+/// An event of a connection to a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Everything that was subscribed to is now.
+    /// All subscriptions are confirmed.
     Up,
-    /// The connection is gone, and is being made anew: why.
+    /// The connection has ended, for this reason, and is being made again.
     Down(String),
-    /// A message on one of the topics that were subscribed to.
+    /// A message on a subscribed topic.
     Message {
         /// The topic.
         topic: String,
-        /// What was published.
+        /// The payload.
         payload: Bytes,
     },
 }
 
-/// Nothing can be published now.
+/// An error: nothing can be published now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the broker is unreachable")]
 pub struct Unpublished;
 
-/// TLS towards a broker, which the fleet's own authority vouches for, or one of the public web: it may be somebody else's service.
+/// Returns the TLS configuration for a broker. Trusts the fleet's own authority and those of the public web, since the broker may be
+/// another provider's service.
 ///
 /// # Errors
 /// [`Fault::FleetInvalid`] with the file that can't be used.
