@@ -1,4 +1,4 @@
-//! The authorities' private keys, and the SSH certificates that they make.
+//! Loads the authorities' private keys, and issues SSH certificates.
 
 use sally_proto::authority::Role;
 use sally_proto::error::Fault;
@@ -11,21 +11,21 @@ use super::{Fleet, authority_file, files, invalid};
 use crate::clock::unix_time_or_expired;
 use crate::host_key::HostKey;
 
-/// Certificates are valid from this long ago: clocks differ.
+/// The seconds before now from which certificates are valid: clocks differ.
 const BEFORE: u64 = 3600;
 
-/// What a certificate says.
+/// The content of a certificate.
 pub(super) struct Subject<'a> {
     pub(super) serial: u64,
-    /// For logs: who it is.
+    /// The name for logs.
     pub(super) key_id: &'a str,
     pub(super) principals: &'a [String],
     pub(super) extensions: &'a [&'a str],
-    /// Unix seconds; `None` is for ever.
+    /// The end in Unix seconds; `None` is for ever.
     pub(super) until: Option<u64>,
 }
 
-/// One authority, with its private key.
+/// An authority, with its private key.
 pub(super) struct Authority {
     role: Role,
     key: PrivateKey,
@@ -66,24 +66,24 @@ impl Authority {
     }
 }
 
-/// A fresh ed25519 key with a comment.
+/// Generates an ed25519 key with a comment.
 pub(super) fn fresh_key(comment: &str) -> Result<PrivateKey, Fault> {
     let mut key = HostKey::fresh()?.private().clone();
     key.set_comment(comment);
     Ok(key)
 }
 
-/// As OpenSSH keeps a private key.
+/// Returns a private key in OpenSSH's format.
 pub(super) fn private_text(key: &PrivateKey) -> Result<String, Fault> {
     key.to_openssh(LineEnding::LF).map(|text| text.to_string()).map_err(internal)
 }
 
-/// A line of a `.pub` file.
+/// Returns the line of a `.pub` file.
 pub(super) fn public_line(key: &PublicKey) -> Result<String, Fault> {
     key.to_openssh().map(|line| line + "\n").map_err(internal)
 }
 
-/// A line of a `-cert.pub` file.
+/// Returns the line of a `-cert.pub` file.
 pub(super) fn certificate_line(certificate: &Certificate) -> Result<String, Fault> {
     certificate.to_openssh().map(|line| line + "\n").map_err(internal)
 }
@@ -92,7 +92,7 @@ pub(super) fn internal(error: impl ToString) -> Fault {
     Fault::Internal(error.to_string())
 }
 
-/// The list of all that the ledger has revoked, by number under each authority that may have signed it.
+/// Returns the revocation list of everything that the ledger has revoked: each serial number, under each authority that may have signed it.
 pub(super) fn krl(fleet: &Fleet, ledger: &Ledger) -> Result<Vec<u8>, Fault> {
     let mut krl = Krl::new(ledger.revocations().saturating_add(1), unix_time_or_expired());
     let keys = [Role::Device, Role::Host, Role::Visitor].map(|role| public_key(fleet, role).map(|key| (role, key)));

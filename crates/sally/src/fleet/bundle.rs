@@ -1,4 +1,4 @@
-//! What one device gets: a folder to copy onto it.
+//! Writes and reads a bundle: the folder for one device.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::settings::{Agent, RECORDS, RECORDS_MAX, Serve, Settings, TUNNELS};
 use super::tls::TlsIdentity;
 use crate::host_key::HostKey;
 
-/// The device's host key: made here, or its own.
+/// The device's host key: generated, or its own.
 pub(super) enum HostKeyFile {
     Fresh(Box<PrivateKey>),
     Own(PublicKey),
@@ -33,16 +33,16 @@ impl HostKeyFile {
 pub(super) struct Bundle<'a> {
     pub(super) id: &'a DeviceId,
     pub(super) settings: Settings,
-    /// What visitors reach.
+    /// The address that visitors reach at port 22.
     pub(super) to: HostPort,
-    /// Where the folder will lie on the device: sshd wants whole paths.
+    /// The path of the folder on the device: sshd requires absolute paths.
     pub(super) installed: &'a str,
     pub(super) key: PrivateKey,
     pub(super) certificate: Certificate,
     pub(super) host_key: HostKeyFile,
     pub(super) host_certificate: Certificate,
     pub(super) tls: TlsIdentity,
-    /// Files of `relay/` as they are.
+    /// The content of files in `relay/`.
     pub(super) tls_authority: Vec<u8>,
     pub(super) wake_keys: Vec<u8>,
     pub(super) visitor_authority: Vec<u8>,
@@ -93,10 +93,10 @@ impl Bundle<'_> {
     }
 }
 
-/// Whom a bundle lets reach its device: the fleet's visitors whose certificates name it and are not revoked.
+/// Returns the keys that a bundle admits: those of the fleet's visitors whose certificates name its device and aren't revoked.
 ///
 /// # Errors
-/// [`Fault::FleetInvalid`] for a file that is missing or damaged, the revocation list among them; [`Fault::KeysInvalid`].
+/// [`Fault::FleetInvalid`] for a missing or damaged file, the revocation list included; [`Fault::KeysInvalid`].
 pub fn visitors(folder: &Path, enforced: Enforced) -> Result<KeyRing, Fault> {
     let file = folder.join("visitor_ca.pub");
     let device = Agent::load(&folder.join("agent.toml"))?.id;
@@ -105,12 +105,12 @@ pub fn visitors(folder: &Path, enforced: Enforced) -> Result<KeyRing, Fault> {
     ring.map_err(|defect| Fault::KeysInvalid { source_name: file.display().to_string(), defect })
 }
 
-/// The file of a bundle that has the private host key.
+/// The name of a bundle's file with the private host key.
 pub const HOST_KEY: &str = "ssh_host_key";
-/// The files of a bundle by which whoever reads them is the device, or is taken for it by the broker.
+/// The names of a bundle's secret files: who reads one can act as the device, or log in to the broker as the device.
 pub const SECRETS: [&str; 4] = ["device_key", "tls.key", HOST_KEY, "broker_login"];
 
-/// The host key that a bundle brings, with the fleet's word for it.
+/// Returns the host key in a bundle, with its certificate from the fleet.
 ///
 /// # Errors
 /// [`Fault::HostKeyInvalid`], [`Fault::FleetInvalid`].
@@ -118,7 +118,7 @@ pub fn host_key(folder: &Path) -> Result<HostKey, Fault> {
     certified(folder, &HostKey::load(&folder.join(HOST_KEY))?)
 }
 
-/// A host key with the fleet's word for it, which a bundle brings.
+/// Returns a host key with the certificate for it in a bundle.
 ///
 /// # Errors
 /// [`Fault::FleetInvalid`].
@@ -131,13 +131,13 @@ pub fn certified(folder: &Path, key: &HostKey) -> Result<HostKey, Fault> {
     Ok(HostKey::certified(key.private().clone(), certificate))
 }
 
-/// For stock ssh and for the agent: relays are those that the fleet's host authority says.
+/// Returns the line of known_hosts for stock ssh and for the agent: it trusts the fleet's host authority for the relays' names.
 fn known_hosts(relays: &[HostPort], host_authority: &str) -> String {
     let names: Vec<_> = relays.iter().map(|relay| format!("[{}]:{},{}", relay.host(), relay.port(), relay.host())).collect();
     format!("@cert-authority {} {}\n", names.join(","), host_authority.trim())
 }
 
-/// What sshd has to be told. A revocation list that can't be read makes sshd refuse every key: that is meant.
+/// Returns the drop-in for sshd_config. If the revocation list can't be read, sshd refuses every key, as intended.
 fn drop_in(installed: &str, own_host_key: bool) -> String {
     let host_key = if own_host_key { String::new() } else { format!("HostKey {installed}/ssh_host_key\n") };
     format!(
@@ -152,8 +152,8 @@ fn drop_in(installed: &str, own_host_key: bool) -> String {
     )
 }
 
-/// sshd asks it whom to let in: it prints those of a certificate's patterns that match this device's name, each as it stands in the
-/// certificate, and sshd lets in whoever has one of them. ssh-keygen reads the certificate, which sshd has checked already.
+/// Returns the script for sshd's AuthorizedPrincipalsCommand. It prints the certificate's patterns that match this device's name,
+/// unchanged; sshd admits a certificate that has one of them. ssh-keygen reads the certificate, which sshd has checked already.
 fn principals(id: &DeviceId) -> String {
     format!(
         r#"#!/bin/sh

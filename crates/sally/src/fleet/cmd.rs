@@ -152,7 +152,7 @@ impl FromStr for Pattern {
 }
 
 impl FleetCommand {
-    /// Runs the command and returns the exit status.
+    /// Runs the command, and returns the exit status.
     pub fn run(self) -> u8 {
         let done = match self {
             Self::Init(args) => init::run(args),

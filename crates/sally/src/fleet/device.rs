@@ -19,20 +19,20 @@ use crate::term;
 
 /// The major version of each line of `relay/devices`.
 pub(super) const VERSION: u32 = 1;
-/// What a device may: hold its name on a relay, and nothing else.
+/// The permissions of a device: it may register its name on a relay, and nothing else.
 const EXTENSIONS: [&str; 1] = ["permit-port-forwarding"];
 
 /// Whether a device is part of the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It is.
+    /// It is part of the fleet.
     Active,
-    /// It was.
+    /// It was part of the fleet.
     Revoked,
 }
 
-/// A line of `relay/devices`; the last one of a device counts.
+/// A line of `relay/devices`. The last line of a device counts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Line {
     pub(super) v: u32,
@@ -52,7 +52,7 @@ impl Line {
 pub(super) fn run(args: AddArgs) -> Result<(), Fault> {
     let fleet = Fleet::at(&args.fleet);
     let own_host_key = args.host_key.as_deref().map(read_public_key).transpose()?;
-    // sshd runs the script in it as nobody; what is secret in it has modes of its own.
+    // sshd runs the script in the folder as the account nobody; secret files have their own modes.
     let draft = Draft::begin(&args.out, 0o755)?;
     let mut ledger = Ledger::open(&fleet)?;
     let valid = ledger.of(Holder::Device, args.id.as_str()).filter(|entry| entry.revoked.is_none());
@@ -66,7 +66,7 @@ pub(super) fn run(args: AddArgs) -> Result<(), Fault> {
     ledger.write(Deed::Certified { serial, holder: Holder::Device, name, patterns: Vec::new(), until: None })?;
     bundle.write(draft.folder())?;
     draft.keep()?;
-    // Last: a relay and a broker that read this end what the old bundle is doing.
+    // This comes last: a relay and a broker that read it disconnect the old bundle.
     Line::append(&fleet, &args.id, serial, State::Active)?;
     if !replaced.is_empty() {
         replaced.into_iter().try_for_each(|serial| ledger.write(Deed::Revoked { serial }))?;

@@ -1,4 +1,4 @@
-//! Files that are written whole or not at all.
+//! Writes files as a whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,21 +9,21 @@ use crate::term;
 use rustix::fs::{FlockOperation, flock};
 use sally_proto::error::Fault;
 
-/// For whoever owns it alone: every private key.
+/// The mode of private keys: only the owner reads them.
 pub(super) const PRIVATE: u32 = 0o600;
-/// For everybody to read.
+/// The mode of public files.
 pub(super) const PUBLIC: u32 = 0o644;
-/// A script.
+/// The mode of scripts.
 pub(super) const EXECUTABLE: u32 = 0o755;
 
-/// The largest file of a fleet that is read at once; the ledger and the list of devices of a million devices fit.
+/// The largest file of a fleet that is read at once, in bytes: the ledger and the list of a million devices fit.
 const FILE_MAX: u64 = 256 << 20;
 
 fn unwritable(file: &Path) -> impl Fn(io::Error) -> Fault {
     move |error| Fault::Unwritable { file: file.display().to_string(), reason: term::reason(&error) }
 }
 
-/// A folder that takes its place, whole, when it is kept; removed otherwise.
+/// A folder under a temporary name. [`Draft::keep`] renames it to its target; otherwise it is removed.
 pub(super) struct Draft {
     folder: PathBuf,
     target: PathBuf,
@@ -31,7 +31,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Begins beside the target, which may not exist yet, or has to be empty. `mode` is less what the umask takes.
+    /// Creates the folder beside the target, which must not exist or must be empty. The umask is subtracted from `mode`.
     pub(super) fn begin(target: &Path, mode: u32) -> Result<Self, Fault> {
         let exists = || Fault::Exists { file: target.display().to_string() };
         match fs::read_dir(target).map(|mut entries| entries.next().is_some()) {
@@ -45,12 +45,12 @@ impl Draft {
         Ok(Self { folder, target: target.to_owned(), kept: false })
     }
 
-    /// Where files are put meanwhile.
+    /// Returns the temporary folder, to write files to.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Puts it in its place.
+    /// Renames the folder to its target.
     pub(super) fn keep(mut self) -> Result<(), Fault> {
         fs::rename(&self.folder, &self.target).map_err(unwritable(&self.target))?;
         self.kept = true;
@@ -66,12 +66,12 @@ impl Drop for Draft {
     }
 }
 
-/// Makes a folder with exactly this mode.
+/// Makes a folder with this mode, less the umask.
 pub(super) fn make_folder(folder: &Path, mode: u32) -> Result<(), Fault> {
     fs::DirBuilder::new().mode(mode).create(folder).map_err(unwritable(folder))
 }
 
-/// Writes a file that isn't there yet.
+/// Writes a new file; fails if it exists.
 pub(super) fn write_new(file: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result<(), Fault> {
     let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(file).and_then(|mut open| {
         open.write_all(content.as_ref())?;
@@ -83,7 +83,7 @@ pub(super) fn write_new(file: &Path, content: impl AsRef<[u8]>, mode: u32) -> Re
     })
 }
 
-/// Puts another content in a file's place: a reader sees the old one or the new one, never half of either.
+/// Replaces a file's content: a reader sees the old one or the new one, never a part.
 pub(super) fn replace(file: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result<(), Fault> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let draft = file.with_file_name(format!(".{name}.{}", std::process::id()));
@@ -95,7 +95,7 @@ pub(super) fn replace(file: &Path, content: impl AsRef<[u8]>, mode: u32) -> Resu
     })
 }
 
-/// Adds one line: by one write, and on the disk when it returns.
+/// Appends one line by one write, and syncs it to the disk.
 pub(super) fn append(file: &Path, line: &str, mode: u32) -> Result<(), Fault> {
     let appended = OpenOptions::new().append(true).create(true).mode(mode).open(file).and_then(|mut open| {
         open.write_all(format!("{line}\n").as_bytes())?;
@@ -104,7 +104,7 @@ pub(super) fn append(file: &Path, line: &str, mode: u32) -> Result<(), Fault> {
     appended.map_err(unwritable(file))
 }
 
-/// Reads a file of the fleet.
+/// Reads a file of the fleet, of at most [`FILE_MAX`] bytes.
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, Fault> {
     let size = fs::metadata(file).map_err(|error| super::invalid(file, term::reason(&error)))?.len();
     if size > FILE_MAX {
@@ -113,12 +113,12 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, Fault> {
     fs::read(file).map_err(|error| super::invalid(file, term::reason(&error)))
 }
 
-/// The same, as text.
+/// Reads a file of the fleet as text.
 pub(super) fn read_text(file: &Path) -> Result<String, Fault> {
     String::from_utf8(read(file)?).map_err(|_| super::invalid(file, "it is no text"))
 }
 
-/// Holds others off a fleet until it is dropped: serial numbers are given once.
+/// Locks a fleet against other processes until the result is dropped, so that each serial number is used once.
 pub(super) fn lock(folder: &Path) -> Result<File, Fault> {
     let open = File::open(folder).map_err(|error| super::invalid(folder, term::reason(&error)))?;
     flock(&open, FlockOperation::LockExclusive).map_err(|error| super::invalid(folder, term::reason(&error.into())))?;

@@ -51,7 +51,7 @@ pub(super) fn run(args: InitArgs) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Makes the three SSH authorities; gives that for host keys.
+/// Creates the three SSH authorities, and returns the one for host keys.
 fn authorities(fleet: &Fleet) -> Result<Authority, Fault> {
     for role in [Role::Device, Role::Visitor] {
         keep(fleet, &Authority::fresh(role)?, role)?;
@@ -69,7 +69,7 @@ fn keep(fleet: &Fleet, authority: &Authority, role: Role) -> Result<(), Fault> {
     write_new(&fleet.relay(&format!("{name}.pub")), &public, PUBLIC)
 }
 
-/// The one host key that all relays of the fleet show.
+/// Creates the host key that all relays of the fleet share, and its certificate.
 fn relay_identity(fleet: &Fleet, hosts: &Authority, settings: &Settings, serial: u64) -> Result<(), Fault> {
     let key = fresh_key("sally relay")?;
     let principals = host_names(&settings.relay);
@@ -85,7 +85,7 @@ fn tls(fleet: &Fleet, settings: &Settings, ledger: &Ledger, serial: u64) -> Resu
     write_new(&fleet.ca("tls_ca.key"), own.key, PRIVATE)?;
     write_new(&fleet.ca("tls_ca.pem"), &own.certificate, PUBLIC)?;
     write_new(&fleet.relay("tls_ca.pem"), &own.certificate, PUBLIC)?;
-    // A broker beside the relays shows the same certificate, under its own name.
+    // A broker beside the relays uses the same certificate, under its own name.
     let servers: Vec<_> = settings.relay.iter().chain([settings.broker.address()]).cloned().collect();
     let relay = authority.relay(host_names(&servers), serial)?;
     write_new(&fleet.relay("tls.pem"), relay.certificate, PUBLIC)?;
@@ -99,7 +99,7 @@ fn wake_key(fleet: &Fleet) -> Result<(), Fault> {
     write_new(&fleet.relay("wake.pub"), public_line(key.public_key())?, PUBLIC)
 }
 
-/// The hosts of addresses, each once.
+/// Returns the hosts of addresses, each once.
 pub(super) fn host_names(addresses: &[HostPort]) -> Vec<String> {
     let mut hosts: Vec<String> = addresses.iter().map(|address| address.host().to_owned()).collect();
     hosts.sort_unstable();

@@ -1,5 +1,5 @@
-//! `ca/ledger`: what was certified and revoked, in order; one JSON object a line, only ever added to. What is valid now follows from it, and
-//! so do the lists that a relay gets.
+//! `ca/ledger`: what was certified and revoked, in order, as one JSON object per line. Lines are only appended. The valid certificates and
+//! the lists for relays are derived from it.
 
 use std::collections::BTreeMap;
 
@@ -12,40 +12,40 @@ use crate::clock::unix_time_or_expired;
 /// The major version of each line.
 const VERSION: u32 = 1;
 
-/// Whom a serial number was given to.
+/// The kinds of holders of a serial number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Holder {
-    /// A device: its key, its host key, its TLS certificate, all of one number.
+    /// A device: its key, its host key and its TLS certificate share the number.
     Device,
     /// A person.
     Visitor,
-    /// A relay: its host key, its TLS certificate.
+    /// A relay: its host key and its TLS certificate share the number.
     Relay,
 }
 
-/// What was done.
+/// An entry's action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "did")]
 pub(super) enum Deed {
-    /// Certified somebody.
+    /// A certificate was issued.
     Certified {
-        /// The number.
+        /// The serial number.
         serial: u64,
-        /// What they are.
+        /// The kind of holder.
         holder: Holder,
-        /// Who they are.
+        /// The holder's name.
         name: String,
-        /// A visitor's patterns.
+        /// The patterns of a visitor.
         #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "for")]
         patterns: Vec<String>,
-        /// When it ends, in Unix seconds, if ever.
+        /// The end in Unix seconds, if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<u64>,
     },
-    /// Revoked what has this number.
+    /// The certificates with this number were revoked.
     Revoked {
-        /// The number.
+        /// The serial number.
         serial: u64,
     },
 }
@@ -58,21 +58,21 @@ struct Line {
     deed: Deed,
 }
 
-/// One that was certified, as it stands now.
+/// The current state of a serial number.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) serial: u64,
     pub(super) holder: Holder,
     pub(super) name: String,
     pub(super) patterns: Vec<String>,
-    /// When it was certified.
+    /// The time of the certification, in Unix seconds.
     pub(super) since: u64,
     pub(super) until: Option<u64>,
-    /// When it was revoked.
+    /// The time of the revocation, in Unix seconds.
     pub(super) revoked: Option<u64>,
 }
 
-/// The ledger, and with it the right to write to the fleet while this lives.
+/// The ledger. While this value lives, other processes can't write to the fleet.
 pub(super) struct Ledger {
     entries: BTreeMap<u64, Entry>,
     revocations: u64,
@@ -81,7 +81,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Reads it, and holds others off.
+    /// Locks the fleet, and reads the ledger.
     pub(super) fn open(fleet: &Fleet) -> Result<Self, Fault> {
         let lock = files::lock(&fleet.root.join("ca"))?;
         let file = fleet.ca("ledger");
@@ -112,22 +112,22 @@ impl Ledger {
         }
     }
 
-    /// The number that nobody has had. They begin at 1: sshd's lists take 0 for none.
+    /// Returns the next unused serial number. Numbers begin at 1: sshd's revocation lists take 0 for none.
     pub(super) fn next_serial(&self) -> u64 {
         self.entries.last_key_value().map_or(1, |(last, _)| last.saturating_add(1))
     }
 
-    /// How many revocations there were: the lists' own numbers rise with it.
+    /// Returns the number of revocations, from which the lists' own numbers derive.
     pub(super) fn revocations(&self) -> u64 {
         self.revocations
     }
 
-    /// Writes down what is about to be done: a number is used up even where the rest fails.
+    /// Appends an action before it is done: its number is used up even if the rest fails.
     pub(super) fn write(&mut self, deed: Deed) -> Result<(), Fault> {
         self.write_at(unix_time_or_expired(), deed)
     }
 
-    /// The same, of a moment that is in the deed too.
+    /// Appends an action at a given time, for one that contains a time derived from it.
     pub(super) fn write_at(&mut self, t: u64, deed: Deed) -> Result<(), Fault> {
         let line = Line { v: VERSION, t, deed };
         let text = serde_json::to_string(&line).map_err(|error| Fault::Internal(error.to_string()))?;
@@ -136,12 +136,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Everything that was certified, by number.
+    /// Returns all entries, by serial number.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
     }
 
-    /// What somebody has been certified, newest last.
+    /// Returns the entries of a holder, newest last.
     pub(super) fn of<'a>(&'a self, holder: Holder, name: &'a str) -> impl Iterator<Item = &'a Entry> {
         self.entries().filter(move |entry| entry.holder == holder && entry.name == name)
     }

@@ -1,15 +1,15 @@
-//! A fleet on disk: its authorities, what they certify, and the folders that go to relays and devices.
+//! A fleet on disk: its authorities, what they certify, and the folders for relays and devices.
 //!
-//! `FLEET/ca` holds the private keys of the authorities and the ledger of what they signed; it never leaves the operator. `FLEET/relay` goes to
-//! every relay, a bundle to one device. docs/wire.md describes each file.
+//! `FLEET/ca` holds the private keys of the authorities and the ledger of what they signed; it stays with the operator. `FLEET/relay` is
+//! copied to every relay, a bundle to one device. docs/wire.md describes each file.
 //!
 //! - `cmd`: the arguments of `sally fleet`
-//! - `files`: written whole or not at all, nothing overwritten that can't be made again
+//! - `files`: writing files as a whole or not at all, without losing what can't be made again
 //! - `settings`: `relay/fleet.toml` and the bundle's `agent.toml`
 //! - `ledger`: what was certified and revoked, in order
 //! - `authority`, `tls`: certificates of the two kinds, and their revocation lists
-//! - `init`, `device`, `bundle`, `visitor`, `revoke`, `rotate`, `list`: one subcommand each; `bundle` is what a device gets
-//! - `relay_dir`: `FLEET/relay` as a relay reads it, and what it refuses there
+//! - `init`, `device`, `bundle`, `visitor`, `revoke`, `rotate`, `list`: one subcommand each; `bundle` is the folder for a device
+//! - `relay_dir`: `FLEET/relay` as a relay reads it, and what it rejects there
 
 mod authority;
 pub mod bundle;
@@ -45,18 +45,18 @@ impl Fleet {
         Self { root: root.to_owned() }
     }
 
-    /// A file that stays with the operator.
+    /// Returns the path of a file that stays with the operator.
     fn ca(&self, name: &str) -> PathBuf {
         self.root.join("ca").join(name)
     }
 
-    /// A file that goes to relays.
+    /// Returns the path of a file that is copied to relays.
     fn relay(&self, name: &str) -> PathBuf {
         self.root.join("relay").join(name)
     }
 }
 
-/// The file of a role's authority: its private key under this name in `ca`, its public one with `.pub` in both.
+/// Returns the file name of a role's authority: its private key in `ca`; its public key, with `.pub`, in both folders.
 fn authority_file(role: Role) -> &'static str {
     match role {
         Role::Device => "device_ca",
@@ -65,7 +65,7 @@ fn authority_file(role: Role) -> &'static str {
     }
 }
 
-/// An unencrypted private key.
+/// Reads an unencrypted private key.
 fn private_key(file: &Path) -> Result<PrivateKey, Fault> {
     private_key::parse(&files::read(file)?).map_err(|error| invalid(file, error))
 }

@@ -1,6 +1,6 @@
-//! `FLEET/relay` as a relay reads it, and what it refuses to find there.
+//! Reads `FLEET/relay` for a relay, and rejects what must not be there.
 //!
-//! No authority's private key lies on a relay, and no authority has two roles: a relay that was broken into can't certify anybody.
+//! A relay has no authority's private key, and no authority has two roles: an attacker who controls a relay can't certify anyone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,62 +22,62 @@ use super::{authority_file, device, files, invalid, private_key, tls};
 use crate::clock::unix_time_or_expired;
 use crate::term;
 
-/// Private keys that belong on a relay.
+/// The files of private keys that belong on a relay.
 const OWN_KEYS: [&str; 4] = ["host_key", "wake_key", "wake_key.next", "tls.key"];
-/// The largest file that is looked through for private keys; they are small, and the list of devices is not.
+/// The largest file that is searched for private keys, in bytes: they are small, and the list of devices is not.
 const KEY_FILE_MAX: u64 = 64 << 10;
-/// The longest line of the list of devices.
+/// The longest line of the list of devices, in bytes.
 const LINE_MAX: usize = 512;
 
-/// What is known of a device.
+/// A device in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// The newest number that was given to it: an older one is refused.
+    /// Its newest serial number: an older one is refused.
     pub serial: u64,
     /// Whether it is part of the fleet.
     pub state: State,
 }
 
-/// Everything that a relay needs of its fleet.
+/// The content of a relay's folder.
 #[derive(Debug)]
 pub struct RelayDir {
-    /// What all parts agree on.
+    /// The settings of the whole fleet.
     pub settings: Settings,
-    /// Who certifies devices.
+    /// The authorities for devices.
     pub devices: Authorities,
-    /// Who certifies host keys.
+    /// The authorities for host keys.
     pub hosts: Authorities,
-    /// Who certifies visitors.
+    /// The authorities for visitors.
     pub visitors: Authorities,
-    /// The host key that every relay of the fleet shows.
+    /// The host key that all relays of the fleet share.
     pub host_key: PrivateKey,
     /// Its certificate.
     pub host_certificate: Certificate,
-    /// What wakes are signed with.
+    /// The key that signs wakes.
     pub wake_key: WakeKey,
-    /// What is revoked.
+    /// The key revocation list.
     pub krl: Krl,
-    /// Every device that was ever added.
+    /// Every device that was ever added, by name.
     pub known: BTreeMap<DeviceId, Device>,
-    /// Certificate, private key, authority and revocation list for TLS, in PEM.
+    /// The files for TLS: certificate, private key, authority and revocation list, in PEM.
     pub tls: TlsFiles,
 }
 
-/// Where TLS finds its files.
+/// The paths of the files for TLS.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// The relay's certificate.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// Who certifies devices for the broker.
+    /// The authority that certifies devices for the broker.
     pub authority: PathBuf,
-    /// What is revoked.
+    /// The revocation list.
     pub crl: PathBuf,
 }
 
 impl RelayDir {
-    /// Reads the folder whole.
+    /// Reads and checks the folder.
     ///
     /// # Errors
     /// [`Fault::AuthorityExposed`] and [`Fault::TwoRoles`] for what a relay may not have; [`Fault::FleetInvalid`] for a file that is missing,
@@ -103,13 +103,13 @@ impl RelayDir {
         Ok(Self { settings, devices, hosts, visitors, host_key, host_certificate, wake_key, krl, known, tls })
     }
 
-    /// `SHA256:…` of the host key: the `hk` of wakes.
+    /// Returns the host key's fingerprint `SHA256:…`, which is the `hk` of wakes.
     pub fn host_fingerprint(&self) -> ssh_key::Fingerprint {
         self.host_key.fingerprint(HashAlg::Sha256)
     }
 }
 
-/// Reads the key revocation list. Where this fails, no certificate may be let in any more.
+/// Reads the key revocation list. If this fails, no certificate may be accepted.
 ///
 /// # Errors
 /// [`Fault::FleetInvalid`].
@@ -118,7 +118,7 @@ pub fn load_krl(folder: &Path) -> Result<Krl, Fault> {
     Krl::parse(&files::read(&file)?).map_err(|error| invalid(&file, error))
 }
 
-/// Reads the list of devices, the last line of each counts.
+/// Reads the list of devices. The last line of each device counts.
 ///
 /// # Errors
 /// [`Fault::FleetInvalid`], with the line's number.
@@ -154,8 +154,8 @@ fn one_role_each(all: &[&Authorities]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Every file of the folder, and of those in it: a private key that isn't one of the relay's own is refused, whoever's it is, and so is an
-/// authority's under one of their names.
+/// Searches the folder and its subfolders for private keys. Rejects one that isn't the relay's own, and an authority's under the name of an
+/// own one.
 fn refuse_authority_keys(folder: &Path, authorities: &[&Authorities]) -> Result<(), Fault> {
     let tls_authority = files::read_text(&folder.join("tls_ca.pem"))?;
     let mut folders = vec![folder.to_owned()];

@@ -17,7 +17,7 @@ pub(super) fn run(args: RevokeArgs) -> Result<(), Fault> {
     let chosen = |entry: &&Entry| match (&args.device, &args.visitor, args.serial) {
         (Some(id), ..) => entry.holder == Holder::Device && entry.name == id.as_str(),
         (_, Some(name), _) => entry.holder == Holder::Visitor && entry.name == *name,
-        // A relay's own certificates are replaced by a new fleet: revoked, no relay would start.
+        // A relay's own certificates are replaced by a new fleet: with a revoked one, no relay would start.
         (.., Some(serial)) => entry.holder != Holder::Relay && entry.serial == serial,
         _ => false,
     };
@@ -30,7 +30,7 @@ pub(super) fn run(args: RevokeArgs) -> Result<(), Fault> {
     for entry in chosen.iter().filter(|entry| entry.revoked.is_none()) {
         ledger.write(Deed::Revoked { serial: entry.serial })?;
     }
-    // Written again even where nothing is new: what broke off the last time is done now.
+    // The lists are written again even if nothing is new: an earlier run may have failed before this.
     write_lists(&fleet, &ledger)?;
     for entry in chosen.iter().filter(|entry| entry.holder == Holder::Device) {
         leave(&fleet, &ledger, entry)?;
@@ -40,13 +40,13 @@ pub(super) fn run(args: RevokeArgs) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Both revocation lists, as the ledger has it.
+/// Writes both revocation lists from the ledger.
 pub(super) fn write_lists(fleet: &Fleet, ledger: &Ledger) -> Result<(), Fault> {
     files::replace(&fleet.relay("revoked"), authority::krl(fleet, ledger)?, PUBLIC)?;
     files::replace(&fleet.relay("tls.crl"), TlsAuthority::load(fleet)?.crl(ledger)?, PUBLIC)
 }
 
-/// A device of which nothing is valid any more has left the fleet.
+/// Marks a device as revoked if none of its certificates is valid any more.
 fn leave(fleet: &Fleet, ledger: &Ledger, entry: &Entry) -> Result<(), Fault> {
     if ledger.of(Holder::Device, &entry.name).any(|other| other.revoked.is_none()) {
         return Ok(());

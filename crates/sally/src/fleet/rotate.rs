@@ -1,4 +1,4 @@
-//! `sally fleet rotate-wake`: a second key that devices learn first, then it takes the first one's place.
+//! `sally fleet rotate-wake`: publishes a second key, which devices learn first; later replaces the first key by it.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ fn publish(fleet: &Fleet) -> Result<(), Fault> {
         return Err(Fault::Usage("a second wake key is out already: say --retire once every device has it".into()));
     }
     let key = fresh_key("sally wake")?;
-    // In this order: a key that is listed is a key that we have.
+    // The private key is written first, so that every listed key has one.
     files::replace(&fleet.relay("wake_key.next"), private_text(&key)?, PRIVATE)?;
     files::replace(&fleet.relay("wake.pub"), listed + &public_line(key.public_key())?, PUBLIC)?;
     let file = fleet.relay("wake.pub");

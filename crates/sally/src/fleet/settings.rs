@@ -1,4 +1,4 @@
-//! `relay/fleet.toml`: what all parts of a fleet agree on. `agent.toml`: what one device needs to know.
+//! `relay/fleet.toml`: the settings of the whole fleet. `agent.toml`: those of one device.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use super::files;
 
 /// The major version of both files.
 pub const VERSION: u32 = 1;
-/// The longest address of a broker.
+/// The longest URL of a broker, in bytes.
 const BROKER_MAX: usize = 256;
 
-/// Where a broker is: `mqtts://`, `mqtt://`, `wss://` or `ws://`, a host, a port where it isn't the scheme's own, and a path for WebSockets.
+/// A broker's URL: `mqtts://`, `mqtt://`, `wss://` or `ws://`, a host, a port (default: the scheme's), and a path for WebSockets.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Broker {
@@ -27,13 +27,13 @@ pub struct Broker {
     path: Option<String>,
 }
 
-/// The text is no address of a broker.
+/// An error: the text is no URL of a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a broker is mqtts://HOST[:PORT], mqtt:// without TLS, or wss://HOST[:PORT]/PATH; a user and password don't belong there")]
 pub struct NotABroker;
 
 impl Broker {
-    /// The one in the relay itself: where `--mqtt-listen` is expected to listen.
+    /// Returns the URL of the broker in the relay itself, on the port that `--mqtt-listen` should have.
     ///
     /// # Errors
     /// [`Fault::Usage`] for a host that no URL can name.
@@ -43,17 +43,17 @@ impl Broker {
         format!("mqtts://{host}").parse().map_err(|error: NotABroker| Fault::Usage(error.to_string()))
     }
 
-    /// Host and port.
+    /// Returns the host and port.
     pub fn address(&self) -> &HostPort {
         &self.address
     }
 
-    /// Whether it speaks TLS.
+    /// Returns whether it uses TLS.
     pub fn tls(&self) -> bool {
         self.tls
     }
 
-    /// The path of a WebSocket; `None`: it is no WebSocket.
+    /// Returns the path of a WebSocket; `None` for plain MQTT.
     pub fn path(&self) -> Option<&str> {
         self.path.as_deref()
     }
@@ -100,52 +100,52 @@ impl fmt::Display for Broker {
     }
 }
 
-/// `relay/fleet.toml`.
+/// The content of `relay/fleet.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Settings {
-    /// Where relays are dialled, by devices and visitors: 1 to [`ADDRESSES_MAX`].
+    /// The relays' addresses for devices and visitors: 1 to [`ADDRESSES_MAX`].
     pub relay: Vec<HostPort>,
-    /// Where wakes are published.
+    /// The broker for wakes.
     pub broker: Broker,
 }
 
-/// A bundle's `agent.toml`.
+/// The content of a bundle's `agent.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agent {
-    /// [`VERSION`].
+    /// The version: [`VERSION`].
     pub v: u32,
-    /// Who the device is.
+    /// The device's name.
     pub id: DeviceId,
-    /// Where it may be told to dial, and nowhere else.
+    /// The only addresses that it may be told to dial.
     pub relay: Vec<HostPort>,
-    /// Where it listens for wakes.
+    /// The broker that sends it wakes.
     pub broker: Broker,
-    /// What visitors reach at port 22: the device's own sshd.
+    /// The address that visitors reach at port 22: the device's own sshd.
     pub to: HostPort,
     /// Ports that visitors may reach: 22, and others of this machine's loopback.
     pub expose: Vec<String>,
-    /// Whether wakes are held against the clock; without one, say false.
+    /// Whether the times in wakes are checked; false for a device without a clock.
     pub clock: bool,
-    /// What answers at port 22.
+    /// The server at port 22.
     #[serde(default)]
     pub serve: Serve,
-    /// The account that sessions of `serve = "session"` run as, by name or number. Of an agent that root has started, a user of nobody's where
-    /// nothing is said; of any other, its own account.
+    /// The account that sessions of `serve = "session"` run as, by name or number. Default: for an agent started as root, an unused user
+    /// number; for any other, its own account.
     #[serde(default)]
     pub run_as: Option<String>,
-    /// Where sessions of `serve = "session"` are recorded; in the bundle's own folder unless it begins with a slash.
+    /// The folder of records of `serve = "session"`; relative to the bundle's folder unless it begins with a slash.
     #[serde(default = "records")]
     pub records: PathBuf,
-    /// What all records together may take, in bytes with K, M or G: beyond it nobody is let in.
+    /// The limit for all records together, in bytes with K, M or G: beyond it no visitor is admitted.
     #[serde(default = "records_max")]
     pub records_max: String,
-    /// How many connections to relays there may be at once.
+    /// The limit of connections to relays at once.
     #[serde(default = "tunnels")]
     pub tunnels: usize,
 }
 
-/// How many connections to relays an agent holds at once, unless told otherwise: several relays may have visitors for it.
+/// The default limit of an agent's connections to relays at once: several relays may have visitors for it.
 pub const TUNNELS: usize = 8;
 
 fn records() -> PathBuf {
@@ -156,23 +156,23 @@ fn records_max() -> String {
     RECORDS_MAX.into()
 }
 
-/// Where sessions are recorded, unless told otherwise.
+/// The default folder of records.
 pub const RECORDS: &str = "records";
-/// What all records together may take, unless told otherwise.
+/// The default limit for all records together.
 pub const RECORDS_MAX: &str = "1G";
 
 fn tunnels() -> usize {
     TUNNELS
 }
 
-/// What answers at a device's port 22.
+/// The servers at a device's port 22.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Serve {
-    /// What `to` names.
+    /// The server at the address `to`.
     #[default]
     Sshd,
-    /// A session of Sally's own, recorded on the device.
+    /// Sally's own session, recorded on the device.
     Session,
 }
 
@@ -181,7 +181,7 @@ struct Versioned {
     v: u32,
 }
 
-/// Reads `v` before anything else: of another version nothing is known.
+/// Reads `v` first: the content of other versions is unknown.
 fn parse<T: for<'de> Deserialize<'de>>(file: &Path, text: &str) -> Result<T, Fault> {
     let words = |error: toml::de::Error| super::invalid(file, error.message());
     let Versioned { v } = toml::from_str(text).map_err(words)?;
@@ -240,7 +240,7 @@ impl Agent {
     }
 }
 
-/// Nothing that is listed has a quote or a backslash in it.
+/// Formats a list of strings. The values never contain a quote or a backslash.
 fn list(values: &[impl ToString]) -> String {
     let quoted: Vec<_> = values.iter().map(|value| format!("\"{}\"", value.to_string())).collect();
     format!("[{}]", quoted.join(", "))
@@ -292,7 +292,7 @@ mod tests {
         assert!(said.contains("version 2"), "{said}");
         let extended = FLEET.replace("v = 1", "v = 1\nnew = true");
         assert!(parse::<Settings>(Path::new("f"), &extended).is_ok());
-        // What a device is told and doesn't know might be a restriction.
+        // An unknown setting might be a restriction.
         assert!(parse::<Agent>(Path::new("f"), &AGENT.replace("v = 1", "v = 1\nnew = true")).is_err());
     }
 

@@ -1,4 +1,4 @@
-//! The TLS authority: certificates for the broker's side and for devices, and the list of revoked ones.
+//! The TLS authority: certificates for brokers and relays and for devices, and the list of revoked ones.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -13,11 +13,11 @@ use super::authority::internal;
 use super::ledger::{Holder, Ledger};
 use super::{Fleet, files, invalid};
 
-/// Every authority has this name; they are told apart by their key identifiers.
+/// The name of every authority; key identifiers distinguish them.
 const AUTHORITY: &str = "Sally fleet";
-/// Devices whose clock starts in the past have to be able to connect.
+/// The year from which certificates are valid: devices whose clock starts in the past must be able to connect.
 const FIRST_YEAR: i32 = 2020;
-/// RFC 5280, section 4.1.2.5: no well-defined expiration. Revocation ends certificates, not forgetting to renew a million of them.
+/// The last year: no well-defined expiration (RFC 5280 section 4.1.2.5). Revocation, not a forgotten renewal, ends certificates.
 const LAST_YEAR: i32 = 9999;
 
 /// The TLS authority with its private key.
@@ -32,7 +32,7 @@ pub(super) struct TlsIdentity {
 }
 
 impl TlsAuthority {
-    /// A fresh one: the authority, its certificate, its private key.
+    /// Creates an authority, and returns it with its certificate and private key.
     pub(super) fn fresh() -> Result<(Self, TlsIdentity), Fault> {
         let key = KeyPair::generate().map_err(internal)?;
         let params = authority_params();
@@ -47,12 +47,12 @@ impl TlsAuthority {
         Ok(Self { issuer: Issuer::new(authority_params(), key) })
     }
 
-    /// For a device: a client whose common name is its id.
+    /// Certifies a device: a client whose common name is its id.
     pub(super) fn device(&self, id: &str, serial: u64) -> Result<TlsIdentity, Fault> {
         self.certify(id, Vec::new(), vec![ExtendedKeyUsagePurpose::ClientAuth], serial)
     }
 
-    /// For relays: the embedded broker's server, and a client of any other.
+    /// Certifies the relays: as the embedded broker's server, and as a client of any other broker.
     pub(super) fn relay(&self, hosts: Vec<String>, serial: u64) -> Result<TlsIdentity, Fault> {
         self.certify(RELAY_NAME, hosts, vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth], serial)
     }
@@ -68,7 +68,7 @@ impl TlsAuthority {
         Ok(TlsIdentity { certificate, key: key.serialize_pem() })
     }
 
-    /// The list of all that the ledger has revoked, in PEM. It has no end: an expired list would shut every device out.
+    /// Returns the list of everything that the ledger has revoked, in PEM. It never expires: an expired list would lock out every device.
     pub(super) fn crl(&self, ledger: &Ledger) -> Result<String, Fault> {
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let month = u8::try_from(today.month()).unwrap_or(1);
@@ -106,7 +106,7 @@ fn dated(mut params: CertificateParams, name: &str) -> CertificateParams {
     params
 }
 
-/// Whether a private key in PEM is that of a certificate in PEM: the public key stands in the certificate byte by byte.
+/// Returns whether a private key in PEM belongs to a certificate in PEM: the certificate contains the public key's bytes.
 pub(super) fn is_key_of(key: &str, certificate: &str) -> Option<bool> {
     let key = KeyPair::from_pem(key).ok()?;
     let body: String = certificate.lines().filter(|line| !line.starts_with("-----")).collect();

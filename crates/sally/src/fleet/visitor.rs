@@ -15,10 +15,10 @@ use super::{Fleet, authority_file, init, invalid};
 use crate::clock::unix_time_or_expired;
 use crate::term;
 
-/// What a visitor may on a device, and forwarding, without which no relay lets them through. No X11: it gives the device the visitor's
+/// The permissions of a visitor on a device, and forwarding, which relays require. No X11: it gives the device access to the visitor's
 /// screen and keyboard.
 const EXTENSIONS: [&str; 4] = ["permit-agent-forwarding", "permit-port-forwarding", "permit-pty", "permit-user-rc"];
-/// The longest name of a visitor.
+/// The longest name of a visitor, in bytes.
 const NAME_MAX: usize = 64;
 
 pub(super) fn add(args: VisitorAddArgs) -> Result<(), Fault> {
@@ -47,7 +47,7 @@ fn stem(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The line by which a stock ssh knows the relays, and the devices that this visitor may reach.
+/// Returns the line of known_hosts by which a stock ssh trusts the relays, and the devices that this visitor may reach.
 fn known_hosts(fleet: &Fleet, patterns: &[String]) -> Result<String, Fault> {
     let settings = Settings::load(&fleet.relay("fleet.toml"))?;
     let authority = files::read_text(&fleet.relay(&format!("{}.pub", authority_file(Role::Host))))?;
@@ -56,7 +56,7 @@ fn known_hosts(fleet: &Fleet, patterns: &[String]) -> Result<String, Fault> {
     Ok(format!("@cert-authority {} {authority}", names.join(",")))
 }
 
-/// A public key of a file, of a type that sshd takes.
+/// Reads a public key from a file; its type must be one that sshd accepts.
 pub(super) fn read_public_key(file: &Path) -> Result<PublicKey, Fault> {
     let text = files::read_text(file)?;
     if text.contains("PRIVATE KEY") {
