@@ -1,4 +1,4 @@
-//! Who sessions run as, and that this account can't read what makes the device.
+//! Chooses the account that sessions run as, and checks that it can't read the device's secrets.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use crate::fleet::bundle::SECRETS;
 use crate::session::account::{Account, RunAs, can_alter, can_read};
 use crate::term;
 
-/// Whom sessions of an agent become that root has started, where nothing is said: a number that no distribution gives away (systemd's list of
-/// them calls it unused), and another one than a jail's, which can so be on the same device.
+/// The default account for sessions of an agent started as root: a number that no distribution assigns (systemd's list of user numbers
+/// calls it unused), and not a jail's, which may be on the same device.
 const NOBODYS: &str = "65533";
 
-/// The account that sessions run as; nothing where it is the agent's own, which is said loudly.
+/// Returns the account that sessions run as; `None`, with a warning, if it is the agent's own.
 pub(super) fn for_sessions(bundle: &Path, records: &Path, named: Option<&str>) -> Result<Option<RunAs>, Fault> {
     let root = rustix::process::geteuid().is_root();
     let run_as = match (named, root) {
@@ -33,7 +33,7 @@ pub(super) fn for_sessions(bundle: &Path, records: &Path, named: Option<&str>) -
     }
 }
 
-/// To be asked as the account that sessions run as.
+/// Checks that the device's secrets are safe. Must run as the account that sessions run as.
 fn keys_are_safe(bundle: &Path, records: &Path, account: &str) -> Result<(), Fault> {
     let refused = |what: &Path, may: &str| Err(invalid(what, format!("sessions run as {account}, who can {may} it")));
     if let Some(file) = SECRETS.map(|name| bundle.join(name)).iter().find(|file| can_read(file)) {

@@ -1,4 +1,4 @@
-//! The folder that `sally fleet add` made for the device.
+//! Reads the bundle, the folder that `sally fleet add` made for the device.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,34 +19,34 @@ use crate::term;
 use crate::tunnel::dial::read_identity;
 use crate::tunnel::link::Identity;
 
-/// Ports that a device may offer: as many as a relay takes from one connection.
+/// The most ports that a device may offer: as many as a relay accepts on one connection.
 const EXPOSED_MAX: usize = 16;
 
-/// What answers at a device's port 22.
+/// The server at a device's port 22.
 #[derive(Clone, Debug)]
 pub enum Ssh {
-    /// An sshd.
+    /// An sshd at this address.
     At(HostPort),
-    /// Sessions of Sally's own.
+    /// Sally's own sessions.
     Session(Arc<Sessions>),
 }
 
-/// Everything that an agent is told.
+/// The content of a bundle.
 #[derive(Debug)]
 pub struct Bundle {
     folder: PathBuf,
-    /// `agent.toml`.
+    /// The settings in `agent.toml`.
     pub settings: Agent,
     /// The ports that visitors may reach.
     pub exposed: Vec<u16>,
-    /// What proves to relays who the device is; acknowledgements are signed with it too.
+    /// The key that authenticates the device to relays, and signs acknowledgements.
     pub key: Arc<PrivateKey>,
-    /// What the fleet says of it.
+    /// The fleet's certificate for the key.
     pub certificate: Certificate,
-    /// What answers at port 22.
+    /// The server at port 22.
     pub ssh: Ssh,
     wake_keys: WakeKeys,
-    /// What the file of wake keys looked like when it was read.
+    /// The stamp of the file of wake keys when it was read.
     read: Stamp,
 }
 
@@ -59,11 +59,11 @@ impl Bundle {
         Self::load_with(folder, None)
     }
 
-    /// Reads the folder. `to`: what visitors reach at port 22, whatever the bundle says.
+    /// Reads the folder. `to` overrides the address that visitors reach at port 22.
     ///
     /// # Errors
-    /// [`Fault::FleetInvalid`] for whatever is missing, can't be read, or is not what it should be; [`Fault::AccountInvalid`] where sessions
-    /// can't run as the account that is named.
+    /// [`Fault::FleetInvalid`] for a file that is missing, can't be read, or is invalid; [`Fault::AccountInvalid`] if sessions can't run as
+    /// the named account.
     pub fn load_with(folder: &Path, to: Option<&HostPort>) -> Result<Self, Fault> {
         let settings = Agent::load(&folder.join("agent.toml"))?;
         let exposed = exposed(&settings).map_err(|reason| invalid(&folder.join("agent.toml"), reason))?;
@@ -84,18 +84,18 @@ impl Bundle {
         Ok(Self { folder: folder.to_owned(), settings, exposed, key: Arc::new(key), certificate, ssh, wake_keys, read })
     }
 
-    /// A file of the folder.
+    /// Returns the path of a file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// What is proved to relays.
+    /// Returns the key and certificate for relays.
     pub fn identity(&self) -> Identity {
         let name = format!("the certificate of {}", self.file("device_key-cert.pub").display());
         Identity { name, key: Arc::clone(&self.key), certificate: Some(self.certificate.clone()) }
     }
 
-    /// TLS towards the broker.
+    /// Returns the TLS configuration for the broker.
     ///
     /// # Errors
     /// [`Fault::FleetInvalid`].
@@ -104,15 +104,15 @@ impl Bundle {
         mqtt::tls(&own, self.file("tls_ca.pem"))
     }
 
-    /// What wakes are held against.
+    /// Returns the values that wakes are checked against.
     pub fn pins(&self) -> Pins {
         let Agent { id, relay, clock, tunnels, .. } = &self.settings;
         let clock = if *clock { Clock::Checked } else { Clock::Absent };
         Pins { id: id.clone(), keys: self.wake_keys.clone(), relays: relay.clone(), clock, tunnels_max: *tunnels }
     }
 
-    /// Reads the wake keys again where their file has changed (they are rotated). Whether they are new; where they can't be read, those of
-    /// before are good.
+    /// Reads the wake keys again if their file has changed, since they are rotated. Returns whether they are new; if they can't be read,
+    /// the earlier ones are used.
     pub fn refresh(&mut self) -> bool {
         let file = self.file("wake.pub");
         if stamp(&file) == self.read {
@@ -141,7 +141,7 @@ fn exposed(settings: &Agent) -> Result<Vec<u16>, String> {
 }
 
 fn read_wake_keys(file: &Path) -> Result<(WakeKeys, Stamp), Fault> {
-    // Before it is read: what changes meanwhile is read once more.
+    // The stamp is taken before reading, so that a change meanwhile is read again.
     let read = stamp(file);
     let text = std::fs::read_to_string(file).map_err(|error| invalid(file, term::reason(&error)))?;
     Ok((WakeKeys::parse(&text).map_err(|error| invalid(file, error.to_string()))?, read))

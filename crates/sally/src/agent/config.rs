@@ -1,17 +1,17 @@
-//! What an agent is told.
+//! The configuration of an agent.
 
 use std::path::PathBuf;
 
 use sally_proto::host_port::HostPort;
 use sally_proto::wake::Prefix;
 
-/// Everything `sally agent` runs on.
+/// The configuration of `sally agent`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The folder that sally fleet add made.
+    /// The bundle, the folder that sally fleet add made.
     pub bundle: PathBuf,
-    /// What visitors reach at port 22, if it isn't what the bundle says.
+    /// The address that visitors reach at port 22, if it isn't the bundle's.
     pub to: Option<HostPort>,
-    /// What stands before every topic.
+    /// The prefix of every topic.
     pub prefix: Prefix,
 }

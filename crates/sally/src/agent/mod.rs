@@ -1,14 +1,15 @@
-//! The device's side of a fleet: asleep but for a connection to a broker; woken, it dials back, carries its visitors, and closes again.
+//! The device's side of a fleet. It keeps only a connection to a broker; when woken, it dials the relay, carries its visitors, and
+//! disconnects.
 //!
-//! - `config`: what it is told
+//! - `config`: the configuration
 //! - `bundle`: the folder that `sally fleet add` made for the device
 //! - `watch`: follows the broker, and decides about each wake
 //! - `tunnel`: one connection to a relay, from the dial to its last visitor
 //! - `visit`: one visitor, and what they reach
-//! - `session`: a recorded session of Sally's own, where there is no sshd
-//! - `account`: who sessions run as
-//! - `records`: the folder that they are recorded in
-//! - `processes`: theirs, and what one leaves behind
+//! - `session`: Sally's own recorded sessions, for a device without an sshd
+//! - `account`: the account that sessions run as
+//! - `records`: the folder of their records
+//! - `processes`: their processes, and those left behind
 
 mod account;
 pub mod bundle;

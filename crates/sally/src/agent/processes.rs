@@ -1,4 +1,4 @@
-//! The sessions' processes, and what one of them leaves behind that a visitor has killed: as its subreaper the agent inherits it.
+//! Tracks the sessions' processes, and ends what a killed one leaves behind, which the agent inherits as its subreaper.
 
 use std::collections::HashSet;
 use std::io;
@@ -17,9 +17,9 @@ use crate::session::sweep::sweep;
 pub(super) struct SessionProcesses(Mutex<HashSet<Pid>>);
 
 impl SessionProcesses {
-    /// Starts one.
+    /// Starts a session's process.
     pub(super) fn start(&self, command: Command) -> io::Result<(Pid, Child)> {
-        // The lock is held across the start, so that it isn't taken for one that was left behind.
+        // The lock is held across the start, so that the process isn't taken for an orphan.
         let mut known = self.known();
         let child = tokio::process::Command::from(command).spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or_else(|| io::Error::other("it has no number"))?;
@@ -27,22 +27,22 @@ impl SessionProcesses {
         Ok((pid, child))
     }
 
-    /// One has ended.
+    /// Removes a process that has ended.
     pub(super) fn ended(&self, pid: Pid) {
         self.known().remove(&pid);
     }
 
-    /// Ends and buries whatever has lost the process that would have done so.
+    /// Kills and reaps the processes whose parent has ended.
     pub(super) async fn sweep(&self) {
         let bury = || {
             for pid in self.orphans() {
-                let _ = waitpid(Some(pid), WaitOptions::NOHANG); // It lives: then it is killed first.
+                let _ = waitpid(Some(pid), WaitOptions::NOHANG); // A process that still lives is killed first.
             }
         };
         sweep(|| descendants_of(&self.orphans()), bury).await;
     }
 
-    /// Children that nobody waits for.
+    /// Returns the children that no task waits for.
     fn orphans(&self) -> Vec<Pid> {
         let known = self.known();
         children().into_iter().filter(|pid| !known.contains(pid)).collect()

@@ -1,4 +1,4 @@
-//! The folder that sessions are recorded in: how much of it is taken, and new files in it.
+//! Manages the folder of records: the space in use, and new files.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -12,10 +12,10 @@ use sally_proto::budget::Budget;
 use crate::lock::lock;
 use crate::term;
 
-/// stat(2) counts in these, whatever the file system does.
+/// The size in bytes of stat(2)'s blocks, on any file system.
 const BLOCK: u64 = 512;
 
-/// The folder, and what was promised to visits that go on.
+/// The folder, and the space promised to the running visits.
 #[derive(Debug)]
 pub(super) struct RecordFolder {
     folder: PathBuf,
@@ -24,7 +24,7 @@ pub(super) struct RecordFolder {
 }
 
 impl RecordFolder {
-    /// Makes the folder where it isn't there yet.
+    /// Opens the folder, and creates it if it doesn't exist.
     pub(super) fn open(folder: PathBuf, most: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         Ok(Self { folder, budget: Mutex::new(Budget::new(most)), number: AtomicU32::new(0) })
@@ -34,20 +34,20 @@ impl RecordFolder {
         &self.folder
     }
 
-    /// Whether there is room for one more visit, or why not.
+    /// Checks that there is room for one more visit; the error is the reason.
     pub(super) fn has_room(&self) -> Result<(), String> {
         let budget = self.budget();
         let kept = self.kept(&budget)?;
         if budget.has_room(kept) { Ok(()) } else { Err(self.full(&budget)) }
     }
 
-    /// A new record, its file, and how large it may become.
+    /// Creates a record. Returns its path, its file, and the size in bytes that it may reach.
     pub(super) fn begin(&self) -> Result<(PathBuf, File, u64), String> {
         let record = self.name();
         let mut budget = self.budget();
         let kept = self.kept(&budget)?;
         let Some(room) = budget.promise(record.clone(), kept) else { return Err(self.full(&budget)) };
-        // For us alone, and nothing that is there already, whatever it is.
+        // Only the owner may read it, and no existing file is opened.
         match OpenOptions::new().append(true).create_new(true).mode(0o600).open(&record) {
             Ok(file) => Ok((record, file, room)),
             Err(error) => {
@@ -57,17 +57,17 @@ impl RecordFolder {
         }
     }
 
-    /// How large a record may become that needs more.
+    /// Returns the size in bytes that a record may now reach, if it needs more.
     pub(super) fn grow(&self, record: &PathBuf) -> Result<u64, String> {
         let mut budget = self.budget();
         let kept = self.kept(&budget)?;
         budget.grow(record, kept).ok_or_else(|| format!("the rest of the {} bytes for all records is for others", budget.most()))
     }
 
-    /// A visit is over: its record takes what it has become. One in which there is nothing goes.
+    /// Ends a visit's record, which then counts with its actual size. An empty record is removed.
     pub(super) fn end(&self, record: &PathBuf) {
         if record.metadata().is_ok_and(|facts| facts.len() == 0) {
-            let _ = std::fs::remove_file(record); // Empty, it is in nobody's way.
+            let _ = std::fs::remove_file(record); // An empty record that remains is harmless.
         }
         self.budget().release(record);
     }
@@ -82,8 +82,8 @@ impl RecordFolder {
         format!("{}: the records take all of the {} bytes that they may", self.folder.display(), budget.most())
     }
 
-    /// What is in the folder beside the records of visits that go on. A file takes whole blocks; on a file system that hands them out later,
-    /// at least its length.
+    /// Returns the bytes in the folder, without the records of running visits. A file takes whole blocks; on a file system that allocates
+    /// them later, at least its length.
     fn kept(&self, budget: &Budget<PathBuf>) -> Result<u64, String> {
         let counted = || {
             let mut kept = 0_u64;
@@ -94,7 +94,7 @@ impl RecordFolder {
                 }
                 match entry.metadata() {
                     Ok(facts) => kept = kept.saturating_add(facts.len().max(facts.blocks().saturating_mul(BLOCK))),
-                    // Taken away meanwhile.
+                    // The file was removed meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
                 }
@@ -137,7 +137,7 @@ mod tests {
     fn files_are_counted_as_the_disk_counts_them() {
         let dir = tempfile::tempdir().unwrap();
         let folder = RecordFolder::open(dir.path().to_owned(), 256 << 10).unwrap();
-        // Nothing but a length, and for each of those that follow a block.
+        // The files have only a length; each of the following has a block.
         File::create(dir.path().join("sparse")).unwrap().set_len(100 << 10).unwrap();
         for number in 0..20 {
             let mut file = File::create(dir.path().join(number.to_string())).unwrap();

@@ -1,7 +1,7 @@
-//! Sessions of Sally's own, for devices without an sshd: one `sally once` for each visitor, so that nothing of one visit outlives it.
+//! Runs Sally's own sessions, for devices without an sshd: one `sally once` for each visitor, so that no part of a visit outlives it.
 //!
-//! It gets the host key through a socket, becomes the account that sessions run as, and asks for a record when somebody has authenticated.
-//! Until then it has cost a process: there are few of those, and an older one makes room for a newcomer.
+//! The process gets the host key through a socket, changes to the account for sessions, and requests a record when a visitor has
+//! authenticated. The number of processes before authentication is limited: an older one is ended for a newcomer.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -35,35 +35,35 @@ use crate::net::endpoint::Endpoint;
 use crate::session::account::RunAs;
 use crate::term;
 
-/// Sessions that a visitor may have in one connection, as sshd's MaxSessions.
+/// The limit of sessions in one connection, as sshd's MaxSessions.
 const SESSIONS: &str = "10";
-/// Processes for visitors who haven't authenticated. Each has some 2 MB that are its own, and a device may be small; a visitor is through in a
-/// fraction of a second, in which at least eight others would have to come.
+/// The limits of processes for visitors that haven't authenticated. Each has some 2 MB of its own, and a device may be small. A visitor
+/// authenticates in a fraction of a second, in which at least eight others would have to come to end its process.
 const STRANGERS: Startups = Startups { start: 8, rate: 30, full: 16 };
 
-/// Where sessions come from, and where they are recorded.
+/// Starts sessions, and has the folder for their records.
 #[derive(Debug)]
 pub struct Sessions {
     bundle: PathBuf,
-    /// The device's host key, as a file has it.
+    /// The device's host key, in its file's format.
     host_key: Vec<u8>,
     run_as: Option<RunAs>,
     records: Arc<RecordFolder>,
     running: Arc<SessionProcesses>,
     strangers: Arc<Gate>,
-    /// One for each process before authentication: who was cut off has it until its process is gone.
+    /// One permit for each process before authentication, held until the process has ended, even if it was cut off.
     processes: Arc<Semaphore>,
 }
 
-/// A session that was begun.
+/// A running session.
 pub(super) struct Session {
-    /// Cancelled when it has to make room, before anybody has authenticated.
+    /// Cancelled when the session is ended for a newcomer, before its visitor has authenticated.
     pub(super) cut: CancellationToken,
     ended: JoinHandle<std::io::Result<ExitStatus>>,
 }
 
 impl Session {
-    /// Waits until its process has ended.
+    /// Waits until the process has ended.
     pub(super) async fn end(self) -> Result<ExitStatus, String> {
         match self.ended.await {
             Ok(status) => status.map_err(|error| term::reason(&error)),
@@ -81,7 +81,7 @@ impl Sessions {
         let most = parse_size(&settings.records_max).map_err(|_| invalid(&file, "records_max is no size such as 64K or 1G".into()))?;
         let folder = bundle.join(&settings.records);
         let records = RecordFolder::open(folder.clone(), most).map_err(|error| invalid(&folder, term::reason(&error)))?;
-        // Once before anybody comes: what would refuse every visitor is told now.
+        // These are loaded at the start too, so that a fault that would refuse every visitor is reported now.
         let host_key = host_key(bundle)?.text()?;
         #[cfg(feature = "once")]
         visitors(bundle, Enforced::new(keys::ENFORCED))?;
@@ -91,7 +91,7 @@ impl Sessions {
         Ok(Self { bundle: bundle.to_owned(), host_key, run_as, records: Arc::new(records), running: Arc::default(), strangers, processes })
     }
 
-    /// Begins a session for somebody from there; gives the near end of its connection.
+    /// Begins a session for a client at this address, and returns the near end of its connection.
     pub(super) async fn begin(&self, peer: Endpoint) -> Result<(UnixStream, Session), String> {
         self.records.has_room()?;
         let reason = |error: std::io::Error| term::reason(&error);
@@ -122,26 +122,26 @@ impl Sessions {
         let monitor = sally_sys::process::hand_down(&mut once, monitor);
         once.args(["--monitor", &monitor.to_string()]);
         once.stdin(connection.try_clone()?).stdout(connection).stderr(Stdio::inherit());
-        // Not killed with us: when its connection is gone it ends what is left, and seals the record.
+        // It isn't killed with the agent: when its connection ends, it ends what is left, and seals the record.
         self.running.start(once)
     }
 }
 
-/// Why a visit ended that nobody had authenticated for.
+/// The reason for the end of a visit before authentication.
 pub(super) const CROWDED: &str = "too many are authenticating: an older one is dropped";
 
-/// What this process is, also where another version has taken its file's place: the two understand each other.
+/// Returns this process's executable, even if an update has replaced its file: different versions understand each other.
 fn own_executable() -> std::io::Result<PathBuf> {
     let file = std::env::current_exe()?;
     Ok(if file.exists() { file } else { "/proc/self/exe".into() })
 }
 
-/// What answers a session's process, and sees its end.
+/// Answers a session's process, and waits for its end.
 struct Monitor {
     socket: MonitorSocket,
     records: Arc<RecordFolder>,
     record: Option<PathBuf>,
-    /// Its place among those who haven't authenticated, for as long as it is one.
+    /// Its place among the visitors that haven't authenticated, until this one has.
     stranger: Option<(Connection, OwnedSemaphorePermit)>,
     pid: Pid,
     running: Arc<SessionProcesses>,
@@ -163,7 +163,7 @@ impl Monitor {
             tokio::select! {
                 biased;
                 status = child.wait() => return self.bury(status?).await,
-                // It has no record, and nobody who would miss it. Where we may not kill it, it ends because its connection has.
+                // It has no record and no visitor. If the agent may not kill it, it ends because its connection has.
                 () = cut.cancelled(), if listens && self.stranger.is_some() => {
                     listens = false;
                     let _ = child.start_kill();
@@ -176,7 +176,7 @@ impl Monitor {
         }
     }
 
-    /// A process that was killed has ended nothing of its session.
+    /// Ends what a killed process has left of its session.
     async fn bury(self, status: ExitStatus) -> std::io::Result<ExitStatus> {
         self.running.ended(self.pid);
         if status.signal().is_some() {
@@ -206,7 +206,7 @@ impl Monitor {
             }
         };
         if let Err(error) = self.socket.answer(&answer, file.as_ref().map(|file| file.as_fd())) {
-            tracing::debug!(%error, "a session's process has not heard the answer"); // It is gone, or has no record.
+            tracing::debug!(%error, "a session's process has not heard the answer"); // It has ended, or gets no record.
         }
     }
 }

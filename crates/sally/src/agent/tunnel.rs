@@ -1,4 +1,4 @@
-//! One connection to a relay, from the dial to its last visitor.
+//! Runs one connection to a relay, from the dial to its last visitor.
 
 use std::time::Duration;
 
@@ -15,23 +15,23 @@ use super::bundle::Ssh;
 use super::visit;
 use crate::tunnel::link::{HostTrust, Identity, Link};
 
-/// How long a relay's addresses have, all together, to take the connection and the ticket: the visitor waits for 8 s.
+/// The time for all of a relay's addresses together to accept the connection and the ticket: the visitor waits for 8 s.
 const DIAL_LIMIT: Duration = Duration::from_secs(7);
-/// How long a connection without a visitor is kept. The relay closes it earlier, where it still knows that it has it.
+/// The time that a connection without a visitor is kept. The relay closes it earlier, unless it has lost track of it.
 const UNUSED_LIMIT: Duration = Duration::from_secs(60);
-/// Visitors of one connection at once.
+/// The limit of visitors on one connection at once.
 const VISITORS_MAX: usize = 64;
 
-/// What visitors may reach.
+/// The servers that visitors may reach.
 #[derive(Clone, Debug)]
 pub(super) struct Ways {
-    /// At port 22.
+    /// The server at port 22.
     pub(super) ssh: Ssh,
-    /// The ports there are.
+    /// The ports that are exposed.
     pub(super) exposed: Vec<u16>,
 }
 
-/// A connection that a wake asks for.
+/// A connection that a wake requests.
 pub(super) struct Tunnel {
     pub(super) id: DeviceId,
     pub(super) identity: Identity,
@@ -40,10 +40,10 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Dials, and carries visitors until nobody needs the connection.
+    /// Dials, and carries visitors until the connection isn't needed any more.
     ///
     /// # Errors
-    /// Why no relay was reached, in words for the visitor who waits.
+    /// The reason why no relay was reached, in words for the waiting visitor.
     pub(super) async fn run(self, wake: &Wake) -> Result<(), String> {
         let limit = Instant::now() + DIAL_LIMIT;
         let mut failure = "it names no address".to_owned();
@@ -90,9 +90,9 @@ impl Tunnel {
             tokio::select! {
                 visitor = link.next(), if !stopping => {
                     let Some(visitor) = visitor else { break };
-                    // Who has left, or made room, is none any more.
+                    // Visits that have ended must not count.
                     while visits.try_join_next().is_some() {}
-                    // Who is one too many is refused.
+                    // A visitor beyond the limit is refused.
                     if visits.len() < VISITORS_MAX {
                         visits.spawn(visit::carry(visitor, self.ways.clone()));
                     }

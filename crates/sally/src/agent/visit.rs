@@ -1,4 +1,4 @@
-//! One visitor, and what they reach.
+//! Carries one visitor to what they want to reach.
 
 use sally_proto::host_port::HostPort;
 use tokio_util::sync::CancellationToken;
@@ -11,12 +11,12 @@ use crate::net::splice::{Meter, Sink, SocketSink, SocketSource, Source, splice};
 use crate::tunnel::channel::ends;
 use crate::tunnel::link::Visitor;
 
-/// The port of a device's name that leads to its sshd.
+/// The port that leads to the device's SSH server.
 const SSH: u16 = 22;
 
-/// Carries a visitor to what they want to reach; whoever can't be is refused.
+/// Carries a visitor to the port that they want to reach, or refuses them.
 pub(super) async fn carry(visitor: Visitor, ways: Ways) {
-    // The relay is held to what the device offers, whatever it was told.
+    // The device checks the port itself: the relay may ask for one that isn't exposed.
     let Some(port) = u16::try_from(visitor.port()).ok().filter(|port| ways.exposed.contains(port)) else {
         tracing::warn!(port = visitor.port(), "the relay asks for a port that is not exposed");
         return;
@@ -46,13 +46,13 @@ async fn to_session(visitor: Visitor, sessions: &Sessions) -> Result<(u64, u64),
     if session.cut.is_cancelled() {
         return Err(CROWDED.into());
     }
-    // It ends with its connection, and seals its record.
+    // The session ends with its connection, and seals its record.
     let status = session.end().await?;
     tracing::info!(%status, "a session ended");
     Ok(carried)
 }
 
-/// Lets a visitor in, and carries both ways to their ends, or until they are cut off; bytes inward and outward.
+/// Accepts a visitor, and carries both directions to their ends, or until `cut` is cancelled. Returns the bytes inward and outward.
 async fn join(visitor: Visitor, source: impl Source, sink: impl Sink, cut: &CancellationToken) -> (u64, u64) {
     let (from_relay, to_relay, closer) = ends(visitor.accept().await);
     let (mut inward, mut outward) = (Meter::default(), Meter::default());

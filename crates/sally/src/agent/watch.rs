@@ -1,4 +1,4 @@
-//! Follows the broker: says that the device is there, and decides about each wake.
+//! Follows the broker: publishes that the device is online, and decides about each wake.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,20 +19,20 @@ use crate::mqtt::Event;
 use crate::mqtt::client::{Client, Login, Message, Settings};
 use crate::term;
 
-/// How long visitors may go on when the agent is told to stop.
+/// The time that visits may still take after the agent is told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// An agent that runs.
+/// A running agent.
 struct Watch {
     bundle: Bundle,
     config: Config,
     gate: Gate,
     broker: Client,
-    /// This connection to the broker, as its status says it.
+    /// The identifier of the current connection to the broker, for its status.
     connection: Arc<Mutex<String>>,
     tunnels: JoinSet<()>,
     stop: CancellationToken,
-    /// What tunnels have to say to relays.
+    /// The answers that tunnels send to relays.
     answers: mpsc::Sender<(RelayId, Jti, Answer, String)>,
     began: Instant,
 }
@@ -43,7 +43,7 @@ struct Watch {
 /// [`Fault::FleetInvalid`] for the bundle; [`Fault::Internal`].
 pub async fn run(config: Config) -> Result<(), Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
-    // Before a key is read.
+    // This comes before a key is read.
     sally_sys::process::guard_ourselves().map_err(internal)?;
     let bundle = Bundle::load_with(&config.bundle, config.to.as_ref())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
@@ -74,7 +74,7 @@ fn connect(bundle: &Bundle, prefix: &Prefix, connection: &Arc<Mutex<String>>) ->
     let topics = [Topic::Wake(id.clone()).text(prefix), Topic::Status(id.clone()).text(prefix)];
     let (status, connection) = (topics[1].clone(), Arc::clone(connection));
     let will = move || {
-        // Another for each connection: what an old one leaves behind is told from what this one says.
+        // It is new for each connection, which distinguishes an older connection's will from this one's status.
         let fresh = format!("{:016x}", getrandom::u64().unwrap_or_default());
         lock(&connection).clone_from(&fresh);
         Some(Message { topic: status.clone(), payload: status_of(Presence::Offline, fresh).payload(), retain: true })
@@ -104,7 +104,7 @@ impl Watch {
             Event::Down(why) => tracing::warn!(why, "no connection to the broker; trying again"),
             Event::Message { topic, payload } => match Topic::parse(&topic, &self.config.prefix) {
                 Some(Topic::Wake(device)) if device == id => self.wake(&payload),
-                // The will of a connection that this one has taken over.
+                // This may be the will of a connection that this one has replaced.
                 Some(Topic::Status(device)) if device == id => {
                     let foreign = Status::parse(&payload).is_none_or(|status| status.s == Presence::Offline && status.sid != self.sid());
                     if foreign {
@@ -125,7 +125,7 @@ impl Watch {
     }
 
     fn publish(&self, topic: Topic, payload: String, retain: bool) {
-        // Unsaid, it costs a plainer sentence.
+        // Without it, a visitor only gets a less precise message.
         if let Err(error) = self.broker.publish(Message { topic: topic.text(&self.config.prefix), payload, retain }) {
             tracing::info!(%error, %topic, "not published");
         }
@@ -137,7 +137,7 @@ impl Watch {
         }
     }
 
-    /// Decides about a wake, and dials.
+    /// Checks a wake, answers it, and dials if it is accepted.
     fn wake(&mut self, payload: &[u8]) {
         if self.bundle.refresh() {
             self.gate.set_pins(self.bundle.pins());
@@ -165,19 +165,19 @@ impl Watch {
         self.tunnels.spawn(async move {
             if let Err(why) = tunnel.run(&wake).await {
                 tracing::warn!(relay = %wake.rid, why, "the relay was not reached");
-                // The agent listens for as long as it runs.
+                // The agent receives answers as long as it runs.
                 let _ = answers.send((wake.rid, wake.jti, Answer::DialFailed, why)).await;
             }
         });
     }
 
-    /// Says that the device is gone, takes no more visitors, and lets those that are in go on for a while.
+    /// Publishes that the device is offline, accepts no more visitors, and lets the running visits go on for [`DRAIN`].
     async fn end(mut self) {
         self.stop.cancel();
         let last = status_of(Presence::Offline, self.sid()).payload();
         let topic = Topic::Status(self.bundle.settings.id.clone()).text(&self.config.prefix);
         self.broker.close(Some(Message { topic, payload: last, retain: true })).await;
         let drained = async { while self.tunnels.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(DRAIN, drained).await; // Who is left is cut off by our end.
+        let _ = tokio::time::timeout(DRAIN, drained).await; // The remaining visits end with the process.
     }
 }
