@@ -80,8 +80,8 @@ impl RelayDir {
     /// Reads and checks the folder.
     ///
     /// # Errors
-    /// [`Fault::AuthorityExposed`] and [`Fault::TwoRoles`] for what a relay may not have; [`Fault::FleetInvalid`] for a file that is missing,
-    /// can't be read, or isn't what it should be.
+    /// [`Fault::AuthorityExposed`] and [`Fault::TwoRoles`] for what a relay must not have; [`Fault::FleetInvalid`] for a missing,
+    /// unreadable or invalid file.
     pub fn load(folder: &Path) -> Result<Self, Fault> {
         let settings = Settings::load(&folder.join("fleet.toml"))?;
         let [devices, hosts, visitors] = [Role::Device, Role::Host, Role::Visitor].map(|role| authorities(folder, role));
