@@ -1,4 +1,4 @@
-//! `sally ssh|scp|sftp|proxy|devices|ssh-config`: what they take, and what they start.
+//! The arguments of `sally ssh|scp|sftp|proxy|devices|ssh-config`, and the start of each command.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub struct RelayArgs {
 /// `sally ssh`, `sally scp`, `sally sftp`.
 #[derive(Args, Debug)]
 pub struct VisitArgs {
-    /// Through whom.
+    /// The relay to connect through.
     #[command(flatten)]
     pub via: RelayArgs,
     /// Wait up to this time for a device that is offline (30s, 5m, 1h; at most 24h) [default: no wait]
@@ -44,7 +44,7 @@ pub struct VisitArgs {
 /// `sally proxy`.
 #[derive(Args, Debug)]
 pub struct ProxyArgs {
-    /// Through whom.
+    /// The relay to connect through.
     #[command(flatten)]
     pub via: RelayArgs,
     /// Wait up to this time for a device that is offline (30s, 5m, 1h; at most 24h) [default: no wait]
@@ -74,7 +74,7 @@ pub struct DevicesArgs {
 /// `sally ssh-config`.
 #[derive(Args, Debug)]
 pub struct SshConfigArgs {
-    /// Through whom.
+    /// The relay to connect through.
     #[command(flatten)]
     pub via: RelayArgs,
     /// Devices to print blocks for, a name or a pattern such as cam-* (repeatable) [default: those in the key's certificate]
@@ -103,7 +103,7 @@ impl RelayArgs {
     }
 }
 
-/// Becomes the client; gives the exit status of a failure.
+/// Replaces this process by the client; returns the exit status of a failure.
 pub fn visit(program: Program, args: VisitArgs, variables: &Variables) -> u8 {
     match args.via.resolve(variables) {
         Ok(settings) => failed(&openssh::become_client(program, &Settings { wait: args.wait, ..settings }, args.words)),
@@ -111,7 +111,7 @@ pub fn visit(program: Program, args: VisitArgs, variables: &Variables) -> u8 {
     }
 }
 
-/// ssh's ProxyCommand.
+/// Runs ssh's ProxyCommand, and returns the exit status.
 pub fn proxy(args: &ProxyArgs, variables: &Variables) -> u8 {
     let passed = args.via.resolve(variables).and_then(|settings| {
         let settings = Settings { wait: args.wait, ..settings };
@@ -120,7 +120,7 @@ pub fn proxy(args: &ProxyArgs, variables: &Variables) -> u8 {
     passed.unwrap_or_else(|fault| failed(&fault))
 }
 
-/// What the relay's console says.
+/// Replaces this process by ssh to the relay's console; returns the exit status of a failure.
 pub fn devices(args: &DevicesArgs, variables: &Variables) -> u8 {
     let words: &[&str] = if args.json { &["devices", "--json"] } else { &["devices"] };
     match args.via.resolve(variables) {
@@ -129,7 +129,7 @@ pub fn devices(args: &DevicesArgs, variables: &Variables) -> u8 {
     }
 }
 
-/// Prints blocks for stock ssh.
+/// Prints blocks of ssh_config for stock ssh, and returns the exit status.
 pub fn print_ssh_config(args: &SshConfigArgs, variables: &Variables) -> u8 {
     let printed = args.via.resolve(variables).and_then(|settings| {
         let known_hosts = settings.known_hosts.as_deref().map(read).transpose()?.unwrap_or_default();
@@ -140,7 +140,7 @@ pub fn print_ssh_config(args: &SshConfigArgs, variables: &Variables) -> u8 {
     printed.map_or_else(|fault| failed(&fault), |()| 0)
 }
 
-/// Prints the fleet's keys for ssh, which matches them by host.
+/// Prints the fleet's host keys for ssh, which matches them by host. Returns the exit status.
 pub fn known_hosts(args: &KnownHostsArgs) -> u8 {
     let printed = read(&args.file).and_then(|text| term::data(text.trim_end()).map_err(|error| Fault::Internal(term::reason(&error))));
     printed.map_or_else(|fault| failed(&fault), |()| 0)
@@ -155,7 +155,7 @@ fn read(file: &Path) -> Result<String, Fault> {
     std::fs::read_to_string(file).map_err(|error| Fault::Settings { file: file.display().to_string(), reason: term::reason(&error) })
 }
 
-/// The patterns that the certificate beside the key was made for.
+/// Returns the patterns in the certificate beside the key.
 fn certified(settings: &Settings) -> Result<Vec<String>, Fault> {
     let unnamed =
         || Fault::Usage("no devices are named: add --for PATTERN, or set an identity that has a certificate in the settings file".into());
@@ -163,6 +163,6 @@ fn certified(settings: &Settings) -> Result<Vec<String>, Fault> {
     file.push("-cert.pub");
     let text = std::fs::read_to_string(&file).map_err(|_| unnamed())?;
     let certificate = Certificate::from_openssh(text.trim()).map_err(|_| unnamed())?;
-    // Into a file that ssh obeys go patterns of names and nothing else.
+    // ssh obeys the printed file, so only patterns of names are printed.
     Ok(certificate.valid_principals().iter().filter(|pattern| is_pattern(pattern)).cloned().collect())
 }

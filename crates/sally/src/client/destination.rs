@@ -1,7 +1,7 @@
-//! Which words of OpenSSH's command lines name hosts, and what a host may be called. The name ends up in a ProxyCommand, which ssh gives to
-//! a shell: OpenSSH before 9.6 lets a name hold whatever a shell understands (CVE-2023-51385), so that a submodule's URL could run a program.
+//! Finds the hosts in OpenSSH's command lines, and checks their names. A name ends up in a ProxyCommand, which ssh gives to a shell:
+//! OpenSSH before 9.6 lets a name contain shell syntax (CVE-2023-51385), so that a submodule's URL could run a program.
 
-/// One of OpenSSH's programs that connect.
+/// An OpenSSH program that connects to hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// ssh(1).
@@ -12,16 +12,16 @@ pub enum Program {
     Sftp,
 }
 
-/// What is on a command line.
+/// A parsed command line.
 #[derive(Default)]
 struct Line<'a> {
-    /// Options that take a word, and their words.
+    /// The options with a value, and their values.
     options: Vec<(char, &'a str)>,
     destinations: Vec<&'a str>,
 }
 
 impl Program {
-    /// Its name in `$PATH`.
+    /// Returns its name in `$PATH`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ssh => "ssh",
@@ -30,7 +30,7 @@ impl Program {
         }
     }
 
-    /// The options that are followed by a word of their own (ssh.c, scp.c, sftp.c of OpenSSH 10).
+    /// Returns the options that take a value (ssh.c, scp.c, sftp.c of OpenSSH 10).
     fn options_with_word(self) -> &'static str {
         match self {
             Self::Ssh => "BbcDEeFIiJLlmOoPpQRSWw",
@@ -39,7 +39,7 @@ impl Program {
         }
     }
 
-    /// Takes a command line apart. ssh has one destination, and what follows it is a command (after more options); scp has any number.
+    /// Parses a command line. ssh has one destination, followed by a command (after more options); scp has any number.
     fn take_apart<'a>(self, words: &'a [String]) -> Line<'a> {
         let mut line = Line::default();
         let mut words = words.iter().map(String::as_str);
@@ -61,19 +61,19 @@ impl Program {
         line
     }
 
-    /// The configuration that is named in place of `~/.ssh/config`.
+    /// Returns the configuration file that is named in place of `~/.ssh/config`.
     pub fn config_file(self, words: &[String]) -> Option<&str> {
         self.take_apart(words).options.into_iter().find(|(letter, _)| *letter == 'F').map(|(_, value)| value)
     }
 
-    /// The first host whose name a shell would understand as more than a name.
+    /// Returns the first host whose name may contain shell syntax.
     pub fn first_unfit(self, words: &[String]) -> Option<&str> {
         let host = |word| if self == Self::Scp { remote_host(word) } else { Some(word) };
         self.take_apart(words).destinations.into_iter().find(|word| host(word).is_some_and(|host| !is_plain(host)))
     }
 }
 
-/// The host of one of scp's words: what stands before a colon that no slash precedes; the whole of a URI. Nothing for a local file.
+/// Returns the host in an argument of scp: the part before a colon that no slash precedes, or a whole URI. `None` for a local file.
 fn remote_host(word: &str) -> Option<&str> {
     if word.starts_with("scp://") {
         return Some(word);
@@ -85,7 +85,7 @@ fn remote_host(word: &str) -> Option<&str> {
     (!host.contains('/') && !host.is_empty()).then_some(host)
 }
 
-/// Users, hosts, addresses and URIs, without anything that a shell reads.
+/// Returns whether a word has only characters of users, hosts, addresses and URIs, without shell syntax.
 fn is_plain(word: &str) -> bool {
     word.chars().all(|c| c.is_alphanumeric() || "@%+=:,./_-[]~".contains(c))
 }

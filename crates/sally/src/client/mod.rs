@@ -1,12 +1,12 @@
-//! The visitor's side of a relay: the system's own OpenSSH, told how to get there. Nothing here speaks SSH itself, so that every option,
-//! key, agent and configuration of ssh's goes on working.
+//! The visitor's side of a relay: starts the system's own OpenSSH with options for the relay. It doesn't speak SSH itself, so that all of
+//! ssh's options, keys, agents and configurations keep working.
 //!
-//! - `cmd`: what the subcommands take
-//! - `settings`: which relay, which key, which hosts are known
+//! - `cmd`: the arguments of the subcommands
+//! - `settings`: the relay, the key and the known hosts
 //! - `openssh`: `sally ssh|scp|sftp|devices`: the command line that OpenSSH is started with
-//! - `destination`: what may be named on it
-//! - `proxy`: ssh's ProxyCommand: through the relay, with progress and plain sentences
-//! - `ssh_config`: the same for machines where nothing of ours is installed
+//! - `destination`: the hosts that may be named on it
+//! - `proxy`: ssh's ProxyCommand: through the relay, with progress and plain messages
+//! - `ssh_config`: ssh's own configuration, for machines without Sally
 
 pub mod cmd;
 pub mod destination;

@@ -1,4 +1,4 @@
-//! The command line that the system's OpenSSH is started with: the visitor's own words, after three options of ours.
+//! Builds the command line that the system's OpenSSH is started with: the visitor's own arguments, after options of Sally's.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -11,17 +11,17 @@ use super::destination::Program;
 use super::settings::Settings;
 use crate::term;
 
-/// Our own executable, which ssh calls back.
+/// Returns Sally's own executable, which ssh calls back.
 fn ourselves() -> Result<PathBuf, Fault> {
     std::env::current_exe().map_err(|error| Fault::Internal(term::reason(&error)))
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// What ssh would expand in an option's value is doubled.
+/// Doubles the percent signs, which ssh would expand in an option's value.
 fn literal(word: &str) -> String {
     word.replace('%', "%%")
 }
@@ -30,24 +30,24 @@ fn text(path: &Path) -> Result<&str, Fault> {
     path.to_str().ok_or_else(|| Fault::Usage(format!("{} is not UTF-8", path.display())))
 }
 
-/// The options that tell a client whose host keys to believe. KnownHostsCommand (OpenSSH 8.5) adds to the user's own files.
+/// Returns the options that name trusted host keys. KnownHostsCommand (OpenSSH 8.5) adds to the user's own files.
 pub(super) fn known_hosts_options(settings: &Settings) -> Result<Vec<String>, Fault> {
     let Some(file) = &settings.known_hosts else { return Ok(Vec::new()) };
     let sally = ourselves()?;
-    // Not a shell's quotes but ssh's own, where a backslash and a double quote are special.
+    // ssh's quoting, not a shell's: a backslash and a double quote are special.
     let quote = |word: &str| format!("\"{}\"", literal(word).replace('\\', r"\\").replace('"', "\\\""));
     Ok(vec!["-o".into(), format!("KnownHostsCommand={} known-hosts {}", quote(text(&sally)?), quote(text(file)?))])
 }
 
-/// The key to show, where the settings name one.
+/// Returns the options for the key, if the settings name one.
 pub(super) fn identity_options(settings: &Settings) -> Vec<OsString> {
     settings.identity.iter().flat_map(|file| ["-i".into(), file.clone().into_os_string()]).collect()
 }
 
-/// Becomes ssh, scp or sftp: returns only where that fails.
+/// Replaces this process by ssh, scp or sftp: returns only on failure.
 ///
 /// # Errors
-/// A host's name that is none, or a program that can't be started.
+/// A faulty host name, or a program that can't be started.
 pub fn become_client(program: Program, settings: &Settings, words: Vec<OsString>) -> Fault {
     match command(program, settings, words) {
         Ok(mut command) => {
@@ -71,7 +71,7 @@ fn command(program: Program, settings: &Settings, words: Vec<OsString>) -> Resul
 
 fn proxy_command(settings: &Settings, ssh_config: Option<&str>) -> Result<String, Fault> {
     let sally = ourselves()?;
-    // ssh puts an exec before it.
+    // ssh puts `exec` before the command.
     let mut words = vec![quoted(&literal(text(&sally)?)), "proxy".into(), "--relay".into(), quoted(&settings.relay.to_string())];
     if let Some(config) = &settings.config {
         words.extend(["--config".into(), quoted(&literal(text(config)?))]);
@@ -86,7 +86,7 @@ fn proxy_command(settings: &Settings, ssh_config: Option<&str>) -> Result<String
     Ok(words.join(" "))
 }
 
-/// ssh to the relay itself, which has no shell: its console answers.
+/// Returns the command for ssh to the relay itself, whose console answers.
 pub(super) fn to_relay(settings: &Settings, ssh_config: Option<&Path>) -> Result<Command, Fault> {
     let mut command = Command::new(Program::Ssh.name());
     if let Some(file) = ssh_config {
@@ -99,7 +99,7 @@ pub(super) fn to_relay(settings: &Settings, ssh_config: Option<&Path>) -> Result
     Ok(command)
 }
 
-/// Becomes `ssh RELAY devices`: returns only where that fails.
+/// Replaces this process by `ssh RELAY devices`: returns only on failure.
 ///
 /// # Errors
 /// A program that can't be started.

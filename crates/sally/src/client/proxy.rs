@@ -1,5 +1,5 @@
-//! ssh's ProxyCommand: `ssh -W` to the relay, its bytes passed on, and between the two what a person wants to know: that a device is being
-//! woken, and why one is not reached.
+//! ssh's ProxyCommand: runs `ssh -W` to the relay, passes its bytes on, and tells the user when a device is being woken, and why a device
+//! can't be reached.
 
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
@@ -15,18 +15,18 @@ use super::openssh;
 use super::settings::Settings;
 use crate::term;
 
-/// A visit that is quicker than this needs no words.
+/// The time after which progress is shown; a quicker connection needs none.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How much is passed on at a time: a packet of OpenSSH's and more.
+/// The bytes that are passed on at a time: a packet of OpenSSH's and more.
 const PIECE: usize = 256 << 10;
 
-/// Connects stdin and stdout to the device's port through the relay; gives the exit status.
+/// Connects stdin and stdout to the device's port through the relay, and returns the exit status.
 ///
 /// # Errors
-/// Where ssh can't be started.
+/// [`Fault::Client`] if ssh can't be started.
 pub fn run(settings: &Settings, ssh_config: Option<&Path>, host: &str, port: u16) -> Result<u8, Fault> {
     let mut command = openssh::to_relay(settings, ssh_config)?;
-    // VERBOSE says when the relay has let us in. Whatever the visitor's own level is, the relay's sentences must come through.
+    // At VERBOSE, ssh reports the login. The level is set whatever the visitor's own is, so that the relay's messages are printed.
     command.args(["-o", "LogLevel=VERBOSE", "-W", &target(host, port, settings.wait), "--", &settings.relay.destination()]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| client_fault(&error))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
@@ -40,7 +40,7 @@ pub fn run(settings: &Settings, ssh_config: Option<&Path>, host: &str, port: u16
     };
     let bytes = std::thread::spawn(move || pass_on(stdout, &told));
     progress.show(&news);
-    // Neither ends before ssh does; a thread that panicked has nothing to say.
+    // The threads end when ssh does; one that panicked has nothing to report.
     let _ = bytes.join();
     let _ = words.join();
     status(&mut child)
@@ -52,7 +52,7 @@ fn client_fault(error: &io::Error) -> Fault {
 
 fn target(host: &str, port: u16, wait: Option<Duration>) -> String {
     match wait {
-        // The relay reads it off the name: stock ssh has no other way to say it.
+        // The relay reads the time from the name: stock ssh has no other way to send it.
         Some(wait) => format!("{host}?wait={}:{port}", wait.as_secs()),
         None if host.contains(':') => format!("[{host}]:{port}"),
         None => format!("{host}:{port}"),
@@ -64,11 +64,11 @@ fn status(child: &mut Child) -> Result<u8, Fault> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::CONNECTION))
 }
 
-/// What the two threads see.
+/// The events that the two threads report.
 enum News {
-    /// The relay has let us in.
+    /// The login at the relay has succeeded.
     Admitted,
-    /// The first byte has come: the device is there.
+    /// The first byte has come: the device is connected.
     Reached,
 }
 
@@ -78,7 +78,7 @@ fn pass_on(mut from: ChildStdout, told: &mpsc::SyncSender<News>) {
     let mut first = true;
     while let Ok(length @ 1..) = from.read(&mut piece) {
         if std::mem::take(&mut first) {
-            let _ = told.send(News::Reached); // Nobody may be listening any more.
+            let _ = told.send(News::Reached); // The receiver may be gone.
         }
         let bytes = piece.get(..length).unwrap_or_default();
         if to.write_all(bytes).and_then(|()| to.flush()).is_err() {
@@ -87,7 +87,7 @@ fn pass_on(mut from: ChildStdout, told: &mpsc::SyncSender<News>) {
     }
 }
 
-/// Passes on what ssh says of the relay, in plainer words.
+/// Passes on ssh's messages about the relay, in plainer words.
 fn relay_words(stderr: ChildStderr, told: &mpsc::SyncSender<News>, progress: &Progress) {
     let mut refused = false;
     for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
@@ -104,7 +104,7 @@ fn relay_words(stderr: ChildStderr, told: &mpsc::SyncSender<News>, progress: &Pr
     }
 }
 
-/// What a line of ssh's is.
+/// The kinds of lines of ssh's stderr.
 #[derive(Debug, PartialEq, Eq)]
 enum Said<'a> {
     Admitted,
@@ -118,7 +118,7 @@ fn said(line: &str, refused: bool) -> Said<'_> {
         return Said::Admitted;
     }
     if let Some((_, sentence)) = line.split_once("open failed: ").filter(|(before, _)| before.starts_with("channel ")) {
-        // `connect failed: ` and its like name the reason's number (RFC 4254 section 5.1); the sentence is what follows.
+        // `connect failed: ` and the like stand for the reason code (RFC 4254 section 5.1); the message follows.
         return Said::Refusal(sentence.split_once(": ").map_or(sentence, |(_, sentence)| sentence));
     }
     let noise = ["Transferred: ", "Bytes per second: ", "Authenticating to "].iter().any(|start| line.starts_with(start));
@@ -128,7 +128,7 @@ fn said(line: &str, refused: bool) -> Said<'_> {
     Said::Other(line)
 }
 
-/// One line on a terminal that says what we are waiting for, and goes when there is something better to read.
+/// A progress line on a terminal, which is erased before other output.
 struct Progress {
     host: String,
     terminal: bool,
@@ -140,7 +140,7 @@ impl Progress {
         Self { host: term::printable(host), terminal: io::stderr().is_terminal(), shown: AtomicBool::new(false) }
     }
 
-    /// Counts the seconds until the device is there or ssh has given up. Not before the relay has let us in: ssh may be asking something.
+    /// Shows the seconds until the device is connected or ssh has given up. Starts after the login, since ssh may prompt before it.
     fn show(&self, news: &mpsc::Receiver<News>) {
         let Ok(News::Admitted) = news.recv() else { return };
         let since = Instant::now();

@@ -1,4 +1,4 @@
-//! Which relay, which key, which hosts are known: `config.toml`, then `$SALLY_RELAY`, then `--relay`, the later the stronger.
+//! Reads the settings (relay, key, known hosts): `config.toml`, overridden by `$SALLY_RELAY`, overridden by `--relay`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use sally_proto::error::Fault;
 use sally_proto::host_port::HostPort;
 use serde::Deserialize;
 
-/// A relay as ssh takes it: a host or an alias of `~/.ssh/config`, with a user and a port where they are given.
+/// A relay as ssh takes it: a host or an alias in `~/.ssh/config`, with an optional user and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relay {
     user: Option<String>,
@@ -17,7 +17,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// `[user@]host`, as ssh's destination.
+    /// Returns `[user@]host`, as ssh's destination.
     pub fn destination(&self) -> String {
         match &self.user {
             Some(user) => format!("{user}@{}", self.host),
@@ -25,17 +25,17 @@ impl Relay {
         }
     }
 
-    /// The host or alias.
+    /// Returns the host or alias.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The user, where one is named.
+    /// Returns the user, if named.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// The port, where one is named.
+    /// Returns the port, if named.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
@@ -59,7 +59,7 @@ impl FromStr for Relay {
         if let Ok(named) = address.parse::<HostPort>() {
             return Ok(Self { user, host: named.host().into(), port: Some(named.port()) });
         }
-        // An alias of ssh_config is matched as it is typed.
+        // An alias of ssh_config is matched as typed.
         format!("{address}:22").parse::<HostPort>().map_err(|_| wrong())?;
         Ok(Self { user, host: address.trim_matches(['[', ']']).into(), port: None })
     }
@@ -78,7 +78,7 @@ impl std::fmt::Display for Relay {
     }
 }
 
-/// What the file holds; a word that it doesn't know is refused, not overlooked.
+/// The content of the file. Unknown keys are errors.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -87,14 +87,14 @@ struct File {
     known_hosts: Option<PathBuf>,
 }
 
-/// The three places where a relay may be named, and where files are.
+/// The three places that may name a relay, and the folders of files.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// `--relay`.
     pub relay: Option<Relay>,
     /// `$SALLY_RELAY`.
     pub variable: Option<OsString>,
-    /// `--config`, which must be there if it is named.
+    /// `--config`, which must exist if it is named.
     pub config: Option<PathBuf>,
     /// `$XDG_CONFIG_HOME`.
     pub config_home: Option<PathBuf>,
@@ -102,26 +102,26 @@ pub struct Given {
     pub home: Option<PathBuf>,
 }
 
-/// What the given resolves to.
+/// The resolved settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Through whom.
+    /// The relay.
     pub relay: Relay,
-    /// The private key's file; ssh's own choice without one.
+    /// The private key's file; if `None`, ssh chooses.
     pub identity: Option<PathBuf>,
-    /// The relay's and its devices' keys, in known_hosts format: what `sally fleet visitor add` gave.
+    /// The file of the relay's and its devices' host keys, in known_hosts format: the output of `sally fleet visitor add`.
     pub known_hosts: Option<PathBuf>,
-    /// The file of settings that was read.
+    /// The settings file that was read.
     pub config: Option<PathBuf>,
-    /// How long to wait for a device that is offline.
+    /// The time to wait for a device that is offline.
     pub wait: Option<std::time::Duration>,
 }
 
 impl Given {
-    /// Reads the file and decides.
+    /// Reads the file, and resolves the settings.
     ///
     /// # Errors
-    /// [`Fault::Settings`] for a file that can't be read or has a word nobody knows; [`Fault::NoRelay`].
+    /// [`Fault::Settings`] for a file that can't be read or has an unknown key; [`Fault::NoRelay`].
     pub fn resolve(&self) -> Result<Settings, Fault> {
         let folder = match &self.config {
             Some(file) => file.parent().map(Path::to_owned),
@@ -155,7 +155,7 @@ impl Given {
         Some(base.join("sally"))
     }
 
-    /// `~/` as everybody writes it.
+    /// Replaces a leading `~` by the home folder.
     fn at_home(&self, path: PathBuf) -> PathBuf {
         match (path.strip_prefix("~"), &self.home) {
             (Ok(rest), Some(home)) => home.join(rest),

@@ -1,20 +1,20 @@
-//! Host blocks for stock ssh, on machines where nothing of ours is installed: Linux, macOS and Windows alike.
+//! Prints Host blocks for stock ssh, on machines without Sally: Linux, macOS and Windows.
 
 use std::fmt::Write as _;
 
 use super::settings::Settings;
 
-/// Where the printed lines for known_hosts are to be put: the same words on every system.
+/// The file for the printed lines of known_hosts: the same path on every system.
 const KNOWN_HOSTS: &str = "~/.ssh/known_hosts_sally";
 /// The relay's name in the printed blocks.
 const ALIAS: &str = "sally-relay";
 
-/// The blocks for devices named by `patterns`, and the lines of `known_hosts`, which go into a file of their own: only these hosts are
-/// believed on a fleet's word.
+/// Returns the blocks for devices named by `patterns`, and the lines of `known_hosts`, which go into a file of their own, so that ssh
+/// trusts the fleet's authority for these hosts only.
 pub fn print(settings: &Settings, patterns: &[String], known_hosts: &str) -> String {
     let mut text = String::new();
     let relay = &settings.relay;
-    // Writing to a string does not fail.
+    // Writing to a String does not fail.
     let _ = writeln!(text, "# Into ~/.ssh/config:");
     let _ = writeln!(text, "Host {ALIAS}\n    HostName {}", relay.host());
     if let Some(port) = relay.port() {
