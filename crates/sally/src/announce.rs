@@ -1,4 +1,4 @@
-//! Telling somebody that a door is open: one executable, one argument, thirty seconds.
+//! Runs the announce command once the server listens: an executable with one argument, which has 30 s.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -17,23 +17,23 @@ use crate::session::environment::Environment;
 use crate::session::reaper::Reaper;
 use crate::term;
 
-/// How long it may take.
+/// The time that the command may take.
 const LIMIT: Duration = Duration::from_secs(30);
-/// What is kept of its stderr, from its end: room for a message, not for a flood.
+/// The bytes that are kept of the end of its stderr: enough for a message.
 const STDERR_KEPT: usize = 4 << 10;
-/// How long, after its end, what it has written may take to be read.
+/// The time, after its end, for reading the rest of its stderr.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// The status of timeout(1).
+/// The exit status for a command that took too long, as that of timeout(1).
 const TOO_LONG: u8 = 124;
 
-/// An announce command that exists and may be executed.
+/// An announce command that exists and is executable.
 #[derive(Clone, Debug)]
 pub struct Announce {
     command: PathBuf,
 }
 
 impl Announce {
-    /// Looks for the command: as a path where it has a slash, else in `path`.
+    /// Finds the command: as a path if it has a slash, else in `path`.
     ///
     /// # Errors
     /// [`Fault::AnnounceInvalid`].
@@ -52,7 +52,7 @@ impl Announce {
         Ok(Self { command: found })
     }
 
-    /// Runs it to its end, with one argument.
+    /// Runs the command to its end, with one argument.
     ///
     /// # Errors
     /// [`Fault::AnnounceFailed`] unless it exits with 0 in time.
@@ -66,21 +66,21 @@ impl Announce {
             move || listen(stderr, &heard)
         });
         let Ok(ending) = tokio::time::timeout(LIMIT, child.wait()).await else {
-            let _ = rustix::process::kill_process_group(child.pid, Signal::KILL); // Ended just now: then it is late all the same.
+            let _ = rustix::process::kill_process_group(child.pid, Signal::KILL); // If it has just ended, it was still too late.
             child.wait().await;
             return Err(failed(TOO_LONG, format!("it took longer than {} s", LIMIT.as_secs())));
         };
         if ending.status() == 0 {
             return Ok(());
         }
-        // What it has left running may hold its stderr for as long as it likes.
+        // A process that it has left running may keep its stderr open for any time.
         let _ = tokio::time::timeout(LAST_WORDS, said).await;
         Err(failed(ending.status(), last_words(&heard)))
     }
 
     fn launch(self, argument: OsString, environment: Environment) -> io::Result<(Launch, OwnedFd)> {
         let (stderr, their_stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        // Our stdout may hold the record: what the command prints goes to people.
+        // Sally's stdout may be the record, so the command's output goes to stderr.
         let stdout = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
         let launch = Launch {
             arg0: self.command.clone().into(),
@@ -99,7 +99,7 @@ fn is_executable(file: &Path) -> bool {
     file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok()
 }
 
-/// Reads to the end, keeps the last of it.
+/// Reads stderr to its end, and keeps the last [`STDERR_KEPT`] bytes.
 fn listen(stderr: OwnedFd, heard: &Mutex<Vec<u8>>) {
     let mut stderr = std::fs::File::from(stderr);
     let mut piece = [0; 1024];
@@ -111,7 +111,7 @@ fn listen(stderr: OwnedFd, heard: &Mutex<Vec<u8>>) {
     }
 }
 
-/// As one printable line.
+/// Returns what was kept as one printable line.
 fn last_words(heard: &Mutex<Vec<u8>>) -> String {
     let kept = lock(heard);
     term::printable(String::from_utf8_lossy(&kept).trim())
