@@ -1,6 +1,6 @@
-//! Between `sally once` and the agent that has started it: the host key comes this way, and records are made at the other end.
+//! The channel between `sally once` and the agent that started it: the agent sends the host key, and creates the records.
 //!
-//! A session's account can read nothing of it: the sockets have no name, and neither end's descriptors can be reached through /proc.
+//! A session's account can't read it: the sockets have no name, and neither process's descriptors can be reached through /proc.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -20,13 +20,13 @@ use tokio::io::unix::AsyncFd;
 use crate::lock::lock;
 use crate::term;
 
-/// How long an agent may take to answer: it looks through a folder, and makes a file in it.
+/// The time for an agent's answer: the agent looks through a folder, and creates a file in it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// A pair of sockets: the agent's end, and the one that `once` is started with. To be called within the runtime.
+/// Creates a pair of sockets: the agent's end, and the one that `once` is started with. Must be called within the runtime.
 ///
 /// # Errors
-/// Where no descriptor is left.
+/// The system's error, such as that no descriptor is left.
 pub fn pair() -> io::Result<(MonitorSocket, OwnedFd)> {
     let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&near, true)?;
@@ -40,14 +40,14 @@ pub fn pair() -> io::Result<(MonitorSocket, OwnedFd)> {
 pub struct MonitorSocket(AsyncFd<OwnedFd>);
 
 impl MonitorSocket {
-    /// The next request; `None` when the other end is gone, or makes no sense. Cancel-safe.
+    /// Returns the next request; `None` if the other end is closed, or has sent an invalid message. Cancel-safe.
     ///
     /// # Errors
-    /// What recv(2) says.
+    /// The error of recv(2).
     pub async fn request(&self) -> io::Result<Option<MonitorRequest>> {
         loop {
             let mut ready = self.0.readable().await?;
-            // One byte more than a request has, so that a longer message is none.
+            // The buffer is one byte longer than a request, so that a longer message is invalid.
             let mut message = [0; 2];
             let received = ready.try_io(|socket| Ok(recv(socket.get_ref(), &mut message[..], RecvFlags::empty())?.0));
             if let Ok(received) = received {
@@ -56,19 +56,19 @@ impl MonitorSocket {
         }
     }
 
-    /// Says something that is not asked for: the host key, at the beginning.
+    /// Sends a message without a request: the host key, at the beginning.
     ///
     /// # Errors
-    /// What send(2) says.
+    /// The error of send(2).
     pub fn say(&self, message: &[u8]) -> io::Result<()> {
         send(self.0.get_ref(), message, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
-    /// Answers a request, with the record's descriptor where it asked for one. Nobody has more than one question open: there is room.
+    /// Answers a request, with the record's descriptor if it asked for one. A client has at most one open request, so the socket has room.
     ///
     /// # Errors
-    /// What sendmsg(2) says.
+    /// The error of sendmsg(2).
     pub fn answer(&self, answer: &MonitorAnswer, record: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let message = answer.encode();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -88,10 +88,10 @@ impl MonitorSocket {
 pub struct MonitorClient(Mutex<OwnedFd>);
 
 impl MonitorClient {
-    /// Takes the socket that we were started with.
+    /// Takes the socket that this process was started with.
     ///
     /// # Errors
-    /// Where this number is no such socket.
+    /// An error if the number is no such socket.
     pub fn take(number: i32) -> io::Result<Self> {
         let socket = sally_sys::file::inherited(number)?;
         if socket_type(&socket)? != SocketType::SEQPACKET {
@@ -101,10 +101,10 @@ impl MonitorClient {
         Ok(Self(Mutex::new(socket)))
     }
 
-    /// The host key, as a file has it. To be called first, and once.
+    /// Returns the host key in its file's format. Must be called first, and once.
     ///
     /// # Errors
-    /// What recv(2) says.
+    /// The error of recv(2).
     pub fn host_key(&self) -> io::Result<Vec<u8>> {
         let mut key = vec![0; MESSAGE_MAX];
         let socket = lock(&self.0);
@@ -113,10 +113,10 @@ impl MonitorClient {
         Ok(key)
     }
 
-    /// Somebody has authenticated: a new record, and how large it may become.
+    /// Requests a record, once a client has authenticated. Returns its file, and the size in bytes that it may reach.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is none.
     pub fn record(&self) -> Result<(OwnedFd, u64), String> {
         match self.ask(MonitorRequest::Record)? {
             (limit, Some(record)) => Ok((record, limit)),
@@ -124,10 +124,10 @@ impl MonitorClient {
         }
     }
 
-    /// How large the record may become in all, now that it needs more.
+    /// Requests more room for the record. Returns the size in bytes that it may now reach in all.
     ///
     /// # Errors
-    /// Why no larger.
+    /// The reason why it may not grow.
     pub fn growth(&self) -> Result<u64, String> {
         Ok(self.ask(MonitorRequest::Growth)?.0)
     }
