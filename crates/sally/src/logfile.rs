@@ -1,7 +1,7 @@
-//! Opens what a record or an audit log is written to: a new file, or one that no other account has prepared.
+//! Opens the file of a record or an audit log: a new file, or one that no other account has prepared.
 //!
-//! In a folder that others may write to, as /tmp is, a name that is there already may be a link to another file of ours, a file that another
-//! account reads and cuts, or a FIFO that it empties.
+//! In a folder that others may write to, as /tmp, an existing name may be a link to another file of this account, a file that another
+//! account reads and truncates, or a FIFO that it empties.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -12,18 +12,18 @@ use rustix::io::Errno;
 
 use crate::term;
 
-/// How long the reader of a FIFO may take to come.
+/// The time to wait for the reader of a FIFO.
 const READER_WAIT: Duration = Duration::from_secs(5);
-/// How often we see whether it has.
+/// The interval of checks for the reader.
 const READER_POLL: Duration = Duration::from_millis(20);
-/// How often a name is tried that is there when we make it and gone when we open it.
+/// The attempts to open a name that exists when it is created and is gone when it is opened.
 const TRIES: usize = 10;
 
-/// Opens a file for appending, and makes it, for its owner alone, where there is none. A FIFO's reader may come a little later than we do.
+/// Opens a file for appending, and creates it, for its owner only, if it doesn't exist. A FIFO's reader may come a little later.
 ///
-/// What is there already must be of this process's account, of root, or of `later`, the account that this process will become; no others
-/// may write to it. Devices are made by root alone, and `/dev/null` is for all to write; the name of a descriptor (`/dev/fd/3`,
-/// `/dev/stdout`) says that whatever it leads to is meant.
+/// An existing file must be owned by this process's account, by root, or by `later`, the account that this process will switch to; no other
+/// account may write to it. Devices need no check: only root creates them, and all may write to `/dev/null`. A descriptor's name
+/// (`/dev/fd/3`, `/dev/stdout`) needs none either: its target is intended.
 ///
 /// # Errors
 /// The reason, for people.
@@ -36,7 +36,7 @@ pub(crate) fn open(path: &Path, later: Option<u32>) -> Result<OwnedFd, String> {
 
 fn create_or_open(path: &Path, later: Option<u32>) -> Result<OwnedFd, String> {
     for _ in 0..TRIES {
-        // A link is there already for O_EXCL, wherever it leads.
+        // O_EXCL fails for a link, whatever its target.
         match open_with(path, OFlags::CREATE | OFlags::EXCL) {
             Err(Errno::EXIST) => {}
             created => return created.map_err(reason),
@@ -54,7 +54,7 @@ fn create_or_open(path: &Path, later: Option<u32>) -> Result<OwnedFd, String> {
     Err("it comes and goes".into())
 }
 
-/// Opens what is there, and waits for the reader of a FIFO.
+/// Opens an existing file, and waits for the reader of a FIFO.
 fn open_existing(path: &Path, more: OFlags) -> Result<Result<OwnedFd, Errno>, String> {
     let started = Instant::now();
     loop {
@@ -71,22 +71,22 @@ fn open_with(path: &Path, more: OFlags) -> Result<OwnedFd, Errno> {
     open_path(path, flags | more, Mode::RUSR | Mode::WUSR)
 }
 
-/// Whether no account but ours and root could have put it there, or can change it.
+/// Checks that only this account, root and `later` can have created the file or can change it.
 fn check(stat: &Stat, later: Option<u32>) -> Result<(), String> {
     let kind = FileType::from_raw_mode(stat.st_mode);
     if !matches!(kind, FileType::RegularFile | FileType::Fifo) {
         return Ok(());
     }
     let ours = rustix::process::geteuid();
-    // Root's is as good as ours: root can read and change whatever we write.
+    // A file of root's is accepted: root can read and change all files anyway.
     if stat.st_uid != ours.as_raw() && stat.st_uid != 0 && Some(stat.st_uid) != later {
         return Err(format!("it belongs to user {}, not to us: name a new file", stat.st_uid));
     }
-    // Who may read it is its owner's affair; who may write to it could cut it, or write lines of their own.
+    // The owner decides who may read it; an account that may write to it could truncate it, or write lines.
     if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
         return Err(format!("others may write to it (mode {:04o}): chmod go-w, or name a new file", stat.st_mode & 0o7777));
     }
-    // Another account can give a file of ours a second name.
+    // Another account can create a second name for a file of this account.
     if kind == FileType::RegularFile && stat.st_nlink > 1 {
         return Err("it has another name as well (a hard link): name a new file".into());
     }
@@ -97,7 +97,7 @@ fn is_fifo(path: &Path) -> bool {
     stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
 }
 
-/// `/dev/stdout` and its like, `/dev/fd/N`, `/proc/self/fd/N`, `/proc/1/fd/N`: links that the system makes.
+/// Returns whether a path is a system link to a descriptor: `/dev/stdout`, `/dev/fd/N`, `/proc/self/fd/N`, `/proc/1/fd/N`, and the like.
 fn is_descriptor(path: &Path) -> bool {
     let Some(path) = path.to_str() else { return false };
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// The reason why it isn't opened.
+    /// Returns the reason why it isn't opened.
     fn refused(path: &Path) -> String {
         open(path, None).expect_err(&path.display().to_string())
     }
@@ -192,7 +192,7 @@ mod tests {
     fn devices_and_descriptors_are_what_they_are() {
         open(Path::new("/dev/null"), None).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        // Whoever gave us the descriptor meant it.
+        // A descriptor that was passed on is intended, whatever its mode.
         let file = File::create(with_mode(dir.path().join("log"), 0o666)).unwrap();
         for path in [format!("/dev/fd/{}", file.as_raw_fd()), format!("/proc/self/fd/{}", file.as_raw_fd())] {
             rustix::io::write(open(Path::new(&path), None).unwrap(), b"x").unwrap();
