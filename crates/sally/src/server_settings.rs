@@ -1,4 +1,4 @@
-//! What a server shows of itself, and what it knows of addresses before it knows who comes: the same for once, relay and jail.
+//! The settings that once, relay and jail share: what a server presents before authentication, and how it treats addresses.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,41 +11,41 @@ use crate::host_key::keys::HostKeys;
 use crate::net::admission::Origins;
 use crate::term;
 
-/// The longest text shown before authentication: a page of law, several times over. Each stranger gets it.
+/// The longest banner, in bytes: several pages of legal text. Each client gets it before authentication.
 pub const BANNER_MAX: u64 = 64 << 10;
 
-/// What clients see of a server before anything else, and whom it refuses whatever they may.
+/// The options for what clients see before authentication, and for clients that are refused in any case.
 #[derive(Clone, Debug)]
 pub struct DoorOptions {
-    /// Host keys of the user's own.
+    /// The files of host keys.
     pub host_keys: Vec<PathBuf>,
-    /// Certificates for them.
+    /// The files of their certificates.
     pub host_certificates: Vec<PathBuf>,
-    /// Post-quantum key exchange alone.
+    /// Whether only post-quantum key exchange is offered.
     pub post_quantum_only: bool,
-    /// What is shown before authentication.
+    /// The file of the banner, which is shown before authentication.
     pub banner: Option<PathBuf>,
-    /// Keys and certificates that are refused.
+    /// The file of keys and certificates that are refused.
     pub revoked_keys: Option<PathBuf>,
-    /// What is known of addresses that connections come from.
+    /// The addresses exempt from penalties, and those of load balancers.
     pub origins: Origins,
 }
 
-/// What is the same for every connection of a door, a relay or a jail.
+/// The settings that every connection of a server shares.
 #[derive(Clone, Debug)]
 pub struct DoorSettings {
-    /// The keys that it shows.
+    /// The host keys.
     pub host_keys: HostKeys,
-    /// What it shows before authentication.
+    /// The banner, which is shown before authentication.
     pub banner: Option<Arc<str>>,
-    /// Post-quantum key exchange alone.
+    /// Whether only post-quantum key exchange is offered.
     pub post_quantum_only: bool,
-    /// What is known of addresses.
+    /// The addresses exempt from penalties, and those of load balancers.
     pub origins: Origins,
 }
 
 impl DoorSettings {
-    /// Reads what the options name, the keys aside.
+    /// Reads the files that the options name, except keys.
     ///
     /// # Errors
     /// [`Fault::BannerInvalid`].
@@ -70,6 +70,6 @@ fn read_banner(file: &Path) -> Result<Arc<str>, Fault> {
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > BANNER_MAX {
         return Err(invalid(format!("longer than {BANNER_MAX} bytes")));
     }
-    // RFC 4252 section 5.4: what is shown is UTF-8. What is in it, control characters too, is the operator's own affair.
+    // RFC 4252 section 5.4: the banner is UTF-8. The operator is responsible for its content, control characters included.
     String::from_utf8(bytes).map(Into::into).map_err(|_| invalid("it is no UTF-8".into()))
 }
