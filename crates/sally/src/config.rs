@@ -1,7 +1,7 @@
-//! What a command line and the environment resolve to.
+//! Resolves the command line and the environment into configurations.
 //!
-//! - `server`: what once, relay and jail have in common
-//! - `once`, `relay`: what each of them runs on
+//! - `server`: the options that once, relay and jail share
+//! - `once`, `relay`: the configuration of each
 
 #[cfg(feature = "once")]
 mod once;
@@ -20,7 +20,7 @@ use crate::agent;
 #[cfg(feature = "agent")]
 use crate::cli::AgentArgs;
 
-/// Resolves what was typed after `agent`.
+/// Resolves the arguments of `agent`.
 #[cfg(feature = "agent")]
 pub fn of_agent(args: AgentArgs) -> agent::Config {
     agent::Config { bundle: args.bundle, to: args.to, prefix: args.topic_prefix }

@@ -1,4 +1,4 @@
-//! What `sally once` runs on.
+//! The configuration of `sally once`.
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -20,44 +20,44 @@ use crate::tunnel::dial::Dial;
 use crate::tunnel::link::HostTrust;
 use crate::variables::Variables;
 
-/// Everything `sally once` runs on.
+/// The configuration of `sally once`.
 #[derive(Debug)]
 pub struct Once {
-    /// Where keys come from; empty is refused when they are loaded.
+    /// The sources of keys; an empty list is rejected when they are loaded.
     pub sources: Vec<Source>,
-    /// How to reach a source on the network.
+    /// The settings for sources on the network.
     pub network: Network,
-    /// The one user name let in, if any.
+    /// The only user name that may log in, if limited.
     pub user: Option<String>,
-    /// Address to listen on.
+    /// The address to listen on; `None` is all.
     pub listen: Option<IpAddr>,
-    /// Port to listen on.
+    /// The port to listen on.
     pub port: u16,
-    /// The relay to hold a name on, in place of listening.
+    /// The relay to register a name on, in place of listening.
     pub relay: Option<Dial>,
-    /// Whom to tell.
+    /// The announce command.
     pub announce: Option<PathBuf>,
-    /// Directories in which a command without a slash is looked for.
+    /// The directories in which a command without a slash is looked for.
     pub path: OsString,
     /// Whether the connection is on stdin and stdout.
     pub inetd: bool,
-    /// How long everything may take.
+    /// The limits of time.
     pub limits: Limits,
-    /// What once, relay and jail have in common.
+    /// The options that once, relay and jail share.
     pub door: DoorOptions,
-    /// A fleet's folder for this device.
+    /// The bundle, a fleet's folder for this device.
     pub bundle: Option<PathBuf>,
-    /// What may be forwarded.
+    /// The permitted forwardings.
     pub allowed: Allowed,
-    /// 1: one session in all. More: so many at once.
+    /// The limit of sessions: 1 is one session in all; more is the number at once.
     pub max_sessions: usize,
-    /// Patterns of variables that a client may set.
+    /// The patterns of variables that a client may set.
     pub accept_env: Vec<String>,
-    /// Where the record goes.
+    /// The destination of the record.
     pub target: Target,
-    /// How much is recorded.
+    /// The amount that is recorded.
     pub policy: Policy,
-    /// What it is hashed with.
+    /// The hash function of the record.
     pub digest: DigestName,
     /// Whether each write waits for the disk.
     pub sync: bool,
@@ -65,28 +65,28 @@ pub struct Once {
     pub record_limit: Option<u64>,
     /// Whether passwords typed at prompts are masked.
     pub mask: bool,
-    /// Another account to become, where sessions are not to run as the one that starts it.
+    /// The account that sessions run as, if it isn't the one that starts the process.
     pub run_as: Option<RunAs>,
-    /// A descriptor that leads to the agent that has started it.
+    /// The descriptor of the socket to the agent that started this process.
     pub monitor: Option<i32>,
-    /// Who sessions run as.
+    /// The account that sessions run as.
     pub account: Account,
-    /// What sessions inherit.
+    /// The environment that sessions inherit.
     pub environment: Environment,
 }
 
 /// The limits of time that a user sets.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long the door stays open for nobody.
+    /// The time to wait for a login.
     pub timeout: Duration,
-    /// How long a visit may carry no byte.
+    /// The time that a visit may go without a byte.
     pub idle: Option<Duration>,
-    /// How long a visit may last.
+    /// The longest time of a visit.
     pub longest: Option<Duration>,
 }
 
-/// The relay that something is to be reached through, where one is named.
+/// Returns the relay to register on, if one is named.
 fn dial(args: ThroughArgs, variables: &Variables) -> Option<Dial> {
     let trust = match args.relay_host_key {
         Some(key) => HostTrust::Key(Box::new(key)),
@@ -96,7 +96,7 @@ fn dial(args: ThroughArgs, variables: &Variables) -> Option<Dial> {
 }
 
 impl Once {
-    /// Resolves what was typed.
+    /// Resolves the arguments and the environment.
     ///
     /// # Errors
     /// [`Fault::AccountInvalid`].

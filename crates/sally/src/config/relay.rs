@@ -1,4 +1,4 @@
-//! What `sally relay` and `sally jail` run on.
+//! The configurations of `sally relay` and `sally jail`.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ use crate::variables::Variables;
 
 /// The variable that holds a jail's ports.
 const OPEN_PORTS: &str = "OPEN_PORTS";
-/// The port that a jail opens where nobody says otherwise.
+/// The default port of a jail.
 const JAIL_PORT: &str = "2022";
-/// The one user of a jail where nobody says otherwise.
+/// The default user name of a jail.
 const JAIL_USER: &str = "tunuser";
-/// How many audit logs are kept beside the newest where nobody says otherwise: five together.
+/// The default number of rotated audit logs: with the current one, five.
 const AUDIT_KEEP: u32 = 4;
-/// Whom a jail started as root becomes: a number that no distribution gives away (distroless images call it nonroot).
+/// The account of a jail started as root: a number that no distribution assigns (distroless images call it nonroot).
 const NOBODY: u32 = 65532;
 
 fn waking(args: FleetArgs) -> Option<Waking> {
@@ -40,10 +40,10 @@ fn waking(args: FleetArgs) -> Option<Waking> {
     Some(Waking { folder, broker, mqtt, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
 }
 
-/// Resolves what was typed after `relay`.
+/// Resolves the arguments of `relay`.
 ///
 /// # Errors
-/// [`Fault::Usage`] where options don't go together.
+/// [`Fault::Usage`] if options conflict.
 pub fn of_relay(args: RelayArgs, variables: &Variables) -> Result<relay::Config, Fault> {
     let files = |files: Vec<PathBuf>| files.into_iter().map(source_file).collect();
     let mut visitors: Vec<Source> = files(args.visitors);
@@ -59,10 +59,10 @@ pub fn of_relay(args: RelayArgs, variables: &Variables) -> Result<relay::Config,
     Ok(relay::Config { fleet, ..server(Kind::Relay, None, args.listen, keys, (args.door, args.server))? })
 }
 
-/// Resolves what was typed after `jail`.
+/// Resolves the arguments of `jail`.
 ///
 /// # Errors
-/// [`Fault::Usage`] where `OPEN_PORTS` makes no sense, or options don't go together.
+/// [`Fault::Usage`] if `OPEN_PORTS` is invalid or options conflict.
 pub fn of_jail(args: JailArgs, variables: &Variables) -> Result<relay::Config, Fault> {
     let ports = match (args.permit_listen, variables.get(OPEN_PORTS).filter(|value| !value.is_empty())) {
         (Some(ports), _) => Ok(ports),

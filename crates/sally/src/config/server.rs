@@ -1,4 +1,4 @@
-//! What once, relay and jail have in common.
+//! The options that once, relay and jail share.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
