@@ -1,4 +1,4 @@
-//! What was typed. Help, man page and completions derive from here alone.
+//! Defines the command line. Help, man page and completions derive from it.
 
 #[cfg(feature = "agent")]
 mod agent;
@@ -174,7 +174,7 @@ pub struct OnceArgs {
     /// file of --log is created when a client has logged in
     #[arg(long, requires = "kept", conflicts_with_all = ["port", "listen"])]
     pub inetd: bool,
-    /// The relay, where it is reached through one.
+    /// The relay to register on, if any.
     #[command(flatten)]
     pub through: ThroughArgs,
     /// End the visit after this many seconds without a byte in either direction (exit status 124) [default: no limit]
@@ -204,7 +204,7 @@ pub struct OnceArgs {
     /// Environment variable that the client may set besides LANG and LC_* (repeatable; a final * matches any ending)
     #[arg(long, value_name = "PATTERN")]
     pub accept_env: Vec<String>,
-    /// What once, relay and jail have in common.
+    /// The options that once, relay and jail share.
     #[command(flatten)]
     pub door: DoorArgs,
     /// The keys that may log in.
@@ -266,10 +266,10 @@ fn parse_digest(text: &str) -> Result<crate::record::DigestName, String> {
 }
 
 impl Cli {
-    /// Parses a command line, that of an otssh included.
+    /// Parses a command line, including that of otssh.
     ///
     /// # Errors
-    /// What clap says, help and version included.
+    /// The error of clap; requests for help and version are errors too.
     pub fn parse_line(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
         Self::try_parse_from(words::clients_own(words::as_sally(arguments.collect())))
     }

@@ -1,4 +1,4 @@
-//! What `sally once`, `sally relay` and `sally jail` have in common.
+//! The options that `sally once`, `sally relay` and `sally jail` share.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `sally relay --config FILE`: options in TOML. They become words of the command line, before those that were typed, so that a file can say
+//! `sally relay --config FILE`: reads options from a TOML file. They become arguments before the typed ones, so that a file can express
 //! what a command line can and nothing else.
 
 use std::ffi::{OsStr, OsString};
@@ -13,7 +13,7 @@ use super::Cli;
 const COMMAND: &str = "relay";
 const OPTION: &str = "config";
 
-/// The command line with what its file says, where it names one. An option that was typed takes the place of the file's.
+/// Returns the command line with the options of its file, if it names one. A typed option replaces the file's.
 ///
 /// # Errors
 /// [`Fault::Options`].
@@ -26,7 +26,7 @@ pub fn expand(mut arguments: Vec<OsString>) -> Result<Vec<OsString>, Fault> {
     Ok(arguments)
 }
 
-/// Where the words after `relay` begin: only options of ours stand before it.
+/// Returns where the arguments after `relay` begin: only global options stand before it.
 fn command(arguments: &[OsString]) -> Option<usize> {
     let mut words = arguments.iter().enumerate().skip(1);
     while let Some((at, word)) = words.next() {
@@ -40,7 +40,7 @@ fn command(arguments: &[OsString]) -> Option<usize> {
     None
 }
 
-/// What follows an option's name in a word, `=` included; `None` for another word.
+/// Returns what follows an option's name in a word, `=` included; `None` for another word.
 fn after<'a>(word: &'a OsStr, name: &str) -> Option<&'a str> {
     let rest = word.to_str()?.strip_prefix("--")?.strip_prefix(name)?;
     (rest.is_empty() || rest.starts_with('=')).then_some(rest)
@@ -74,7 +74,7 @@ fn read(file: &Path, typed: impl Fn(&str) -> bool) -> Result<Vec<OsString>, Faul
     Ok(words)
 }
 
-/// The words that say this; `None` where the value is of a kind that the option doesn't take.
+/// Returns the arguments for an option's value; `None` if the option doesn't take a value of this kind.
 fn said(name: &str, action: &ArgAction, value: &Value) -> Option<Vec<OsString>> {
     let word = |value: &Value| match value {
         Value::String(text) => Some(format!("--{name}={text}").into()),

@@ -31,16 +31,16 @@ pub struct RelayArgs {
     /// TOML file to read options from, under the names of these long options; the command line overrides it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Visitors whose keys are fetched.
+    /// The visitors whose keys are fetched.
     #[command(flatten)]
     pub github: GithubArgs,
     /// The fleet whose devices are woken.
     #[command(flatten)]
     pub fleet: FleetArgs,
-    /// What once, relay and jail have in common.
+    /// The options that once, relay and jail share.
     #[command(flatten)]
     pub door: DoorArgs,
-    /// What jail and relay have in common.
+    /// The options that jail and relay share.
     #[command(flatten)]
     pub server: ServerArgs,
 }
@@ -105,10 +105,10 @@ pub struct JailArgs {
     /// The keys that may open a tunnel.
     #[command(flatten)]
     pub keys: KeyArgs,
-    /// What once, relay and jail have in common.
+    /// The options that once, relay and jail share.
     #[command(flatten)]
     pub door: DoorArgs,
-    /// What jail and relay have in common.
+    /// The options that jail and relay share.
     #[command(flatten)]
     pub server: ServerArgs,
 }

@@ -1,14 +1,14 @@
-//! Prepares a command line for the parser: translates otssh's flags into ours, and marks where the arguments of OpenSSH's clients begin.
+//! Prepares a command line for the parser: translates otssh's flags into Sally's, and marks where the arguments of OpenSSH's clients begin.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The name under which the binary takes otssh's command line.
+/// The name under which the binary accepts otssh's command line.
 const OTSSH: &str = "otssh";
 /// otssh's flags, which take one dash or two.
 const OTSSH_FLAGS: [&str; 5] = ["port", "log", "announce", "authorized-keys", "timeout"];
 
-/// Turns `otssh -port=2022 …` into `sally once --port=2022 …`; any other command line stays as it is.
+/// Translates `otssh -port=2022 …` into `sally once --port=2022 …`; any other command line stays as it is.
 pub(super) fn as_sally(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let program = arguments.first().map(PathBuf::from).unwrap_or_default();
     if program.file_name().is_none_or(|name| name != OTSSH) {
@@ -25,12 +25,12 @@ pub(super) fn as_sally(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Subcommands that pass their arguments to a program of OpenSSH, after some options of ours.
+/// The subcommands that pass their arguments to an OpenSSH program, after options of Sally's.
 const CLIENTS: [&str; 3] = ["ssh", "scp", "sftp"];
-/// Those options; each takes one value.
+/// The options of Sally's before them; each takes one value.
 const BEFORE_CLIENTS_WORDS: [&str; 3] = ["--relay", "--config", "--wait"];
 
-/// Inserts `--` where OpenSSH's arguments begin in `sally ssh …`: clap would take `-v` and other options of ssh for ours.
+/// Inserts `--` where OpenSSH's arguments begin in `sally ssh …`: clap would take `-v` and other options of ssh for Sally's.
 pub(super) fn clients_own(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let word = |at: usize| arguments.get(at).and_then(|argument| argument.to_str()).unwrap_or_default();
     if !CLIENTS.contains(&word(1)) || ["--help", "-h"].contains(&word(2)) {
