@@ -24,7 +24,7 @@ pub(super) enum Holder {
     Relay,
 }
 
-/// An entry's action.
+/// An action in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "did")]
 pub(super) enum Deed {

@@ -24,7 +24,7 @@ impl Bus {
         }
     }
 
-    /// Subscribes to a topic. Failures are only logged: the topics are hints, without which a refusal is merely less precise.
+    /// Subscribes to a topic. No failure is an error: the topics are hints, without which a refusal is merely less precise.
     pub fn subscribe(&self, topic: String) {
         match self {
             Self::Far(client) => client.subscribe(topic),

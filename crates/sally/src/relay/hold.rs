@@ -18,7 +18,7 @@ use crate::net::ports;
 use crate::term;
 use crate::tunnel::registry::{SILENCE, Takeover};
 
-/// Attempts to claim a slot after its holder was replaced: a connection that claims it in between is newer still.
+/// The attempts to claim a slot: a connection that claims it after its holder was replaced is newer still.
 const CLAIMS: usize = 3;
 
 /// What a device got by `name@sally` before it registers: the name, and the keys that its registration will admit, including those of each

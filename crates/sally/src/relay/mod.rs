@@ -11,7 +11,7 @@
 //! - `route`: connecting a visitor to a name, and a socket to the holder of its port
 //! - `console`, `session`: the answers to `ssh relay devices`, on a session channel
 //! - `audit`: one JSON line for each event
-//! - `strangers`: events that clients without a key cause there, listed or summed up
+//! - `strangers`: events that unauthenticated clients cause there, listed or summed up
 //! - `metrics`, `http`: the answers to a monitoring system
 //! - `start`, `run`: from start to drained
 

@@ -44,7 +44,7 @@ pub struct Started {
     pub parts: Parts,
     /// The listening socket.
     pub listener: TcpListener,
-    /// The banner, host keys and limits for clients.
+    /// The settings of connections: host keys, banner, and treatment of addresses.
     pub door: DoorSettings,
 }
 

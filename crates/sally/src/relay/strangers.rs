@@ -1,4 +1,4 @@
-//! Audits events that clients without a key cause: lists them while they are few, and sums them up when they are many.
+//! Audits events that unauthenticated clients cause: lists them while they are few, and sums them up when they are many.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use super::Relay;
 use super::audit::Event;
 use crate::lock::lock;
 
-/// The events of clients without a key.
+/// The events of unauthenticated clients.
 #[derive(Debug)]
 pub(super) struct Strangers {
     began: Instant,
