@@ -26,7 +26,7 @@ const TRIES: usize = 10;
 /// (`/dev/fd/3`, `/dev/stdout`) needs none either: its target is intended.
 ///
 /// # Errors
-/// The reason, for people.
+/// The reason, in words for people.
 pub(crate) fn open(path: &Path, later: Option<u32>) -> Result<OwnedFd, String> {
     let fd = if is_descriptor(path) { open_existing(path, OFlags::empty())?.map_err(reason)? } else { create_or_open(path, later)? };
     let flags = fcntl_getfl(&fd).map_err(reason)?;

@@ -83,7 +83,7 @@ impl MonitorSocket {
     }
 }
 
-/// The end of `once`. Each call waits for its answer.
+/// The end in `once`. Each call waits for its answer.
 #[derive(Debug)]
 pub struct MonitorClient(Mutex<OwnedFd>);
 

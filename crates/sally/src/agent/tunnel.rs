@@ -48,7 +48,7 @@ impl Tunnel {
         let limit = Instant::now() + DIAL_LIMIT;
         let mut failure = "it names no address".to_owned();
         for (address, left) in wake.relay.iter().zip((1..=u32::try_from(wake.relay.len()).unwrap_or(1)).rev()) {
-            // A dead address leaves some time for the next.
+            // An address that doesn't answer leaves some time for the next.
             let share = limit.saturating_duration_since(Instant::now()) / left;
             match tokio::time::timeout(share, self.reach(address, wake)).await {
                 Ok(Ok(link)) => {
@@ -66,7 +66,7 @@ impl Tunnel {
         let link = Link::dial(address, HostTrust::Fingerprint(wake.hk), &self.identity).await.map_err(|failed| failed.reason)?;
         let shown = ssh_string::join([&*wake.tkt.expose()]);
         let wanted = if self.ways.exposed.contains(&wake.svc) { Some(wake.svc) } else { None };
-        // One round trip for both: the relay answers in order.
+        // Both take one round trip: the relay answers in order.
         let first = async {
             match wanted {
                 Some(port) => link.listen(self.id.as_str(), port).await,

@@ -79,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.hear(&partial)?;
         }
         loop {
-            // All three are polled, since each registers its own waker; sending comes first, for the others pause while much is unsent.
+            // All three are polled, since each registers its own waker; sending comes first, because the others pause while much is unsent.
             let sent = self.poll_send(cx).map_err(|_| End::Lost)?;
             let mail = self.poll_mail(cx)?;
             let heard = self.poll_hear(cx)?;

@@ -107,7 +107,7 @@ pub fn visitors(folder: &Path, enforced: Enforced) -> Result<KeyRing, Fault> {
 
 /// The name of a bundle's file with the private host key.
 pub const HOST_KEY: &str = "ssh_host_key";
-/// The names of a bundle's secret files: who reads one can act as the device, or log in to the broker as the device.
+/// The names of a bundle's secret files: an account that reads one can act as the device, or log in to the broker as the device.
 pub const SECRETS: [&str; 4] = ["device_key", "tls.key", HOST_KEY, "broker_login"];
 
 /// Returns the host key in a bundle, with its certificate from the fleet.

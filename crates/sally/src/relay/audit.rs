@@ -1,4 +1,4 @@
-//! The audit log: one JSON object a line for each thing that happens (docs/audit-log.md is the schema).
+//! The audit log: one JSON object per line for each event (docs/audit-log.md is the schema).
 //!
 //! One thread writes, so that a slow disk or a full pipe delays only a task that waits for its line, never a connection's bytes. The line
 //! that admits a client is written before it is admitted; a line on how its connection ended follows.

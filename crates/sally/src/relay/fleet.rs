@@ -134,9 +134,9 @@ impl Read {
 pub enum Change {
     /// Nothing has changed.
     None,
-    /// It was read anew.
+    /// It was read again.
     Read,
-    /// It can't be read: no certificate is good until it can.
+    /// It can't be read: no certificate is accepted until it can.
     Failed(Fault),
 }
 

@@ -1,4 +1,4 @@
-//! Reloads the keys when a file changes or on SIGHUP, in a task of its own, for a source may be slow.
+//! Reloads the keys when a file changes or on SIGHUP, in a task of its own, since a source may be slow.
 //!
 //! If a source can't be read any more, the last good keys serve for 15 minutes; then no client is admitted.
 

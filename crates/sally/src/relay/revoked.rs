@@ -115,7 +115,7 @@ impl Revoked {
     }
 }
 
-/// Looks at intervals and whenever `wanted` is notified, as long as the relay runs; in a task of its own, for a file may be slow.
+/// Looks at intervals and whenever `wanted` is notified, as long as the relay runs; in a task of its own, since a file may be slow.
 pub(super) async fn watch_revoked(relay: Arc<Relay>, wanted: Arc<Notify>) {
     let Some(revoked) = &relay.revoked else { return };
     let mut looks = tokio::time::interval(REVOKED_LOOK);

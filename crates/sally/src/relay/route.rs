@@ -36,9 +36,9 @@ pub struct Visit {
     pub number: u64,
     /// The name or port.
     pub slot: Slot,
-    /// The holder's connection.
+    /// The number of the holder's connection.
     pub device: u64,
-    /// The visitor's connection; `None` for a socket of a port.
+    /// The number of the visitor's connection; `None` for a socket of a port.
     pub visitor: Option<u64>,
     /// The visitor, as named in the audit log.
     pub who: String,

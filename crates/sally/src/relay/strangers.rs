@@ -60,7 +60,7 @@ impl Strangers {
     fn sums(&self, all: bool) -> Vec<(Heap, Sum, Duration)> {
         let state = &mut *self.state();
         let sums = state.tally.sums(self.now(), all);
-        // A later count of the same sum is announced anew.
+        // A later count of the same sum is announced again.
         for (heap, ..) in &sums {
             state.said.remove(heap);
         }

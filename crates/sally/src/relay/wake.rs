@@ -77,7 +77,7 @@ pub struct Attendance {
 #[derive(Debug)]
 struct Meeting {
     rendezvous: Rendezvous,
-    /// What each waiting visitor was told last.
+    /// The last answer to each waiting visitor.
     doors: BTreeMap<VisitorId, watch::Sender<Option<Door>>>,
 }
 
