@@ -1,4 +1,4 @@
-//! From a key that is offered to a visit.
+//! Authenticates clients, from an offered key to a visit.
 
 use russh::keys::{Algorithm, Certificate};
 use russh::server::{Auth, SecurityKeyPresence};
@@ -26,7 +26,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         self.server.shared.rules.user.as_deref().is_none_or(|only| only == user)
     }
 
-    /// Whether a key might get in, before its owner has proved to hold it.
+    /// Answers whether a key might be accepted, before the client has proved that it holds the key.
     pub(super) fn probe(&self, user: &str, offer: Offer<'_>) -> Auth {
         if self.guest.is_some() || !self.user_is_welcome(user) {
             return self.turn_away(user, "another user name is let in");
@@ -43,14 +43,14 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         Auth::reject()
     }
 
-    /// The library refuses a certificate outside its dates by itself: what remains is to say so.
+    /// Logs why a certificate outside its dates is refused; the library has refused it already.
     pub(super) fn turn_away_certificate(&self, user: &str, certificate: &Certificate) {
         if let Err(denial) = self.server.shared.keys().authorize(Offer::Certificate(certificate), &self.context()) {
             self.turn_away(user, denial);
         }
     }
 
-    /// A signature was good: the checker decides, the record is written, the client is admitted; in that order.
+    /// Authenticates a client whose signature was good: the checker decides, then the events are recorded, then the client is admitted.
     pub(super) async fn authenticate(
         &mut self,
         user: &str,
@@ -61,7 +61,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         if self.guest.is_some() || !self.user_is_welcome(user) {
             return Ok(Auth::reject());
         }
-        // A security key that says nothing was not touched.
+        // A signature without flags counts as one without a touch.
         let flags = presence.map_or(0, |presence| presence.flags);
         let granted = self.server.shared.keys().authorize(offer, &self.context());
         let grant = match granted.and_then(|grant| grant.check_presence(flags).map(|()| grant)) {
@@ -105,7 +105,7 @@ fn auth_event(user: &str, grant: &Grant) -> AuditEvent {
     }
 }
 
-/// RSA with SHA-1 is broken; the same key signs with SHA-2.
+/// Returns whether an algorithm is RSA with SHA-1, which is broken; the same key can sign with SHA-2.
 pub(super) fn is_sha1(algorithm: &Algorithm) -> bool {
     matches!(algorithm, Algorithm::Rsa { hash: None })
 }

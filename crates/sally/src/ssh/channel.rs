@@ -1,4 +1,4 @@
-//! A channel as the room sees it.
+//! Adapts an SSH channel to what sessions read and write.
 
 use std::sync::Mutex;
 
@@ -15,7 +15,7 @@ use sally_proto::signal;
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
 const STDERR: u32 = 1;
 
-/// The two ends of a session channel. `seat`: its place among the sessions, until its ending is said.
+/// Splits a session channel into its two ends. `seat`: its permit among the sessions, held until the exit status is sent.
 pub(super) fn ends(
     channel: Channel<Msg>,
     connection: Handle,
@@ -27,7 +27,7 @@ pub(super) fn ends(
     (SessionInbound { channel: read, activity: activity.clone() }, outbound)
 }
 
-/// From the visitor.
+/// The end that reads from the client.
 pub(super) struct SessionInbound {
     channel: ChannelReadHalf,
     activity: Activity,
@@ -43,16 +43,16 @@ impl Inbound for SessionInbound {
                 }
                 ChannelMsg::Eof => return Some(Input::Eof),
                 ChannelMsg::Close => return None,
-                // Requests are answered by the handler, in their order; extended data towards a server means nothing.
+                // The handler answers requests, in their order; extended data towards a server has no meaning.
                 _ => {}
             }
         }
     }
 }
 
-/// To the visitor.
+/// The end that writes to the client.
 pub(super) struct SessionOutbound {
-    /// Its place among the sessions: free before the visitor hears of the end, so that the next one finds it.
+    /// The permit among the sessions: released before the client hears of the end, so that its next session gets it.
     seat: Mutex<Option<OwnedSemaphorePermit>>,
     channel: ChannelWriteHalf<Msg>,
     connection: Handle,
@@ -65,7 +65,7 @@ impl Outbound for SessionOutbound {
             Stream::Stdout => self.channel.data_bytes(bytes).await,
             Stream::Stderr => self.channel.extended_data_bytes(STDERR, bytes).await,
         };
-        // Only now: what waits for a visitor who doesn't read is nobody's activity.
+        // Only after the send: output that waits for a client that doesn't read is no activity.
         self.activity.touch();
         sent.map_err(|_| Gone)
     }

@@ -1,4 +1,4 @@
-//! Somebody who asks for ever for what is refused.
+//! Cuts off a client that keeps asking for what is refused.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -7,24 +7,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lock::lock;
 
-/// Questions refused within a minute, after which the connection is cut: an honest client asks a handful, and a browser through a `-D`
-/// that isn't allowed some dozens.
+/// The refused requests within a minute, after which the connection is cut: an honest client makes a handful, and a browser through a `-D`
+/// that isn't allowed makes some dozens.
 pub(super) const REFUSALS: u32 = 1000;
 pub(super) const REFUSALS_WITHIN: Duration = Duration::from_secs(60);
 
-/// How much a connection may still ask in vain.
+/// Counts the refused requests of a connection.
 pub(super) struct Patience {
     cut: CancellationToken,
     flood: Mutex<Flood>,
 }
 
 impl Patience {
-    /// `cut` ends the connection.
+    /// Makes a counter that cancels `cut` when the refusals are too many.
     pub(super) fn new(cut: CancellationToken) -> Self {
         Self { cut, flood: Mutex::default() }
     }
 
-    /// Counts a question that was refused. True when it was one too many: the connection is cut, which is to be said this once.
+    /// Counts a refused request. Returns true when it was one too many: the connection is then cut, and the caller records that once.
     pub(super) fn ends(&self) -> bool {
         let ends = !self.cut.is_cancelled() && lock(&self.flood).is_too_much(Instant::now());
         if ends {
@@ -34,7 +34,7 @@ impl Patience {
     }
 }
 
-/// Refusals of late.
+/// The refusals since a moment within the last minute.
 #[derive(Default)]
 struct Flood {
     since: Option<Instant>,
@@ -42,7 +42,7 @@ struct Flood {
 }
 
 impl Flood {
-    /// Counts one more.
+    /// Counts one more refusal, and returns whether that is too many.
     fn is_too_much(&mut self, now: Instant) -> bool {
         if self.since.is_none_or(|since| now.duration_since(since) > REFUSALS_WITHIN) {
             *self = Self { since: Some(now), refusals: 0 };

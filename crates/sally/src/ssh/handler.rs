@@ -1,5 +1,5 @@
-//! What a visitor asks, and the answers. A question that is not answered here is refused: the library's defaults refuse, and a channel-open
-//! whose reply is dropped is refused too.
+//! Answers a client's requests. A request without a method here is refused: the library's defaults refuse, and so does a channel-open whose
+//! reply is dropped.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -23,10 +23,10 @@ use crate::session::service::{PtyRequest, SessionService, What};
 use crate::term;
 use sally_proto::signal;
 
-/// Variables that a client may set in one session, and the bytes of one: OpenSSH's clients send a handful.
+/// The most variables that a client may set in one session, and the most bytes of one: OpenSSH's clients send a handful.
 const MAX_ENV: usize = 64;
 const MAX_ENV_BYTES: usize = 4 << 10;
-/// `$TERM` beyond this is no terminal's name.
+/// The longest `$TERM` that is kept, in characters: no terminal's name is longer.
 const MAX_TERM: usize = 64;
 
 impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
@@ -76,7 +76,7 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
         if let Some(see_off) = self.conversation.take() {
-            let _ = see_off.send(session.handle()); // The visit is over already.
+            let _ = see_off.send(session.handle()); // The visit has ended already.
         }
         Ok(())
     }
@@ -168,7 +168,7 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
             && !value.contains('\0');
         let Some(setup) = self.setups.get_mut(&id) else { return Ok(session.channel_failure(id)?) };
         let accepted = accepted && setup.sent.len() < MAX_ENV;
-        // What the session doesn't get may be a secret that a client offers to everybody.
+        // The value of a refused variable may be a secret that the client sends to every server: it is not recorded.
         let said = accepted.then(|| value.into());
         let event = AuditEvent::Env { channel: setup.number, name: term::excerpt(name).into(), value: said, accepted };
         if accepted {
@@ -245,14 +245,14 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         Ok(self.unlisten(&Place::Path(path.into())).await)
     }
 
-    /// Keepalives and the like: refused, which is an answer too.
+    /// Refuses keepalives and other global requests; to a keepalive a refusal is an answer too.
     async fn global_request(&mut self, _: &str, _: &[u8], _: &mut Session) -> Result<Option<Vec<u8>>, Error> {
         self.bear()?;
         Ok(None)
     }
 }
 
-/// The name without `SIG`: those that RFC 4254 has are variants of the library's, which keeps its own list of names to itself.
+/// Returns the name without `SIG`: the signals of RFC 4254 are variants of the library's, whose own names are private.
 fn sig_name(signal: &Sig) -> Cow<'_, str> {
     match signal {
         Sig::Custom(name) => name.into(),

@@ -1,4 +1,4 @@
-//! Starting what a session channel asks for.
+//! Starts what a session channel asks for.
 
 use russh::ChannelId;
 use russh::server::Session;
@@ -13,11 +13,11 @@ use super::visits::Visits;
 use crate::session::service::{SessionChannel, SessionRequest, SessionService, StartError, Started, What};
 use crate::session::visit::Parting;
 
-/// Requests to a running session that may wait for its loop; more (a flood) are dropped, the newest first.
+/// The most requests to a running session that wait for its loop; more (a flood) are dropped, the newest first.
 const CONTROLS: usize = 64;
 
 impl<V: Visits, S: SessionService> Visitor<V, S> {
-    /// Starts what the visitor asks for; the session then runs in a task of its own, and its end is noted.
+    /// Starts a shell, a command or a subsystem. The session then runs in its own task, which notes its end.
     pub(super) async fn launch(&mut self, id: ChannelId, what: What, session: &mut Session) -> Result<(), Error> {
         let Some(guest) = &self.guest else { return Ok(session.channel_failure(id)?) };
         if guest.visit.is_ending() {
@@ -60,7 +60,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         let parting = Parting::of_channel(&visit);
         let (inbound, outbound) = ends(channel, session.handle(), &visit.activity, seat);
         let channel = SessionChannel { inbound, outbound, control: controls, size: sizes, parting: parting.clone() };
-        // The library tells of a channel's end where the visitor closes it first, and only then.
+        // The library reports a channel's end only if the client closes it first.
         self.running.retain(|_, running| !running.control.is_closed());
         self.running.insert(id, Running { control, size, parting, obeys: started.obeys() });
         tokio::spawn(async move {
@@ -73,13 +73,13 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         Ok(())
     }
 
-    /// Nothing was started: the client is refused, and it is on the record why.
+    /// Refuses a request because nothing was started, and records why.
     pub(super) fn not_started(&self, id: ChannelId, error: StartError, session: &mut Session) -> Result<(), Error> {
         match error {
             StartError::Refused(request, why) => self.refuse(request, &why)?,
             StartError::Failed(fault) => {
                 self.refuse("session", &fault.to_string())?;
-                // The operator is to learn why the one session came to nothing.
+                // The operator has to learn why the only session failed.
                 if let Some(guest) = &self.guest {
                     guest.visit.note(Event::Began(Part::Session));
                     guest.visit.note(Event::SessionEnded(Err(fault)));

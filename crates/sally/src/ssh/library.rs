@@ -1,4 +1,4 @@
-//! What the SSH library is told. Every value that differs from its default has its reason here.
+//! Configures the SSH library. Every value that differs from its default has its reason here.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,19 +12,20 @@ use super::window;
 use crate::host_key::HostKey;
 use crate::server_settings::DoorSettings;
 
-/// What OpenSSH sends and takes at most.
+/// The largest packet in bytes, as OpenSSH's.
 const PACKET: u32 = 32 << 10;
-/// A peer that is silent is asked so often, at such intervals, and is gone one interval after the last question: as with sshd, a minute.
+/// The interval of keepalives to a silent client, and how many may stay unanswered. The connection ends one interval after the last one:
+/// after a minute, as with sshd.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVES_UNANSWERED: usize = 3;
-/// As sshd's MaxAuthTries, which counts keys that are offered too: an agent with more needs IdentitiesOnly, as everywhere.
+/// As sshd's MaxAuthTries, which counts offered keys too: an agent with more keys needs IdentitiesOnly, as with sshd.
 const AUTH_ATTEMPTS: usize = 6;
-/// The library counts a client's first question too (`none`), which is no attempt.
+/// The client's first request (`none`), which the library counts too, though it is no attempt.
 const QUESTIONS: usize = 1;
-/// Messages between the program's pumps and the connection: enough to keep both busy, little enough to stay small.
+/// The most messages between the program's pumps and the connection: enough to keep both busy, and few enough to need little memory.
 const EVENTS: usize = 16;
 
-/// The key exchanges: post-quantum first.
+/// The key exchanges, post-quantum first.
 const KEX: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
     kex::CURVE25519,
@@ -32,26 +33,27 @@ const KEX: &[kex::Name] = &[
     kex::EXTENSION_SUPPORT_AS_SERVER,
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
-/// The same for `--pq-only`.
+/// The key exchanges for `--pq-only`.
 const KEX_POST_QUANTUM: &[kex::Name] =
     &[kex::MLKEM768X25519_SHA256, kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
-/// AES-GCM is the fastest.
+/// The ciphers, AES-GCM first: it is the fastest.
 const CIPHERS: &[cipher::Name] =
     &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_128_CTR, cipher::AES_192_CTR, cipher::AES_256_CTR];
-/// OpenSSH's clients prefer ChaCha20, and the client's order counts: a client of OpenSSH's that has one of these is offered no others, if the
-/// processor has instructions for AES.
+/// The only ciphers that OpenSSH's clients are offered, if they have one of these and the processor has instructions for AES: they prefer
+/// ChaCha20, and the client's order counts (RFC 4253 section 7.1).
 const AES_GCM: &[cipher::Name] = &[cipher::AES_128_GCM, cipher::AES_256_GCM];
 /// The ciphers that need no MAC.
 const AUTHENTICATED: &[cipher::Name] = &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305];
-/// For CTR: the others need none.
+/// The MACs for CTR: the other ciphers need none.
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
-/// For clients that have neither the above nor another cipher than CTR: libssh2 before 1.11, Twisted Conch, older SSH.NET, sshj and dartssh2. They
-/// are among sshd's defaults.
+/// The MACs for clients that have none of the above and no cipher but CTR: libssh2 before 1.11, Twisted Conch, older SSH.NET, sshj and
+/// dartssh2. They are among sshd's defaults.
 const FURTHER_MACS: &[mac::Name] = &[mac::HMAC_SHA256, mac::HMAC_SHA512];
-/// How long a client has to say which it is. Most say at once what they have. The few that wait for us (SSH.NET before 2024, libssh before 0.11)
-/// lose this much of each connection, and on a long way others are taken for such: they are offered everything, and choose well.
+/// How long the server waits for a client's KEXINIT before it sends its own. Most clients send theirs at once. The few that wait for the
+/// server (SSH.NET before 2024, libssh before 0.11) lose this much of each connection; on a long path others seem to wait too: they are
+/// offered everything, and choose well.
 const KEXINIT_PATIENCE: Duration = Duration::from_millis(100);
-/// No DSA, no RSA with SHA-1.
+/// The algorithms of keys: no DSA, no RSA with SHA-1.
 const KEYS: &[Algorithm] = &[
     Algorithm::Ed25519,
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
@@ -63,19 +65,19 @@ const KEYS: &[Algorithm] = &[
     Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
 
-/// The configuration of a door.
+/// Returns the library's configuration for a server.
 pub(super) fn config(door: &DoorSettings) -> Config {
     Config {
         server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Sally_", env!("CARGO_PKG_VERSION")))),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
-        // A client's first question ("none") is no attempt to guess, and an agent with five keys should not wait five times: who guesses is
-        // slowed per source, not per answer.
+        // A client's first request ("none") is no guess, and an agent with five keys should not wait five times: admission slows guesses
+        // per source, not per answer.
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: door.host_keys.all().map(|key| key.private().clone()).collect(),
         certificates: door.host_keys.all().filter_map(HostKey::certificate).cloned().collect(),
         limits: Limits::default(),
-        // Consumed data alone reopens it; it grows where the way is long.
+        // Only consumed data reopen the window; it grows on a long path.
         window_size: window::FIRST,
         maximum_packet_size: PACKET,
         event_buffer_size: EVENTS,
@@ -85,13 +87,13 @@ pub(super) fn config(door: &DoorSettings) -> Config {
             host_key_certificates: Cow::Borrowed(&[]),
             cipher: Cow::Borrowed(CIPHERS),
             mac: Cow::Borrowed(MACS),
-            // Compression before or after authentication is a bomb in a stranger's hand.
+            // Compression is off: a decompression bomb could exhaust the memory, before or after authentication.
             compression: Cow::Borrowed(&[compression::NONE]),
         },
         offer: Some(Arc::new(ClientOffer { insists: has_aes() })),
         max_auth_attempts: AUTH_ATTEMPTS + QUESTIONS,
         max_publickey_offers: AUTH_ATTEMPTS,
-        // An idle shell is nobody's fault; deadlines are ours, around the stream.
+        // A shell may stay idle; Sally's own deadlines surround the stream.
         inactivity_timeout: None,
         keepalive_interval: Some(KEEPALIVE),
         keepalive_max: KEEPALIVES_UNANSWERED,
@@ -103,12 +105,12 @@ pub(super) fn config(door: &DoorSettings) -> Config {
 /// Chooses the ciphers and MACs that one client is offered.
 #[derive(Debug)]
 struct ClientOffer {
-    /// Whether clients of OpenSSH's are offered AES-GCM alone, where they have it.
+    /// Whether OpenSSH's clients are offered AES-GCM alone, if they have it.
     insists: bool,
 }
 
 impl Offer for ClientOffer {
-    /// OpenSSH's clients are known to send their KEXINIT at once: however long the way is, it comes.
+    /// Waits without a limit for the KEXINIT of OpenSSH's clients, which send it at once: it comes, however long the path is.
     fn patience(&self, client_id: &[u8]) -> Option<Duration> {
         (!self.insists || !is_openssh(client_id)).then_some(KEXINIT_PATIENCE)
     }
@@ -141,7 +143,7 @@ fn is_openssh(client_id: &[u8]) -> bool {
     client_id.starts_with(b"SSH-2.0-OpenSSH_")
 }
 
-/// Whether the processor has instructions for AES and for GCM's multiplication.
+/// Returns whether the processor has instructions for AES and for GCM's multiplication.
 fn has_aes() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq");

@@ -1,4 +1,4 @@
-//! What comes in through the socket of a door, or in its place.
+//! Takes a server's connections from a socket, from a relay, or from standard input and output.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,33 +18,33 @@ use crate::net::stream::Wire;
 use crate::panic::caught;
 use crate::tunnel::tenure::Tenure;
 
-/// What an accept loop is for.
+/// A service that connections are accepted for.
 pub(crate) trait Serve: Send + Sync + 'static {
-    /// Cancelled when nobody more is accepted.
+    /// Returns the token that is cancelled when no more connections are accepted.
     fn shut(&self) -> &CancellationToken;
-    /// Who may be mid-authentication.
+    /// Returns the gate, which decides which connections may be mid-authentication.
     fn gate(&self) -> &Arc<Gate>;
-    /// The socket is closed, and everyone who wasn't authenticated is dropped.
+    /// Notes that the socket is closed, and that every connection which was not authenticated is dropped.
     fn listener_closed(&self);
-    /// Nobody can come any more: for this reason, or because the only connection there was has ended.
+    /// Notes that no client can come any more: for the reason `why`, or because the only connection has ended.
     fn cut_off(&self, why: Option<Fault>);
     /// Serves one connection to its end.
     fn connect(self: Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>)
     -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// How visitors come to a door.
+/// A way on which clients reach a server.
 pub enum Entrance {
-    /// Through a socket.
+    /// A listening socket.
     Port(TcpListener),
-    /// Through a name on a relay.
+    /// A name on a relay.
     Name(Box<Tenure>),
-    /// One of them is here already: a connection, where it comes from, and where it arrived.
+    /// A connection that exists already, with its peer's and its local address.
     Here(Wire, Endpoint, Endpoint),
 }
 
 impl Entrance {
-    /// The port, where there is one.
+    /// Returns the port of a listening socket.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Port(listener) => listener.local_addr().ok().map(|address| address.port()),
@@ -52,7 +52,7 @@ impl Entrance {
         }
     }
 
-    /// The name on a relay, where there is one.
+    /// Returns the name on a relay.
     pub fn name(&self) -> Option<&DeviceId> {
         match self {
             Self::Name(tenure) => Some(tenure.name()),
@@ -60,7 +60,7 @@ impl Entrance {
         }
     }
 
-    /// Lets visitors come, until the service has had enough or none can come any more.
+    /// Serves connections until the service accepts no more, or none can come.
     pub(crate) async fn serve<S: Serve>(self, service: Arc<S>) {
         match self {
             Self::Port(listener) => accept(listener, service).await,
@@ -70,7 +70,7 @@ impl Entrance {
     }
 }
 
-/// Accepts until nobody more is to come; then the socket is closed, and everyone who isn't authenticated is dropped.
+/// Accepts until the service accepts no more; then closes the socket, and drops every connection that isn't authenticated.
 pub(crate) async fn accept<S: Serve>(listener: TcpListener, service: Arc<S>) {
     let shut = service.shut().clone();
     accept_each(listener, &shut, |tcp, peer| admit(tcp, peer, &service), || service.gate().make_room()).await;
@@ -87,8 +87,8 @@ fn admit<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>) {
     }
 }
 
-/// Takes the visitors that a relay sends, until the service has had enough; then the name is given up. Keeps the relay's connection, which
-/// carries the visits.
+/// Takes the connections that a relay sends, until the service accepts no more; then gives up the name. Keeps the connection to the relay,
+/// which carries the visits.
 async fn take_in<S: Serve>(mut tenure: Tenure, service: Arc<S>) {
     let shut = service.shut().clone();
     loop {
@@ -104,7 +104,7 @@ async fn take_in<S: Serve>(mut tenure: Tenure, service: Arc<S>) {
                 break;
             }
         };
-        // Where a visitor comes from is only the relay's word.
+        // Only the relay vouches for the address that a client comes from.
         if let Some(connection) = service.gate().admit(Endpoint::UNKNOWN) {
             tokio::spawn(serve(Wire::Other(Box::new(stream)), Endpoint::UNKNOWN, connection, Arc::clone(&service)));
         }
@@ -115,11 +115,11 @@ async fn take_in<S: Serve>(mut tenure: Tenure, service: Arc<S>) {
     tenure.lost().await;
 }
 
-/// Serves the one connection that there will be, in place of a socket's. When it ends, the visit is over.
+/// Serves the only connection of a server without a socket. When it ends, the visit is over.
 async fn serve_one<S: Serve>(wire: Wire, peer: Endpoint, local: Endpoint, service: Arc<S>) {
     service.listener_closed();
     if let Some(connection) = service.gate().admit(peer) {
-        // A panic is said already, and the visit is over by it.
+        // The panic is reported already, and it ends the visit.
         let _ = caught(serve(wire, local, connection, Arc::clone(&service))).await;
     }
     service.cut_off(None);
@@ -144,7 +144,7 @@ async fn serve<S: Serve>(mut wire: Wire, mut local: Endpoint, mut connection: Co
     tokio::join!(served, connection.grace());
 }
 
-/// A balancer says whom a connection is for; nothing where it doesn't, in time, or these are refused.
+/// Reads the PROXY header that names a balancer's client. Returns `None` if it doesn't come in time, or if that client is refused.
 async fn introduce(wire: &mut Wire, connection: &mut Connection) -> Option<ProxyHeader> {
     match connection.before_deadline(proxy::read(wire)).await? {
         Ok(header @ ProxyHeader::Proxied { client, .. }) => connection.is_for(client).then_some(header),
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
     use crate::net::admission::Origins;
 
-    /// Says again what it hears, but for one byte that it panics at.
+    /// Echoes each byte, but panics at `!`.
     struct Echo {
         shut: CancellationToken,
         gate: Arc<Gate>,

@@ -1,18 +1,18 @@
-//! A visitor's bytes enter: listen → handshake → authenticate → handler. Beside `tunnel`, the only place that names the SSH library's types.
+//! Serves SSH: listen → handshake → authenticate → handler. Besides `tunnel`, the only module that names the SSH library's types.
 //!
-//! - `listen`: what comes in through a socket, a relay, or stdin and stdout
-//! - `library`: what the SSH library is told
-//! - `server`: what its connections share, and one of them from end to end
-//! - `visits`: which clients have visits: one, or many
-//! - `window`: how much a visitor may send ahead
-//! - `visitor`: what is known of one connection
-//! - `handler`: what a visitor asks, and the answers
-//! - `flood`: somebody who asks for ever for what is refused
-//! - `auth`: from a key that is offered to a visit
-//! - `launch`: starting what a session channel asks for
-//! - `forward`: what `--allow` opens: ports, sockets, the visitor's agent
-//! - `channel`: a channel as the room sees it
-//! - `relay`: the conversation with somebody who comes to a relay
+//! - `listen`: takes connections from a socket, a relay, or stdin and stdout
+//! - `library`: configures the SSH library
+//! - `server`: the state that connections share, and one connection from start to end
+//! - `visits`: decides which clients have visits: one, or many
+//! - `window`: how much a client may send ahead
+//! - `visitor`: the state of one connection
+//! - `handler`: answers a client's requests
+//! - `flood`: cuts off a client that keeps asking for what is refused
+//! - `auth`: authenticates clients, from an offered key to a visit
+//! - `launch`: starts what a session channel asks for
+//! - `forward`: what `--allow` opens: ports, sockets, the user's agent
+//! - `channel`: adapts a channel to what sessions read and write
+//! - `relay`: answers the requests of a relay's clients
 
 mod auth;
 mod channel;

@@ -1,5 +1,5 @@
-//! A relay's conversation with one connection: what is asked, and the answers. Whatever is not answered here is refused: the library's
-//! defaults refuse, and a channel-open whose reply is dropped is refused too.
+//! Answers the requests of a relay's connections. A request without a method here is refused: the library's defaults refuse, and so does a
+//! channel-open whose reply is dropped.
 
 mod handler;
 mod refused;
@@ -43,10 +43,10 @@ use crate::session::visit::{Parting, Visit};
 use crate::term;
 use crate::tunnel::line::Line;
 
-/// How many visits may have windows that grow on a long way: many of them would be too much to hold.
+/// The most visits with which windows still grow on a long path: the windows of more would need too much memory.
 const FEW: usize = 16;
 
-/// A relay as the accept loop serves it.
+/// A relay as a service of the accept loop.
 pub struct Service {
     relay: Arc<Relay>,
     config: Arc<Config>,
@@ -55,7 +55,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// A relay that shows this of itself.
+    /// Makes the service of a relay, with the host keys and the banner of `door`.
     pub fn new(relay: Arc<Relay>, door: DoorSettings) -> Arc<Self> {
         let config = Config {
             keepalive_interval: Some(relay.rules.alive_interval),
@@ -78,7 +78,7 @@ impl Serve for Service {
 
     fn listener_closed(&self) {}
 
-    /// A relay has a socket, which nothing cuts off.
+    /// Does nothing: a relay listens on a socket, which nothing cuts off.
     fn cut_off(&self, _: Option<Fault>) {}
 
     async fn connect(self: Arc<Self>, wire: Wire, _: Endpoint, connection: Arc<Connection>) -> Result<(), Error> {
@@ -95,7 +95,7 @@ impl Serve for Service {
     }
 }
 
-/// Why a connection ended, in the audit log's words.
+/// Says in the audit log's words why a connection ended.
 fn reason(error: &Error) -> String {
     match error {
         Error::Ssh(russh::Error::KeepaliveTimeout) => Departure::Unanswered.to_string(),
@@ -110,7 +110,7 @@ fn reason(error: &Error) -> String {
 
 impl Service {
     async fn converse(&self, wire: Wire, connection: &Arc<Connection>, seat: &Arc<OnceLock<Arc<Caller>>>) -> Result<(), Error> {
-        // The kernel knows who is at the other end of a socket that it accepted, unless they have left already.
+        // The kernel knows the address of an accepted socket's peer, unless the peer has left already.
         let Some(peer) = connection.peer.address() else { return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into()) };
         let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let stream = Guarded::new(wire, connection.cut.clone());
@@ -141,26 +141,26 @@ impl Service {
     }
 }
 
-/// A session channel that has not asked for anything yet.
+/// A session channel without a request so far.
 struct Asking {
     channel: Channel<Msg>,
-    /// Its place among the connection's sessions, until its answer is delivered: a client may never take it.
+    /// The permit among the connection's sessions, held until the answer is delivered: a client may never read it.
     place: OwnedSemaphorePermit,
     terminal: Option<Lines>,
 }
 
-/// One connection.
+/// The state of one connection.
 struct Conversation {
     relay: Arc<Relay>,
     connection: Arc<Connection>,
     banner: Option<Arc<str>>,
     peer: std::net::SocketAddr,
     heard: Arc<AtomicU64>,
-    /// Who was let in, until the connection is theirs.
+    /// The client's identity, between the end of its authentication and its registration.
     let_in: Option<LetIn>,
-    /// Who it is, once they are.
+    /// The registered client.
     seat: Arc<OnceLock<Arc<Caller>>>,
-    /// The descriptor of a connection that was let in.
+    /// The descriptors that an authenticated connection holds.
     descriptor: Option<HeldDescriptors>,
     refused: Arc<Refused>,
     promised: crate::relay::Promised,
@@ -181,10 +181,10 @@ impl Conversation {
             return Ok(self.turn_away(user, &proven, "the user name is not let in".into()).await);
         }
         if matches!(proven, Proven::Certificate(_)) {
-            // Whoever was added or revoked a moment ago is, for the newcomer, from the first moment on.
+            // A certificate that was added or revoked a moment ago counts at once for a new connection.
             self.relay.look_at_fleet(false).await;
         }
-        // A security key that says nothing was not touched.
+        // A signature without flags counts as one without a touch.
         let flags = presence.map_or(0, |presence| presence.flags);
         let access = match self.relay.authorize(proven.as_offer(), self.peer.ip()).and_then(|access| access.check_presence(flags)) {
             Ok(access) => access,
@@ -201,13 +201,13 @@ impl Conversation {
         Auth::reject()
     }
 
-    /// Takes a seat: from here on, others can reach this connection.
+    /// Registers the connection: from here on, others can reach it.
     async fn sit_down(&mut self, session: &mut Session) -> Result<(), Error> {
         let Some(let_in) = self.let_in.take() else { return Err(russh::Error::Inconsistent.into()) };
         let line = Line::new(session.handle(), Arc::clone(&self.heard), self.connection.cut.clone());
         let caller = Arc::new(Caller::new(self.relay.number(), self.peer, let_in, line));
         self.refused.settle(Some(&caller.fingerprint)).await;
-        // Whatever becomes of it, its owner has not failed at anything: no penalty.
+        // Whatever becomes of the connection, its client authenticated: no penalty.
         self.connection.authenticated();
         match self.relay.seat(&caller) {
             Ok(descriptor) => self.descriptor = Some(descriptor),
@@ -236,20 +236,20 @@ impl Conversation {
         Ok(())
     }
 
-    /// A forward's refusal carries no text in SSH: the connection ends with one.
+    /// Refuses a forward and disconnects with the reason, because in SSH the refusal of a forward carries no text.
     async fn refuse_forward(&self, caller: &Caller, what: &str, refusal: &Refusal, session: &mut Session) -> Result<bool, Error> {
         self.relay.note_refusal(caller, what, refusal).await;
         session.disconnect(Disconnect::ByApplication, &refusal.to_string(), "en")?;
         Ok(false)
     }
 
-    /// Answers what a session channel asks for, and closes it.
+    /// Answers what a session channel asks for, and closes the channel.
     async fn answer(&mut self, id: ChannelId, what: What, session: &mut Session) -> Result<(), Error> {
         let (Some(asking), Some(caller)) = (self.sessions.remove(&id), self.seat.get()) else {
             return Ok(session.channel_failure(id)?);
         };
         let Asking { channel, place, terminal } = asking;
-        // Who asked for a terminal that there is not gets the line in place of an answer: `ssh -tt` leaves at a refusal, without reading on.
+        // A refused terminal gets no failure, but the text that says why: `ssh -tt` leaves at a refusal without reading on.
         let answers = self.relay.has_console(caller) || terminal.is_none();
         let visit = Visit::new(Terms { wait: Duration::MAX, several: true });
         let request = SessionRequest {
@@ -278,7 +278,7 @@ impl Conversation {
     }
 }
 
-/// Somebody doesn't get what they asked for; whoever goes on asking is cut off.
+/// Records a refusal, and cuts off a client that keeps asking.
 async fn refuse(relay: &Relay, patience: &Patience, caller: &Caller, what: &str, why: &Refusal) {
     relay.note_refusal(caller, what, why).await;
     if patience.ends() {

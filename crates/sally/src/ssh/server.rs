@@ -1,4 +1,4 @@
-//! The server that clients come to over SSH: what its connections share, and what one of them is from its first byte to its last.
+//! Serves SSH to clients: the state that a server's connections share, and one connection from its first byte to its last.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -25,29 +25,29 @@ use crate::server_settings::DoorSettings;
 use crate::session::service::SessionService;
 use crate::session::visit::Visit;
 
-/// Whom a server admits, and what they may.
+/// The rules of a server: which users it admits, and what they may do.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// The one user name that is let in; any where there is none.
+    /// The only user name that is let in; `None` lets in any.
     pub user: Option<String>,
-    /// The account that sessions run as, by its name.
+    /// The name of the account that sessions run as.
     pub account: String,
-    /// Variables that a client may set beside LANG and LC_*.
+    /// Variables that a client may set besides LANG and LC_*.
     pub accept_env: Vec<String>,
-    /// 1: a visit has one session in all. More: so many at once.
+    /// How many sessions a visit may have at once; 1 means one session in all.
     pub max_sessions: usize,
-    /// What may be forwarded.
+    /// What clients may forward.
     pub allowed: Allowed,
-    /// Where sockets that lead to a client's agent are made.
+    /// The folder for the sockets that lead to a client's agent.
     pub temporary: PathBuf,
 }
 
-/// What all connections of a server share, whatever the server is for.
+/// The state that all connections of a server share, whatever it serves.
 pub(super) struct Shared {
     keys: Mutex<Arc<KeyRing>>,
     pub(super) rules: Rules,
     pub(super) recorder: Recorder,
-    /// What is shown before authentication.
+    /// The text that clients get before authentication.
     pub(super) banner: Option<Arc<str>>,
     dialer: OnceLock<Dialer>,
     forwards: AtomicU64,
@@ -55,28 +55,28 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whom keys let in, now.
+    /// Returns the keys that are let in now.
     pub(super) fn keys(&self) -> Arc<KeyRing> {
         Arc::clone(&lock(&self.keys))
     }
 
-    /// The next session's number on the record.
+    /// Returns the next session's number on the record.
     pub(super) fn next_session(&self) -> u32 {
         self.sessions.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The next forward's number on the record.
+    /// Returns the next forward's number on the record.
     pub(super) fn next_forward(&self) -> u64 {
         self.forwards.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What connects to hosts for the visitor.
+    /// Returns the dialer that connects to hosts for the client.
     pub(super) fn dialer(&self) -> &Dialer {
         self.dialer.get_or_init(Dialer::new)
     }
 }
 
-/// An SSH server. `visits` says which clients have a visit, `service` what their session channels lead to.
+/// An SSH server. `visits` decides which clients have a visit; `service` serves their session channels.
 pub struct Server<V, S> {
     pub(super) shared: Arc<Shared>,
     pub(super) visits: V,
@@ -86,7 +86,7 @@ pub struct Server<V, S> {
 }
 
 impl<V: Visits, S: SessionService> Server<V, S> {
-    /// A server that nobody has come to.
+    /// Makes a server without connections.
     pub fn new(keys: KeyRing, rules: Rules, settings: DoorSettings, recorder: Recorder, visits: V, service: S) -> Arc<Self> {
         let config = Arc::new(library::config(&settings));
         let gate = Gate::new(V::ADMISSION, settings.origins);
@@ -96,23 +96,23 @@ impl<V: Visits, S: SessionService> Server<V, S> {
         Arc::new(Self { shared: Arc::new(shared), visits, service, gate, config })
     }
 
-    /// Lets others in from now on. Visits that there are go on.
+    /// Replaces the keys that are let in. Present visits go on.
     pub fn load_keys(&self, keys: KeyRing) {
         *lock(&self.shared.keys) = Arc::new(keys);
     }
 
-    /// Puts an event on the record, or ends everything.
+    /// Records an event; if that fails, ends all visits.
     pub(super) fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
         self.shared.recorder.audit(event).inspect_err(|error| self.visits.stop(error.clone().into()))
     }
 }
 
-/// The visit of a connection, once it has one. However the connection's task ends, the visit hears that its client is gone.
+/// Holds a connection's visit, once it has one. However the connection's task ends, dropping this tells the visit that its client is gone.
 #[derive(Default)]
 pub(super) struct Own(OnceLock<Arc<Visit>>);
 
 impl Own {
-    /// A connection is admitted once.
+    /// Sets the visit, once: a connection is admitted once.
     pub(super) fn set(&self, visit: Arc<Visit>) {
         let _ = self.0.set(visit);
     }
@@ -155,7 +155,7 @@ impl<V: Visits, S: SessionService> Serve for Server<V, S> {
         let departure = match &ended {
             Err(Error::Ssh(russh::Error::KeepaliveTimeout)) => Departure::Unanswered,
             Err(error) if error.is_violation() => {
-                // A record that fails has ended the visit by itself, and this goes on: it is waited for.
+                // A record that fails has ended the visit already, and the failure is reported there.
                 let _ = visit.audit(&self.shared.recorder, &AuditEvent::Refusal { what: "connection".into(), why: error.to_string() });
                 Departure::Violation
             }

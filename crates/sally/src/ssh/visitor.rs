@@ -1,4 +1,4 @@
-//! What is known of one connection.
+//! Keeps the state of one connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use crate::session::service::{Obeys, SessionService};
 use crate::session::visit::{Parting, Visit};
 use crate::term;
 
-/// Why nothing begins any more.
+/// The reason for a refusal after the visit has begun to end.
 pub(super) const LATE: &str = "the visit is over";
-/// Characters of what a visitor said that are worth keeping: a name may be as long as a packet.
+/// How many characters of a client's text are kept: a name may be as long as a packet.
 pub(super) const WORDS: usize = 1024;
 
-/// What ends a connection from our side.
+/// An error that ends a connection.
 #[derive(Debug)]
 pub(crate) enum Error {
     Ssh(russh::Error),
@@ -40,7 +40,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Whether the other side sent what no client sends.
+    /// Returns whether the peer sent what no client sends.
     pub(super) fn is_garbage(&self) -> bool {
         use russh::Error as Ssh;
         matches!(
@@ -60,7 +60,7 @@ impl Error {
         )
     }
 
-    /// Whether the SSH library would not go on, for what the other side did: it has neither left nor been cut off.
+    /// Returns whether the SSH library ended the connection for what the peer sent, rather than because the peer left or was cut off.
     pub(super) fn is_violation(&self) -> bool {
         use russh::Error as Ssh;
         matches!(self, Self::Ssh(error) if !matches!(error, Ssh::IO(_) | Ssh::HUP | Ssh::Disconnect | Ssh::KeepaliveTimeout))
@@ -95,49 +95,49 @@ impl From<RecordError> for Error {
     }
 }
 
-/// A session channel on which nothing runs yet. `T` is what the service shows it on.
+/// A session channel on which nothing runs yet. `T` is the service's terminal.
 pub(super) struct Setup<T> {
     pub(super) number: u32,
     pub(super) channel: Channel<Msg>,
     pub(super) terminal: Option<T>,
-    /// The size that a `window-change` gave the terminal: of many, the last counts.
+    /// The size that a `window-change` gave the terminal; only the last one counts.
     pub(super) resized: Option<WindowSize>,
     pub(super) sent: Vec<(String, String)>,
-    /// Leads to the visitor's agent, where they have asked for that.
+    /// The socket that leads to the user's agent, if the client asked for it.
     pub(super) agent: Option<AgentSocket>,
-    /// Its place among the sessions of the visit; nothing where there is one in all, which is never free again.
+    /// The permit among the visit's sessions; `None` if the visit has only one session, whose permit is never released.
     pub(super) seat: Option<OwnedSemaphorePermit>,
 }
 
 /// A session channel on which something runs.
 pub(super) struct Running {
     pub(super) control: mpsc::Sender<Control>,
-    /// As of the last `window-change`: of many, the last counts.
+    /// The size after the last `window-change`.
     pub(super) size: watch::Sender<WindowSize>,
     pub(super) parting: Parting,
     pub(super) obeys: Obeys,
 }
 
-/// What is known of a client that was let in.
+/// The state of an authenticated client.
 pub(super) struct Guest {
-    /// Only the checker makes one.
+    /// The checker's grant, which nothing else can make.
     pub(super) grant: Grant,
-    /// The user name that it gave.
+    /// The user name that the client gave.
     pub(super) user: String,
     pub(super) visit: Arc<Visit>,
     pub(super) forwards: Forwards,
 }
 
-/// One connection's conversation.
+/// The handler of one connection.
 pub(super) struct Visitor<V: Visits, S: SessionService> {
     pub(super) server: Arc<Server<V, S>>,
     pub(super) connection: Arc<Connection>,
     pub(super) local: Endpoint,
-    /// Only the admission puts it here.
+    /// The authenticated client; only `enter` sets it.
     pub(super) guest: Option<Guest>,
-    /// The same visit, for the connection's task.
+    /// The visit, for the connection's task.
     pub(super) own: Arc<Own>,
-    /// Takes the connection's handle to the task that sees the client off.
+    /// Sends the connection's handle to the task that tells the client why its visit ends.
     pub(super) conversation: Option<oneshot::Sender<Handle>>,
     pub(super) setups: HashMap<ChannelId, Setup<S::Terminal>>,
     pub(super) running: HashMap<ChannelId, Running>,
@@ -148,11 +148,11 @@ pub(super) struct Visitor<V: Visits, S: SessionService> {
 
 impl<V: Visits, S: SessionService> Drop for Visitor<V, S> {
     fn drop(&mut self) {
-        // A stranger's connection may end by a panic; the visitor's is a part of the record.
+        // A panic before authentication ends one connection; the client's own connection is part of the record.
         if std::thread::panicking() && self.guest.is_some() {
             self.server.shared.recorder.break_off();
         }
-        // Their sessions hear of it once it is known why: their agents' sockets are gone by then.
+        // The sessions learn of the end only when its reason is known: their agents' sockets are gone by then.
         self.setups.clear();
         if let Some(guest) = &self.guest {
             guest.forwards.end();
@@ -179,12 +179,12 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         }
     }
 
-    /// What the client may, once it is let in.
+    /// Returns the client's grant, once it has authenticated.
     pub(super) fn grant(&self) -> Option<&Grant> {
         self.guest.as_ref().map(|guest| &guest.grant)
     }
 
-    /// The client is let in.
+    /// Lets the client in: sets its visit, its grant and its forwards.
     pub(super) fn enter(&mut self, grant: Grant, user: &str, visit: Arc<Visit>) {
         self.own.set(Arc::clone(&visit));
         let (sender, conversation) = oneshot::channel();
@@ -194,7 +194,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         self.guest = Some(Guest { grant, user: term::cut(user, WORDS).into_owned(), visit, forwards });
     }
 
-    /// A session begins: its channel collects what it is to have. Otherwise why not.
+    /// Begins a session, whose channel collects the requests that precede its start. Returns why not, if it is refused.
     pub(super) fn set_up(&mut self, channel: Channel<Msg>) -> Result<(), String> {
         if self.guest.as_ref().is_none_or(|guest| guest.visit.is_ending()) {
             return Err(LATE.into());
@@ -229,7 +229,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         self.bear()
     }
 
-    /// Counts a question that was refused; the connection of whoever asks for ever is cut.
+    /// Counts a refused request; cuts the connection of a client that makes too many.
     pub(super) fn bear(&self) -> Result<(), RecordError> {
         if self.patience.ends() {
             let why = format!("more than {REFUSALS} questions were refused within {} s", REFUSALS_WITHIN.as_secs());
@@ -238,18 +238,18 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         Ok(())
     }
 
-    /// Tells a running session something; false where there is none that obeys it.
+    /// Sends a control to a running session; returns false if there is none that obeys it.
     pub(super) fn control(&self, id: ChannelId, control: Control) -> bool {
         let obeys = |running: &&Running| match control {
             Control::Signal(..) => running.obeys.signals,
             Control::Break(_) => running.obeys.breaks,
         };
         let Some(running) = self.running.get(&id).filter(obeys) else { return false };
-        let _ = running.control.try_send(control); // A flood's excess is dropped.
+        let _ = running.control.try_send(control); // What exceeds the queue (a flood) is dropped.
         true
     }
 
-    /// A session's window has another size now, or will have it when its program begins.
+    /// Sets the size of a session's window, now or for when its program begins.
     pub(super) fn resize(&mut self, id: ChannelId, size: WindowSize) {
         if let Some(running) = self.running.get(&id) {
             running.size.send_if_modified(|current| std::mem::replace(current, size) != size);
@@ -266,8 +266,8 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
     }
 }
 
-/// Tells the client why its visit ends, where that is on the record, and cuts it off: what was made for it, as its agent's socket, goes with the
-/// connection.
+/// Tells the client why its visit ends, once that is recorded, and cuts it off. The connection's state, such as the agent's socket, goes
+/// with the connection.
 async fn see_off(visit: Arc<Visit>, conversation: oneshot::Receiver<Handle>, cut: CancellationToken) {
     let conversation = tokio::select! {
         () = visit.gone().cancelled() => return,

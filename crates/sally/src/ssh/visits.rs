@@ -1,4 +1,4 @@
-//! Which clients are let in, and what becomes of their visits.
+//! Decides which clients are let in, and keeps their visits.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,19 +14,19 @@ use crate::lock::lock;
 use crate::net::admission::Connection;
 use crate::session::visit::{Limits, Visit};
 
-/// Why a client that the keys let in is not.
+/// Why an authenticated client gets no visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
-    /// There is one visit, and it is another client's.
+    /// The only visit is another client's.
     Taken,
-    /// There are as many visits as there may be.
+    /// The number of visits is at its limit.
     Full,
     /// No visit begins any more.
     Over,
 }
 
 impl NotAdmitted {
-    /// As the record says it.
+    /// Returns the reason in the record's words.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Taken => "another visitor was first",
@@ -38,34 +38,34 @@ impl NotAdmitted {
 
 /// Decides which clients have visits.
 pub trait Visits: Send + Sync + 'static {
-    /// Who may be mid-authentication meanwhile.
+    /// The settings for connections that are mid-authentication.
     const ADMISSION: Settings;
 
-    /// Lets in a client that has proved to hold a key: this is its visit, or why there is none. `may_forward`: it may have connections opened
-    /// from here. Where no further client is let in, none is accepted any more when this returns.
+    /// Lets in a client that has proved that it holds a key; returns its visit, or why there is none. `may_forward`: the key allows the
+    /// client connections from here. If it was the last client, no connection is accepted any more when this returns.
     fn admit(&self, connection: &Arc<Connection>, may_forward: bool) -> impl Future<Output = Result<Arc<Visit>, NotAdmitted>> + Send;
 
-    /// Cancelled when no further client is let in.
+    /// Returns the token that is cancelled when no further client is let in.
     fn closing(&self) -> &CancellationToken;
 
-    /// Nothing is listened on any more.
+    /// Notes that no socket is listened on any more.
     fn closed(&self);
 
-    /// No client can come any more: for this reason, or because the only connection there was has ended.
+    /// Notes that no client can come any more: for the reason `why`, or because the only connection has ended.
     fn cut_off(&self, why: Option<Fault>);
 
-    /// Ends every visit.
+    /// Ends every visit, for the reason `why`.
     fn stop(&self, why: Fault);
 }
 
-/// One visit: the first client has it, and the way in is closed behind it.
+/// A single visit: the first client gets it, and no other is let in.
 pub struct OneVisit {
     visit: Arc<Visit>,
     closed: CancellationToken,
 }
 
 impl OneVisit {
-    /// This one.
+    /// Makes the policy for one visit.
     pub fn new(visit: Arc<Visit>) -> Self {
         Self { visit, closed: CancellationToken::new() }
     }
@@ -75,7 +75,7 @@ impl Visits for OneVisit {
     const ADMISSION: Settings = Settings::ONE_VISIT;
 
     async fn admit(&self, connection: &Arc<Connection>, may_forward: bool) -> Result<Arc<Visit>, NotAdmitted> {
-        // Before the way in is closed: all who are not settled then are dropped.
+        // Before the socket is closed: closing it drops every connection that isn't authenticated.
         if !self.visit.admit(may_forward, || connection.authenticated()) {
             return Err(NotAdmitted::Taken);
         }
@@ -100,7 +100,7 @@ impl Visits for OneVisit {
     }
 }
 
-/// Many visits, some of them at once; each has its own limits and ends by itself.
+/// Many visits, several at once; each has its own limits and ends on its own.
 pub struct ManyVisits {
     most: usize,
     limits: Limits,
@@ -111,13 +111,13 @@ pub struct ManyVisits {
 }
 
 impl ManyVisits {
-    /// So many at once at most. `several_sessions`: those of one visit may follow each other.
+    /// Makes the policy for at most `most` visits at once. `several_sessions`: a visit may have one session after another.
     pub fn new(most: usize, limits: Limits, several_sessions: bool) -> Self {
         let (visits, numbers, closing) = (Arc::default(), AtomicU64::new(0), CancellationToken::new());
         Self { most, limits, several_sessions, visits, numbers, closing }
     }
 
-    /// How many there are.
+    /// Returns the number of present visits.
     pub fn count(&self) -> usize {
         lock(&self.visits).len()
     }
@@ -144,7 +144,7 @@ impl Visits for ManyVisits {
         tokio::spawn(async move {
             attended.attend(limits).await;
             attended.wind_up().await;
-            // The record is of all visits, and goes on.
+            // The record is shared by all visits, and goes on.
             attended.note(Event::Sealed(Ok(())));
             lock(&visits).remove(&number);
         });

@@ -1,24 +1,24 @@
-//! How much a visitor may send ahead of what is consumed: little on a short way, much on a long one.
+//! Sizes the window: how much a client may send ahead of what is consumed. A short path needs little, a long one much.
 //!
-//! A window that is larger than what the way holds fills the client's memory: OpenSSH's client reads as much input as the window allows, and
-//! moves it about with each packet (at 16 MiB an upload over loopback takes three times as long as at 2). One that is smaller makes it wait.
-//! So the window grows when it is what limits: twice the round trip times the rate is what keeps a way full.
+//! A window larger than what the path holds fills the client's memory: OpenSSH's client reads as much input as the window allows, and moves
+//! it with each packet (at 16 MiB an upload over loopback takes three times as long as at 2 MiB). A smaller window makes the client wait.
+//! So the window grows when it is the bottleneck: a path stays full with twice the round trip times the rate.
 
 use std::time::{Duration, Instant};
 
-/// As OpenSSH's.
+/// The first window, in bytes, as OpenSSH's.
 pub(super) const FIRST: u32 = 2 << 20;
-/// A long way (100 ms) at 1 Gbit/s holds 12 MB.
+/// The largest window, in bytes. A long path (100 ms) at 1 Gbit/s holds 12 MB.
 const LARGEST: u32 = 16 << 20;
-/// The rate is measured over no less than this: shorter is noise.
+/// The shortest time over which the rate is measured: shorter measurements are noise.
 const SHORTEST: Duration = Duration::from_millis(20);
 
-/// What one connection needs.
+/// The measurements of one connection.
 #[derive(Debug)]
 pub(super) struct Window {
-    /// When our last answer went out that the client had to wait for.
+    /// The time of the last answer that the client had to wait for.
     answered: Option<Instant>,
-    /// The least that a client took for its next message after such an answer.
+    /// The shortest time from such an answer to the client's next message.
     round_trip: Option<Duration>,
     since: Instant,
     received: u64,
@@ -29,7 +29,7 @@ impl Window {
         Self { answered: None, round_trip: None, since: now, received: 0 }
     }
 
-    /// A message has come that the client could not send before our last answer.
+    /// Notes a message that the client could not send before the last answer.
     pub(super) fn asked(&mut self, now: Instant) {
         if let Some(answered) = self.answered.take() {
             let took = now.duration_since(answered);
@@ -37,17 +37,17 @@ impl Window {
         }
     }
 
-    /// The answer to it goes out.
+    /// Notes that the answer to it is sent.
     pub(super) fn answered(&mut self, now: Instant) {
         self.answered = Some(now);
     }
 
-    /// Data have come.
+    /// Notes received data.
     pub(super) fn received(&mut self, bytes: usize) {
         self.received += bytes as u64;
     }
 
-    /// What the window should be, which is `current` now. Asked for each time it is refilled.
+    /// Returns the size that the window should have; it is `current` now. Called whenever the window is refilled.
     pub(super) fn target(&mut self, now: Instant, current: u32) -> u32 {
         let Some(round_trip) = self.round_trip else { return current };
         let elapsed = now.duration_since(self.since);
@@ -64,7 +64,7 @@ impl Window {
 mod tests {
     use super::*;
 
-    /// Sends as fast as `rate` (bytes a second) and the window allow, for ten seconds; gives the window at the end.
+    /// Sends for ten seconds as fast as `rate` (bytes a second) and the window allow; returns the window at the end.
     fn after_sending(round_trip: Duration, rate: u64) -> u32 {
         let start = Instant::now();
         let mut window = Window::new(start);

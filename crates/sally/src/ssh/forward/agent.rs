@@ -1,4 +1,4 @@
-//! A session reaches the visitor's agent: `auth-agent-req@openssh.com` and `auth-agent@openssh.com` (draft-miller-ssh-agent).
+//! Forwards the user's agent to a session: `auth-agent-req@openssh.com` and `auth-agent@openssh.com` (draft-miller-ssh-agent).
 
 use std::fs::Permissions;
 use std::io;
@@ -19,7 +19,7 @@ use super::{Forwarder, Forwards, NOT_PERMITTED};
 use crate::session::service::SessionService;
 use crate::term;
 
-/// What `SSH_AUTH_SOCK` of one session names: a socket in a folder of its own, which is new and ours alone. Both are removed when dropped.
+/// The socket that `SSH_AUTH_SOCK` of one session names, in a new folder that only our account can enter. Dropping it removes both.
 pub(in crate::ssh) struct AgentSocket {
     listener: UnixListener,
     path: PathBuf,
@@ -27,21 +27,22 @@ pub(in crate::ssh) struct AgentSocket {
 }
 
 impl AgentSocket {
-    /// The folder is made by mkdir(2), under a name that nobody can foresee: what is there already, a symbolic link too, is never taken.
+    /// Makes the socket. mkdir(2) makes the folder under an unpredictable name, so that nothing that exists, not even a symbolic link, is
+    /// used.
     fn make(parent: &Path) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("sally-").permissions(Permissions::from_mode(0o700)).tempdir_in(parent)?;
         let path = folder.path().join("agent");
         Ok(Self { listener: bind_socket(&path)?, path, folder })
     }
 
-    /// Where programs find it.
+    /// Returns the path that programs connect to.
     pub(in crate::ssh) fn path(&self) -> &Path {
         &self.path
     }
 }
 
 impl<V: Visits, S: SessionService> Visitor<V, S> {
-    /// A session that hasn't begun yet wants the visitor's agent.
+    /// Answers a session's request for the user's agent; returns whether the socket could be made.
     pub(in crate::ssh) fn offer_agent(&mut self, id: ChannelId) -> Result<bool, Error> {
         match self.make_agent_socket(id) {
             Ok(()) => Ok(true),
@@ -65,7 +66,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         Ok(())
     }
 
-    /// The session begins: from now on its programs reach the agent, until [`Listening::stop`].
+    /// Connects a session's programs with the agent from now on, until [`Listening::stop`].
     pub(in crate::ssh) fn serve_agent(&self, socket: AgentSocket, connection: Handle) -> Result<Option<Listening>, Error> {
         let Some(Guest { forwards: Forwards { forwarder: all, .. }, .. }) = &self.guest else { return Ok(None) };
         let stop = all.gone.child_token();

@@ -1,8 +1,8 @@
-//! What is listened on for the visitor.
+//! Listens for connections that are forwarded to the client.
 //!
-//! Ports are those of the loopback addresses alone, whatever address is asked for, as with sshd's `GatewayPorts no`: the network of a
-//! container would otherwise reach whatever the visitor forwards. An address is of its own family, as RFC 4254 section 7.1 has it: `0.0.0.0`
-//! is 127.0.0.1, `::` is ::1. Sockets are for our own account (mode 0600), where nothing is yet.
+//! Only ports of the loopback addresses are bound, whatever address the client asks for, as with sshd's `GatewayPorts no`: the network of a
+//! container could otherwise reach what the client forwards. An address stands for its own family, as in RFC 4254 section 7.1: `0.0.0.0` is
+//! 127.0.0.1, `::` is ::1. Unix sockets are for our own account (mode 0600), at paths where nothing exists.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,10 +19,10 @@ use crate::net::bind::BACKLOG;
 use crate::net::ports::{LOOPBACK, bind_free};
 use crate::term;
 
-/// Where it is listened, as the visitor named it: what a cancellation names again.
+/// The place to listen at, as the client named it and as a cancellation names it again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::ssh) enum Place {
-    /// An address, empty for all, and a port.
+    /// An address (empty for all) and a port.
     Port(String, u32),
     /// A Unix socket.
     Path(String),
@@ -43,7 +43,7 @@ impl Place {
         }
     }
 
-    /// Binds it; the port it is, or the 0 of a socket.
+    /// Binds it; returns the bound port, or 0 for a Unix socket.
     pub(super) fn bind(&self) -> Result<(Listener, u32), String> {
         let bound = match self {
             Self::Port(address, port) => {
@@ -59,13 +59,13 @@ impl Place {
     }
 }
 
-/// What is listened on.
+/// A bound listener.
 pub(super) enum Listener {
     Tcp(Vec<TcpListener>),
     Unix {
         listener: UnixListener,
         path: PathBuf,
-        /// Removes, when dropped, what the socket leaves in the file system.
+        /// Removes the socket's file when dropped.
         _remains: Box<dyn Send + Sync>,
     },
 }
@@ -81,7 +81,7 @@ impl Listener {
         }
     }
 
-    /// Cancel-safe.
+    /// Accepts a connection. Cancel-safe.
     pub(super) async fn accept(&self) -> io::Result<(Socket, Origin)> {
         match self {
             Self::Tcp(listeners) => {
@@ -102,7 +102,7 @@ impl Listener {
     }
 }
 
-/// Who connected.
+/// The origin of a connection.
 pub(super) enum Origin {
     Peer(SocketAddr),
     Process(Option<i32>),
@@ -117,7 +117,7 @@ impl Origin {
     }
 }
 
-/// The loopback address of the family that is asked for, or what is free of both; and the port.
+/// Binds the loopback address of the family that is asked for, or of both; returns the port too.
 fn bind_loopback(address: &str, port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
     let family = address.parse::<IpAddr>().map(|ip| ip.to_canonical().is_ipv6());
     let addresses = LOOPBACK.into_iter().filter(|ip| family.as_ref().map_or(true, |is_ipv6| ip.is_ipv6() == *is_ipv6));
@@ -126,7 +126,7 @@ fn bind_loopback(address: &str, port: u16) -> io::Result<(Vec<TcpListener>, u16)
     Ok((listeners, port))
 }
 
-/// A Unix socket for our own account alone from the moment it is there. What is there already stays, and is an error.
+/// Binds a Unix socket that only our own account can ever connect to. An existing file stays, and is an error.
 pub(super) fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     // unix(7): bind(2) gives the file the mode of the socket, less the umask. A chmod(2) after it would be too late.
@@ -136,7 +136,7 @@ pub(super) fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     UnixListener::from_std(socket.into())
 }
 
-/// The file of a Unix socket. Removed when dropped, unless another has taken its place.
+/// The file of a Unix socket. Removed when dropped, unless another file has replaced it.
 struct SocketFile {
     path: PathBuf,
     device: u64,
@@ -157,7 +157,7 @@ impl Drop for SocketFile {
             .symlink_metadata()
             .is_ok_and(|file| file.file_type().is_socket() && (file.dev(), file.ino()) == (self.device, self.inode));
         if is_ours {
-            // Gone meanwhile: that is the aim.
+            // A missing file is fine.
             let _ = std::fs::remove_file(&self.path);
         }
     }

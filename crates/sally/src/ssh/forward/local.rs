@@ -1,4 +1,4 @@
-//! The visitor connects out from here: `direct-tcpip` (RFC 4254 section 7.2) and `direct-streamlocal@openssh.com` (OpenSSH's PROTOCOL).
+//! Connects out from here for the client: `direct-tcpip` (RFC 4254 section 7.2) and `direct-streamlocal@openssh.com` (OpenSSH's PROTOCOL).
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use crate::net::dial::Dialer;
 use crate::session::service::SessionService;
 use crate::term;
 
-/// What the visitor wants to be connected to.
+/// The destination that the client asks for.
 pub(in crate::ssh) enum Target {
     /// A host, by name or address, and a port.
     Port(String, u32),
@@ -54,8 +54,8 @@ impl Target {
 }
 
 impl<V: Visits, S: SessionService> Visitor<V, S> {
-    /// Answers at once with a refusal, or when the connection is made or has failed. `origin`: who connected at the visitor's end, as they
-    /// say.
+    /// Answers a refusal at once, and the rest when the connection is made or has failed. `origin`: the address that connected to the
+    /// client, as the client says.
     pub(in crate::ssh) async fn open_local(
         &mut self,
         target: Target,
@@ -87,7 +87,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         let grant = self.grant().filter(|_| self.server.shared.rules.allowed.local).ok_or(NOT_ALLOWED)?;
         let permitted = match target {
             Target::Port(host, port) => u16::try_from(*port).is_ok_and(|port| grant.allows_open(host, port)),
-            // A path that depends on where we stand is nobody's business.
+            // A relative path would depend on our working directory.
             Target::Path(path) => path.starts_with('/') && grant.allows_open_socket(),
         };
         permitted.then_some(()).ok_or(NOT_PERMITTED)

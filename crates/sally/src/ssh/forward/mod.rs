@@ -1,12 +1,11 @@
-//! Forwarding: what `--allow` opens, as far as the visitor's key permits it.
+//! Forwards connections: what `--allow` opens, as far as the user's key permits it.
 //!
-//! Each forward is on the record before anything of it happens; its bytes are counted and hashed before they are delivered; it ends with
-//! the visit.
+//! Each forward is recorded before any of it happens; its bytes are counted and hashed before they are delivered; it ends with the visit.
 //!
-//! - `local`: `ssh -L`, `-D`, `-W`: the visitor connects out from here
-//! - `remote`: `ssh -R`: others connect in here, to the visitor
-//! - `listener`: what is listened on for that
-//! - `agent`: `ssh -A`: a session reaches the visitor's agent
+//! - `local`: `ssh -L`, `-D`, `-W`: connects out from here for the client
+//! - `remote`: `ssh -R`: passes connections that come in here to the client
+//! - `listener`: the sockets for `remote` and `agent`
+//! - `agent`: `ssh -A`: forwards the user's agent to a session
 
 mod agent;
 mod listener;
@@ -38,10 +37,10 @@ use crate::record::{RecordError, Recorder};
 use crate::session::visit::Visit;
 use crate::tunnel::channel::ends;
 
-/// Forwarded connections at once, those about to open included: a browser through `ssh -D` keeps some dozens. Each may hold a window of
-/// the visitor's bytes.
+/// The most forwarded connections at once, including those about to open: a browser through `ssh -D` keeps some dozens. Each may hold a
+/// window of the client's bytes.
 const CONNECTIONS: usize = 128;
-/// Ports and sockets listened on at once for the visitor: nobody types more `-R`.
+/// The most ports and sockets listened on at once for the client: a user has no need for more `-R`.
 const LISTENERS: usize = 16;
 /// `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED`, `SSH_OPEN_CONNECT_FAILED` and `SSH_OPEN_RESOURCE_SHORTAGE` (RFC 4254 section 5.1), which the
 /// library sends without a text.
@@ -49,19 +48,19 @@ pub(super) const PROHIBITED: u32 = 1;
 pub(super) const CONNECT_FAILED: u32 = 2;
 pub(super) const SHORTAGE: u32 = 4;
 
-/// What the visitor is told where `--allow` says nothing of it.
+/// The refusal if `--allow` doesn't open it.
 const NOT_ALLOWED: &str = "forwarding is not allowed here";
-/// What the visitor is told where their key's options, or their certificate's, forbid it.
+/// The refusal if the options of the key or of the certificate forbid it.
 const NOT_PERMITTED: &str = "not permitted for this key";
 
 /// What `--allow` opens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// Connections from here on the visitor's behalf.
+    /// Connections from here for the client.
     pub local: bool,
-    /// Ports and sockets here that lead to the visitor.
+    /// Ports and sockets here that lead to the client.
     pub remote: bool,
-    /// The visitor's agent.
+    /// The user's agent.
     pub agent: bool,
 }
 
@@ -78,30 +77,30 @@ impl Forwards {
         Self { forwarder, listening: HashMap::new() }
     }
 
-    /// The connection is over: so is everything that was forwarded through it.
+    /// Ends all forwards of the connection, which is over.
     pub(super) fn end(&self) {
         self.forwarder.gone.cancel();
     }
 }
 
-/// What the tasks of one connection's forwards share.
+/// The state that the tasks of one connection's forwards share.
 #[derive(Clone)]
 struct Forwarder {
     shared: Arc<Shared>,
     visit: Arc<Visit>,
     slots: Arc<Semaphore>,
-    /// Cancelled when what the forwards belong to is over.
+    /// Cancelled when the connection or session that the forwards belong to is over.
     gone: CancellationToken,
     why_gone: &'static str,
 }
 
 impl Forwarder {
-    /// A place for one more connection, if there is one.
+    /// Returns a permit for one more connection, if there is one.
     fn slot(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
-    /// Puts a forward on the record, before anything of it happens.
+    /// Records a forward, before any of it happens.
     fn begin(&self, direction: ForwardDirection, target: &str, origin: Option<&str>) -> Result<Forward, RecordError> {
         let id = self.shared.next_forward();
         self.audit(&AuditEvent::Forward { id, direction, target: target.into(), origin: origin.map(Into::into) })?;
@@ -113,7 +112,7 @@ impl Forwarder {
         self.visit.audit(&self.shared.recorder, event)
     }
 
-    /// Waits until no forward may go on; says why. Cancel-safe.
+    /// Waits until no forward may go on; returns why. Cancel-safe.
     async fn over(&self) -> String {
         tokio::select! {
             biased;
@@ -123,17 +122,17 @@ impl Forwarder {
     }
 }
 
-/// One forward that is on the record. Whoever has it sees to its [`Forward::end`].
+/// A forward that is on the record. Its holder must call [`Forward::end`].
 struct Forward {
     id: u64,
     began: Instant,
     forwarder: Forwarder,
-    /// What this is on: a task that panics with it breaks it off.
+    /// The recorder: if a task panics while it holds this, the record is broken off.
     recorder: Recorder,
 }
 
 impl Forward {
-    /// Does `work`, unless no forward may go on: then why.
+    /// Does `work`; returns why not, if forwards have to stop first.
     async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
         tokio::select! {
             biased;
@@ -169,17 +168,17 @@ impl Forward {
             Ok(Err(over)) => Some(over.to_string()),
             Err(over) => Some(over),
         };
-        // Where the connection is over or stuck, there is nothing to close.
+        // If the connection is over or stuck, there is nothing to close.
         let _ = self.unless_over(connection.close(id)).await;
         self.end(&sent, &received, reason);
     }
 
-    /// It never came to bytes.
+    /// Ends a forward that carried no bytes.
     fn fail(self, reason: impl Into<String>) {
         self.end(&Meter::default(), &Meter::default(), Some(reason.into()));
     }
 
-    /// Its end is on the record, then known to whoever waits for it.
+    /// Records the end, then tells the visit.
     fn end(self, sent: &Meter, received: &Meter, reason: Option<String>) {
         let Self { id, began, forwarder, .. } = self;
         let ((sent_sha256, sent_blake3), (received_sha256, received_blake3)) = (sent.digest(), received.digest());
@@ -194,13 +193,13 @@ impl Forward {
             lasted: u64::try_from(began.elapsed().as_millis()).ok(),
             reason,
         };
-        // A record that fails ends the visit, which this asks for.
+        // A failed record ends the visit: `audit` has asked for that.
         let _ = forwarder.audit(&event);
         forwarder.visit.note(Event::ForwardEnded);
     }
 }
 
-/// Our side of a forwarded connection.
+/// The local side of a forwarded connection.
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -210,7 +209,7 @@ pub(super) fn refusal(code: u32, reason: impl Into<String>) -> ChannelOpenFailur
     ChannelOpenFailure::Other { code, reason: reason.into() }
 }
 
-/// As one types it: an IPv6 address in brackets.
+/// Formats host and port as a user types them: an IPv6 address in brackets.
 pub(super) fn host_and_port(host: &str, port: u32) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -1,5 +1,5 @@
-//! Others connect in here, to the visitor: `tcpip-forward` (RFC 4254 section 7.1) and `streamlocal-forward@openssh.com` (OpenSSH's
-//! PROTOCOL).
+//! Passes connections that come in here to the client: `tcpip-forward` (RFC 4254 section 7.1) and `streamlocal-forward@openssh.com`
+//! (OpenSSH's PROTOCOL).
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::net::accept::ACCEPT_PAUSE;
 use crate::record::RecordError;
 use crate::session::service::SessionService;
 
-/// How long the visitor's client may take to answer that a connection came: it connects on, and TCP gives up after some two minutes.
+/// How long the client may take to answer that a connection came: it connects onwards, and TCP gives up after some two minutes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(150);
 
 /// A task that accepts connections. It ends by [`Listening::stop`], or with the visit.
@@ -28,16 +28,16 @@ pub(in crate::ssh) struct Listening {
 }
 
 impl Listening {
-    /// Ends it. Then nobody listens any more.
+    /// Ends the task. When this returns, the socket is closed.
     pub(in crate::ssh) async fn stop(self) {
         self.stop.cancel();
-        // It can only have ended.
+        // The task can only have ended.
         let _ = self.task.await;
     }
 }
 
 impl<V: Visits, S: SessionService> Visitor<V, S> {
-    /// Begins to listen; answers the port, or the 0 of a socket. `None` where it is refused.
+    /// Begins to listen; returns the port, or 0 for a Unix socket. `None` if it is refused.
     pub(in crate::ssh) async fn listen(&mut self, place: Place, connection: Handle) -> Result<Option<u32>, Error> {
         let (listener, port) = match self.may_listen(&place).and_then(|()| place.bind()) {
             Ok(bound) => bound,
@@ -57,10 +57,10 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         Ok(Some(port))
     }
 
-    /// Ends to listen; connections that came through it go on. False where nothing listens there.
+    /// Stops listening; connections that came through it go on. Returns false if nothing listens there.
     pub(in crate::ssh) async fn unlisten(&mut self, place: &Place) -> bool {
         match self.guest.as_mut().and_then(|guest| guest.forwards.listening.remove(place)) {
-            // A moment: the task only closes what it has.
+            // This takes a moment: the task only closes its sockets.
             Some(listening) => listening.stop().await,
             None => return false,
         }
@@ -87,19 +87,19 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
     }
 }
 
-/// Whom connections that come in are for.
+/// Where connections that come in lead.
 #[derive(Clone)]
 pub(super) struct Inward {
     pub(super) direction: ForwardDirection,
-    /// Where they come in, for the record.
+    /// The place that they come in at, for the record.
     pub(super) target: String,
     pub(super) towards: Towards,
 }
 
-/// Which kind of channel they go through.
+/// The kind of channel that carries them.
 #[derive(Clone)]
 pub(super) enum Towards {
-    /// `forwarded-tcpip`, `forwarded-streamlocal@openssh.com`: the place as the visitor named it.
+    /// `forwarded-tcpip` or `forwarded-streamlocal@openssh.com`, with the place as the client named it.
     Place(Place),
     /// `auth-agent@openssh.com`.
     Agent,
@@ -121,7 +121,7 @@ impl Towards {
 }
 
 impl Forwarder {
-    /// Puts it on the record, and accepts until `stop`.
+    /// Records the forward, and accepts until `stop`.
     pub(super) fn serve(
         &self,
         listener: Listener,
@@ -138,7 +138,7 @@ impl Forwarder {
 async fn accept(forward: Forward, listener: Listener, inward: Inward, connection: Handle, stop: CancellationToken) {
     let forwarder = forward.forwarder.clone();
     let reason = loop {
-        // When all slots are taken, one connection is accepted and waits here for one; those after it wait in the kernel.
+        // When all slots are taken, one connection is accepted and waits here for a slot; later ones wait in the kernel.
         let next = async { (listener.accept().await, forwarder.slots.clone().acquire_owned().await) };
         let (accepted, slot) = tokio::select! {
             biased;
@@ -163,7 +163,7 @@ async fn accept(forward: Forward, listener: Listener, inward: Inward, connection
     forward.fail(reason);
 }
 
-/// Somebody connected: the visitor is asked to take it.
+/// Asks the client to take a connection that came in.
 fn welcome(
     forwarder: &Forwarder,
     inward: &Inward,

@@ -1,5 +1,5 @@
-//! What is asked, and the answers. Whatever is not answered here is refused: the library's defaults refuse, and a channel-open whose reply is
-//! dropped is refused too.
+//! Answers requests. A request without a method here is refused: the library's defaults refuse, and so does a channel-open whose reply is
+//! dropped.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -37,7 +37,7 @@ impl Handler for Conversation {
         if is_sha1(offer.algorithm) || !self.user_is_welcome(user) {
             return Ok(self.turn_away(user, &Proven::Key(key.clone()), "the user name or signature algorithm is not let in".into()).await);
         }
-        // Whoever was certified a moment ago is looked for once they have proved to be who they are.
+        // A certificate may have been issued a moment ago: it is looked up once its holder has proved to hold the key.
         if offer.certificate.is_some() && self.relay.has_authorities() {
             return Ok(Auth::Accept);
         }
@@ -62,7 +62,7 @@ impl Handler for Conversation {
         self.authenticate(user, Proven::Certificate(Box::new(verified.certificate.clone())), verified.presence).await
     }
 
-    /// The library refuses it by itself: what remains is to say so.
+    /// Logs why the certificate is refused; the library has refused it already.
     async fn certificate_outside_its_dates(&mut self, user: &str, certificate: &Certificate) -> Result<(), Error> {
         if let Err(denial) = self.relay.authorize(Offer::Certificate(certificate), self.peer.ip()) {
             self.turn_away(user, &Proven::Certificate(Box::new(certificate.clone())), denial.to_string()).await;
@@ -155,7 +155,7 @@ impl Handler for Conversation {
         let Some(asking) = self.sessions.get_mut(&id) else { return Ok(session.channel_failure(id)?) };
         asking.terminal = Some(Lines);
         if console {
-            // `ssh -t relay devices`: there is no terminal, but lines that one shows.
+            // `ssh -t relay devices`: there is no terminal, only lines that the client's terminal shows.
             return Ok(session.channel_success(id)?);
         }
         self.answer(id, What::Command("pty-req".into()), session).await
@@ -228,7 +228,7 @@ impl Handler for Conversation {
 }
 
 impl Conversation {
-    /// Answers `name@sally` with the name.
+    /// Reserves a name, and answers `name@sally` with it.
     fn promise(&mut self, caller: &Caller, wanted: &str, keys: &[u8]) -> Result<Vec<u8>, Refusal> {
         let keys = guests(keys)?;
         let name = self.relay.promise(caller, wanted)?;

@@ -1,5 +1,5 @@
-//! A refused key on the audit log: one line a connection. None for a plain key whose certificate is let in after it: OpenSSH's client shows
-//! both, the plain key first, and nobody was refused.
+//! Writes refused keys to the audit log: one line for each connection. It omits a plain key whose certificate is let in afterwards:
+//! OpenSSH's client offers both, the plain key first, and no client was refused.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use crate::relay::audit::Event;
 use crate::relay::caller::Proven;
 use crate::term;
 
-/// The refused keys of a connection.
+/// Holds the refused keys of a connection.
 pub(super) struct Refused {
     relay: Arc<Relay>,
     peer: SocketAddr,
@@ -22,9 +22,9 @@ pub(super) struct Refused {
 enum State {
     /// No key was refused.
     Nothing,
-    /// A plain key was, and its certificate may follow.
+    /// A plain key was refused, and its certificate may follow.
     Held(Line),
-    /// It is on the log.
+    /// The line is on the log.
     Written,
 }
 
@@ -39,22 +39,22 @@ impl Refused {
         Self { relay: Arc::clone(relay), peer, state: Mutex::new(State::Nothing) }
     }
 
-    /// A key is refused.
+    /// Notes a refused key.
     pub(super) async fn key(&self, user: &str, proven: &Proven, reason: String) {
         let line = Line { user: term::excerpt(user), key: proven.fingerprint(), reason };
         let waits = matches!(proven, Proven::Key(_)) && self.relay.has_authorities();
         let now = self.change(|state| match (state, waits) {
             (State::Nothing, true) => (State::Held(line), None),
-            // What is said of a certificate tells more than that its key alone isn't known.
+            // The reason against a certificate tells more than that its key alone isn't known.
             (State::Nothing | State::Held(_), false) => (State::Written, Some(line)),
-            // More than one key: a certificate that follows explains but one of them.
+            // There is more than one key: a certificate that follows explains only one of them.
             (State::Held(held), true) if held.key != line.key => (State::Written, Some(held)),
             (before @ (State::Held(_) | State::Written), _) => (before, None),
         });
         self.write(now).await;
     }
 
-    /// Nobody follows any more but whoever has been let in with this key, if anybody was.
+    /// Writes a refused key that still waits, unless `let_in`, the fingerprint of the key that was let in, is its own.
     pub(super) async fn settle(&self, let_in: Option<&str>) {
         let now = self.change(|state| match state {
             State::Held(line) if let_in == Some(line.key.as_str()) => (State::Written, None),
@@ -74,7 +74,7 @@ impl Refused {
     async fn write(&self, line: Option<Line>) {
         let Some(Line { user, key, reason }) = line else { return };
         self.relay.metrics.refused("auth");
-        // Nothing begins: where the log can't say that it counts, the line goes the way of all others.
+        // Nothing begins here: if the log can't say that it counts refusals, this one is written like all others.
         if let Ok(Some(_)) = self.relay.counted(Deed::RefusedKey, self.peer.ip()).await {
             return;
         }

@@ -1,4 +1,4 @@
-//! A server of many visits, with a service that is neither a program nor files: what `sally once` doesn't have.
+//! Tests a server of many visits, whose service runs neither programs nor files: what `sally once` doesn't have.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use crate::session::{Ending, Inbound, Input, Outbound, Stream};
 use crate::ssh::listen::accept;
 use crate::ssh::server::{Rules, Server};
 
-/// Says back what the client says.
+/// Echoes what the client sends.
 struct Echoes;
 
-/// One echo, for the user of this name.
+/// One echo session, for the user of this name.
 struct Echo(String);
 
 impl SessionService for Echoes {
@@ -113,14 +113,14 @@ impl client::Handler for Client {
 }
 
 impl Place {
-    /// A client whose key is let in; nothing where it has no visit for it.
+    /// Connects a client whose key is let in; returns `None` if it gets no visit.
     async fn come(&self, user: &str) -> Option<Handle<Client>> {
         let mut client = client::connect(Arc::default(), ("127.0.0.1", self.port), Client).await.ok()?;
         let key = PrivateKeyWithHashAlg::new(Arc::new(self.key.private().clone()), None);
         client.authenticate_publickey(user, key).await.ok()?.success().then_some(client)
     }
 
-    /// Waits until there are so many visits.
+    /// Waits until there are `visits` visits.
     async fn has(&self, visits: usize) {
         while self.server.visits.count() != visits {
             tokio::task::yield_now().await;
@@ -171,7 +171,7 @@ async fn sessions_of_a_visit_follow_each_other_and_what_the_service_does_not_kno
     let mut channel = ann.channel_open_session().await.unwrap();
     channel.exec(true, "true").await.unwrap();
     while !matches!(channel.wait().await.unwrap(), ChannelMsg::Failure) {}
-    // The same channel may ask for what there is.
+    // The same channel may ask for a request that is served.
     channel.request_shell(true).await.unwrap();
     assert_eq!(says(&mut channel, "hello").await, "ann: hello");
 }
