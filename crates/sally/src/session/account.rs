@@ -1,5 +1,5 @@
-//! Who a session runs as: the account that started the process, or another one that root gives it, as /etc/passwd and /etc/group know them,
-//! or as good as can be without.
+//! Finds the account that a session runs as: that of this process, or another one that root chooses; from /etc/passwd and /etc/group, or
+//! with defaults.
 //!
 //! The files are read directly: a static binary can't load the modules that getpwuid(3) needs, and a container may have none.
 
@@ -18,7 +18,7 @@ use crate::term;
 /// The account of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Its name, or its number where there is none.
+    /// Its name, or its number if it has none.
     pub name: String,
     /// Its home directory.
     pub home: PathBuf,
@@ -27,7 +27,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account of user `uid`, from the text of /etc/passwd (empty where there is none) and from `$HOME` and `$SHELL` as given.
+    /// Resolves the account of user `uid` from the text of /etc/passwd (empty if there is none) and from `$HOME` and `$SHELL` as given.
     pub fn resolve(uid: u32, passwd: &[u8], home: Option<OsString>, shell: Option<OsString>) -> Self {
         let entry = entries(passwd).find(|entry| entry.number == uid);
         let said = |value: Option<OsString>| value.filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -42,21 +42,21 @@ impl Account {
         }
     }
 
-    /// The variables of a login that name it.
+    /// Returns the variables of a login that name the account.
     pub fn variables(&self) -> [(OsString, OsString); 4] {
         let (home, shell) = (self.home.clone().into(), self.shell.clone().into());
         [("USER", self.name.clone().into()), ("LOGNAME", self.name.clone().into()), ("HOME", home), ("SHELL", shell)]
             .map(|(name, value)| (name.into(), value))
     }
 
-    /// As [`Account::resolve`], for this process and the real file.
+    /// Resolves the account of this process, as [`Account::resolve`], from the real file.
     pub fn current(home: Option<OsString>, shell: Option<OsString>) -> Self {
         let passwd = fs::read("/etc/passwd").unwrap_or_default();
         Self::resolve(rustix::process::geteuid().as_raw(), &passwd, home, shell)
     }
 }
 
-/// Another account, for sessions to run as.
+/// Another account that sessions run as.
 #[derive(Clone, Debug)]
 pub struct RunAs {
     named: String,
@@ -77,7 +77,7 @@ impl RunAs {
     fn resolve(user: &str, passwd: &[u8], group: &[u8]) -> Result<Self, Fault> {
         let invalid = |reason: &str| Fault::AccountInvalid { user: term::excerpt(user), reason: reason.into() };
         let number = user.parse().ok();
-        // setresuid(2) has another use for that number.
+        // setresuid(2) uses that number for "unchanged".
         if number == Some(u32::MAX) {
             return Err(invalid("no user has that number"));
         }
@@ -96,25 +96,25 @@ impl RunAs {
         Ok(Self { named: user.to_owned(), account: Account::resolve(id, passwd, None, None), credentials })
     }
 
-    /// Its name or number, as it was given.
+    /// Returns its name or number, as it was given.
     pub fn named(&self) -> &str {
         &self.named
     }
 
-    /// What sessions know of it.
+    /// Returns the account, for sessions.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// Whether it is the account of this process already.
+    /// Returns whether it is the account of this process already.
     pub fn is_ours(&self) -> bool {
         self.credentials.user == rustix::process::geteuid().as_raw()
     }
 
-    /// Becomes it for good.
+    /// Switches this process to the account for good.
     ///
     /// # Errors
-    /// [`Fault::AccountInvalid`] where we may not, or where that account's processes could read our memory meanwhile.
+    /// [`Fault::AccountInvalid`] if we may not, or if that account's processes could read our memory meanwhile.
     pub fn take_on(&self) -> Result<(), Fault> {
         if self.is_ours() {
             return Ok(());
@@ -123,7 +123,7 @@ impl RunAs {
         become_user(&self.credentials).map_err(|error| self.invalid(&term::reason(&error)))
     }
 
-    /// Asks something as that account.
+    /// Calls `question` as that account, and returns its answer.
     ///
     /// # Errors
     /// As [`RunAs::take_on`].
@@ -132,7 +132,8 @@ impl RunAs {
         as_user(&self.credentials, question).map_err(|error| self.invalid(&term::reason(&error)))
     }
 
-    /// Between the change of user and our forbidding it, the kernel would let that account's processes read our memory.
+    /// Refuses if the account's processes could read our memory: the kernel would allow that between the change of user and our forbidding
+    /// it.
     fn untraced(&self) -> Result<(), Fault> {
         if traceable_while_changing() {
             return Err(self.invalid("with fs.suid_dumpable = 1 its processes could read our keys"));
@@ -145,14 +146,14 @@ impl RunAs {
     }
 }
 
-/// Whether the account of this thread can read a file, or could when it has changed the mode of what is its own. What is no file, as a pipe,
-/// is nobody's any more when it has been read.
+/// Returns whether the account of this thread can read a file, or could after changing the mode of its own file. False for anything but a
+/// file: a pipe's bytes are gone once they are read.
 pub fn can_read(file: &Path) -> bool {
     let facts = fs::metadata(file);
     facts.is_ok_and(|facts| facts.is_file() && (facts.uid() == rustix::process::geteuid().as_raw() || File::open(file).is_ok()))
 }
 
-/// Whether the account of this thread can put files into a folder and take them away, or could when it has changed the folder's mode.
+/// Returns whether the account of this thread can add and remove files in a folder, or could after changing the mode of its own folder.
 pub fn can_alter(folder: &Path) -> bool {
     let own = fs::metadata(folder).is_ok_and(|facts| facts.uid() == rustix::process::geteuid().as_raw());
     own || accessat(CWD, folder, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
@@ -174,7 +175,7 @@ impl<'a> Entry<'a> {
         Some(Self { name, number, rest: fields.next().unwrap_or_default() })
     }
 
-    /// The directory (2) or shell (3), where there is one: the fields after the number are counted from 0.
+    /// Returns the directory (2) or the shell (3), if there is one: the fields after the number are counted from 0.
     pub(super) fn path(&self, field: usize) -> Option<PathBuf> {
         let path = self.field(field)?;
         (!path.is_empty()).then(|| OsString::from_vec(path.to_vec()).into())
@@ -184,13 +185,13 @@ impl<'a> Entry<'a> {
         self.rest.split(|byte| *byte == b':').nth(field)
     }
 
-    /// Whether a group's line lists this member.
+    /// Returns whether a group's line lists this member.
     fn has_member(&self, user: &[u8]) -> bool {
         self.field(0).unwrap_or_default().split(|byte| *byte == b',').any(|member| member == user)
     }
 }
 
-/// The lines of /etc/passwd or /etc/group that can be understood.
+/// Returns the valid lines of /etc/passwd or /etc/group.
 pub(super) fn entries(file: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     file.split(|byte| *byte == b'\n').filter_map(Entry::parse)
 }

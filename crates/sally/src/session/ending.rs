@@ -1,4 +1,4 @@
-//! How a session ends, whatever ran in it: on the record first, then said to the visitor.
+//! Ends a session, whatever ran in it: records the end, then tells the client.
 
 use bytes::Bytes;
 use sally_proto::error::Fault;
@@ -11,17 +11,17 @@ use super::{Ending, Outbound, Stream};
 use crate::record::{Recorder, StreamKind};
 use sally_proto::signal;
 
-/// What a session ends by.
+/// Why a session ends.
 pub(super) enum Why {
-    /// What ran in it has ended.
+    /// Its program or its files have ended.
     Ended(Ending),
-    /// The visitor is gone.
+    /// The client is gone.
     Gone,
-    /// We are to stop.
+    /// The visit has to stop.
     Stopped(Fault),
 }
 
-/// What there is at the end of a session.
+/// The parts that a session's end needs.
 pub(super) struct Farewell<'a, O> {
     pub(super) channel: u32,
     pub(super) recorder: &'a Recorder,
@@ -30,13 +30,13 @@ pub(super) struct Farewell<'a, O> {
 }
 
 impl<O: Outbound> Farewell<'_, O> {
-    /// It ended by itself: its status is recorded, then said.
+    /// Records the status of a session that ended on its own, then tells the client.
     pub(super) async fn close(&self, ending: Ending) -> Result<Ending, Fault> {
         if let Ending::Signalled { signal, core } = ending {
             self.recorder.audit(&AuditEvent::ExitSignal { channel: self.channel, signal: signal::name(signal), core })?;
         }
         self.recorder.exit(self.channel, ending.status())?;
-        // Everything is delivered and the ending is on the record: a visitor who leaves at the last word has had their visit.
+        // Everything is delivered and the ending is recorded: a client that leaves now has had its whole visit.
         tokio::select! {
             _ = self.visitor.finish(ending) => {}
             () = self.parting.gone() => {}
@@ -45,9 +45,9 @@ impl<O: Outbound> Farewell<'_, O> {
         Ok(ending)
     }
 
-    /// The visitor vanished.
+    /// Records that the client vanished.
     pub(super) async fn lost(&self) -> Fault {
-        // A pump hears of it before it is known why.
+        // A pump learns of it before the reason is known.
         tokio::select! {
             () = self.parting.gone() => {}
             () = tokio::time::sleep(DEADLINES.verdict) => {}
@@ -57,7 +57,7 @@ impl<O: Outbound> Farewell<'_, O> {
         Fault::ConnectionLost
     }
 
-    /// A line to the visitor, recorded like any other; where the record is what failed, nothing. A terminal has one stream only.
+    /// Sends the client a line, recorded like any other output; nothing if the record itself failed. `stream`: a terminal has only one.
     pub(super) async fn say_goodbye(&self, fault: &Fault, stream: Stream) {
         let (kind, line) = match stream {
             Stream::Stdout => (StreamKind::PtyOutput, format!("\r\nsally: {fault}\r\n")),
@@ -66,12 +66,12 @@ impl<O: Outbound> Farewell<'_, O> {
         self.note(&AuditEvent::Close { reason: fault.to_string() });
         if !matches!(fault, Fault::Record { .. }) && self.recorder.stream(self.channel, kind).record(line.as_bytes()).is_ok() {
             let said = self.visitor.deliver(stream, Bytes::from(line));
-            let _ = timeout(DEADLINES.notice, said).await; // A visitor who does not listen is not waited for.
+            let _ = timeout(DEADLINES.notice, said).await; // A client that doesn't read is not waited for.
         }
         let _ = timeout(DEADLINES.notice, self.visitor.finish(Ending::Exited(fault.exit_status()))).await;
     }
 
-    /// For what is already over: a record that fails now has been or will be reported by its own fault.
+    /// Records an event of what is already over: a failing record is reported by its own fault.
     fn note(&self, event: &AuditEvent) {
         if let Err(error) = self.recorder.audit(event) {
             tracing::debug!(%error, "the end of the session is not on the record");

@@ -1,4 +1,5 @@
-//! The environment of a session: a copy of ours, less our own secrets and what tells of the starter, plus what a login and the visitor add.
+//! Builds a session's environment: a copy of ours, without our secrets and what describes the starter, plus what the login and the client
+//! add.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,17 +10,18 @@ use crate::net::endpoint::Endpoint;
 
 mod starter;
 
-/// Whatever starts so is ours (tickets, addresses), never the visitor's.
+/// The prefix of Sally's own variables (tickets, addresses), which a session never gets.
 const OWN_PREFIX: &str = "SALLY_";
-/// A key source: what it holds is not secret, but it is not the session's business either.
+/// A key source: its keys are not secret, but no session needs them.
 const KEY_SOURCE: &str = "AUTHORIZED_KEYS";
-/// Variables that a client may send without further ado, as Debian's sshd_config accepts them.
+/// The variables that a client may always set, as in Debian's sshd_config.
 const ACCEPTED: [&str; 2] = ["LANG", "LC_*"];
 
-/// The copy made at the start, before anything of a visitor's is known.
+/// The copy made at the start, before any client connects.
 pub type Environment = BTreeMap<OsString, OsString>;
 
-/// Copies an environment, less our own secrets and key sources, and less what tells of the starter's shell, terminal, login or supervisor.
+/// Copies an environment, without our secrets and key sources, and without what describes the starter's shell, terminal, login or
+/// supervisor.
 pub fn copy(variables: impl Iterator<Item = (OsString, OsString)>) -> Environment {
     variables.filter(|(name, _)| !is_own(name) && !starter::tells_of_starter(name)).collect()
 }
@@ -28,14 +30,14 @@ fn is_own(name: &OsStr) -> bool {
     name == KEY_SOURCE || name.as_encoded_bytes().starts_with(OWN_PREFIX.as_bytes())
 }
 
-/// Whether a client may set this variable: LANG and LC_*, and the patterns of `--accept-env`.
+/// Returns whether a client may set a variable: LANG, LC_*, and the patterns of `--accept-env`.
 pub fn accepts(name: &str, extra: &[String]) -> bool {
     let (is_name, name) = (!name.contains(['=', '\0']), OsStr::new(name));
     let mut patterns = ACCEPTED.into_iter().chain(extra.iter().map(String::as_str));
     is_name && !is_own(name) && patterns.any(|pattern| matches(pattern, name))
 }
 
-/// Whether a variable's name is this one, or begins with what stands before a final `*`.
+/// Returns whether a variable's name equals the pattern, or begins with what precedes a final `*`.
 fn matches(pattern: &str, name: &OsStr) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => name.as_encoded_bytes().starts_with(prefix.as_bytes()),
@@ -43,26 +45,26 @@ fn matches(pattern: &str, name: &OsStr) -> bool {
     }
 }
 
-/// What is known of a session when it starts.
+/// The facts about a session when it starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
-    /// Where the visitor comes from.
+    /// The address that the client comes from.
     pub peer: Endpoint,
-    /// Where the visitor arrived.
+    /// The local address of the connection.
     pub local: Endpoint,
-    /// The terminal's path and the visitor's `$TERM`, where there is a terminal; an empty `$TERM` is none.
+    /// The terminal's path and the client's `$TERM`, if there is a terminal; an empty `$TERM` is left out.
     pub terminal: Option<(&'a str, &'a str)>,
-    /// The command that the visitor asked for, where another one runs instead.
+    /// The command that the client asked for, if another one runs instead.
     pub original_command: Option<&'a OsStr>,
-    /// What the client sent, already checked by [`accepts`]: a login's own variables win.
+    /// The client's variables, already checked by [`accepts`]: a login's own variables win.
     pub sent: &'a [(String, String)],
-    /// `environment=` of the visitor's key.
+    /// The variables that `environment=` of the user's key sets.
     pub of_key: &'a [(String, String)],
-    /// The socket that leads to the visitor's agent.
+    /// The socket that leads to the user's agent.
     pub agent: Option<&'a Path>,
 }
 
-/// What a login in a folder has, whoever starts it: it wins over what a client sent.
+/// Returns the environment of a login in a folder. The login's variables win over those that the client sent.
 pub fn login(base: &Environment, account: &Account, directory: &Path, sent: &[(String, String)]) -> Environment {
     let mut all = base.clone();
     for (name, value) in sent {
@@ -74,11 +76,11 @@ pub fn login(base: &Environment, account: &Account, directory: &Path, sent: &[(S
     all
 }
 
-/// The whole environment of a session that a connection has brought.
+/// Returns the environment of a session that a connection has brought.
 pub fn build(base: &Environment, account: &Account, visit: &Circumstances<'_>) -> Vec<(OsString, OsString)> {
     let mut all = login(base, account, &account.home, visit.sent);
     let ((from, from_port), (to, to_port)) = (visit.peer.words(), visit.local.words());
-    // As with sshd: over the login's own, under the connection's.
+    // As with sshd: they replace the login's variables, and the connection's replace them.
     let mut set = |name: &str, value: &OsStr| drop(all.insert(name.into(), value.into()));
     for (name, value) in visit.of_key {
         set(name, value.as_ref());

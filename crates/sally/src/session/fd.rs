@@ -1,4 +1,4 @@
-//! A descriptor that the runtime waits on: one kind for terminals and pipes alike.
+//! Waits on a descriptor within the runtime, for terminals and pipes alike.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 pub(super) struct Fd(AsyncFd<OwnedFd>);
 
 impl Fd {
-    /// Takes a descriptor over. To be called within the runtime.
+    /// Takes over a descriptor. Must be called within the runtime.
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
         #[expect(
@@ -24,15 +24,15 @@ impl Fd {
         Ok(Self(AsyncFd::new(fd)?))
     }
 
-    /// Waits for bytes, then takes what is there, `limit` at most: a terminal gives 4 KiB a read, and a flood of those is one piece.
-    /// Empty means the end. Cancel-safe.
+    /// Waits for bytes, then takes those that are there, at most `limit`: a terminal gives 4 KiB per read, and many such reads make one
+    /// piece. An empty buffer means the end. Cancel-safe.
     pub(super) async fn read(&self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             let had = buffer.len();
             match self.read_now(buffer, limit) {
                 Err(Errno::AGAIN) if buffer.len() == had => ready.clear_ready(),
-                // The terminal answers EIO when its last program is gone.
+                // A terminal answers EIO when its last program is gone.
                 Ok(()) | Err(Errno::AGAIN | Errno::IO) => return Ok(()),
                 Err(_) if buffer.len() > had => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -40,14 +40,14 @@ impl Fd {
         }
     }
 
-    /// Whether more has come already.
+    /// Returns whether more bytes have come already.
     pub(super) fn has_more(&self) -> bool {
         let mut polled = [PollFd::new(self.0.get_ref(), PollFlags::IN)];
         poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
             && polled.iter().any(|polled| polled.revents().contains(PollFlags::IN))
     }
 
-    /// Takes what is there without waiting; `Ok` at the end or at the limit.
+    /// Takes the bytes that are there without waiting; returns `Ok` at the end or at the limit.
     fn read_now(&self, buffer: &mut Vec<u8>, limit: usize) -> Result<(), Errno> {
         while buffer.len() < limit {
             buffer.reserve_exact(limit - buffer.len());

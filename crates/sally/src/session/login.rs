@@ -1,4 +1,4 @@
-//! What a client that logs in gets: programs, or files.
+//! Serves a client that logs in: programs, or files.
 
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
@@ -7,7 +7,7 @@ use super::processes::{Processes, Terminal};
 use super::service::{Obeys, PtyRequest, SessionChannel, SessionRequest, SessionService, StartError, Started, What};
 use super::{Ending, Inbound, Outbound, run, sftp};
 
-/// Programs, and files in the place of the subsystem for them.
+/// Serves programs, and files for the SFTP subsystem.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// Programs.
@@ -17,20 +17,20 @@ pub struct Login {
 }
 
 impl Login {
-    /// Everything for the account that `processes` run as.
+    /// Makes the service of programs and files for the account of `processes`.
     pub fn new(processes: Processes) -> Self {
         let files = sftp::Service { account: processes.account.clone(), recorder: processes.recorder.clone() };
         Self { processes, files }
     }
 
-    /// Whether files are asked for, and the client's key has no command run in their place.
+    /// Returns whether the client asks for files, and its key doesn't run a command instead.
     fn is_for_files(what: &What, grant: Option<&Grant>) -> bool {
         let replaced = grant.is_some_and(|grant| grant.sftp().is_none() && grant.forced_command().is_some());
         matches!(what, What::Subsystem(_)) && !replaced
     }
 }
 
-/// A program that runs, or files that are served.
+/// A running program, or served files.
 #[derive(Debug)]
 pub enum Session {
     /// A program.
@@ -53,7 +53,7 @@ impl SessionService for Login {
 
     async fn start(&self, request: SessionRequest<Terminal>) -> Result<Session, StartError> {
         if Self::is_for_files(&request.what, request.grant.as_ref()) {
-            // Files are shown on no terminal: one that was asked for is closed.
+            // Files need no terminal: dropping one that was asked for closes it.
             let request = SessionRequest { terminal: None, ..request };
             self.files.start(request).await.map(Session::Files)
         } else {

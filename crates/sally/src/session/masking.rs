@@ -1,4 +1,4 @@
-//! What is typed at a password prompt is kept off the record: who reads it, and how much of it may be masked.
+//! Keeps input at a password prompt off the record: decides which program reads it, and how much may be masked.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -11,19 +11,19 @@ use sally_sys::{process, pty};
 use super::fd::Fd;
 use crate::lock::lock;
 
-/// Where a system lists its login shells: shells(5).
+/// The file that lists a system's login shells (shells(5)).
 const SHELLS: &str = "/etc/shells";
 
-/// The masking of a visit: its terminals share one budget.
+/// The masking of a visit, whose terminals share one budget.
 #[derive(Clone, Debug)]
 pub struct Masking {
     budget: Arc<Mutex<MaskBudget>>,
-    /// What counts as a shell.
+    /// The files that count as shells.
     shells: Arc<[PathBuf]>,
 }
 
 impl Masking {
-    /// Of a visit whose sessions run this shell.
+    /// Makes the masking of a visit whose sessions run this shell.
     pub fn new(shell: &Path) -> Self {
         let listed = std::fs::read(SHELLS).unwrap_or_default();
         let listed = String::from_utf8_lossy(&listed);
@@ -31,7 +31,7 @@ impl Masking {
         Self { budget: Arc::default(), shells: std::iter::once(shell.to_owned()).chain(listed).collect() }
     }
 
-    /// Of the terminal of one session, whose first process is `leader`.
+    /// Makes the masking of one session's terminal; `leader` is the session's first process.
     pub(super) fn of_terminal(self, leader: Pid) -> TerminalMask {
         TerminalMask { visit: self, mask: Mask::default(), leader }
     }
@@ -46,17 +46,17 @@ pub(super) struct TerminalMask {
 }
 
 impl TerminalMask {
-    /// Whether the terminal is worth watching: [`TerminalMask::watch`].
+    /// Returns whether the terminal needs [`TerminalMask::watch`].
     pub(super) fn in_period(&self) -> bool {
         self.mask.in_period()
     }
 
-    /// Notes whether the terminal still has no echo.
+    /// Notes whether the terminal's echo is still off.
     pub(super) fn watch(&mut self, terminal: &Fd) {
         self.mask.observe(pty::reads_secret(terminal));
     }
 
-    /// Splits what was typed by what may be recorded; `shown` is how many bytes the terminal has shown.
+    /// Splits input into what may be recorded and what may not; `shown` is how many bytes the terminal has shown.
     pub(super) fn input<'a>(&mut self, terminal: &Fd, typed: &'a [u8], shown: u64) -> Recordable<'a> {
         let typing = Typing { now: Instant::now(), reads_secret: pty::reads_secret(terminal), shown };
         let mut budget = lock(&self.visit.budget);
@@ -65,8 +65,8 @@ impl TerminalMask {
 }
 
 impl Masking {
-    /// Whether the session's own shell reads the terminal: it is in the foreground, and no program of its group could be what reads in its
-    /// place, as `sudo` does in a shell that runs a command line.
+    /// Returns whether the session's own shell reads the terminal: it is in the foreground, and its process group has no other program that
+    /// could read instead, as `sudo` does in a shell that runs a command line.
     fn shell_reads(&self, terminal: &Fd, leader: Pid) -> bool {
         pty::foreground(terminal) == Some(leader)
             && self.shells.iter().any(|shell| process::runs(leader, shell))

@@ -1,16 +1,16 @@
-//! The room behind the door: a program, and a visitor at the other end of it. One loop owns a session; nothing here knows the transport.
+//! Runs sessions: a program or files, and a client at the other end. One loop owns a session; nothing here knows the transport.
 //!
-//! - `visit`: the visit that sessions belong to: its phase, and what waits for it
-//! - `service`: what a session channel leads to: the trait that each use implements
-//! - `login`: what `once` offers there: `processes`, or files
-//! - `account`, `environment`: who the session runs as, and with what
-//! - `start`: a program on a terminal or on pipes
-//! - `pump`: bytes between the program and the visitor, each on the record first
-//! - `masking`: what is typed at a password prompt is kept off the record
-//! - `run`: the loop that owns it all and ends it
-//! - `sftp`: files instead of a program
-//! - `ending`: what is recorded and said at the end, of either
-//! - `reaper`, `sweep`: no process stays behind
+//! - `visit`: the visit that sessions belong to: its phase, and the tasks that wait for it
+//! - `service`: the trait that each use implements to serve session channels
+//! - `login`: the service of `once`: `processes`, or files
+//! - `account`, `environment`: the account that a session runs as, and its variables
+//! - `start`: starts a program on a terminal or on pipes
+//! - `pump`: moves bytes between the program and the client, and records them first
+//! - `masking`: keeps input at a password prompt off the record
+//! - `run`: the loop that owns a session and ends it
+//! - `sftp`: serves files instead of a program
+//! - `ending`: records the end of either, and tells the client
+//! - `reaper`, `sweep`: leave no process behind
 
 pub mod account;
 #[cfg(any(feature = "once", feature = "relay"))]
@@ -46,42 +46,43 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-/// What a visitor sends on a session channel.
+/// Input that a client sends on a session channel.
 #[derive(Debug)]
 pub enum Input {
     /// Bytes for the program.
     Data(Bytes),
-    /// No more bytes will come; the visitor still listens.
+    /// The end of the bytes; the client still reads.
     Eof,
 }
 
-/// The visitor is gone: nothing can be delivered any more.
+/// The client is gone: nothing can be delivered any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
 
-/// The visitor's side of one session channel, towards the program.
+/// The client's side of a session channel, towards the program.
 pub trait Inbound: Send + 'static {
-    /// The next piece; `None` once the channel or its connection is gone. Cancel-safe.
+    /// Returns the next input; `None` once the channel or its connection is gone. Cancel-safe.
     fn next(&mut self) -> impl Future<Output = Option<Input>> + Send;
 
-    /// The next piece, if it has come already.
+    /// Returns the next input, if it has come already.
     fn ready(&mut self) -> Poll<Option<Input>> {
         pin!(self.next()).poll(&mut Context::from_waker(Waker::noop()))
     }
 }
 
-/// The visitor's side of one session channel, from the program. A call waits while the visitor's window is full: that is the backpressure.
+/// The client's side of a session channel, from the program. A call waits while the client's window is full, which slows the program.
 pub trait Outbound: Send + Sync + 'static {
     /// Delivers what the program wrote.
     fn deliver(&self, stream: Stream, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
-    /// Says how the program ended, and closes the channel: exit-status or exit-signal, EOF, CLOSE, in sshd's order (RFC 4254 sections 5.3 and 6.10).
+    /// Tells the client how the program ended, and closes the channel: exit-status or exit-signal, EOF, CLOSE, in sshd's order (RFC 4254
+    /// sections 5.3 and 6.10).
     fn finish(&self, ending: Ending) -> impl Future<Output = Result<(), Gone>> + Send;
 }
 
-/// Which of the program's streams.
+/// A stream of the program's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// Standard output, or everything a program on a terminal shows.
+    /// Standard output, or all output of a program on a terminal.
     Stdout,
     /// Standard error of a program without a terminal.
     Stderr,
@@ -102,7 +103,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// The status as a shell says it: 128+n for a signal.
+    /// Returns the status as shells do: 128+n for a signal.
     pub fn status(self) -> u8 {
         match self {
             Self::Exited(status) => status,
@@ -111,10 +112,10 @@ impl Ending {
     }
 }
 
-/// What a visitor asks of a running session, beside its bytes.
+/// A client's request to a running session, besides its input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// `signal`: the number, and the name as the visitor gave it.
+    /// `signal`: the number, and the name as the client gave it.
     Signal(i32, &'static str),
     /// `break` (RFC 4335): its length in milliseconds, which a pseudo-terminal has no use for.
     Break(u32),

@@ -1,4 +1,4 @@
-//! Programs: what most session channels lead to.
+//! Runs programs, which serve most session channels.
 
 use std::ffi::OsStr;
 use std::io;
@@ -23,23 +23,23 @@ use crate::term;
 /// Starts programs, on a terminal or on pipes.
 #[derive(Clone, Debug)]
 pub struct Processes {
-    /// Who they run as.
+    /// The account that they run as.
     pub account: Account,
-    /// What they inherit.
+    /// The environment that they inherit.
     pub environment: Environment,
-    /// How passwords typed at prompts are kept off the record, where they are.
+    /// How input at password prompts is masked; `None` if it is recorded.
     pub mask: Option<Masking>,
-    /// The book.
+    /// The recorder.
     pub recorder: Recorder,
-    /// Starts and buries them.
+    /// The reaper, which starts them and waits for them.
     pub reaper: Reaper,
 }
 
-/// A terminal that a program is to run on.
+/// The terminal of a program.
 #[derive(Debug)]
 pub struct Terminal {
     pty: Pty,
-    /// The client's `$TERM`; empty where it says none.
+    /// The client's `$TERM`; empty if it gives none.
     term: String,
 }
 
@@ -52,7 +52,7 @@ impl SessionService for Processes {
         let pty = open_terminal(size, &modes).map_err(|error| StartError::Refused("pty-req", error.to_string()))?;
         let (cols, rows) = (size.columns.into(), size.rows.into());
         self.recorder.audit(&AuditEvent::Pty { channel, term: term.as_str().into(), cols, rows })?;
-        // On the record before it has that size.
+        // Recorded before the terminal has that size.
         self.recorder.resize(channel, size.columns, size.rows)?;
         Ok(Terminal { pty, term })
     }
@@ -68,7 +68,7 @@ impl SessionService for Processes {
         }
     }
 
-    /// Starts what the client asks for, or what its key says instead.
+    /// Starts the program that the client asks for, or the key's forced command.
     async fn start(&self, request: SessionRequest<Terminal>) -> Result<run::Session, StartError> {
         let Some(grant) = &request.grant else { return Err(StartError::without_grant("session")) };
         self.check(&request.what, Some(grant))?;
@@ -93,7 +93,7 @@ impl SessionService for Processes {
         };
         let environment = environment::build(&self.environment, &self.account, &circumstances);
         self.recorder.audit(&self.start_event(request.channel, &request.what, grant))?;
-        // As with sshd, signals are for what the client itself has asked to run, and breaks for a terminal.
+        // As with sshd, signals are only for a program that the client itself asked for, and breaks only for a terminal.
         let obeys = Obeys { signals: grant.forced_command().is_none(), breaks: terminal.is_some() };
         let pty = request.terminal.map(|terminal| terminal.pty);
         let program =
@@ -104,12 +104,12 @@ impl SessionService for Processes {
 }
 
 impl Processes {
-    /// Nothing was started: for what the client asked for, or for want of something here.
+    /// Returns the error of a start that failed: because of the client's request, or because of something here.
     fn failed(&self, asked: &What, error: &io::Error) -> StartError {
         let why = match error.kind() {
-            // Names and values here have none: those of the environment end at one, and so do the lines of keys.
+            // Only the request can have one: variables end at a NUL, and so do the lines of keys.
             io::ErrorKind::InvalidInput => "there is a NUL in it",
-            // Sally itself was started with this environment, and a shell's name: it is the client's part that is too much.
+            // Sally itself was started with this environment and the shell's name: the client's part is too long.
             io::ErrorKind::ArgumentListTooLong => "it is longer than the system takes",
             _ => {
                 let shell = self.account.shell.display().to_string();
@@ -129,7 +129,7 @@ impl Processes {
     }
 }
 
-/// What the command that replaces it is told was asked for: SFTP is one of sshd's own to sshd, and to the scripts that look for it.
+/// Returns the original command that the forced command is told. For SFTP it is sshd's own name, which scripts look for.
 fn original(asked: &What) -> Option<&OsStr> {
     match asked {
         What::Shell => None,
@@ -141,7 +141,7 @@ fn original(asked: &What) -> Option<&OsStr> {
 fn open_terminal(size: pty::WindowSize, modes: &[(u8, u32)]) -> io::Result<Pty> {
     let terminal = pty::open()?;
     if let Err(error) = pty::set_modes(&terminal.slave, modes) {
-        tracing::debug!(%error, "the terminal's modes could not be set"); // As with sshd it serves all the same.
+        tracing::debug!(%error, "the terminal's modes could not be set"); // As with sshd the terminal is used all the same.
     }
     pty::resize(&terminal.master, size)?;
     Ok(terminal)

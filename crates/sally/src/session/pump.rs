@@ -1,4 +1,4 @@
-//! Bytes between the program and the visitor: recorded first, delivered after.
+//! Moves bytes between the program and the client: recorded first, delivered after.
 
 use std::io;
 use std::sync::Arc;
@@ -17,21 +17,22 @@ use super::masking::TerminalMask;
 use super::{Gone, Inbound, Input, Outbound, Stream};
 use crate::record::{Entry, RecordError, Recorder, StreamRecorder};
 
-/// One piece: large enough that locks, wake-ups and hashes don't count, small enough for the caches, and one write of the record as base64.
+/// The largest piece, in bytes: large enough that locks, wake-ups and hashes don't count, small enough for the caches, and one write of the
+/// record as base64.
 const PIECE: usize = 128 << 10;
-/// A piece smaller than this is copied, so that its buffer serves again.
+/// A piece smaller than this, in bytes, is copied, so that its buffer is reused.
 const SMALL: usize = 32 << 10;
 /// How long the rest of a character may take to come, before its beginning is recorded and shown as it is.
 const CHARACTER_WAIT: Duration = Duration::from_millis(10);
-/// How long a stream must be silent after its program's end to count as drained, where a process in the background still holds it:
-/// on a terminal no longer than what the kernel takes to hand over the last line, …
+/// How long a stream must be silent after its program's end to count as drained, if a process in the background still holds it. A terminal
+/// needs only the time in which the kernel hands over the last line.
 const TERMINAL_SILENCE: Duration = Duration::from_millis(100);
-/// … on a pipe long enough for a background job that is about to say its last word.
+/// The silence on a pipe: long enough for the last output of a background job.
 const PIPE_SILENCE: Duration = Duration::from_secs(2);
-/// How often the terminal is looked at while echo is off: the end of one password prompt is told from the beginning of the next.
+/// How often the terminal is checked while echo is off, which tells the end of one password prompt from the start of the next.
 const PROMPT_WATCH: Duration = Duration::from_millis(1);
 
-/// What a player shows where so much was masked that what is typed next, though without echo, is recorded.
+/// What a player shows once so much was masked that later input is recorded although echo is off.
 const NO_LONGER_MASKED: &str = "echo is off, but enough was masked: input is recorded again";
 
 /// Why a pump stopped before its stream's end.
@@ -39,7 +40,7 @@ const NO_LONGER_MASKED: &str = "echo is off, but enough was masked: input is rec
 pub enum Halt {
     /// The record can't be written.
     Record(RecordError),
-    /// The visitor is gone.
+    /// The client is gone.
     Gone,
     /// The program's stream failed.
     Stream(io::Error),
@@ -63,23 +64,23 @@ impl From<io::Error> for Halt {
     }
 }
 
-/// From one of the program's streams to the visitor.
+/// Moves bytes from one of the program's streams to the client.
 pub(super) struct Output<O> {
     pub(super) source: Arc<Fd>,
     pub(super) stream: Stream,
-    /// On a terminal a character is not cut in two: players of the record show it.
+    /// Whether the stream is a terminal's, whose characters are not split: players show each piece on its own.
     pub(super) terminal: bool,
     pub(super) book: StreamRecorder,
     pub(super) visitor: Arc<O>,
-    /// Cancelled when the program has ended: from then on silence means the end.
+    /// Cancelled when the program has ended: from then on silence means the end of the stream.
     pub(super) ended: CancellationToken,
-    /// Bytes that the terminal has shown, for the mask.
+    /// How many bytes the terminal has shown, for the mask.
     pub(super) shown: Arc<AtomicU64>,
 }
 
 impl<O: Outbound> Output<O> {
-    /// Passes on what the program writes, to the stream's end: a piece is read and entered into the record while the one before it is
-    /// delivered.
+    /// Passes on what the program writes, to the stream's end. It reads and enters one piece into the record while it delivers the piece
+    /// before.
     pub(super) async fn run(mut self) -> Result<(), Halt> {
         let (mut buffer, mut entered) = (Vec::new(), None);
         loop {
@@ -92,9 +93,9 @@ impl<O: Outbound> Output<O> {
     }
 }
 
-/// Waits for what the program writes, and enters it into the record. `None` at the end of the stream. An unfinished character at the end of
-/// a terminal's piece stays in the buffer for a moment; at the end of another stream's only where what comes next has come already, so that
-/// nothing is kept from the visitor.
+/// Reads what the program writes, and enters it into the record. Returns `None` at the end of the stream. On a terminal, an unfinished
+/// character at the end stays in the buffer for a moment; on other streams only if its rest has come already, so that the client never
+/// waits for it.
 async fn read_piece(
     source: &Fd,
     ended: &CancellationToken,
@@ -129,7 +130,7 @@ async fn read_piece(
 async fn deliver<O: Outbound>(visitor: &O, stream: Stream, shown: &AtomicU64, entered: Option<(Entry, Bytes)>) -> Result<(), Halt> {
     let Some((entry, piece)) = entered else { return Ok(()) };
     entry.write()?;
-    // Before the visitor sees it: what they type after a prompt comes after it here too.
+    // Counted before the client sees it, because what the user types after a prompt is counted after it.
     shown.fetch_add(u64::try_from(piece.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
     Ok(visitor.deliver(stream, piece).await?)
 }
@@ -139,7 +140,7 @@ async fn silence(ended: &CancellationToken, terminal: bool) {
     tokio::time::sleep(if terminal { TERMINAL_SILENCE } else { PIPE_SILENCE }).await;
 }
 
-/// From the visitor to the program.
+/// Moves bytes from the client to the program.
 pub(super) struct InputPump<I> {
     pub(super) visitor: I,
     pub(super) sink: Option<Arc<Fd>>,
@@ -147,34 +148,34 @@ pub(super) struct InputPump<I> {
     pub(super) channel: u32,
     pub(super) book: StreamRecorder,
     pub(super) recorder: Recorder,
-    /// Where there is a terminal, and passwords aren't to be recorded.
+    /// The mask, if there is a terminal and passwords are not recorded.
     pub(super) mask: Option<TerminalMask>,
     pub(super) shown: Arc<AtomicU64>,
 }
 
-/// What has come from the visitor.
+/// Input that has come from the client.
 struct Arrived {
     pieces: Vec<Bytes>,
     size: usize,
-    /// What came after them: the end of the stream, or (the inner `None`) of the visitor.
+    /// What came after the pieces: the end of the stream, or the client's departure (the inner `None`).
     then: Option<Option<Input>>,
 }
 
 impl<I: Inbound> InputPump<I> {
-    /// Hands on what the visitor sends, until the visitor is gone: what comes is entered into the record while what came before it is
-    /// handed to the program.
+    /// Hands on what the client sends, until the client is gone. It enters one piece into the record while it hands the piece before to the
+    /// program.
     pub(super) async fn run(mut self) -> Result<(), Halt> {
         let mut entered = None;
         loop {
             let sink = self.sink.clone();
             let hand_on = hand_on(sink.as_deref(), entered.take());
             let (reads_on, arrived) = if self.terminal {
-                // What was typed before may change whether what comes next is a password.
+                // Earlier input may decide whether the next is a password.
                 (hand_on.await?, self.arrive().await)
             } else {
                 tokio::try_join!(hand_on, async { Ok::<_, Halt>(self.arrive().await) })?
             };
-            // A program that does not read any more (EPIPE) is its own affair, as with sshd: what the visitor sends is recorded and dropped.
+            // If the program reads no more (EPIPE), further input is recorded and dropped, as with sshd.
             if !reads_on {
                 self.sink = None;
             }
@@ -188,7 +189,7 @@ impl<I: Inbound> InputPump<I> {
         }
     }
 
-    /// Waits for what comes next and enters it into the record, with what has come already behind it.
+    /// Waits for the next input and enters it into the record, with the input behind it that has come already.
     async fn arrive(&mut self) -> Result<(Entry, Arrived), Halt> {
         let mut arrived = Arrived { pieces: Vec::new(), size: 0, then: None };
         let mut next = self.next().await;
@@ -203,7 +204,7 @@ impl<I: Inbound> InputPump<I> {
                     break;
                 }
             }
-            // Whether echo is off is asked for each piece that is typed.
+            // On a terminal each piece is checked for echo.
             if self.terminal || arrived.size >= PIECE {
                 break;
             }
@@ -220,7 +221,7 @@ impl<I: Inbound> InputPump<I> {
             return Err(Halt::Gone);
         }
         self.book.finish()?;
-        // A terminal has no half: as with sshd, the program reads on.
+        // A terminal can't be half-closed: as with sshd, the program reads on.
         if !self.terminal {
             self.sink = None;
         }
@@ -259,7 +260,7 @@ impl<I: Inbound> InputPump<I> {
     }
 }
 
-/// Hands to the program what its record, once written, allows. False: it reads no more.
+/// Writes an entry to the record, then hands its bytes to the program. Returns false if the program reads no more.
 async fn hand_on(program: Option<&Fd>, entered: Option<(Entry, Arrived)>) -> Result<bool, Halt> {
     let Some((entry, arrived)) = entered else { return Ok(true) };
     entry.write()?;

@@ -1,5 +1,5 @@
-//! Every process that is ours ends up here: children that somebody waits for, and orphans that the kernel hands to us (as PID 1, or as
-//! subreaper). No zombie stays.
+//! Reaps every process that is ours: children that are waited for, and orphans that the kernel hands to us (as PID 1, or as subreaper). No
+//! zombie stays.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,7 +16,7 @@ use super::sweep::sweep;
 use crate::lock::lock;
 use crate::panic::spawn_essential;
 
-/// Starts processes, waits for them, and buries whoever else ends.
+/// Starts processes, waits for them, and reaps all others that end.
 #[derive(Clone, Debug)]
 pub struct Reaper {
     spawner: Spawner,
@@ -24,22 +24,22 @@ pub struct Reaper {
     closed: Arc<AtomicBool>,
 }
 
-/// A process that was started, and the promise of how it ends.
+/// A started process, and the receiver of its ending.
 #[derive(Debug)]
 pub struct Child {
-    /// Its number: also that of its session and process group.
+    /// Its number: also that of its session and its process group.
     pub pid: Pid,
     ending: oneshot::Receiver<Ending>,
     ended: Option<Ending>,
 }
 
 impl Child {
-    /// Waits for its end, which is the same however often it is asked for. Cancel-safe.
+    /// Waits for its end; further calls return the same ending. Cancel-safe.
     pub async fn wait(&mut self) -> Ending {
         if let Some(ended) = self.ended {
             return ended;
         }
-        // The sender lives in the map until the process is reaped; should it ever vanish, the child counts as killed.
+        // The sender stays in the map until the process is reaped; if it vanished, the child would count as killed.
         let ended = (&mut self.ending).await.unwrap_or(Ending::Signalled { signal: Signal::KILL.as_raw(), core: false });
         self.ended = Some(ended);
         ended
@@ -47,10 +47,10 @@ impl Child {
 }
 
 impl Reaper {
-    /// Begins to reap. To be called within the runtime, once.
+    /// Begins to reap. Must be called within the runtime, once.
     ///
     /// # Errors
-    /// Where no thread or signal handler can be had.
+    /// No thread or signal handler can be had.
     pub fn start() -> io::Result<Self> {
         let reaper = Self { spawner: Spawner::new()?, waiting: Arc::default(), closed: Arc::default() };
         let mut ended = signal(SignalKind::child())?;
@@ -68,7 +68,7 @@ impl Reaper {
     /// # Errors
     /// As [`Spawner::spawn`].
     pub fn spawn(&self, launch: Launch) -> io::Result<Child> {
-        // The lock is held across the start, so that a child which ends at once isn't taken for an orphan.
+        // The lock is held during the start, so that a child which ends at once doesn't count as an orphan.
         let mut waiting = self.waiting();
         if self.closed.load(Ordering::Relaxed) {
             return Err(io::Error::other("the visit is over"));
@@ -87,18 +87,18 @@ impl Reaper {
         let mut waiting = self.waiting();
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if let (Some(sender), Some(ending)) = (waiting.remove(&pid), ending(status)) {
-                let _ = sender.send(ending); // Nobody waits any more: that is fine.
+                let _ = sender.send(ending); // The child may not be waited for any more.
             }
         }
     }
 
-    /// Starts nothing any more. To be called before the last [`Reaper::sweep`].
+    /// Prevents further starts. Must be called before the last [`Reaper::sweep`].
     pub fn close(&self) {
-        let _waiting = self.waiting(); // Whoever is being started is there to be swept.
+        let _waiting = self.waiting(); // A process that is being started is then there to be swept.
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// Kills every living descendant (of one session, or all) and waits until they are buried.
+    /// Kills every living descendant (of one session, or all) and waits until they are reaped.
     pub async fn sweep(&self, session: Option<Pid>) {
         sweep(|| descendants(session), || self.reap()).await;
     }
@@ -109,6 +109,6 @@ fn ending(status: WaitStatus) -> Option<Ending> {
         return Some(Ending::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX)));
     }
     let signal = status.terminating_signal()?;
-    // wait(2): bit 7 of the raw status says that a core was left.
+    // wait(2): bit 7 of the raw status says whether a core was left.
     Some(Ending::Signalled { signal, core: status.as_raw() & 0x80 != 0 })
 }

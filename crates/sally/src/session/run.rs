@@ -1,4 +1,4 @@
-//! The loop that owns a session: it starts the pumps, hears of the program's end, of the visitor's, and of ours, and leaves nothing behind.
+//! Owns a running session: starts the pumps, waits for the end of the program, of the client or of the visit, and leaves nothing behind.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -24,20 +24,20 @@ use super::{Control, Ending, Inbound, Outbound, Stream};
 use crate::panic::{Panicked, caught_as_fault};
 use crate::record::{Recorder, StreamKind};
 
-/// A session whose program runs.
+/// A session with a running program.
 #[derive(Debug)]
 pub struct Session {
     /// Its number on the record.
     pub(super) channel: u32,
-    /// What runs in it.
+    /// The running program.
     pub(super) program: Program,
-    /// What it may be told.
+    /// The requests that it obeys.
     pub(super) obeys: Obeys,
-    /// The book.
+    /// The recorder.
     pub(super) recorder: Recorder,
-    /// Buries the dead.
+    /// The reaper, which waits for processes.
     pub(super) reaper: Reaper,
-    /// How passwords typed at prompts are masked, where they are.
+    /// How input at password prompts is masked; `None` if it is recorded.
     pub(super) mask: Option<Masking>,
 }
 
@@ -46,14 +46,15 @@ impl Started for Session {
         self.obeys
     }
 
-    /// Runs to its end, whoever brings it about; then no process of the session lives and the ending is on the record.
+    /// Runs to its end, for whatever reason; then no process of the session lives, and the ending is recorded.
     ///
     /// # Errors
-    /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished, or what the visit ends by.
+    /// [`Fault::Record`] if the record can't be written, [`Fault::ConnectionLost`] if the client vanished, or the reason that the visit
+    /// ends for.
     async fn run<I: Inbound, O: Outbound>(self, ends: SessionChannel<I, O>) -> Result<Ending, Fault> {
         let (pid, reaper) = (self.program.child.pid, self.reaper.clone());
         let outcome = caught_as_fault(self.run_to_end(ends)).await;
-        // Also where that panicked: then its program is left.
+        // Also after a panic, which leaves the program running.
         reaper.sweep(Some(pid)).await;
         outcome
     }
@@ -91,7 +92,7 @@ impl Session {
                 // A terminal has no stderr of its own.
                 let stream = if room.terminal.is_some() { Stream::Stdout } else { Stream::Stderr };
                 farewell.say_goodbye(&fault, stream).await;
-                // What we were told, they are told too: somebody may wait for it to put things in order.
+                // The received signal is passed on: a program may wait for it to clean up.
                 let told = if let Fault::Signalled(number) = fault { Signal::from_named_raw(number.into()) } else { None };
                 room.hang_up(told.filter(|signal| *signal != Signal::HUP)).await;
                 Err(fault)
@@ -185,7 +186,7 @@ impl Room {
         }
     }
 
-    /// The program is gone; what it wrote is still to be delivered.
+    /// Delivers what the program wrote before it ended.
     async fn drain(&mut self, ending: Ending) -> Why {
         self.ended.cancel();
         self.pumps.input.abort();
@@ -253,22 +254,21 @@ impl Room {
         self.recorder.audit(event).map_err(|error| Why::Stopped(error.into()))
     }
 
-    /// As a terminal that is pulled out: SIGHUP, a moment, and SIGKILL; between the two, to whoever does not mind SIGHUP, what else there is to
-    /// say.
+    /// Ends the processes as a closed terminal does: SIGHUP, a moment, then SIGKILL; in between, sends `also` to those that survive SIGHUP.
     async fn hang_up(&mut self, also: Option<Signal>) {
         let leader = self.child.pid;
         self.pumps.outputs.abort_all();
         for signal in [Some(Signal::HUP), also].into_iter().flatten() {
             for pid in process::descendants(Some(leader)) {
-                let _ = rustix::process::kill_process(pid, signal); // Gone already: that is the aim.
-                let _ = rustix::process::kill_process(pid, Signal::CONT); // Who is stopped hears nothing.
+                let _ = rustix::process::kill_process(pid, signal); // It may be gone already.
+                let _ = rustix::process::kill_process(pid, Signal::CONT); // A stopped process handles no signal.
             }
             if tokio::time::timeout(DEADLINES.hangup, self.child.wait()).await.is_ok() {
                 return;
             }
         }
         let _ = signal_group(leader, Signal::KILL.as_raw());
-        // One that doesn't die of it is left to the sweep, and then to the kernel.
+        // A process that survives even this is left to the sweep, and then to the kernel.
         let _ = tokio::time::timeout(DEADLINES.stuck, self.child.wait()).await;
     }
 }

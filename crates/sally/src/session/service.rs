@@ -1,7 +1,8 @@
-//! What a session channel leads to. Each use of Sally brings its own `SessionService`; the SSH server asks it, and knows none by name.
+//! Defines what serves a session channel. Each use of Sally implements `SessionService`; the SSH server calls it, and knows no
+//! implementation.
 //!
-//! A service first starts what was asked for, so that the client is answered when that has worked or failed; what it has started then runs
-//! on the channel's two ends, in a task of its own.
+//! A service first starts what the client asked for, so that the client is answered once that has worked or failed; what was started then
+//! runs on the channel's two ends, in its own task.
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -18,19 +19,19 @@ use super::{Control, Ending};
 use crate::net::endpoint::Endpoint;
 use crate::record::RecordError;
 
-/// What the client asks for.
+/// The request of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A login shell.
     Shell,
     /// A command line.
     Command(OsString),
-    /// A subsystem, by its name.
+    /// A subsystem's name.
     Subsystem(OsString),
 }
 
 impl What {
-    /// What SSH calls the request.
+    /// Returns SSH's name for the request.
     pub fn request(&self) -> &'static str {
         match self {
             Self::Shell => "shell",
@@ -43,7 +44,7 @@ impl What {
 /// A terminal as the client describes its own.
 #[derive(Clone, Debug)]
 pub struct PtyRequest {
-    /// Its `$TERM`; empty where it says none.
+    /// Its `$TERM`; empty if it gives none.
     pub term: String,
     /// Its size.
     pub size: WindowSize,
@@ -54,46 +55,46 @@ pub struct PtyRequest {
 /// A session that a client asks for. `T` is the terminal that the service has made for it.
 #[derive(Debug)]
 pub struct SessionRequest<T> {
-    /// Whose session.
+    /// The visit that the session belongs to.
     pub visit: Arc<Visit>,
     /// Its number on the record.
     pub channel: u32,
     /// The user name that the client gave.
     pub user: String,
-    /// What the client may, as the checker said; nothing where something else has decided that.
+    /// The checker's grant; `None` if something else has decided what the client may do.
     pub grant: Option<Grant>,
-    /// What it asks for.
+    /// The request.
     pub what: What,
-    /// What it is to be shown on.
+    /// The terminal, if the client asked for one.
     pub terminal: Option<T>,
-    /// The size that the terminal has got since it was asked for.
+    /// The terminal's new size, if it has changed since the terminal was asked for.
     pub resized: Option<WindowSize>,
     /// Variables that the client sent.
     pub sent: Vec<(String, String)>,
     /// A socket that leads to the client's agent.
     pub agent: Option<PathBuf>,
-    /// Where the client comes from, and where it arrived.
+    /// The client's address, and the local one.
     pub ends: (Endpoint, Endpoint),
-    /// What the client's software calls itself.
+    /// The client's SSH identification.
     pub software: Vec<u8>,
 }
 
-/// A session channel, as what runs on it sees it.
+/// A session channel, as a running session sees it.
 #[derive(Debug)]
 pub struct SessionChannel<I, O> {
-    /// From the client.
+    /// The end that reads from the client.
     pub inbound: I,
-    /// To the client.
+    /// The end that writes to the client.
     pub outbound: O,
-    /// Signals and breaks. As long as it is held, the session counts as running.
+    /// Signals and breaks. The session counts as running while this is held.
     pub control: mpsc::Receiver<Control>,
     /// The size of the client's window, already clamped, whenever it changes.
     pub size: watch::Receiver<WindowSize>,
-    /// What ends it from outside.
+    /// The end that comes from outside.
     pub parting: Parting,
 }
 
-/// What a running session may be told.
+/// The requests that a running session obeys.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Obeys {
     /// `signal`.
@@ -105,16 +106,16 @@ pub struct Obeys {
 /// Why nothing was started.
 #[derive(Debug)]
 pub enum StartError {
-    /// The client doesn't get this: which request, and why.
+    /// The client may not have this: the request, and why.
     Refused(&'static str, String),
-    /// The client may have it, and there is something wrong here: the session came to nothing.
+    /// The client may have it, but something is wrong here: the session failed.
     Failed(Fault),
-    /// Not on the record.
+    /// The record can't be written.
     Record(RecordError),
 }
 
 impl StartError {
-    /// Nothing that a checker said permits it.
+    /// Returns the refusal of a request without a grant.
     pub fn without_grant(request: &'static str) -> Self {
         Self::Refused(request, "no key permits it".into())
     }
@@ -128,36 +129,37 @@ impl From<RecordError> for StartError {
 
 /// Starts sessions.
 pub trait SessionService: Send + Sync + 'static {
-    /// What a session is shown on, where it is asked for a terminal.
+    /// The terminal of a session.
     type Terminal: Send + 'static;
-    /// A session that was started.
+    /// A started session.
     type Started: Started;
 
-    /// Makes a terminal for a session that will be asked for.
+    /// Makes a terminal for a session that the client has yet to start.
     ///
     /// # Errors
     /// [`StartError`].
     fn terminal(&self, channel: u32, asked: PtyRequest) -> Result<Self::Terminal, StartError>;
 
-    /// Whether a client may ask for this at all. A refusal leaves the channel as it is: the client may ask for something else on it.
+    /// Checks whether a client may make this request at all. A refusal leaves the channel as it is: the client may make another request on
+    /// it.
     ///
     /// # Errors
     /// [`StartError::Refused`].
     fn check(&self, what: &What, grant: Option<&Grant>) -> Result<(), StartError>;
 
-    /// Starts a session. It returns when the session runs, or has failed to.
+    /// Starts a session. Returns when it runs, or has failed to start.
     ///
     /// # Errors
     /// [`StartError`].
     fn start(&self, request: SessionRequest<Self::Terminal>) -> impl Future<Output = Result<Self::Started, StartError>> + Send;
 }
 
-/// A session that was started.
+/// A started session.
 pub trait Started: Send + 'static {
-    /// What it may be told while it runs.
+    /// Returns the requests that it obeys while it runs.
     fn obeys(&self) -> Obeys;
 
-    /// Runs to its end, whoever brings it about; then nothing of it is left, and its ending is on the record.
+    /// Runs to its end, for whatever reason; then nothing of it is left, and its ending is recorded.
     ///
     /// # Errors
     /// Why it has no ending of its own.

@@ -1,4 +1,4 @@
-//! A program, on a terminal or on pipes.
+//! Starts a program, on a terminal or on pipes.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -14,23 +14,23 @@ use super::account::Account;
 use super::fd::Fd;
 use super::reaper::{Child, Reaper};
 
-/// What a pipe holds, where the system allows so much: program and pump need not wait for each other at every piece.
+/// The size of a pipe in bytes, if the system allows it: program and pump then don't wait for each other at every piece.
 const PIPE: usize = 256 << 10;
 
-/// What is run.
+/// What to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Run {
     /// The account's shell, as a login shell.
     Shell,
     /// A command line, through the account's shell.
     Command(OsString),
-    /// A program by itself, without a shell.
+    /// A program, without a shell.
     Program {
         /// Its file.
         file: PathBuf,
-        /// What it is called with, its own name aside.
+        /// Its arguments, without its name.
         arguments: Vec<OsString>,
-        /// Where it runs; the others run in the account's home.
+        /// Its working directory; the others run in the account's home.
         directory: PathBuf,
     },
 }
@@ -48,10 +48,10 @@ pub(super) enum Streams {
     Pipes { stdin: Arc<Fd>, stdout: Arc<Fd>, stderr: Arc<Fd> },
 }
 
-/// Starts it. It returns when the program runs, or has failed to.
+/// Starts a program. Returns when it runs, or has failed to start.
 ///
 /// # Errors
-/// Where the shell can't be executed, or no descriptor or process is left.
+/// The shell can't be executed, or no descriptor or process is left.
 pub fn start(
     reaper: &Reaper,
     account: &Account,
@@ -82,14 +82,15 @@ pub fn start(
     Ok(Program { child: reaper.spawn(launch)?, streams })
 }
 
-/// A pipe: its reading end, its writing end.
+/// Makes a pipe; returns its reading end and its writing end.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     let _ = fcntl_setpipe_size(&write, PIPE); // Beyond an account's share of memory for pipes it stays at 64 KiB.
     Ok((read, write))
 }
 
-/// The file, the name it is called by, and its arguments. A shell is a login shell when its name begins with `-` (sh(1), "Invocation").
+/// Returns the file, the name it is called by, and its arguments. A shell is a login shell if its name begins with `-` (sh(1),
+/// "Invocation").
 fn words(shell: &Path, run: &Run) -> (PathBuf, OsString, Vec<OsString>) {
     let name = shell.file_name().unwrap_or(OsStr::new("sh"));
     match run {

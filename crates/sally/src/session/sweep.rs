@@ -1,4 +1,4 @@
-//! Ending processes until none is left.
+//! Ends processes until none is left.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use sally_proto::visit::DEADLINES;
 
 /// How often survivors are looked for while they are being killed.
 const SWEEP: Duration = Duration::from_millis(10);
-/// Looks at one go for whoever was born since the last.
+/// The most looks, in one round, for processes that were born since the last look.
 const ROUNDS: u32 = 1000;
-/// Kills whoever is `living` and waits until they are buried, which `bury` does.
+/// Kills the processes that `living` lists, and waits until `bury` has reaped them.
 pub(crate) async fn sweep(living: impl Fn() -> Vec<Pid>, bury: impl Fn()) {
     let began = Instant::now();
     let (mut survivors, mut stuck_since) = (Vec::new(), began);
@@ -21,7 +21,7 @@ pub(crate) async fn sweep(living: impl Fn() -> Vec<Pid>, bury: impl Fn()) {
             return;
         }
         for pid in &halted {
-            let _ = kill_process(*pid, Signal::KILL); // Gone already: that is the aim.
+            let _ = kill_process(*pid, Signal::KILL); // It may be gone already.
         }
         if halted != survivors {
             (survivors, stuck_since) = (halted, Instant::now());
@@ -34,8 +34,7 @@ pub(crate) async fn sweep(living: impl Fn() -> Vec<Pid>, bury: impl Fn()) {
     }
 }
 
-/// All of them, brought to a halt: a fork bomb whose members are killed one by one fills each place that becomes free, and takes the time that
-/// killing needs.
+/// Stops all of them, and returns them. If the members of a fork bomb were killed one by one, it would refill each free place meanwhile.
 fn halted(living: impl Fn() -> Vec<Pid>) -> Vec<Pid> {
     let mut halted = HashSet::new();
     for _ in 0..ROUNDS {

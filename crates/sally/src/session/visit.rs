@@ -1,6 +1,6 @@
-//! A visit, as the tasks that carry it share it: the phases of `sally_proto::visit` with a clock, and what waits for them.
+//! Shares a visit among its tasks: the phases of `sally_proto::visit` with a clock, and the tokens that tasks wait for.
 //!
-//! Whatever ends something of a visit derives from here: a task waits for its phase, or for a token that a phase cancels.
+//! Every end within a visit derives from here: a task waits for a phase, or for a token that a phase cancels.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::net::activity::Activity;
 use crate::record::{AuditEvent, RecordError, Recorder};
 
-/// How long a visit may be idle, and last, once its client is in.
+/// The limits of a visit, once its client is in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// How long it may carry no byte.
+    /// The longest time without a byte.
     pub idle: Option<Duration>,
-    /// How long it may last.
+    /// The longest duration.
     pub longest: Option<Duration>,
 }
 
@@ -28,20 +28,20 @@ pub struct Limits {
 pub struct Visit {
     machine: watch::Sender<machine::Visit>,
     origin: Instant,
-    /// When a byte was last carried.
+    /// The time of the last byte.
     pub activity: Activity,
     /// Cancelled when no further client is let in.
     taken: CancellationToken,
-    /// Cancelled when all that is open is to stop.
+    /// Cancelled when everything that is open has to stop.
     stopped: CancellationToken,
-    /// Cancelled when the client is to be told why the visit ends, and cut off.
+    /// Cancelled when the client has to be told why the visit ends, and to be cut off.
     dismissed: CancellationToken,
-    /// Cancelled when the client's connection has ended, and it is known how.
+    /// Cancelled when the client's connection has ended and the reason is known.
     gone: CancellationToken,
 }
 
 impl Visit {
-    /// A visit to which no client has come.
+    /// Makes a visit without a client.
     pub fn new(terms: Terms) -> Arc<Self> {
         Arc::new(Self {
             machine: watch::Sender::new(machine::Visit::new(terms, Duration::ZERO)),
@@ -54,12 +54,12 @@ impl Visit {
         })
     }
 
-    /// Takes note of an event; false where it changes nothing.
+    /// Notes an event; returns false if it changes nothing.
     pub fn note(&self, event: Event) -> bool {
         self.note_then(event, || ())
     }
 
-    /// Lets a client in: true for the first one, false for all others. `settle` is called before anything learns of it.
+    /// Lets a client in: returns true for the first one, false for all others. Calls `settle` before any task learns of it.
     pub fn admit(&self, may_forward: bool, settle: impl FnOnce()) -> bool {
         self.note_then(Event::Admitted { may_forward }, || {
             self.activity.touch();
@@ -88,12 +88,12 @@ impl Visit {
         noted
     }
 
-    /// Ends it; the first reason counts.
+    /// Ends the visit; the first reason counts.
     pub fn stop(&self, why: Fault) {
         self.note(Event::Stop(why));
     }
 
-    /// Puts an event on the record, or ends the visit: nothing goes on unrecorded.
+    /// Records an event, or ends the visit: nothing goes on unrecorded.
     ///
     /// # Errors
     /// The record can't be written.
@@ -101,42 +101,42 @@ impl Visit {
         recorder.audit(event).inspect_err(|error| self.stop(error.clone().into()))
     }
 
-    /// Where it stands.
+    /// Returns the phase.
     pub fn phase(&self) -> Phase {
         self.machine.borrow().phase().clone()
     }
 
-    /// Whether it ends or is over: then nothing begins any more.
+    /// Returns whether the visit is ending or over: then nothing begins any more.
     pub fn is_ending(&self) -> bool {
         matches!(self.machine.borrow().phase(), Phase::Ending(_) | Phase::Over(_))
     }
 
-    /// What goes on the record as its end, where no session's end says it.
+    /// Returns the end to record, if no session's end records it.
     pub fn unrecorded_end(&self) -> Option<Fault> {
         self.machine.borrow().unrecorded_end()
     }
 
-    /// What the client is told at the end.
+    /// Returns what the client is told at the end.
     pub fn last_word(&self) -> Option<Fault> {
         self.machine.borrow().last_word()
     }
 
-    /// Cancelled when no further client is let in.
+    /// Returns the token that is cancelled when no further client is let in.
     pub fn taken(&self) -> &CancellationToken {
         &self.taken
     }
 
-    /// Cancelled when the client's connection has ended.
+    /// Returns the token that is cancelled when the client's connection has ended.
     pub fn gone(&self) -> &CancellationToken {
         &self.gone
     }
 
-    /// Waits until the client is to be cut off. Cancel-safe.
+    /// Waits until the client has to be cut off. Cancel-safe.
     pub async fn dismissed(&self) {
         self.dismissed.cancelled().await;
     }
 
-    /// Waits until all that is open is to stop; says why. Cancel-safe.
+    /// Waits until everything that is open has to stop; returns why. Cancel-safe.
     pub async fn stopped(&self) -> Fault {
         self.stopped.cancelled().await;
         match self.machine.borrow().phase() {
@@ -146,7 +146,7 @@ impl Visit {
         }
     }
 
-    /// Sees to the limits of time until the visit begins to end. Cancel-safe.
+    /// Enforces the time limits until the visit begins to end. Cancel-safe.
     pub async fn attend(&self, limits: Limits) {
         let mut changes = self.machine.subscribe();
         loop {
@@ -166,7 +166,7 @@ impl Visit {
         }
     }
 
-    /// Waits until a visit has been idle for too long, or has lasted for too long.
+    /// Waits until the visit has been idle or has lasted for too long; returns which.
     async fn worn_out(&self, since: Option<Duration>, limits: Limits) -> Fault {
         let idle = async {
             match limits.idle {
@@ -181,7 +181,7 @@ impl Visit {
         }
     }
 
-    /// Waits for a time after the beginning; without one for ever.
+    /// Waits until a time after the beginning; forever without one.
     async fn until(&self, time: Option<Duration>) {
         match time.and_then(|time| self.origin.checked_add(time)) {
             Some(time) => sleep_until(time).await,
@@ -191,10 +191,10 @@ impl Visit {
 
     /// Ends what is open, then has the client told and cut off; each step has its deadline.
     pub async fn wind_up(&self) {
-        let _ = timeout(DEADLINES.parts, self.parts_ended()).await; // What is left is swept.
+        let _ = timeout(DEADLINES.parts, self.parts_ended()).await; // The sweep ends the rest.
         if self.machine.borrow().since().is_some() {
             self.dismissed.cancel();
-            let _ = timeout(DEADLINES.tell + DEADLINES.cut, self.gone.cancelled()).await; // What is left is not worth more time.
+            let _ = timeout(DEADLINES.tell + DEADLINES.cut, self.gone.cancelled()).await; // The rest gets no more time.
         }
     }
 
@@ -207,13 +207,13 @@ impl Visit {
         }
     }
 
-    /// How the client's connection ended, in the record's words.
+    /// Returns how the client's connection ended, in the record's words.
     fn verdict(&self) -> String {
         self.machine.borrow().departure().map_or_else(|| Fault::ConnectionLost.to_string(), |departure| departure.to_string())
     }
 }
 
-/// What ends one channel of a visit: the client, which may close it and go on with others, or the visit.
+/// The end of one channel of a visit: by the client, which may close it and go on with others, or by the visit.
 #[derive(Clone, Debug)]
 pub struct Parting {
     visit: Arc<Visit>,
@@ -221,27 +221,27 @@ pub struct Parting {
 }
 
 impl Parting {
-    /// Of one channel.
+    /// Makes the end of one channel.
     pub fn of_channel(visit: &Arc<Visit>) -> Self {
         Self { gone: visit.gone.child_token(), visit: Arc::clone(visit) }
     }
 
-    /// The client has closed the channel.
+    /// Notes that the client has closed the channel.
     pub fn close(&self) {
         self.gone.cancel();
     }
 
-    /// Waits until the client has closed the channel, or its connection has ended and it is known how. Cancel-safe.
+    /// Waits until the client has closed the channel, or its connection has ended and the reason is known. Cancel-safe.
     pub async fn gone(&self) {
         self.gone.cancelled().await;
     }
 
-    /// Waits until the session is to stop; says why. Cancel-safe.
+    /// Waits until the session has to stop; returns why. Cancel-safe.
     pub async fn stopped(&self) -> Fault {
         self.visit.stopped().await
     }
 
-    /// How the client's connection ended, in the record's words.
+    /// Returns how the client's connection ended, in the record's words.
     pub(super) fn verdict(&self) -> String {
         self.visit.verdict()
     }

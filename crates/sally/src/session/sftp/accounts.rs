@@ -1,11 +1,11 @@
-//! Names of users and groups, as /etc/passwd and /etc/group have them.
+//! Looks up the names of users and groups in /etc/passwd and /etc/group.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::session::account::entries;
 
-/// Both files, read when they are first asked for: a session that only moves files never does.
+/// The names of both files, which are read on first use: a session that only moves files never reads them.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     users: Option<BTreeMap<u32, Vec<u8>>>,
@@ -13,18 +13,18 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    /// The name of a user; empty where there is none.
+    /// Returns the name of a user; empty if there is none.
     pub(super) fn user(&mut self, number: u32) -> &[u8] {
         name(&mut self.users, "/etc/passwd", number)
     }
 
-    /// The name of a group; empty where there is none.
+    /// Returns the name of a group; empty if there is none.
     pub(super) fn group(&mut self, number: u32) -> &[u8] {
         name(&mut self.groups, "/etc/group", number)
     }
 }
 
-/// The home directory of a user by name.
+/// Returns the home directory of a user by name.
 pub(super) fn home_of(user: &[u8]) -> Option<PathBuf> {
     let passwd = std::fs::read("/etc/passwd").ok()?;
     entries(&passwd).find(|entry| entry.name == user).and_then(|entry| entry.path(2))
@@ -32,7 +32,7 @@ pub(super) fn home_of(user: &[u8]) -> Option<PathBuf> {
 
 fn name<'a>(names: &'a mut Option<BTreeMap<u32, Vec<u8>>>, file: &str, number: u32) -> &'a [u8] {
     let read = || {
-        // No such file: no names.
+        // Without the file there are no names.
         let text = std::fs::read(file).unwrap_or_default();
         // The first line of a number counts, as for getpwuid(3).
         let mut names = BTreeMap::new();

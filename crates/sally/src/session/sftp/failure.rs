@@ -1,4 +1,4 @@
-//! Why something could not be done, as SFTP says it.
+//! Defines the failures of operations, in SFTP's terms.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,19 @@ use sally_proto::sftp::Status;
 
 use crate::term;
 
-/// What became of an operation.
+/// The result of an operation.
 pub(super) type Done<T = ()> = Result<T, Failure>;
 
-/// Why something could not be done.
+/// The reason of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The system says so.
+    /// The system's error.
     System(Errno),
-    /// We say so.
+    /// Sally's own: status and text.
     Ours(Status, &'static str),
 }
 
-/// A handle that we did not give, or that is closed, or that is of the other kind.
+/// The failure for an unknown handle, a closed one, or one of the other kind.
 pub(super) const NO_HANDLE: Failure = Failure::Ours(Status::Failure, "Invalid handle");
 
 impl From<Errno> for Failure {
@@ -29,7 +29,7 @@ impl From<Errno> for Failure {
 }
 
 impl Failure {
-    /// The status, as OpenSSH's sftp-server maps it.
+    /// Returns the status, as OpenSSH's sftp-server maps it.
     pub(super) fn status(self) -> Status {
         match self {
             Self::Ours(status, _) => status,
@@ -41,7 +41,7 @@ impl Failure {
         }
     }
 
-    /// Words for the visitor and the record: the usual ones of the status, or the system's where it has only "failure".
+    /// Returns the text for the client: the status's usual one, or the system's if the status is only "failure".
     pub(super) fn text(self) -> Cow<'static, str> {
         match self {
             Self::Ours(_, text) => text.into(),
@@ -52,7 +52,7 @@ impl Failure {
         }
     }
 
-    /// Words for the record: what the system said, not what SFTP makes of it.
+    /// Returns the text for the record: the system's, not SFTP's.
     pub(super) fn on_record(self) -> Cow<'static, str> {
         match self {
             Self::Ours(_, text) => text.into(),

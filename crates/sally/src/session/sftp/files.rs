@@ -1,4 +1,4 @@
-//! What is asked of an open file.
+//! Serves the requests for an open file.
 
 use std::os::fd::AsFd;
 
@@ -13,7 +13,7 @@ use super::opening::open_file;
 use super::server::{BATCH, Server, Stop};
 use super::tree::{self, Target};
 
-/// A copy within the machine goes in pieces of this size.
+/// The piece size, in bytes, of a copy within the machine.
 const COPY: usize = 128 << 10;
 
 impl Server {
@@ -51,7 +51,7 @@ impl Server {
         let Some(open) = self.handles.remove(handle) else { return self.no_handle(id, "close") };
         let operation = self.closing(&open);
         let closed = match open {
-            // Where the file is on another machine, this may be where a full disk is heard of.
+            // A file system on another machine may report a full disk only here.
             Open::File(file) => sally_sys::file::close(file.fd).map_err(Failure::from),
             Open::Folder(_) => Ok(()),
         };
@@ -59,7 +59,7 @@ impl Server {
         self.status(id, closed)
     }
 
-    /// Counted and hashed before it is sent.
+    /// Reads from a file: counts and hashes the bytes before they are sent.
     pub(super) fn read(&mut self, id: u32, handle: &[u8], offset: u64, length: u32) -> Result<(), Stop> {
         let Some(file) = self.handles.file_mut(handle) else { return self.status(id, Err(NO_HANDLE)) };
         let read = self.answers.data(id, length, BATCH, |place| again(|| pread(&file.fd, &mut *place, offset)));
@@ -76,7 +76,7 @@ impl Server {
         }
     }
 
-    /// Counted and hashed before it is answered: what was written of it, where the disk is full.
+    /// Writes to a file: counts and hashes the bytes before it answers; on a full disk, those that were written.
     pub(super) fn write(&mut self, id: u32, handle: &[u8], offset: u64, data: &[u8]) -> Result<(), Stop> {
         let Some(file) = self.handles.file_mut(handle) else { return self.status(id, Err(NO_HANDLE)) };
         let done = write_all(&file.fd, offset, data, &mut file.written);
@@ -118,7 +118,7 @@ impl Server {
         self.look(id, operation, |_| found, |answers, volume| answers.volume(id, &volume))
     }
 
-    /// From one open file to another, without the bytes passing over the network; a length of 0 means to the end.
+    /// Copies between two open files, without passing the bytes over the network; a length of 0 means to the end.
     pub(super) fn copy_data(&mut self, id: u32, from: (&[u8], u64), to: (&[u8], u64), length: u64) -> Result<(), Stop> {
         let (Some(source), Some(target)) = (self.handles.file(from.0), self.handles.file(to.0)) else {
             return self.no_handle(id, "copy-data");
@@ -126,7 +126,7 @@ impl Server {
         let mut operation = self.operation("copy-data", &source.path);
         operation.to = Some(target.path.as_slice().into());
         self.audit(operation.clone())?;
-        // What is answered already need not wait for something that may be long.
+        // Ready answers are sent first: the copy may take long.
         self.flush()?;
         let (copied, done) = self.copy_now(from, to, length);
         copied.written(&mut operation);
@@ -152,7 +152,7 @@ impl Server {
             let wanted = usize::try_from(left).map_or(COPY, |left| left.min(COPY));
             let place = buffer.get_mut(..wanted).unwrap_or_default();
             let piece = match again(|| pread(&source.fd, &mut *place, at)) {
-                // The end: what was asked for, or too early.
+                // The source ended: as asked for, or too early.
                 Ok(0) if length == 0 => return (copied, Ok(())),
                 Ok(0) => return (copied, Err(Failure::Ours(Status::Eof, Status::Eof.text()))),
                 Ok(count) => place.get(..count).unwrap_or_default(),
@@ -170,7 +170,7 @@ impl Server {
     }
 }
 
-/// Writes all of it, and counts what is written, all of it or not.
+/// Writes all bytes, and counts those that were written, even if it fails.
 fn write_all(fd: impl AsFd, mut at: u64, mut data: &[u8], written: &mut Tally) -> Done {
     while !data.is_empty() {
         let count = again(|| pwrite(&fd, data, at))?;
@@ -182,7 +182,7 @@ fn write_all(fd: impl AsFd, mut at: u64, mut data: &[u8], written: &mut Tally) -
     Ok(())
 }
 
-/// A call that a signal interrupts is made again.
+/// Repeats a call that a signal interrupted.
 fn again<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     rustix::io::retry_on_intr(&mut call)
 }
@@ -194,7 +194,7 @@ fn with_attrs(flags: OpenFlags, attrs: &Attrs) -> String {
     }
 }
 
-/// Never waits: a FIFO without a partner is an error then, and no end to the session's thread.
+/// Converts the flags. Opening never waits: a FIFO without a partner is then an error, and doesn't block the session's thread.
 fn to_system(flags: OpenFlags) -> OFlags {
     let mut system = OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     system |= match (flags.read(), flags.write()) {

@@ -1,4 +1,4 @@
-//! What is open, and the count and hash of what went through it.
+//! Keeps open files and folders, with the count and hash of the bytes that went through each file.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -6,21 +6,21 @@ use std::os::fd::OwnedFd;
 use sally_proto::record::{DigestName, RunningDigest, SftpOperation};
 use sally_proto::sftp::OpenFlags;
 
-/// Files and folders open at once: half of the 1,024 descriptors that a process may usually have.
+/// The most files and folders open at once: half of the 1,024 descriptors that a process usually may have.
 pub(super) const MAX_HANDLES: usize = 512;
 
-/// What went through a file in one direction.
+/// The bytes that went through a file in one direction.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
     hash: RunningDigest,
     bytes: u64,
-    /// Where it began, as long as each piece went on where the one before ended.
+    /// The offset of the first byte, as long as each piece continues the one before.
     from: Option<u64>,
     next: u64,
 }
 
 impl Tally {
-    /// Nothing yet, to be hashed as the record is.
+    /// Starts an empty tally, hashed as the record is.
     pub(super) fn new(digest: DigestName) -> Self {
         Self { hash: digest.start(), bytes: 0, from: None, next: 0 }
     }
@@ -37,7 +37,7 @@ impl Tally {
         self.next = offset.saturating_add(piece.len() as u64);
     }
 
-    /// Puts it on the record as what was written.
+    /// Puts the tally into an operation as what was written.
     pub(super) fn written(&self, operation: &mut SftpOperation) {
         operation.written = Some(self.bytes);
         operation.written_from = self.from;
@@ -55,17 +55,17 @@ impl Tally {
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) fd: OwnedFd,
-    /// As asked for.
+    /// The path as the client gave it.
     pub(super) path: Vec<u8>,
     pub(super) flags: OpenFlags,
-    /// Its size when it was opened, where it is only appended to.
+    /// The file's size when it was opened, if it is only appended to.
     pub(super) grows_from: Option<u64>,
     pub(super) read: Tally,
     pub(super) written: Tally,
 }
 
 impl File {
-    /// What went through it, for the record.
+    /// Puts both tallies into an operation for the record.
     pub(super) fn tell(&self, operation: &mut SftpOperation) {
         if self.flags.read() {
             self.read.read(operation);
@@ -73,7 +73,7 @@ impl File {
         if self.flags.write() {
             self.written.written(operation);
         }
-        // What is appended goes to the end, wherever the client says. If the file has grown by just that, it is one run.
+        // Appended bytes go to the end, whatever offset the client gives. If the file has grown by exactly their number, they are one run.
         if self.flags.append() {
             let grown = self.grows_from.and_then(|from| from.checked_add(self.written.bytes)).filter(|_| self.written.bytes > 0);
             let size = rustix::fs::fstat(&self.fd).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
@@ -86,11 +86,11 @@ impl File {
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) entries: rustix::fs::Dir,
-    /// As asked for.
+    /// The path as the client gave it.
     pub(super) path: Vec<u8>,
 }
 
-/// Either.
+/// An open file or folder.
 #[derive(Debug)]
 pub(super) enum Open {
     /// A file.
@@ -108,7 +108,7 @@ impl Open {
     }
 }
 
-/// All that is open in a session. A number is never given twice: a handle that was closed stays invalid.
+/// All open files and folders of a session. No number is used twice: a closed handle stays invalid.
 #[derive(Debug, Default)]
 pub(super) struct Handles {
     open: BTreeMap<u32, Open>,
@@ -116,12 +116,12 @@ pub(super) struct Handles {
 }
 
 impl Handles {
-    /// Whether there is no room for another.
+    /// Returns whether no further one can be opened.
     pub(super) fn is_full(&self) -> bool {
         self.open.len() >= MAX_HANDLES || self.next == u32::MAX
     }
 
-    /// Takes one in and gives its number.
+    /// Adds one; returns its number.
     pub(super) fn insert(&mut self, open: Open) -> u32 {
         let number = self.next;
         self.next += 1;
@@ -158,7 +158,7 @@ impl Handles {
         self.open.remove(&number(handle)?)
     }
 
-    /// Takes out what is left, oldest first.
+    /// Removes and returns the oldest one.
     pub(super) fn pop(&mut self) -> Option<Open> {
         self.open.pop_first().map(|(_, open)| open)
     }

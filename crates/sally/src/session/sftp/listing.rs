@@ -1,4 +1,4 @@
-//! Folders, and what `ls -l` says of a file.
+//! Lists folders, and formats files as `ls -l` does.
 
 use std::fmt::Write as _;
 
@@ -15,9 +15,9 @@ use super::server::{Server, Stop};
 use super::tree;
 use crate::clock::unix_time;
 
-/// A batch of names ends beyond this: 34,000 bytes is what every client must take (draft section 3).
+/// A batch of names ends beyond this many bytes: every client must accept 34,000 (draft section 3).
 const LIST: usize = 32 << 10;
-/// A file older than this shows its year instead of the time of day, as with ls(1): half a year.
+/// A file older than this, in seconds (half a year), shows its year instead of the time of day, as with ls(1).
 const RECENT: i64 = 365 * 24 * 3600 / 2;
 
 impl Server {
@@ -56,7 +56,7 @@ impl Server {
                 }
                 None => break,
             };
-            // Gone between the one call and the other: not listed.
+            // A file that was removed in between is not listed.
             let Ok(stat) = folder.entries.fd().and_then(|fd| statat(fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)) else { continue };
             let name = entry.file_name().to_bytes();
             names.push(Entry { name, long: &long(name, &stat, &mut self.accounts, now), attrs: tree::attrs(&stat) });
@@ -72,7 +72,7 @@ impl Server {
     }
 }
 
-/// As OpenSSH's sftp-server writes it; the time is UTC.
+/// Formats a file as OpenSSH's sftp-server does; the time is UTC.
 fn long(name: &[u8], stat: &Stat, accounts: &mut Accounts, now: i64) -> Vec<u8> {
     let or_number = |name: &[u8], number: u32| match name {
         [] => number.to_string(),
@@ -91,7 +91,7 @@ fn long(name: &[u8], stat: &Stat, accounts: &mut Accounts, now: i64) -> Vec<u8> 
     line
 }
 
-/// Type and permissions in ten letters, as strmode(3) has them, and its space.
+/// Formats type and permissions in ten letters, as strmode(3) does, and a space.
 fn mode(mode: u32) -> String {
     let kind = match FileType::from_raw_mode(mode) {
         FileType::RegularFile => '-',

@@ -1,16 +1,16 @@
-//! SFTP: files instead of a program, as the account that Sally runs as.
+//! Serves files over SFTP instead of a program, as the account that Sally runs as.
 //!
-//! One thread serves a session's requests in the order in which they come, so that a slow disk keeps no other task waiting; what comes and
-//! what is answered passes through two bounded channels, so that requests are read ahead while others are served.
+//! One thread serves a session's requests in their order, so that a slow disk delays no other task. Requests and answers pass through two
+//! bounded channels, so that requests are read ahead while others are served.
 //!
-//! - `service`: answers a client that asks for the subsystem
-//! - `server`: takes requests off the channel, puts operations on the record, sends answers
-//! - `files`: what is asked of an open file
-//! - `tree`: what is asked of a path
-//! - `listing`: folders, and what `ls -l` says of a file
-//! - `handles`: what is open, and the count and hash of what went through it
+//! - `service`: serves a client that asks for the subsystem
+//! - `server`: takes requests, records operations, sends answers
+//! - `files`: requests for an open file
+//! - `tree`: requests for a path
+//! - `listing`: lists folders, and formats files as `ls -l` does
+//! - `handles`: open files and folders, and the count and hash of their bytes
 //! - `accounts`: names of users and groups
-//! - `failure`: why something could not be done, as SFTP says it
+//! - `failure`: failures in SFTP's terms
 
 mod accounts;
 mod failure;
@@ -40,11 +40,11 @@ use super::{Ending, Gone, Inbound, Input, Outbound, Stream};
 use crate::panic::{Panicked, caught_as_fault};
 use crate::record::{RecordError, Recorder};
 
-/// Pieces of requests, 32 KiB each at most, that may wait for the thread: what OpenSSH's client has on its way.
+/// The most pieces of requests, at most 32 KiB each, that wait for the thread: as many as OpenSSH's client has in flight.
 const PIECES: usize = 64;
-/// Batches of answers that may wait for the visitor.
+/// The most batches of answers that wait for the client.
 const BATCHES: usize = 4;
-/// The thread's stack: nothing in it is deep, and buffers are on the heap.
+/// The thread's stack in bytes: it has no deep calls, and buffers are on the heap.
 const STACK: usize = 512 << 10;
 
 /// A thread that serves files, and our ends of its channels.
@@ -55,24 +55,24 @@ pub struct Files {
     outcome: oneshot::Receiver<Result<Outcome, RecordError>>,
 }
 
-/// How files are served to one client.
+/// The terms on which one client's files are served.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// Whose files.
+    /// The account whose files are served.
     pub account: Account,
-    /// What the client's key says of it.
+    /// The flags of the client's key.
     pub flags: SftpFlags,
-    /// Whether the client says a symbolic link before its target.
+    /// Whether the client sends a symbolic link's path before its target.
     pub link_first: bool,
 }
 
 /// Starts the thread.
 ///
 /// # Errors
-/// Where no thread can be made.
+/// No thread can be made.
 pub fn start(channel: u32, terms: Terms, recorder: Recorder) -> io::Result<Files> {
     if let Some(mask) = terms.flags.umask() {
-        // Of the whole process, as umask(2) is: where a key says so all sessions of the visit are SFTP, by the same key.
+        // umask(2) is for the whole process: with such a key all sessions of the visit are SFTP, by that key.
         rustix::process::umask(Mode::from_raw_mode(mask));
     }
     let (requests, inlet) = mpsc::channel(PIECES);
@@ -80,33 +80,33 @@ pub fn start(channel: u32, terms: Terms, recorder: Recorder) -> io::Result<Files
     let (told, outcome) = oneshot::channel();
     std::thread::Builder::new().name("sftp".into()).stack_size(STACK).spawn(move || {
         let ended = Server::new(channel, terms, recorder, outlet).serve(inlet);
-        let _ = told.send(ended); // The session didn't wait any longer.
+        let _ = told.send(ended); // The session no longer waits.
     })?;
     Ok(Files { requests, answers, outcome })
 }
 
-/// A session whose files are served.
+/// A session that serves files.
 #[derive(Debug)]
 pub struct Session {
     /// Its number on the record.
     channel: u32,
-    /// The thread that serves it.
+    /// The thread that serves them.
     files: Files,
-    /// The book.
+    /// The recorder.
     recorder: Recorder,
 }
 
 impl Started for Session {
-    /// Nothing in it has a window to be resized, or hears signals.
+    /// Obeys nothing: there is no window to resize, and no program for signals.
     fn obeys(&self) -> Obeys {
         Obeys::default()
     }
 
-    /// Runs to its end; then no file is open any more, and what went through each is on the record.
+    /// Runs to its end; then every file is closed, and the bytes that went through each are recorded.
     ///
     /// # Errors
-    /// [`Fault::Record`] where the record can't be written, [`Fault::ConnectionLost`] where the visitor vanished while writing a file, or what
-    /// the visit ends by.
+    /// [`Fault::Record`] if the record can't be written, [`Fault::ConnectionLost`] if the client vanished while it wrote a file, or the
+    /// reason that the visit ends for.
     async fn run<I: Inbound, O: Outbound>(self, ends: SessionChannel<I, O>) -> Result<Ending, Fault> {
         caught_as_fault(self.run_to_end(ends)).await
     }
@@ -132,7 +132,7 @@ impl Session {
         let farewell = Farewell { channel, recorder: &recorder, visitor: &outbound, parting: &parting };
         match why {
             Why::Ended(_) => farewell.close(outcome.status).await,
-            // Most clients just hang up, some with a file open that they have read: a loss it is only in the middle of writing.
+            // Most clients just disconnect, some with an open file that they have read: only an unfinished write counts as a loss.
             Why::Gone if !outcome.unfinished => farewell.close(outcome.status).await,
             Why::Gone => Err(farewell.lost().await),
             Why::Stopped(fault) => {
@@ -143,7 +143,7 @@ impl Session {
     }
 }
 
-/// Carries requests to the thread and its answers to the visitor, until the thread has closed its end.
+/// Carries requests to the thread and answers to the client, until the thread has closed its end.
 async fn carry<I: Inbound, O: Outbound>(
     mut inbound: I,
     requests: mpsc::Sender<Bytes>,
@@ -155,7 +155,7 @@ async fn carry<I: Inbound, O: Outbound>(
             match inbound.next().await {
                 Some(Input::Data(piece)) => {
                     if requests.send(piece).await.is_err() {
-                        // The thread has had enough; its last answers are still to be delivered.
+                        // The thread takes no more; its last answers are still to be delivered.
                         std::future::pending::<()>().await;
                     }
                 }
@@ -176,7 +176,7 @@ async fn carry<I: Inbound, O: Outbound>(
         tokio::select! {
             done = &mut answering => return done.map_or(Why::Gone, |()| Why::Ended(Ending::Exited(0))),
             end = &mut asking, if asked.is_none() => match end {
-                // Kept, so that the channel's other half stays as it is until the last answer is out.
+                // Kept, so that the channel's other half stays open until the last answer is sent.
                 Ok(inbound) => asked = Some(inbound),
                 Err(Gone) => return Why::Gone,
             },
@@ -197,7 +197,7 @@ mod tests {
     use crate::record::{DigestName, Policy, SIZE, Settings, Sink, Target};
     use crate::session::visit::{Parting, Visit};
 
-    /// A client that asks for the version, and then for nothing more.
+    /// A client that asks for the version, and for nothing else.
     struct Asks(Option<Bytes>);
 
     impl Inbound for Asks {
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Takes answers; or panics at the first.
+    /// A client that takes answers, or panics at the first.
     struct Hears {
         panics: bool,
         answered: mpsc::Sender<Bytes>,

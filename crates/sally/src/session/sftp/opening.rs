@@ -1,4 +1,5 @@
-//! Opening what a path names, but for processes: files are served by Sally itself, in whose own `/proc/self` its memory and its record lie.
+//! Opens paths, except those that belong to processes: Sally itself serves the files, and its own `/proc/self` holds its memory and its
+//! record.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path};
@@ -8,14 +9,15 @@ use rustix::io::Errno;
 
 use super::failure::Done;
 
-/// As open(2). What belongs to a process (`/proc/N/…`) is refused, and so is whatever leads through one (`/proc/self/fd/N`, `/dev/stdin`).
+/// Opens a file as open(2) does. Refuses what belongs to a process (`/proc/N/…`), and what leads through one (`/proc/self/fd/N`,
+/// `/dev/stdin`).
 pub(super) fn open_file(path: &Path, flags: OFlags, mode: Mode) -> Done<OwnedFd> {
-    // The mode belongs to O_CREAT; openat2(2) insists on it.
+    // Only O_CREAT may have a mode: openat2(2) insists on that.
     let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
     let fd = match openat2(CWD, path, flags, mode, ResolveFlags::NO_MAGICLINKS) {
-        // Kernels before 5.6, and filters of system calls that don't know it.
+        // Kernels before 5.6 don't know openat2(2), nor do some filters of system calls.
         Err(Errno::NOSYS | Errno::PERM) => open(path, flags, mode)?,
-        // What the kernel says of a loop, and of such a link.
+        // The kernel's error for a loop, and for such a link.
         Err(Errno::LOOP) if is_of_process(path) => return Err(Errno::ACCESS.into()),
         opened => opened?,
     };
@@ -26,7 +28,7 @@ fn is_of_process(path: &Path) -> bool {
     path.starts_with("/proc") || path.starts_with("/dev")
 }
 
-/// Wherever a /proc is mounted, and whatever the links were that led there.
+/// Returns whether a file belongs to a process, wherever /proc is mounted, and whatever links led there.
 fn belongs_to_process(fd: &OwnedFd) -> bool {
     if fstatfs(fd).is_ok_and(|found| found.f_type != PROC_SUPER_MAGIC) {
         return false;

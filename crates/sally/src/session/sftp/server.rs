@@ -1,4 +1,4 @@
-//! Takes requests off the channel, puts operations on the record, sends answers. All of it runs in the session's own thread.
+//! Takes requests from the channel, records operations, and sends answers, all in the session's own thread.
 
 use std::path::PathBuf;
 
@@ -14,29 +14,29 @@ use super::handles::{Handles, MAX_HANDLES, Open, Tally};
 use crate::record::{RecordError, Recorder};
 use crate::session::Ending;
 
-/// Answers are sent when there are so many bytes of them, or no request waits: a full batch is eight packets of the channel, and stays in
+/// Answers are sent when they have this many bytes, or when no request waits. A full batch is eight packets of the channel, and stays in
 /// the processor's cache while it is read, hashed and encrypted.
 pub(super) const BATCH: usize = 256 << 10;
-/// Exit status where a client breaks the protocol: OpenSSH's.
+/// The exit status if a client violates the protocol, as OpenSSH's.
 const BROKEN: u8 = 255;
 
-/// How a session's thread ended.
+/// The outcome of a session's thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// What the visitor is told.
+    /// The status that the client gets.
     pub(super) status: Ending,
-    /// Whether the visitor had not closed a file that was being written.
+    /// Whether the client left a file open that was being written.
     pub(super) unfinished: bool,
 }
 
-/// Why no further request is served.
+/// The reason that no further request is served.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// Nothing goes on unrecorded.
+    /// The record failed: nothing goes on unrecorded.
     Record(RecordError),
-    /// Nobody takes answers any more.
+    /// The session takes no more answers.
     Gone,
-    /// What comes makes no sense.
+    /// The client violates the protocol.
     Broken,
 }
 
@@ -50,7 +50,7 @@ impl From<RecordError> for Stop {
 #[derive(Debug)]
 pub(super) struct Server {
     channel: u32,
-    /// Where relative paths begin.
+    /// The folder where relative paths begin.
     pub(super) start: PathBuf,
     pub(super) home: PathBuf,
     pub(super) flags: SftpFlags,
@@ -67,7 +67,7 @@ impl Server {
     pub(super) fn new(channel: u32, terms: Terms, recorder: Recorder, outlet: mpsc::Sender<Bytes>) -> Self {
         let Terms { account, flags, link_first } = terms;
         let home = sally_sys::process::enterable(account.home);
-        // As with sshd: where that folder can't be entered, paths begin at home.
+        // As with sshd: if that folder can't be entered, paths begin at home.
         let start = flags.start(&home.to_string_lossy(), &account.name).map(|start| home.join(start));
         let start = start.filter(|start| sally_sys::process::can_enter(start)).unwrap_or_else(|| home.clone());
         Self {
@@ -85,7 +85,7 @@ impl Server {
         }
     }
 
-    /// Serves until no more requests come; then everything is closed, and on the record.
+    /// Serves until no more requests come; then closes everything, and records it.
     pub(super) fn serve(mut self, mut inlet: mpsc::Receiver<Bytes>) -> Result<Outcome, RecordError> {
         let mut packets = Packets::default();
         let status = match self.converse(&mut packets, &mut inlet) {
@@ -93,7 +93,7 @@ impl Server {
             Err(Stop::Broken) => BROKEN,
             Err(Stop::Record(error)) => return Err(error),
         };
-        let _ = self.flush(); // Nobody listens, perhaps.
+        let _ = self.flush(); // The session may be over.
         let mut unfinished = false;
         while let Some(open) = self.handles.pop() {
             unfinished |= matches!(&open, Open::File(file) if file.flags.write());
@@ -116,7 +116,7 @@ impl Server {
                 }
             };
             while let Some(packet) = packets.next(&mut piece).map_err(|_| Stop::Broken)? {
-                // What is written now could not be counted any more.
+                // A write could not be recorded if the record has failed.
                 self.recorder.check().map_err(Stop::Record)?;
                 self.take(&packet)?;
                 if self.answers.len() >= BATCH {
@@ -126,7 +126,7 @@ impl Server {
         }
     }
 
-    /// Sends what is answered so far.
+    /// Sends the answers so far.
     pub(super) fn flush(&mut self) -> Result<(), Stop> {
         if self.answers.is_empty() {
             return Ok(());
@@ -134,12 +134,12 @@ impl Server {
         self.outlet.blocking_send(self.answers.take().into()).map_err(|_| Stop::Gone)
     }
 
-    /// What will have gone through a file in one direction.
+    /// Starts a tally for one direction of a file.
     pub(super) fn tally(&self) -> Tally {
         Tally::new(self.recorder.digest())
     }
 
-    /// Whether the session is over: for whoever is at something long.
+    /// Returns whether the session is over, so that long operations can stop.
     pub(super) fn is_over(&self) -> bool {
         self.outlet.is_closed()
     }
@@ -156,12 +156,12 @@ impl Server {
                 Ok(request) => self.refuse(id, &request),
                 Err(Malformed) => self.status(id, Err(Failure::Ours(Status::BadMessage, "Bad message"))),
             },
-            // Nothing comes before the greeting.
+            // Nothing may precede the version.
             Ok(Message::Request { .. }) | Err(Malformed) => Err(Stop::Broken),
         }
     }
 
-    /// What the key's flags deny is on the record, and not done.
+    /// Refuses a request that the key's flags deny, and records that.
     fn refuse(&mut self, id: u32, request: &Request<'_>) -> Result<(), Stop> {
         let path = match request {
             Request::Open { path, .. }
@@ -238,7 +238,7 @@ impl Server {
         }
     }
 
-    /// Answers how it ended.
+    /// Answers with the outcome.
     pub(super) fn status(&mut self, id: u32, done: Done) -> Result<(), Stop> {
         match done {
             Ok(()) => self.answers.status(id, Status::Ok, Status::Ok.text()),
@@ -247,12 +247,12 @@ impl Server {
         Ok(())
     }
 
-    /// An operation for the record.
+    /// Makes an operation for the record.
     pub(super) fn operation(&self, op: &str, path: &[u8]) -> SftpOperation {
         SftpOperation { channel: self.channel, op: op.into(), path: path.into(), ..SftpOperation::default() }
     }
 
-    /// The close of a handle, for the record.
+    /// Makes the operation that records a handle's close.
     pub(super) fn closing(&self, open: &Open) -> SftpOperation {
         let mut operation = self.operation("close", open.path());
         if let Open::File(file) = open {
@@ -261,7 +261,7 @@ impl Server {
         operation
     }
 
-    /// What changes something is on the record before it is done, and once more, with what became of it, before that is answered.
+    /// Changes something: records it before it is done, and again with its outcome before the answer.
     pub(super) fn change(&mut self, id: u32, operation: SftpOperation, act: impl FnOnce(&Self) -> Done) -> Result<(), Stop> {
         self.audit(operation.clone())?;
         let done = act(self);
@@ -269,7 +269,7 @@ impl Server {
         self.status(id, done)
     }
 
-    /// What only looks is on the record, with what became of it, before that is answered.
+    /// Looks at something: records it with its outcome before the answer.
     pub(super) fn look<T>(
         &mut self,
         id: u32,
@@ -288,7 +288,7 @@ impl Server {
         }
     }
 
-    /// A request for a handle that isn't there: on the record without a path.
+    /// Records a request for an unknown handle, without a path, and refuses it.
     pub(super) fn no_handle(&mut self, id: u32, op: &str) -> Result<(), Stop> {
         self.conclude(self.operation(op, b""), &Err::<(), _>(NO_HANDLE))?;
         self.status(id, Err(NO_HANDLE))

@@ -1,4 +1,4 @@
-//! Answers a client that asks for the subsystem.
+//! Serves a client that asks for the SFTP subsystem.
 
 use sally_proto::authorized_keys::Grant;
 use sally_proto::record::{AuditEvent, Said};
@@ -14,21 +14,21 @@ use crate::term;
 /// Serves files.
 #[derive(Clone, Debug)]
 pub struct Files {
-    /// Whose.
+    /// The account whose files are served.
     pub account: Account,
-    /// The book.
+    /// The recorder.
     pub recorder: Recorder,
 }
 
 impl Files {
-    /// How the client's key says that files are served.
+    /// Returns the flags of the client's key, or why files are refused.
     fn flags(what: &What, grant: Option<&Grant>) -> Result<SftpFlags, StartError> {
         let refused = |why| Err(StartError::Refused("subsystem", why));
         let Some(grant) = grant else { return Err(StartError::without_grant("subsystem")) };
         let flags = match grant.sftp() {
             None => SftpFlags::default(),
             Some(Ok(flags)) => flags,
-            // Keys and certificates with such a command let nobody in.
+            // A key or certificate with such a command is not let in.
             Some(Err(why)) => return refused(why),
         };
         match what {

@@ -1,4 +1,4 @@
-//! What is asked of a path. Each call has the meaning that OpenSSH's sftp-server gives it.
+//! Serves the requests for a path. Each has the meaning that OpenSSH's sftp-server gives it.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,11 +15,11 @@ use super::failure::{Done, Failure};
 use super::opening::open_file;
 use super::server::{Server, Stop};
 
-/// Symbolic links in one path: the kernel's own limit.
+/// The most symbolic links in one path: the kernel's own limit.
 const MAX_LINKS: usize = 40;
 
 impl Server {
-    /// Where a path is: relative ones begin at home, or where the key's `-d` says.
+    /// Resolves a path: relative ones begin at home, or at the folder of the key's `-d`.
     pub(super) fn at(&self, path: &[u8]) -> Done<PathBuf> {
         if path.is_empty() {
             return Err(Errno::NOENT.into());
@@ -63,7 +63,7 @@ impl Server {
         self.change(id, operation, |server| Ok(fs::rmdir(server.at(path)?)?))
     }
 
-    /// Never over something that is there: that is `posix-rename`.
+    /// Renames, but never over an existing file: that is `posix-rename`.
     pub(super) fn rename(&mut self, id: u32, from: &[u8], to: &[u8]) -> Result<(), Stop> {
         let operation = SftpOperation { to: Some(to.into()), ..self.operation("rename", from) };
         self.change(id, operation, |server| rename_new(&server.at(from)?, &server.at(to)?))
@@ -99,12 +99,12 @@ impl Server {
         self.look(id, operation, |server| server.real(path), |answers, real| answers.path(id, real.as_os_str().as_bytes()))
     }
 
-    /// No path at all is where relative ones begin.
+    /// Resolves a path without links; the empty path is the folder where relative ones begin.
     fn real(&self, path: &[u8]) -> Done<PathBuf> {
         Ok(canonical(&self.start.join(OsStr::from_bytes(path)))?)
     }
 
-    /// As [`Server::realpath`], with `~` and `~user` at its beginning: `~` alone is where relative paths begin, as OpenSSH has it.
+    /// Resolves as [`Server::realpath`], with `~` or `~user` at the beginning: `~` alone is where relative paths begin, as with OpenSSH.
     pub(super) fn expand_path(&mut self, id: u32, path: &[u8]) -> Result<(), Stop> {
         let operation = self.operation("expand-path", path);
         let real = |server: &Self| match path.strip_prefix(b"~") {
@@ -126,7 +126,7 @@ impl Server {
         self.look(id, operation, |server| server.home_of(user), |answers, home| answers.path(id, home.as_os_str().as_bytes()))
     }
 
-    /// Nobody's home is that of the account.
+    /// Returns a user's home; without a name that of the account.
     fn home_of(&self, user: &[u8]) -> Done<PathBuf> {
         match user {
             [] => Ok(self.home.clone()),
@@ -152,9 +152,9 @@ impl Server {
     }
 }
 
-/// What is known of a file.
+/// Converts what the system knows of a file.
 pub(super) fn attrs(stat: &Stat) -> Attrs {
-    // Times before 1970 and after 2106 can't be said in version 3: as near as can be.
+    // Version 3 can't express times before 1970 and after 2106: the nearest one is sent.
     let seconds = |time: i64| u32::try_from(time.max(0)).unwrap_or(u32::MAX);
     Attrs {
         size: u64::try_from(stat.st_size).ok(),
@@ -164,7 +164,7 @@ pub(super) fn attrs(stat: &Stat) -> Attrs {
     }
 }
 
-/// What is known of a file system. Of its flags, read-only (1) and no setuid (2) are told.
+/// Converts what the system knows of a file system. Of its flags only read-only (1) and no setuid (2) are sent.
 pub(super) fn volume(volume: &StatVfs) -> Volume {
     Volume {
         bsize: volume.f_bsize,
@@ -181,17 +181,17 @@ pub(super) fn volume(volume: &StatVfs) -> Volume {
     }
 }
 
-/// Whose attributes are to be set.
+/// The file whose attributes are set.
 pub(super) enum Target<'a> {
     /// A file by its path.
     Path(&'a Path),
     /// A file that is open.
     File(&'a OwnedFd),
-    /// What is at the path itself, a symbolic link too.
+    /// The path itself, even if it is a symbolic link.
     Link(&'a Path),
 }
 
-/// Sets all that is given, each whether or not another can be set; the first failure counts.
+/// Sets all given attributes, each whether or not another fails; the first failure counts.
 pub(super) fn set(target: &Target<'_>, attrs: &Attrs) -> Done {
     let mut done = Ok(());
     let mut note = |result: Done| {
@@ -216,7 +216,7 @@ pub(super) fn set(target: &Target<'_>, attrs: &Attrs) -> Done {
         note(set.map_err(Failure::from));
     }
     if let Some((user, group)) = attrs.owner {
-        // All bits set: as it is, for chown(2).
+        // All bits set means unchanged for chown(2).
         let (user, group) = ((user != u32::MAX).then(|| Uid::from_raw(user)), (group != u32::MAX).then(|| Gid::from_raw(group)));
         let set = match target {
             Target::Path(path) => fs::chownat(CWD, *path, user, group, AtFlags::empty()),
@@ -243,7 +243,7 @@ fn set_mode(target: &Target<'_>, mode: Mode) -> rustix::io::Result<()> {
     match target {
         Target::Path(path) => fs::chmod(*path, mode),
         Target::File(fd) => fs::fchmod(fd, mode),
-        // A link has no permissions of its own; for what is no link, the way that glibc takes too.
+        // A link has no permissions of its own; for other files this is glibc's way too.
         Target::Link(path) => {
             let fd = fs::open(*path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
             if FileType::from_raw_mode(fs::fstat(&fd)?.st_mode).is_symlink() {
@@ -254,8 +254,8 @@ fn set_mode(target: &Target<'_>, mode: Mode) -> rustix::io::Result<()> {
     }
 }
 
-/// Renames, unless something is there. A file system that can't do that in one step is asked first: between the two somebody else may act,
-/// as with OpenSSH.
+/// Renames, unless the target exists. A file system that can't do that in one step is asked first: in between another process may act, as
+/// with OpenSSH.
 fn rename_new(from: &Path, to: &Path) -> Done {
     match fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS) => match fs::lstat(to) {
@@ -267,7 +267,7 @@ fn rename_new(from: &Path, to: &Path) -> Done {
     }
 }
 
-/// The path without symbolic links, `.` and `..`. As with OpenSSH, its last part need not exist.
+/// Returns the path without symbolic links, `.` and `..`. As with OpenSSH, its last part need not exist.
 fn canonical(path: &Path) -> rustix::io::Result<PathBuf> {
     let mut real = PathBuf::from("/");
     let mut left = path.as_os_str().as_bytes().to_vec();
