@@ -1,4 +1,4 @@
-//! The chain of a record, and the batches that are made of it.
+//! Keeps the chain of a record, and makes its batches.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use sally_proto::record::{AuditEvent, Encoder, Seal, Signer, StreamKind, Timesta
 use super::error::RecordError;
 use super::queue::Queue;
 
-/// The chain is signed at least so often while there is anything new.
+/// The longest time between two signatures, while there is anything new.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
-/// The chain is signed at least once in so many bytes of record.
+/// The most bytes of record between two signatures.
 const CHECKPOINT_BYTES: u64 = 1 << 20;
 
-/// What the lock protects: one chain, and batches in its order. Never held while something is written.
+/// The state under the lock: one chain, and batches in its order. The lock is never held during a write.
 pub(super) struct Book {
     pub(super) encoder: Encoder,
     signer: Box<dyn Signer>,
-    /// When and how far the chain was signed last.
+    /// The time and the length of the chain when it was last signed.
     pub(super) signed_at: Timestamp,
     signed_to: u64,
     /// The number of the last batch.
@@ -36,7 +36,7 @@ impl Book {
     }
 }
 
-/// A batch being made, at one moment.
+/// A batch in the making, at one moment.
 pub(super) struct Page<'a> {
     pub(super) book: &'a mut Book,
     pub(super) queue: &'a Queue,
@@ -45,7 +45,7 @@ pub(super) struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Takes in a chunk; closes batches that are full.
+    /// Takes in a chunk; closes full batches.
     pub(super) fn take(&mut self, channel: u32, kind: StreamKind, chunk: &[u8]) -> Result<(), RecordError> {
         let mut rest = chunk;
         while !rest.is_empty() {
@@ -58,7 +58,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Closes the batch, signed if asked for or due, and hands it to the queue.
+    /// Closes the batch, signs it if asked to or if that is due, and hands it to the queue.
     pub(super) fn close(&mut self, seal: Option<Seal>) -> Result<(), RecordError> {
         let Book { encoder, signer, signed_at, signed_to, entered, .. } = &mut *self.book;
         let unsigned = encoder.written() + encoder.pending() as u64 - *signed_to;
@@ -81,7 +81,7 @@ impl Page<'_> {
         if new && is_due(self.book.signed_at, self.at) { self.close(Some(Seal::Checkpoint)) } else { Ok(()) }
     }
 
-    /// Records what happened, in as many batches as it takes.
+    /// Records an event, in as many batches as it needs.
     pub(super) fn audit(&mut self, event: &AuditEvent, seal: Option<Seal>) -> Result<(), RecordError> {
         let mut done = 0;
         while let Some(parts) = self.book.encoder.audit(self.at, event, done) {
@@ -92,7 +92,7 @@ impl Page<'_> {
     }
 }
 
-/// Whether so much time has passed that the next hash is signed.
+/// Returns whether the next signature is due.
 fn is_due(signed_at: Timestamp, at: Timestamp) -> bool {
     at.micros().saturating_sub(signed_at.micros()) >= Timestamp::from(CHECKPOINT_INTERVAL).micros()
 }

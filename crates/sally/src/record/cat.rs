@@ -1,4 +1,4 @@
-//! `sally record cat`: the bytes of streams.
+//! Runs `sally record cat`: prints the bytes of streams.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -29,7 +29,7 @@ pub(super) fn run(args: &CatArgs) -> u8 {
     }
 }
 
-/// Who reads our stdout may stop when they have enough.
+/// Returns the exit status after stdout failed: a reader that has enough is no error.
 pub(super) fn stdout_failed(error: &io::Error) -> u8 {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return 0;
@@ -50,7 +50,7 @@ impl From<SourceError> for Failure {
     }
 }
 
-/// Copies what was asked for, and says which streams are cut.
+/// Copies the streams that were asked for; returns those of which only the head was recorded.
 pub(super) fn copy(mut tape: Tape, args: &CatArgs, raw: bool, mut to: impl Write) -> Result<Vec<(u32, Stream)>, Failure> {
     let mut cut = Vec::new();
     let mut shown: BTreeMap<(u32, Stream), Visible> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Characters that the record has in two pieces, put together again: one decoder for each stream.
+//! Puts characters together that the record holds in two pieces: one decoder for each stream.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,12 +8,12 @@ use sally_proto::record::{Stream, incomplete_tail};
 /// Decodes a stream that comes in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// The beginning of a character.
+    /// The beginning of an unfinished character.
     held: Vec<u8>,
 }
 
 impl Decoder {
-    /// Takes a piece; gives the bytes of whole characters, and those that will never be part of one.
+    /// Takes a piece; returns the bytes of whole characters, and those that can't become part of one.
     pub(super) fn whole<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
         let mut all = Cow::Borrowed(piece);
         if !self.held.is_empty() {
@@ -33,12 +33,12 @@ impl Decoder {
         }
     }
 
-    /// Takes a piece; gives its text, with U+FFFD for what is none.
+    /// Takes a piece; returns its text, with U+FFFD for invalid bytes.
     pub(super) fn text(&mut self, piece: &[u8]) -> String {
         String::from_utf8_lossy(&self.whole(piece)).into_owned()
     }
 
-    /// What was begun and never finished.
+    /// Returns an unfinished character at the end.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }
@@ -49,12 +49,12 @@ impl Decoder {
 pub(super) struct Decoders(BTreeMap<(u32, Stream), Decoder>);
 
 impl Decoders {
-    /// As [`Decoder::text`], of this stream.
+    /// Takes a piece of a stream, as [`Decoder::text`].
     pub(super) fn text(&mut self, channel: u32, stream: Stream, piece: &[u8]) -> String {
         self.0.entry((channel, stream)).or_default().text(piece)
     }
 
-    /// The streams that end within a character, each with U+FFFD for it.
+    /// Returns the streams that end within a character, each with U+FFFD for it.
     pub(super) fn ends(&mut self) -> impl Iterator<Item = ((u32, Stream), String)> + '_ {
         let cut = self.0.iter_mut().map(|(of, decoder)| (*of, String::from_utf8_lossy(&decoder.rest()).into_owned()));
         cut.filter(|(_, text)| !text.is_empty())

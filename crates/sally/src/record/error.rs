@@ -1,18 +1,18 @@
-//! The record can't be written.
+//! Defines why a record can't be written.
 
 use sally_proto::error::Fault;
 
 use crate::panic::Panicked;
 
-/// Why nothing is recorded any more: whoever gets this delivers nothing and ends the session.
+/// Why nothing is recorded any more: the task that gets this must deliver nothing and end the session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// The record can't be written.
     #[error("Could not write to log file {file}: {reason}")]
     Unwritten {
-        /// The file as named, `stdout` for none.
+        /// The file as the user named it, or `stdout`.
         file: String,
-        /// The system's reason, or ours.
+        /// The system's reason, or Sally's.
         reason: String,
     },
     /// A task of the visit panicked: the record ends there, without a seal.

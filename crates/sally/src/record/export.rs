@@ -1,4 +1,4 @@
-//! `sally record export`: a record in another format.
+//! Runs `sally record export`: converts a record to another format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
@@ -33,7 +33,7 @@ pub(super) fn write(tape: Tape, format: Format, to: impl Write) -> Result<(), Fa
     }
 }
 
-/// A format being written.
+/// Writes a format.
 trait Exporter {
     fn begin(&mut self, header: &Header) -> io::Result<()>;
     fn moment(&mut self, moment: &Moment<'_>) -> io::Result<()>;
@@ -66,7 +66,7 @@ impl Ptys {
     }
 }
 
-/// asciicast v3: times since the event before; bytes that are no text are shown as U+FFFD, audit events are left out.
+/// Writes asciicast v3, with times since the event before. Bytes that are no text become U+FFFD; audit events are left out.
 struct V3<W> {
     to: W,
     last: Timestamp,
@@ -122,7 +122,7 @@ impl<W: Write> Exporter for V3<W> {
             Event::Resize(cols, rows) => self.event(moment.at, "r", &format!("{cols}x{rows}")),
             Event::Marker(text) => self.event(moment.at, "m", text),
             Event::Exit(status) => {
-                // Players stop there: with several channels only the last one counts.
+                // Players stop at an exit: of several channels only the last one's is written.
                 self.exit = Some((moment.at, *status));
                 Ok(())
             }
@@ -146,7 +146,8 @@ impl<W: Write> Exporter for V3<W> {
     }
 }
 
-/// What was shown, line by line: of a terminal what it came to, of other streams what was written, control characters visible.
+/// Writes the text that was shown, line by line: a terminal's final lines, and other streams as they were written, with control characters
+/// visible.
 struct Text<W> {
     to: W,
     size: (u16, u16),
@@ -223,7 +224,7 @@ impl<W: Write> Exporter for Text<W> {
                 self.ptys.follow(json);
                 Ok(())
             }
-            // What a terminal ends with stands before what comes after it.
+            // A terminal's last lines precede what follows its end.
             Event::Exit(_) => self.screens.remove(&moment.channel).map_or(Ok(()), |screen| self.lines(&screen.finish())),
             Event::Input(_) | Event::Marker(_) | Event::Hash(_) | Event::Other(_) => Ok(()),
         }
@@ -246,7 +247,7 @@ impl<W: Write> Exporter for Text<W> {
     }
 }
 
-/// One JSON object a line: the audit events with their time, and markers, sizes and exit statuses in the same form.
+/// Writes one JSON object a line: audit events with their time, and markers, sizes and exit statuses in the same form.
 struct Audit<W> {
     to: W,
     assembly: Assembly,

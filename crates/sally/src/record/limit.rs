@@ -1,16 +1,16 @@
-//! How large a record may become.
+//! Limits the size of a record.
 
-/// So much is asked for ahead: the last lines of a visit and the seal have room also where nobody answers any more.
+/// How many bytes are asked for ahead, so that the last lines of a visit and the seal have room even if requests are no longer answered.
 const LAST_LINES: u64 = 16 << 10;
 
-/// Asks for more: what a record may become in all, or why no more.
+/// Asks for more: returns how large a record may become in all, or why not.
 pub(super) type Growth = Box<dyn FnMut() -> Result<u64, String> + Send>;
 
-/// A limit, and perhaps somebody to be asked for more.
+/// A limit in bytes, and the way to raise it, if there is one.
 pub(super) struct Limit {
     bytes: u64,
     growth: Option<Growth>,
-    /// What was asked for ahead was refused: asked again when there is no other way.
+    /// Whether asking ahead was refused: then it is asked again only when there is no other way.
     refused: bool,
 }
 
@@ -19,7 +19,7 @@ impl Limit {
         Self { bytes, growth, refused: false }
     }
 
-    /// Lets a record become so large, or says why it may not.
+    /// Lets a record grow to `size` bytes, or returns why it may not.
     pub(super) fn reach(&mut self, size: u64) -> Result<(), String> {
         while size > self.bytes {
             self.grow()?;

@@ -1,14 +1,14 @@
-//! The book: record first, then deliver; a recorder that fails ends the session.
+//! Records sessions: bytes are recorded first, then delivered; a recorder that fails ends the session.
 //!
-//! - `sink`: where the record goes, and whether it is still there
-//! - `limit`: how large it may become
+//! - `sink`: the file or stream of the record, and whether it is still there
+//! - `limit`: limits its size
 //! - `queue`: batches of lines between the chain and the sink
-//! - `book`: the chain, and the batches that are made of it
+//! - `book`: the chain, and the batches that it makes
 //! - `recorder`: what sessions write to; returns once write(2) has
-//! - `stream`: one stream of a channel, whole or its head
-//! - `signer`: the host key, as the record's seal
+//! - `stream`: one stream of a channel, whole or only its head
+//! - `signer`: signs the record with the host key
 //! - `cmd`: `sally record verify|play|cat|export`, each in its own file
-//! - `decode`, `visible`: what was shown, as text; `screen`: as a terminal has it
+//! - `decode`, `visible`: output as text; `screen`: output as a terminal shows it
 //!
 //! The format itself is [`sally_proto::record`].
 

@@ -1,4 +1,4 @@
-//! `sally record play`: what was shown, when it was shown.
+//! Runs `sally record play`: shows the output at the recorded times.
 
 use std::fs::File;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -17,7 +17,7 @@ use super::source::{self, Tape};
 
 /// How far an arrow key seeks, in seconds.
 const STEP: f64 = 5.0;
-/// What scrolls, character sets, colours, cursor, mouse and paste modes as they were, whatever the record left them at.
+/// Restores scrolling, character sets, colours, cursor, mouse and paste modes, however the record left them.
 const RESET: &str = "\x1b7\x1b[r\x1b8\x1b(B\x0f\x1b[0m\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l";
 
 pub(super) fn run(args: &PlayArgs) -> u8 {
@@ -33,7 +33,7 @@ pub(super) fn run(args: &PlayArgs) -> u8 {
     }
 }
 
-/// What a key asks for.
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Key {
     Pause,
@@ -42,7 +42,7 @@ enum Key {
     Quit,
 }
 
-/// What follows from a wait.
+/// The result of a wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Next {
     Show,
@@ -50,7 +50,7 @@ enum Next {
     Quit,
 }
 
-/// Something to be shown.
+/// Output to show.
 struct Frame {
     at: f64,
     text: String,
@@ -64,15 +64,15 @@ struct Player<'a> {
     decoders: Decoders,
     out: BufWriter<StdoutLock<'static>>,
     keys: Option<Keyboard>,
-    /// The screen as it stands, to be drawn again after a seek or over a status line. Only where there is a terminal.
+    /// The present screen, to draw again after a seek or over a status line. `None` without a terminal.
     screen: Option<Screen>,
-    /// Where in the record we were at that instant.
+    /// The position in the record at the time `since`, in seconds.
     position: f64,
-    /// When something was shown last.
+    /// The time of the last output, in seconds.
     last: f64,
     since: Instant,
     paused: bool,
-    /// Everything before this is passed over.
+    /// The target of a seek in seconds: everything before it is skipped.
     target: Option<f64>,
 }
 
@@ -121,7 +121,7 @@ impl<'a> Player<'a> {
             self.apply(&frame);
             self.show(&frame).map_err(Failure::Stdout)?;
         }
-        // A seek past the end shows what was last on the screen.
+        // A seek past the end shows the last screen.
         if self.target.is_some() { self.redraw().map_err(Failure::Stdout) } else { Ok(()) }
     }
 
@@ -147,7 +147,7 @@ impl<'a> Player<'a> {
         Ok(Some(Frame { at: self.last, text, size: None }).filter(|frame| !frame.text.is_empty()))
     }
 
-    /// Keeps the screen of our own up to date.
+    /// Applies a frame to our own screen.
     fn apply(&mut self, frame: &Frame) {
         let Some(screen) = &mut self.screen else { return };
         if let Some((cols, rows)) = frame.size {
@@ -164,12 +164,12 @@ impl<'a> Player<'a> {
         self.out.flush()
     }
 
-    /// Waits until `at` is due, or a key says otherwise.
+    /// Waits until `at` is due, or until a key interrupts.
     fn wait(&mut self, at: f64) -> io::Result<Next> {
         loop {
             let left = (!self.paused).then(|| self.left(at));
             if left.is_some_and(|left| left.is_zero()) {
-                // Late frames don't shift the ones after them.
+                // Late frames don't delay the frames after them.
                 self.since = self.since.max(Instant::now() - Duration::from_secs(1)) + self.gap(at);
                 self.since = self.since.min(Instant::now());
                 self.position = at;
@@ -210,7 +210,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// How long `at` is after the last thing shown, as it is played.
+    /// Returns the playing time from the last output to `at`.
     fn gap(&self, at: f64) -> Duration {
         let gap = (at - self.position).max(0.0);
         let gap = self.args.idle_limit.map_or(gap, |limit| gap.min(limit));
@@ -221,12 +221,12 @@ impl<'a> Player<'a> {
         self.gap(at).saturating_sub(self.since.elapsed())
     }
 
-    /// Where in the record we are, on the way to `at`.
+    /// Returns the present position in the record, on the way to `at`.
     fn now(&self, at: f64) -> f64 {
         (self.position + self.since.elapsed().as_secs_f64() * self.args.speed).min(at)
     }
 
-    /// Begins again; a pipe can't.
+    /// Starts again at the beginning; returns false for a pipe, which can't.
     fn rewind(&mut self) -> Result<bool, Failure> {
         if source::is_stdin(&self.args.file) {
             return Ok(false);
@@ -249,7 +249,7 @@ impl<'a> Player<'a> {
         self.out.flush()
     }
 
-    /// A line at the bottom; the cursor stays where it is.
+    /// Draws the status line at the bottom; the cursor stays where it is.
     fn draw_status(&mut self) -> io::Result<()> {
         let rows = tcgetwinsize(rustix::stdio::stdout()).map_or(24, |size| size.ws_row);
         let keys = if self.paused { "paused: space goes on, . steps, ← → seek, q quits" } else { "space pauses" };
@@ -257,7 +257,7 @@ impl<'a> Player<'a> {
         write!(self.out, "\x1b7\x1b[{rows};1H\x1b[7m {at:.1} s  {keys} \x1b[0m\x1b[K\x1b8")
     }
 
-    /// Leaves the terminal as it was found. What fails now has failed before.
+    /// Restores the terminal. Write errors are ignored: they have been reported before.
     fn leave(&mut self) {
         if let Some(screen) = &self.screen {
             let _ = write!(self.out, "{}{RESET}", if screen.is_alternate() { "\x1b[?1049l" } else { "" });
@@ -267,7 +267,7 @@ impl<'a> Player<'a> {
     }
 }
 
-/// The terminal's keys one by one; its settings come back when this is dropped.
+/// Reads single keys from the terminal; dropping it restores the terminal's settings.
 struct Keyboard {
     tty: File,
     before: Termios,
@@ -278,9 +278,9 @@ impl Keyboard {
         let tty = File::open("/dev/tty").ok()?;
         let before = tcgetattr(&tty).ok()?;
         let mut keys = before.clone();
-        // Ctrl-C is a key: whoever presses it gets their terminal back first.
+        // Ctrl-C arrives as a key, so that the terminal is restored before the player ends.
         keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
-        // What the record holds has been through a terminal already.
+        // The recorded output has passed through a terminal already.
         keys.output_modes -= OutputModes::OPOST;
         keys.special_codes[SpecialCodeIndex::VMIN] = 1;
         keys.special_codes[SpecialCodeIndex::VTIME] = 0;
@@ -288,7 +288,7 @@ impl Keyboard {
         Some(Self { tty, before })
     }
 
-    /// The next key, waiting for it so long; `None` for none, or one that means nothing.
+    /// Returns the next key if it comes within `wait`; `None` if none comes, or one without an action.
     fn read(&mut self, wait: Option<Duration>) -> io::Result<Option<Key>> {
         let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
         match poll(&mut [PollFd::new(&self.tty, PollFlags::IN)], wait.as_ref()) {
@@ -302,7 +302,7 @@ impl Keyboard {
     }
 }
 
-/// What was pressed.
+/// Returns the action of the bytes that a key sends.
 fn key(bytes: &[u8]) -> Option<Key> {
     match bytes {
         // Ctrl-C, Ctrl-D, or the terminal is gone.
@@ -317,7 +317,7 @@ fn key(bytes: &[u8]) -> Option<Key> {
 
 impl Drop for Keyboard {
     fn drop(&mut self) {
-        // A terminal that is gone has no settings to restore.
+        // If the terminal is gone, there is nothing to restore.
         let _ = tcsetattr(&self.tty, OptionalActions::Now, &self.before);
     }
 }

@@ -1,6 +1,6 @@
-//! Batches of lines between the chain and the file: numbered as they enter, written in that order by whoever comes first.
+//! Holds batches of lines between the chain and the file: they are numbered as they enter, and the first writer writes them in that order.
 //!
-//! So one piece of a stream can be encoded while the piece before it is being written, and no stream waits for what another does with its own.
+//! So one piece of a stream is encoded while the piece before it is written, and no stream waits for another one's encoding.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,14 +13,14 @@ use super::error::RecordError;
 use super::sink::Sink;
 use crate::lock::lock;
 
-/// Buffers that are kept for the next batch: one that is filled, one that is written.
+/// How many buffers are kept for the next batches: one is filled while one is written.
 const SPARE: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     out: Mutex<Out>,
-    /// Batches up to this number are in the file.
+    /// The number of the last batch in the file.
     written: AtomicU64,
 }
 
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Waiting {
 #[derive(Debug)]
 struct Out {
     sink: Sink,
-    /// The last line may be torn: nothing is written after it.
+    /// The first failure. The last line may be torn, so nothing is written after it.
     failed: Option<RecordError>,
 }
 
@@ -48,13 +48,13 @@ impl Queue {
         Self { waiting: Mutex::default(), out: Mutex::new(Out { sink, failed: None }), written: AtomicU64::new(0) }
     }
 
-    /// An empty buffer for a batch.
+    /// Returns an empty buffer for a batch.
     pub(super) fn buffer(&self) -> Vec<u8> {
         let spare = lock(&self.waiting).spare.pop();
         spare.unwrap_or_else(|| Vec::with_capacity(MAX_BATCH))
     }
 
-    /// Appends the next batch. The caller numbers them, from 1, and holds the lock of the chain.
+    /// Appends the next batch. The caller numbers batches, from 1, and holds the lock of the chain.
     pub(super) fn push(&self, batch: Vec<u8>) {
         lock(&self.waiting).batches.push_back(batch);
     }
@@ -63,11 +63,11 @@ impl Queue {
         self.written.load(Ordering::Acquire) >= number
     }
 
-    /// Writes what is waiting up to batch `number`; returns once it is in the file, whoever wrote it.
+    /// Writes the waiting batches up to `number`; returns once that one is in the file, even if another thread wrote it.
     pub(super) fn write_up_to(&self, number: u64) -> Result<(), RecordError> {
         let mut out = match self.out.lock() {
             Ok(out) => out,
-            // Another thread panicked in the middle of a write, and what is in the file nobody knows.
+            // Another thread panicked in the middle of a write: what the file holds is unknown.
             Err(poisoned) => return Err(poisoned.into_inner().sink.error("a write was interrupted".into())),
         };
         while !self.has_written(number) {
@@ -91,7 +91,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Sees whether the record is still where it was put; says false where somebody is writing, who does the same.
+    /// Checks that the record is still where it was opened; returns false if a writer is busy, which checks that too.
     pub(super) fn check_unless_busy(&self) -> Result<bool, RecordError> {
         match self.out.try_lock() {
             Ok(mut out) => out.sink.check(Instant::now()).map(|()| true),
@@ -100,7 +100,7 @@ impl Queue {
         }
     }
 
-    /// Sees whether the record is still where it was put, after whoever is writing.
+    /// Checks that the record is still where it was opened, after waiting for the writer.
     pub(super) fn check(&self) -> Result<(), RecordError> {
         lock(&self.out).sink.check(Instant::now())
     }

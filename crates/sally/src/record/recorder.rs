@@ -1,4 +1,4 @@
-//! What sessions write to. Every call returns once write(2) of its lines has: only then may the bytes be delivered.
+//! Records what sessions do. A call returns once write(2) of its lines has returned: only then may the bytes be delivered.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,31 +20,31 @@ use crate::clock::unix_time;
 use crate::lock::lock;
 use crate::panic::Panicked;
 
-/// How often an idle record is looked after.
+/// How often an idle record is checked.
 const TICK: Duration = Duration::from_secs(1);
-/// The number of the batch that the header is in.
+/// The number of the batch that holds the header.
 const FIRST_BATCH: u64 = 1;
-/// The size of the terminal until there is one.
+/// Columns and rows of the header before there is a terminal.
 pub const SIZE: (u16, u16) = (80, 24);
 
-/// What the header says besides the key.
+/// The settings of a record, all in its header.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How much of a stream without a terminal is recorded.
     pub policy: Policy,
-    /// What everything is hashed with.
+    /// The digest for everything that is hashed.
     pub digest: DigestName,
     /// The shell that sessions run.
     pub shell: PathBuf,
-    /// Columns and rows of the terminal that it begins with.
+    /// Columns and rows of the terminal at the beginning.
     pub size: (u16, u16),
 }
 
-/// A record being written; clones write to the same one.
+/// A record being written; clones write to the same record.
 ///
-/// A piece is first entered, then written: what is entered has its place in the chain, and batches are written in the chain's order.
-/// After the first failure every further call fails, and [`Recorder::failed`] wakes whoever waits. A task that panics while it has one breaks
-/// the record off: what it did not finish must not look like a visit that was recorded to its end.
+/// A piece is first entered, then written: entering gives it its place in the chain, and batches are written in the chain's order. After
+/// the first failure every further call fails, and [`Recorder::failed`] wakes the tasks that wait for it. A task that panics while it holds
+/// one breaks the record off: an unfinished visit must not look like one that was recorded to its end.
 #[derive(Clone, Debug)]
 pub struct Recorder(pub(super) Arc<Shared>);
 
@@ -55,7 +55,7 @@ pub(super) struct Shared {
     failure: watch::Sender<Option<RecordError>>,
     policy: Policy,
     digest: DigestName,
-    /// Streams of which only the head is recorded.
+    /// The streams of which only the head is recorded.
     tallies: Mutex<Tallies>,
     name: String,
     may_block: bool,
@@ -65,8 +65,8 @@ pub(super) struct Shared {
 type Tallies = BTreeMap<(u32, Stream), (StreamKind, Arc<Mutex<Tally>>)>;
 
 impl Recorder {
-    /// Writes the header and its first checkpoint; to a sink that waits, before the first thing that happens. Within a runtime, a task looks
-    /// after the record until it is sealed.
+    /// Writes the header and its first checkpoint; with a sink that waits, only before the first event. Within a runtime, starts a task
+    /// that checks the record until it is sealed.
     ///
     /// # Errors
     /// The sink can't be written, or the key can't sign.
@@ -111,7 +111,7 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Whether everything is still recorded: for what is counted, and only later on the record.
+    /// Checks that the record has not failed: for bytes that are counted now and recorded only later.
     ///
     /// # Errors
     /// The first failure.
@@ -119,12 +119,12 @@ impl Recorder {
         self.0.failure.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// What the record is hashed with: whatever else of a visit is hashed follows it.
+    /// Returns the digest of the record, which everything else that is hashed in a visit uses too.
     pub fn digest(&self) -> DigestName {
         self.0.digest
     }
 
-    /// One stream of a channel. Asked for twice, both write to the same one.
+    /// Returns the recorder of a channel's stream. A second call returns one of the same stream.
     pub fn stream(&self, channel: u32, kind: StreamKind) -> StreamRecorder {
         let head = match self.0.policy {
             Policy::Head(size) if !kind.is_pty() => {
@@ -138,10 +138,10 @@ impl Recorder {
         StreamRecorder { recorder: self.clone(), channel, kind, head }
     }
 
-    /// Records what happened.
+    /// Records an event.
     ///
     /// # Errors
-    /// The record can't be written: what happened must not go on.
+    /// The record can't be written: what the event announces must not go on.
     pub fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
         self.0.audit(event)
     }
@@ -168,7 +168,7 @@ impl Recorder {
         })
     }
 
-    /// Records the exit status of a channel's program: 128 + n where signal n ended it.
+    /// Records the exit status of a channel's program: 128 + n if signal n ended it.
     ///
     /// # Errors
     /// The record can't be written.
@@ -180,8 +180,8 @@ impl Recorder {
         })
     }
 
-    /// Signs what is new if that is due, and sees whether the file is still there. Called each second by the task of its own.
-    /// While something is being written it does nothing: whoever writes does the same.
+    /// Signs what is new if that is due, and checks that the file is still there. The record's own task calls this each second. While a
+    /// write is in progress it does nothing: the writer does both.
     ///
     /// # Errors
     /// The record can't be written, or is gone.
@@ -189,16 +189,16 @@ impl Recorder {
         self.0.tick()
     }
 
-    /// Ends the record without a seal, for a panic in the visit of a task that has no recorder of its own.
+    /// Ends the record without a seal, after a panic in a task of the visit that has no recorder of its own.
     pub(crate) fn break_off(&self) {
         self.0.break_off();
     }
 
-    /// Writes the ends of streams that have none yet, and the seal: nothing can be recorded after it. A second call does nothing, nor does one
-    /// where the sink waits and nothing has happened: there is no record.
+    /// Writes the missing ends of streams, and the seal: nothing can be recorded after it. Does nothing on a second call, nor while a
+    /// waiting sink has no event: then there is no record.
     ///
     /// # Errors
-    /// The record can't be written, or could not be at any time before.
+    /// The record can't be written, or it failed before.
     pub fn seal(&self) -> Result<(), RecordError> {
         if lock(&self.0.book).sealed || !self.0.has_written(FIRST_BATCH) {
             return self.0.unless_failed(|| Ok(()));
@@ -230,7 +230,7 @@ impl Recorder {
                 return error;
             }
             if failure.changed().await.is_err() {
-                // The sender lives as long as we do.
+                // The sender lives as long as this recorder.
                 std::future::pending::<()>().await;
             }
         }
@@ -246,7 +246,7 @@ impl Drop for Recorder {
 }
 
 impl Shared {
-    /// Runs `work` where waiting for a pipe, or for somebody who waits for one, keeps no other task of this thread from going on.
+    /// Runs `work` so that waiting for a pipe, or for another writer that waits for one, blocks no other task of this thread.
     fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
         if self.may_block && Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread) {
             return tokio::task::block_in_place(work);
@@ -254,7 +254,7 @@ impl Shared {
         work()
     }
 
-    /// Runs `work`, whose failure is everyone's from then on.
+    /// Runs `work`, whose failure is from then on the failure of every call.
     fn unless_failed<T>(&self, work: impl FnOnce() -> Result<T, RecordError>) -> Result<T, RecordError> {
         if let Some(error) = self.failure.borrow().clone() {
             return Err(error);
@@ -268,7 +268,7 @@ impl Shared {
         RecordError::Unwritten { file: self.name.clone(), reason: reason.into() }
     }
 
-    /// Makes batches with the book, and gives the number of the last: 0 where none was made.
+    /// Makes batches under the lock of the chain, and returns the number of the last one; 0 if it made none.
     fn enter(&self, make: impl FnOnce(&mut Page<'_>) -> Result<(), RecordError>) -> Result<u64, RecordError> {
         // Poisoned: another thread panicked in the middle of a batch.
         let mut book = self.unless_failed(|| self.book.lock().map_err(|_| self.error("a write was interrupted")))?;
@@ -307,7 +307,7 @@ impl Shared {
             let mut written = 0;
             while let Some(chunk) = chunks.next() {
                 let chunk = chunk.get(written..).unwrap_or_default();
-                // Two halves of a character are no text; together they are.
+                // Half a character is no text: the halves are put together.
                 let cut = chunks.peek().and_then(|next| CutCharacter::between(chunk, next));
                 let whole = chunk.len() - cut.map_or(0, |cut| cut.begun);
                 page.take(channel, kind, chunk.get(..whole).unwrap_or_default())?;
@@ -326,15 +326,15 @@ impl Shared {
         self.write_up_to(self.enter_audit(event)?)
     }
 
-    /// The record ends here, without a seal: what is on it is signed, as far as that can still be done, and nothing follows.
+    /// Ends the record without a seal: signs what is on it as far as still possible, and lets nothing follow.
     fn break_off(&self) {
         if self.failure.borrow().is_some() || lock(&self.book).sealed {
             return;
         }
-        // Where nothing has happened, there is no record yet.
+        // Before the first event there is no record yet.
         if self.has_written(FIRST_BATCH) {
             let why = AuditEvent::Close { reason: Panicked.to_string() };
-            // A panic in the midst of the record itself leaves its locks poisoned: then nothing more is written.
+            // A panic within the record itself poisons its locks: then nothing more is written.
             let _ = self.enter(|page| page.audit(&why, Some(Seal::Checkpoint))).and_then(|last| self.queue.write_up_to(last));
         }
         self.failure.send_replace(Some(RecordError::BrokenOff));
@@ -348,7 +348,7 @@ impl Shared {
     }
 }
 
-/// Gives an idle record its checkpoints, until it is sealed, fails, or nobody writes to it any more.
+/// Gives an idle record its checkpoints, until it is sealed, has failed, or has no recorder any more.
 async fn look_after(shared: Weak<Shared>, mut failure: watch::Receiver<Option<RecordError>>) {
     let mut clock = tokio::time::interval(TICK);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -357,7 +357,7 @@ async fn look_after(shared: Weak<Shared>, mut failure: watch::Receiver<Option<Re
             _ = failure.changed() => return,
             _ = clock.tick() => {
                 let Some(shared) = shared.upgrade() else { return };
-                // Sealed or failed: there is nothing left to look after.
+                // The record is sealed or has failed: the task is done.
                 if shared.tick().is_err() {
                     return;
                 }

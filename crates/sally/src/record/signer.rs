@@ -1,4 +1,4 @@
-//! The host key, as the record's seal.
+//! Signs the record with the host key.
 
 use sally_proto::record::{SignError, Signer};
 use ssh_key::{HashAlg, PrivateKey, SshSig};

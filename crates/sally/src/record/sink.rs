@@ -1,4 +1,4 @@
-//! Where the record goes: whole lines, appended, and watched for being taken away.
+//! Appends whole lines to the file or stream of a record, and checks that it isn't taken away.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -18,33 +18,33 @@ use super::limit::Limit;
 use crate::monitor::MonitorClient;
 use crate::{logfile, term};
 
-/// A file that is written to is looked at no more often than this.
+/// The shortest time between two checks of a file that is written to.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where the record goes.
+/// The target of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A file, made if need be; or a FIFO, a device, `/dev/fd/3`.
+    /// A file, created if need be; or a FIFO, a device, `/dev/fd/3`.
     File(PathBuf),
     /// Our stdout.
     Stdout,
 }
 
-/// What a sink needs of the system: a file, or in tests something that fails when told to.
+/// The system calls that a sink needs; tests replace them by ones that fail on request.
 pub(super) trait Output: Send {
-    /// As write(2).
+    /// Writes like write(2).
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Waits until a non-blocking output takes more.
     fn wait(&mut self) -> io::Result<()>;
-    /// As fdatasync(2).
+    /// Syncs like fdatasync(2).
     fn sync(&mut self) -> io::Result<()>;
-    /// Whether what was written (so many bytes) is still there.
+    /// Checks that the `written` bytes are still there.
     fn check(&mut self, written: u64) -> Result<(), String>;
-    /// Looks for it no more at the path where it was opened.
+    /// Stops checking the path where it was opened.
     fn forget_path(&mut self) {}
 }
 
-/// What isn't opened yet.
+/// The output before it is opened.
 struct Unopened;
 
 impl Output for Unopened {
@@ -65,14 +65,14 @@ impl Output for Unopened {
     }
 }
 
-/// Opens a sink's output when its first line is to be written; with a limit where whoever gives it has one.
+/// Opens a sink's output when its first line is due; returns a limit too, if the output comes with one.
 type Opening = Box<dyn FnOnce() -> Result<(FdOutput, Option<Limit>), String> + Send>;
 
-/// The open end of a record.
+/// The open file or stream of a record.
 pub struct Sink {
     output: Box<dyn Output>,
     opening: Option<Opening>,
-    /// Nothing is written until something has happened.
+    /// Whether nothing is written before the first event.
     waits: bool,
     name: String,
     sync: bool,
@@ -84,12 +84,13 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Opens the target for appending; `sync` waits for the disk after each write.
+    /// Opens the target for appending; `sync` makes each write wait for the disk.
     ///
-    /// A file is made with mode 0600. What is there already is never overwritten and never added to, and must be ours: `logfile::open`.
+    /// Creates a file with mode 0600. An existing file must be ours (`logfile::open`) and empty: nothing is overwritten, and nothing is
+    /// added to.
     ///
     /// # Errors
-    /// It can't be written, or it is a file that holds something.
+    /// It can't be written, or the file holds something.
     pub fn open(target: &Target, sync: bool) -> Result<Self, RecordError> {
         let path = match target {
             Target::File(path) if is_our_stdout(path) => None,
@@ -102,7 +103,7 @@ impl Sink {
             return Ok(Self::over_file(open_empty(path).map_err(failed)?, name, sync));
         }
         let fd = io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(term::reason(&error)))?;
-        // A stdout that was closed is /dev/null by now. Whoever wants no record says --log /dev/null.
+        // A closed stdout is /dev/null by now. A user who wants no record says --log /dev/null.
         if is_null(&fd) {
             return Err(failed("it is closed, or /dev/null, where nobody keeps it".into()));
         }
@@ -110,8 +111,8 @@ impl Sink {
         Ok(Self { max_line: MAX_LINE_STDOUT, ..Self::over_file(output, name, sync) })
     }
 
-    /// Opens what is there already, and makes a file that isn't there yet when its first line is written. Nothing is written until
-    /// something has happened: who connects and authenticates nobody leaves nothing behind.
+    /// Opens an existing target, or creates the file when its first line is due. Nothing is written before the first event: a client that
+    /// connects without authenticating leaves no file.
     ///
     /// # Errors
     /// As [`Sink::open`]; the folder can't be written to.
@@ -121,7 +122,7 @@ impl Sink {
             _ => return Self::open(target, sync).map(Self::waiting),
         };
         let name = path.display().to_string();
-        // What would keep each visitor out is told before anybody comes.
+        // An unwritable folder would keep every client out: it is reported before any client connects.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
             return Err(RecordError::Unwritten { file: name, reason: reason(error) });
@@ -130,7 +131,7 @@ impl Sink {
         Ok(Self { opening: Some(opening), may_block: sync, ..Self::over(Box::new(Unopened), name, sync, MAX_LINE) }.waiting())
     }
 
-    /// The record that an agent makes when the first line is to be written, as large as the agent allows.
+    /// Makes the sink of a record that an agent creates when the first line is due; the agent limits its size.
     pub fn of_monitor(monitor: Arc<MonitorClient>) -> Self {
         let opening: Opening = Box::new(move || {
             let (fd, bytes) = monitor.record()?;
@@ -140,7 +141,7 @@ impl Sink {
         Self { opening: Some(opening), ..Self::over(Box::new(Unopened), "of the agent".into(), false, MAX_LINE) }.waiting()
     }
 
-    /// Writes nothing until something has happened that is to be on the record.
+    /// Makes the sink write nothing before the first event.
     #[must_use]
     pub fn waiting(self) -> Self {
         Self { waits: true, ..self }
@@ -151,51 +152,51 @@ impl Sink {
         Self { may_block, ..Self::over(Box::new(output), name, sync, MAX_LINE) }
     }
 
-    /// A sink over a descriptor that is open already, under a name for people. What a file holds already stays before the record.
+    /// Makes a sink over an open descriptor, under a name for messages. What a file already holds stays in front of the record.
     ///
     /// # Errors
-    /// The system can't say what it is.
+    /// The system can't tell what the descriptor is.
     pub fn from_fd(fd: OwnedFd, name: &str, sync: bool) -> Result<Self, RecordError> {
         let output = FdOutput::new(fd, None).map_err(|error| RecordError::Unwritten { file: name.to_owned(), reason: reason(error) })?;
         Ok(Self::over_file(output, name.to_owned(), sync))
     }
 
-    /// A sink over any output.
+    /// Makes a sink over any output.
     pub(super) fn over(output: Box<dyn Output>, name: String, sync: bool, max_line: usize) -> Self {
         let (opening, waits, may_block) = (None, false, false);
         Self { output, opening, waits, name, sync, may_block, max_line, written: 0, limit: None, checked: None }
     }
 
-    /// Takes no more than so many bytes: whatever would go beyond is a record that can't be written.
+    /// Limits the sink to this many bytes: beyond them the record can't be written.
     #[must_use]
     pub fn limited(self, limit: Option<u64>) -> Self {
         Self { limit: limit.map(|bytes| Limit::new(bytes, None)), ..self }
     }
 
-    /// The name for people: the file as given, or `stdout`.
+    /// Returns the name for messages: the file as given, or `stdout`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether a write may have to wait for whoever reads (a pipe, a terminal), or for the disk: async callers step aside first.
+    /// Returns whether a write may wait for a reader (a pipe, a terminal) or for the disk: async callers step aside first.
     pub const fn may_block(&self) -> bool {
         self.may_block
     }
 
-    /// Whether nothing is written until something has happened.
+    /// Returns whether nothing is written before the first event.
     pub(super) const fn waits(&self) -> bool {
         self.waits
     }
 
-    /// No longer watches the path at which it was opened: whoever goes on with it may not look there. That its file was removed or shortened
-    /// is seen all the same.
+    /// Stops checking the path where the sink was opened, which the process may be about to lose access to. Removing or shortening the file
+    /// is still noticed.
     #[must_use]
     pub fn out_of_reach(mut self) -> Self {
         self.output.forget_path();
         self
     }
 
-    /// Lines must stay under this.
+    /// Returns the length that lines must stay under, in bytes.
     pub(super) const fn max_line(&self) -> usize {
         self.max_line
     }
@@ -234,7 +235,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Whether the record is still where it was put.
+    /// Checks that the record is still where it was opened.
     pub(super) fn check(&mut self, now: Instant) -> Result<(), RecordError> {
         self.checked = Some(now);
         self.output.check(self.written).map_err(|reason| self.error(reason))
@@ -251,13 +252,13 @@ impl fmt::Debug for Sink {
     }
 }
 
-/// An open file, and where it was found.
+/// An open file, and the path where it was found.
 struct FdOutput {
     fd: OwnedFd,
     path: Option<PathBuf>,
     stat: Stat,
     regular: bool,
-    /// A regular file's size, or our place in it, when we began.
+    /// The size of a regular file, or the position in it, at the beginning.
     base: u64,
 }
 
@@ -268,7 +269,7 @@ impl FdOutput {
         let mut base = 0;
         if regular {
             base = u64::try_from(stat.st_size).unwrap_or(0);
-            // stdout as the shell's `>` opened it: writes go to its place, not to the end.
+            // For a stdout that the shell opened with `>`, writes go to its position, not to the end.
             if !fcntl_getfl(&fd)?.contains(OFlags::APPEND) {
                 base = seek(&fd, SeekFrom::Current(0))?;
             }
@@ -291,7 +292,7 @@ impl Output for FdOutput {
 
     fn sync(&mut self) -> io::Result<()> {
         match fdatasync(&self.fd) {
-            // A pipe or a terminal has no disk to wait for.
+            // A pipe or a terminal has no disk to sync to.
             Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -322,7 +323,7 @@ impl Output for FdOutput {
     }
 }
 
-/// Opens what a record may go to: a file that holds something is never overwritten, and never added to.
+/// Opens the target of a record; refuses a file that holds something, which is never overwritten nor added to.
 fn open_empty(path: &Path) -> Result<FdOutput, String> {
     let output = FdOutput::new(logfile::open(path, None)?, Some(path.to_owned())).map_err(reason)?;
     if output.regular && output.base > 0 {
@@ -331,12 +332,12 @@ fn open_empty(path: &Path) -> Result<FdOutput, String> {
     Ok(output)
 }
 
-/// Names of the descriptor that we have already: opening them anew would fail for a socket and lose our place in a file.
+/// Returns whether a path names our stdout: opening it again would fail for a socket, and lose the position in a file.
 fn is_our_stdout(path: &Path) -> bool {
     ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path.as_os_str() == OsStr::new(name))
 }
 
-/// Whether it is the null device (major 1, minor 3: null(4)).
+/// Returns whether a descriptor is the null device (major 1, minor 3: null(4)).
 fn is_null(fd: &OwnedFd) -> bool {
     fstat(fd).is_ok_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)

@@ -1,4 +1,4 @@
-//! Reads a record for those who show it: what it says, not whether that is true (that is `verify`).
+//! Reads a record in order to show it; whether it is true is for `verify`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,19 +8,19 @@ use sally_proto::record::{AuditEvent, Direction, Event, Header, Line, Lines, NoR
 
 use crate::term;
 
-/// A record can't be shown.
+/// Why a record can't be shown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
     /// The file can't be read.
     #[error("can't be read: {}", term::reason(.0))]
     Unreadable(#[from] io::Error),
-    /// There is no record in it, or none that we know.
+    /// The file has no record, or one of an unknown version.
     #[error("{0}")]
     NoRecord(#[from] NoRecord),
 }
 
 impl SourceError {
-    /// Says what is the matter with `file`, and gives the exit status.
+    /// Reports the error about `file`, and returns the exit status.
     pub(super) fn report(&self, file: &Path) -> u8 {
         term::say(&term::printable(&format!("{}: {self}", file.display())));
         self.exit_status()
@@ -43,7 +43,7 @@ pub(super) fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-/// One line of a record, and which stream it belongs to.
+/// One line of a record, with its channel and stream.
 #[derive(Debug)]
 pub(super) struct Moment<'a> {
     pub(super) at: Timestamp,
@@ -52,7 +52,7 @@ pub(super) struct Moment<'a> {
     pub(super) event: Event<'a>,
 }
 
-/// The events of a record, from the header to the seal or, without one, to the next header or the end of the file.
+/// Reads the events of a record, from the header to the seal; without a seal to the next header or to the end of the file.
 pub(super) struct Tape {
     lines: Lines<Box<dyn Read>>,
     pub(super) header: Header,
@@ -62,7 +62,7 @@ pub(super) struct Tape {
 }
 
 impl Tape {
-    /// Skips ahead to the header.
+    /// Opens a record, and skips what precedes the header.
     pub(super) fn open(file: &Path) -> Result<Self, SourceError> {
         Self::over(open(file)?)
     }
@@ -81,13 +81,13 @@ impl Tape {
         Err(NoRecord::None.into())
     }
 
-    /// The next event; a line that is none comes as [`Event::Other`]. Hashes do come: they show nothing.
+    /// Returns the next event; an invalid line is an [`Event::Other`]. Hashes are returned too, though they show nothing.
     pub(super) fn next(&mut self) -> Result<Option<Moment<'_>>, SourceError> {
         if self.at_end {
             return Ok(None);
         }
         let Some(raw) = self.lines.next()? else { return Ok(None) };
-        // A record that breaks off, and the next one in the same file.
+        // The record breaks off, and the next one follows in the same file.
         if Header::parse(raw.content()).is_some() {
             self.at_end = true;
             return Ok(None);
@@ -111,7 +111,7 @@ impl Tape {
     }
 }
 
-/// A `stream` line says where the next events belong.
+/// Switches to the stream of the next events, after a `stream` line.
 fn follow(tracker: &mut Tracker, json: &str) {
     if json.starts_with(r#"{"event":"stream","#)
         && let Ok(AuditEvent::Stream { channel, stream }) = serde_json::from_str(json)

@@ -1,4 +1,4 @@
-//! What is recorded of one stream.
+//! Records one stream, whole or only its head.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,16 +14,16 @@ pub struct StreamRecorder {
     pub(super) recorder: Recorder,
     pub(super) channel: u32,
     pub(super) kind: StreamKind,
-    /// Where only the head is recorded: its size.
+    /// The size of the head and the tally, if only the head is recorded.
     pub(super) head: Option<(u64, Arc<Mutex<Tally>>)>,
 }
 
-/// A stream of which only the head is recorded.
+/// The count and hash of a stream of which only the head is recorded.
 #[derive(Debug)]
 pub(super) struct Tally {
     hash: RunningDigest,
     bytes: u64,
-    /// So many bytes were on the last `stream-end`; `None`: there was none.
+    /// The count in the last `stream-end`; `None` if there was none.
     reported: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ impl Tally {
     }
 }
 
-/// A piece that has its place in the record and is not yet written.
+/// A piece that has its place in the record, but is not written yet.
 #[derive(Debug)]
 #[must_use = "a piece may be delivered when it is written"]
 pub struct Entry {
@@ -42,7 +42,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Returns once write(2) of it, and of everything before it, has. It blocks; the piece may be delivered when, and only when, this is `Ok`.
+    /// Waits until write(2) of this piece, and of everything before it, has returned. Blocks. The piece may be delivered if, and only if,
+    /// this is `Ok`.
     ///
     /// # Errors
     /// The record can't be written: the piece must not be delivered.
@@ -52,7 +53,7 @@ impl Entry {
 }
 
 impl StreamRecorder {
-    /// Records a chunk, or counts and hashes what the settings leave out. It may be delivered when, and only when, this is `Ok`.
+    /// Records a chunk, or counts and hashes what the settings leave out. It may be delivered if, and only if, this is `Ok`.
     ///
     /// # Errors
     /// The record can't be written: the chunk must not be delivered.
@@ -60,8 +61,8 @@ impl StreamRecorder {
         self.enter([chunk])?.write()
     }
 
-    /// The first half of [`StreamRecorder::record`]: gives the chunks their place in the record, for whoever has something else to do while
-    /// they are written.
+    /// Gives chunks their place in the record, as the first half of [`StreamRecorder::record`], so that the caller can do something else
+    /// while they are written.
     ///
     /// # Errors
     /// The record can't be written: the chunks must not be delivered.
@@ -92,7 +93,7 @@ impl StreamRecorder {
         Ok(entered)
     }
 
-    /// The stream came to its end: where only its head is recorded, its length and digest are too.
+    /// Ends the stream: records its length and digest, if only its head is recorded.
     ///
     /// # Errors
     /// The record can't be written.

@@ -1,4 +1,4 @@
-//! `sally record verify`: one sentence, one exit status.
+//! Runs `sally record verify`: prints one sentence, and returns one exit status.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::source::{self, SourceError};
 use crate::host_key::known_hosts;
 use crate::term;
 
-/// What is known of the signer from outside the file.
+/// What the options say of the signer.
 enum Expected {
     Nothing,
     Fingerprint(Fingerprint),
@@ -21,7 +21,7 @@ enum Expected {
     KnownHosts(String, Option<String>),
 }
 
-/// Stable: see docs/record-format.md.
+/// The JSON answer, whose fields are stable (docs/record-format.md).
 #[derive(Serialize)]
 struct Answer<'a> {
     file: String,
@@ -58,7 +58,7 @@ pub(super) fn run(args: &VerifyArgs) -> u8 {
     }
     match line.map_or(Ok(()), |line| term::data(&line)) {
         Ok(()) => exit_status,
-        // A verdict that nobody could read is no success.
+        // A verdict that could not be printed is no success.
         Err(error) => {
             term::say(&format!("stdout can't be written: {}", term::reason(&error)));
             status::RECORD
@@ -66,7 +66,7 @@ pub(super) fn run(args: &VerifyArgs) -> u8 {
     }
 }
 
-/// The answer for stdout, the exit status, and notes for people.
+/// Returns the answer for stdout, the exit status, and notes for the user.
 pub(super) fn judge(args: &VerifyArgs) -> Result<(Option<String>, u8, Vec<String>), String> {
     let expected = expected(args)?;
     let known_as = RefCell::new(None);
@@ -82,7 +82,7 @@ pub(super) fn judge(args: &VerifyArgs) -> Result<(Option<String>, u8, Vec<String
             let sentence = sentence(&report, known_as.as_deref());
             let exit_status = report.verdict.exit_status();
             if args.json {
-                // Our own type has string keys only: serialising it into memory can't fail.
+                // Serialising this type into memory can't fail: all its keys are strings.
                 let answer = serde_json::to_string(&answer(file, &report, sentence, known_as)).unwrap_or_default();
                 return Ok((Some(answer), exit_status, Vec::new()));
             }
@@ -166,7 +166,7 @@ fn sentence(report: &Report, known_as: Option<&str>) -> String {
     }
 }
 
-/// What is no part of the verdict, and good to know.
+/// Returns notes about what is not part of the verdict.
 fn notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     if report.first_line > 1 {

@@ -1,19 +1,19 @@
-//! Text that can't do anything to a terminal: control characters are shown, not sent.
+//! Makes text harmless for a terminal: shows control characters instead of sending them.
 
 use super::decode::Decoder;
 
-/// Turns a stream of bytes into text of which only newline and tab are control characters.
+/// Turns a stream of bytes into text whose only control characters are newline and tab.
 ///
-/// Characters that are cut in two between calls come out whole; a carriage return before a newline is left out.
+/// Characters that are split between calls come out whole; a carriage return before a newline is left out.
 #[derive(Debug, Default)]
 pub(super) struct Visible {
     decoder: Decoder,
-    /// The last byte was a carriage return, and what comes next decides whether it is shown.
+    /// Whether the last byte was a carriage return: the next one decides whether it is shown.
     returned: bool,
 }
 
 impl Visible {
-    /// Takes bytes, appends what can be shown.
+    /// Takes bytes, and appends their text.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut String) {
         let whole = self.decoder.whole(bytes);
         let Some(first) = whole.first() else { return };
@@ -25,7 +25,7 @@ impl Visible {
         show(shown.unwrap_or(&whole), out);
     }
 
-    /// What is left at the end.
+    /// Appends what is left at the end.
     pub(super) fn finish(&mut self, out: &mut String) {
         if std::mem::take(&mut self.returned) {
             show(b"\r", out);
@@ -34,14 +34,14 @@ impl Visible {
     }
 }
 
-/// Shows a whole text.
+/// Returns a whole text made harmless.
 pub(super) fn visible(text: &str) -> String {
     let mut out = String::new();
     show(text.as_bytes(), &mut out);
     out
 }
 
-/// JSON text with everything escaped that would be shown as `<U+…>`: it stays the same JSON.
+/// Escapes in JSON text everything that would be shown as `<U+…>`: the JSON means the same.
 pub(super) fn json(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, character| {
         if is_hidden(character) || character.is_control() {
@@ -53,7 +53,7 @@ pub(super) fn json(text: &str) -> String {
     })
 }
 
-/// C1 controls, and what turns the direction of a line around (Trojan source).
+/// Returns whether a character is a C1 control, or changes the direction of a line (Trojan source).
 const fn is_hidden(character: char) -> bool {
     matches!(character, '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

@@ -1,4 +1,4 @@
-//! The same screen on a terminal that is told so: escape sequences that every terminal knows, or passes over.
+//! Draws the screen on another terminal, with escape sequences that every terminal understands or ignores.
 
 use std::fmt::Write as _;
 
@@ -10,14 +10,14 @@ use alacritty_terminal::vte::ansi::{CharsetIndex, Color, CursorShape, CursorStyl
 
 use super::{Screen, State, TAB};
 
-/// An empty screen in its usual modes, without the hard reset that would take the user's scrollback along.
+/// Clears the screen and its modes, without the hard reset that would clear the user's scrollback too.
 const CLEAR: &str =
     "\x1b[?1049l\x1b[!p\x1b[0m\x1b]8;;\x1b\\\x1b(B\x1b)B\x0f\x1b[r\x1b[4l\x1b[20l\x1b[?1l\x1b[?6l\x1b[?7h\x1b>\x1b[0 q\x1b[H\x1b[2J";
 
-/// What is drawn is drawn in ASCII, until the program's character sets are restored.
+/// Selects ASCII for drawing; the program's character sets are restored afterwards.
 const ASCII: &str = "\x1b(B";
 
-/// Modes that are set as the program left them.
+/// The modes that are set as the program left them.
 const MODES: [(TermMode, &str); 12] = [
     (TermMode::APP_CURSOR, "?1"),
     (TermMode::INSERT, "4"),
@@ -33,7 +33,7 @@ const MODES: [(TermMode, &str); 12] = [
     (TermMode::BRACKETED_PASTE, "?2004"),
 ];
 
-/// Attributes by their number in SGR.
+/// The attributes with their numbers in SGR.
 const ATTRIBUTES: [(Flags, &str); 11] = [
     (Flags::BOLD, ";1"),
     (Flags::DIM, ";2"),
@@ -49,7 +49,7 @@ const ATTRIBUTES: [(Flags, &str); 11] = [
 ];
 
 impl Screen {
-    /// What makes another terminal of the same size show this screen, and go on as this one would.
+    /// Returns the sequences that make another terminal of the same size show this screen, and behave like it from then on.
     pub(in crate::record) fn dump(&mut self) -> String {
         self.state.dump()
     }
@@ -59,13 +59,13 @@ impl State {
     fn dump(&mut self) -> String {
         let mut out = CLEAR.to_owned();
         if self.is_alternate() {
-            // The primary screen is there to be seen while it is the active one only; the swap back clears the alternate one.
+            // The primary screen can only be read while it is the active one; the swap back clears the alternate one.
             let alternate = self.term.grid().clone();
             self.term.swap_alt();
             self.draw(&mut out);
             self.term.swap_alt();
             *self.term.grid_mut() = alternate;
-            // It begins in the pen's background.
+            // The alternate screen begins in the pen's background.
             out.push_str("\x1b[?1049h\x1b[0m\x1b[2J");
         }
         self.draw(&mut out);
@@ -73,7 +73,7 @@ impl State {
         out
     }
 
-    /// The active grid, its saved cursor, and its cursor.
+    /// Draws the active grid, its saved cursor, and its cursor.
     fn draw(&self, out: &mut String) {
         let grid = self.term.grid();
         out.push_str(ASCII);
@@ -85,7 +85,7 @@ impl State {
         place(out, grid, &grid.cursor, 1);
     }
 
-    /// What isn't to be seen. The cursor is moved by some of it, and put back.
+    /// Sets the invisible state. Some of it moves the cursor, which is put back.
     fn set_up(&self, out: &mut String) {
         let (grid, mode) = (self.term.grid(), self.term.mode());
         if let Some(tabs) = self.tabs.as_ref().filter(|tabs| tabs.iter().enumerate().any(|(column, tab)| *tab != (column % TAB == 0))) {
@@ -107,10 +107,10 @@ impl State {
         if origin {
             out.push_str("\x1b[?6h");
         }
-        // Lines are counted from the region's first then.
+        // In origin mode lines are counted from the region's first.
         let top = self.region.filter(|_| origin).map_or(1, |(top, _)| i32::try_from(top).unwrap_or(1));
         place(out, grid, &grid.cursor, 2 - top);
-        // Terminals turn all of the mouse off by turning one kind of it off: those that are on come last.
+        // Terminals turn the whole mouse off with any one of its modes: the modes that are on come last.
         for (on, letter) in [(false, 'l'), (true, 'h')] {
             for (_, number) in MODES.iter().filter(|(flag, _)| mode.contains(*flag) == on) {
                 let _ = write!(out, "\x1b[{number}{letter}");
@@ -123,7 +123,7 @@ impl State {
             CursorShape::Beam => 6,
             CursorShape::Block | CursorShape::HollowBlock | CursorShape::Hidden => 2,
         };
-        // The usual one is the user's own.
+        // The default style is the user's own.
         let number = if cursor == CursorStyle::default() { 0 } else { shape - u8::from(cursor.blinking) };
         let _ = write!(out, "\x1b[{number} q");
         let shift = [(CharsetIndex::G0, "\x0f"), (CharsetIndex::G1, "\x0e"), (CharsetIndex::G2, "\x1bn"), (CharsetIndex::G3, "\x1bo")];
@@ -131,12 +131,12 @@ impl State {
     }
 }
 
-/// Puts the cursor, and the pen, where they are; lines are counted from `first`.
+/// Sets the cursor and the pen; lines are counted from `first`.
 fn place(out: &mut String, grid: &Grid<Cell>, cursor: &Cursor<Cell>, first: i32) {
     let (line, column) = (cursor.point.line, cursor.point.column);
     if cursor.input_needs_wrap {
         out.push_str(ASCII);
-        // Only a character in the last column leaves a terminal so.
+        // Only a character in the last column leaves a terminal in this state.
         let wide = grid[line][column].flags.contains(Flags::WIDE_CHAR_SPACER);
         draw_cells(out, grid, (line, first), if wide { column.0.saturating_sub(1) } else { column.0 }, column.0);
     } else {
@@ -149,7 +149,7 @@ fn place(out: &mut String, grid: &Grid<Cell>, cursor: &Cursor<Cell>, first: i32)
     }
 }
 
-/// A row up to its last cell that isn't blank; the screen was cleared.
+/// Draws a row up to its last cell that isn't blank; the screen was cleared.
 fn draw_row(out: &mut String, grid: &Grid<Cell>, line: usize) {
     let line = Line(i32::try_from(line).unwrap_or(0));
     let last = (0..grid.columns()).rev().find(|column| {
@@ -162,7 +162,7 @@ fn draw_row(out: &mut String, grid: &Grid<Cell>, line: usize) {
     }
 }
 
-/// Some cells of a line; lines are counted from `first`.
+/// Draws some cells of a line; lines are counted from `first`.
 fn draw_cells(out: &mut String, grid: &Grid<Cell>, (line, first): (Line, i32), from: usize, to: usize) {
     let mut at = None;
     let mut pen = None;
@@ -172,7 +172,7 @@ fn draw_cells(out: &mut String, grid: &Grid<Cell>, (line, first): (Line, i32), f
         if cell.flags.contains(Flags::WIDE_CHAR_SPACER) && !half {
             continue;
         }
-        // Terminals disagree on the width of some characters: after one that may be meant the place is said.
+        // Terminals disagree on the width of some characters: after such a one the position is set.
         if at != Some(column) {
             let _ = write!(out, "\x1b[{};{}H", (line.0 + first).max(1), column + 1);
         }
@@ -188,7 +188,7 @@ fn draw_cells(out: &mut String, grid: &Grid<Cell>, (line, first): (Line, i32), f
     }
 }
 
-/// Whether this is one half of a wide character whose other half was overwritten.
+/// Returns whether a cell is one half of a wide character whose other half was overwritten.
 fn is_half(grid: &Grid<Cell>, line: Line, column: usize) -> bool {
     let has = |column: Option<usize>, flag| {
         column.filter(|column| *column < grid.columns()).is_some_and(|column| grid[line][Column(column)].flags.contains(flag))
@@ -204,7 +204,7 @@ fn same_style(one: &Cell, other: &Cell) -> bool {
         == (other.fg, other.bg, flags(other), other.underline_color(), other.hyperlink())
 }
 
-/// Makes the pen that of a cell.
+/// Sets the pen to the style of a cell.
 fn style(out: &mut String, cell: &Cell) {
     out.push_str("\x1b[0");
     out.extend(ATTRIBUTES.iter().filter(|(flag, _)| cell.flags.contains(*flag)).map(|(_, number)| *number));
@@ -222,7 +222,7 @@ fn style(out: &mut String, cell: &Cell) {
     }
 }
 
-/// A color: of the foreground from 30, of the background from 40.
+/// Sets a color: the foreground from 30, the background from 40.
 fn color(out: &mut String, color: Color, base: u8) {
     match color {
         Color::Named(NamedColor::Foreground | NamedColor::Background) => {}

@@ -1,6 +1,6 @@
-//! What a program's output does to the screen: the emulator does it, and what it keeps to itself is kept here too.
+//! Applies a program's output to the screen: the emulator does that, and state that it doesn't show is kept here too.
 //!
-//! Queries, titles, the clipboard and the keyboard's modes are no part of a screen: they are passed over.
+//! Queries, titles, the clipboard and the keyboard's modes don't belong to a screen, and are ignored.
 
 use alacritty_terminal::grid::Dimensions;
 use alacritty_terminal::index::Column;
@@ -13,14 +13,14 @@ use unicode_width::UnicodeWidthChar;
 
 use super::{DRAIN, State, TAB};
 
-/// Marks on one character; more are somebody's joke, and cost memory.
+/// The most marks on one character: more only cost memory.
 const MARKS: usize = 32;
-/// The alternate screen as programs asked for it before there was 1049.
+/// The modes for the alternate screen that precede 1049.
 const ALTERNATE: [u16; 2] = [47, 1047];
-/// The cursor alone, saved and restored.
+/// The mode that saves and restores only the cursor.
 const SAVED_CURSOR: u16 = 1048;
 
-/// Passes calls on as they are.
+/// Passes calls on unchanged.
 macro_rules! pass_on {
     ($($name:ident($($value:ident: $kind:ty),*);)*) => {
         $(fn $name(&mut self, $($value: $kind),*) {
@@ -81,12 +81,12 @@ impl Handler for State {
 
     fn move_backward_tabs(&mut self, count: u16) {
         self.term.move_backward_tabs(count);
-        // The emulator would still wrap at the next character, as if it stood in the last column.
+        // The emulator would still wrap at the next character, as if the cursor stood in the last column.
         self.term.grid_mut().cursor.input_needs_wrap = false;
     }
 
     fn clear_screen(&mut self, mode: ClearMode) {
-        // What the history holds was shown, whether or not a program clears it.
+        // The lines in the history were shown, even if a program clears it.
         self.drain();
         self.term.clear_screen(mode);
         self.settle();
@@ -126,7 +126,7 @@ impl Handler for State {
     }
 
     fn set_tabs(&mut self, interval: u16) {
-        // The emulator knows a stop at the cursor only.
+        // The emulator can only set a tab stop at the cursor.
         let before = self.term.grid().cursor.point.column;
         self.clear_tabs(TabulationClearMode::All);
         for column in (0..self.term.columns()).step_by(interval.max(1).into()) {
@@ -144,7 +144,7 @@ impl Handler for State {
             PrivateMode::Unknown(SAVED_CURSOR) => self.term.save_cursor_position(),
             PrivateMode::Named(NamedPrivateMode::SwapScreenAndSetRestoreCursor) if !self.is_alternate() => {
                 self.term.swap_alt();
-                // Not the one of the alternate screen before.
+                // Without this, the alternate screen would restore the cursor that it saved last time.
                 let grid = self.term.grid_mut();
                 grid.saved_cursor = grid.cursor.clone();
             }
@@ -162,7 +162,7 @@ impl Handler for State {
 }
 
 impl State {
-    /// Lines that have left the screen are read before they are forgotten.
+    /// Reads the lines that have left the screen before they are forgotten.
     fn settle(&mut self) {
         if self.term.grid().history_size() >= DRAIN {
             self.drain();
@@ -170,7 +170,7 @@ impl State {
     }
 
     fn pass_private_mode(&mut self, mode: PrivateMode, pass: impl FnOnce(&mut alacritty_terminal::Term<super::VoidListener>)) {
-        // DECCOLM clears the screen, and what scrolls is all of it again.
+        // DECCOLM clears the screen, and makes all of it scroll again.
         if mode == PrivateMode::Named(NamedPrivateMode::ColumnMode) {
             self.region = None;
         }
@@ -186,7 +186,7 @@ impl State {
         }
     }
 
-    /// How many marks the character has that the next one would be put on.
+    /// Counts the marks on the character that the next mark would be put on.
     fn marks_before_cursor(&self) -> usize {
         let grid = self.term.grid();
         let before = usize::from(!grid.cursor.input_needs_wrap);

@@ -1,7 +1,7 @@
-//! A terminal's screen as it stands: fed with what was shown, drawn again on another terminal, read as text.
+//! Emulates a terminal's screen: takes output, draws the screen on another terminal, and returns it as text.
 //!
-//! - `handler`: what a program's output does to it
-//! - `dump`: the same screen on a terminal that is told so
+//! - `handler`: applies a program's output
+//! - `dump`: draws the screen on another terminal
 //!
 //! Only this module names the emulator, and it knows nothing of records.
 
@@ -17,15 +17,15 @@ use alacritty_terminal::term::cell::{Cell, Flags};
 use alacritty_terminal::term::{Config, Term, TermMode};
 use alacritty_terminal::vte::ansi::{CharsetIndex, Processor, Timeout};
 
-/// A terminal larger than this is made smaller: its size comes from a file, its memory from us.
+/// The most columns or rows: a larger terminal is made smaller, because its size comes from a file and its memory from us.
 const MAX_SIDE: u16 = 1000;
-/// Fewer columns have no room for a wide character.
+/// The fewest columns: fewer have no room for a wide character.
 const MIN_COLUMNS: u16 = 2;
 /// Columns from one tab stop to the next, until a program says otherwise.
 const TAB: usize = 8;
-/// So many lines that have left the screen wait to be read before they are.
+/// How many lines that have left the screen wait before they are read.
 const DRAIN: usize = 128;
-/// A line that wraps for longer is cut: some output never ends one.
+/// The longest wrapped line, in bytes; a longer one is cut, because some output never ends a line.
 const LONGEST_LINE: usize = 1 << 20;
 
 /// A terminal's screen.
@@ -34,27 +34,27 @@ pub(super) struct Screen {
     state: State,
 }
 
-/// What output changes.
+/// The state that output changes.
 struct State {
     term: Term<VoidListener>,
-    // The emulator keeps these to itself.
-    /// First and last line that scroll, from 1; nothing for all.
+    // The emulator doesn't show these.
+    /// The first and the last line that scroll, from 1; `None` for all.
     region: Option<(usize, usize)>,
-    /// Which columns have a tab stop; nothing for every eighth.
+    /// The columns that have a tab stop; `None` for every eighth.
     tabs: Option<Vec<bool>>,
     charset: CharsetIndex,
     transcript: Option<Transcript>,
 }
 
-/// Lines that have left the screen for good.
+/// The lines that have left the screen for good.
 #[derive(Default)]
 struct Transcript {
     lines: Vec<String>,
-    /// A line that goes on in the next row.
+    /// The beginning of a line that continues in the next row.
     begun: String,
 }
 
-/// Nothing of a synchronized update is kept back: what a viewer would not have seen for a moment is on the record all the same.
+/// Holds back nothing of a synchronized update: it is recorded, even if a user would not have seen it for a moment.
 #[derive(Default)]
 struct AtOnce;
 
@@ -93,12 +93,12 @@ impl Dimensions for Size {
 }
 
 impl Screen {
-    /// An empty screen of this size, or of the nearest that is made.
+    /// Makes an empty screen of this size, or of the nearest possible one.
     pub(super) fn new(columns: u16, rows: u16) -> Self {
         Self::with(columns, rows, None)
     }
 
-    /// The same, which keeps what leaves the screen as text, for [`Screen::take_lines`].
+    /// Makes an empty screen that keeps the lines that leave it as text, for [`Screen::take_lines`].
     pub(super) fn with_transcript(columns: u16, rows: u16) -> Self {
         Self::with(columns, rows, Some(Transcript::default()))
     }
@@ -110,12 +110,12 @@ impl Screen {
         Self { processor: Processor::new(), state }
     }
 
-    /// Takes what a program wrote: whole characters.
+    /// Takes a program's output, in whole characters.
     pub(super) fn feed(&mut self, text: &str) {
         self.processor.advance(&mut self.state, text.as_bytes());
     }
 
-    /// Changes the size; lines are wrapped anew.
+    /// Changes the size, and wraps the lines again.
     pub(super) fn resize(&mut self, columns: u16, rows: u16) {
         let size = Size::of(columns, rows);
         let state = &mut self.state;
@@ -128,18 +128,18 @@ impl Screen {
         state.term.resize(size);
     }
 
-    /// Whether the alternate screen is shown, as editors do.
+    /// Returns whether the alternate screen is active, as with editors.
     pub(super) fn is_alternate(&self) -> bool {
         self.state.is_alternate()
     }
 
-    /// The lines that have left the screen since this was last asked: each as one, however often it was wrapped.
+    /// Returns the lines that have left the screen since the last call, each whole, however often it was wrapped.
     pub(super) fn take_lines(&mut self) -> Vec<String> {
         self.state.drain();
         self.state.transcript.as_mut().map(|transcript| std::mem::take(&mut transcript.lines)).unwrap_or_default()
     }
 
-    /// The same with what stands on the primary screen at the end.
+    /// Returns the remaining lines, then those of the primary screen.
     pub(super) fn finish(mut self) -> Vec<String> {
         self.state.read_screen();
         self.take_lines()
@@ -162,7 +162,7 @@ impl State {
         grid.clear_history();
     }
 
-    /// Reads the primary screen too, as if it were leaving; empty lines at its end are none.
+    /// Reads the primary screen too, as if it were leaving; empty lines at its end are dropped.
     fn read_screen(&mut self) {
         if self.is_alternate() {
             self.term.swap_alt();
@@ -199,7 +199,7 @@ impl Transcript {
     }
 }
 
-/// What a cell shows: concealed characters are blanks, the second half of a wide character is part of the first.
+/// Returns the characters of a cell: concealed ones are blanks, and the second half of a wide character is part of the first.
 fn shown(cell: &Cell) -> impl Iterator<Item = char> {
     let hidden = cell.flags.contains(Flags::HIDDEN);
     let spacer = cell.flags.intersects(Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER) && !hidden;

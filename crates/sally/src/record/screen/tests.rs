@@ -1,10 +1,10 @@
-//! The screen against what terminals do, and against itself drawn again.
+//! Tests the screen against what terminals do, and against itself drawn again.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What was shown, as text.
+/// Returns the output as text.
 fn text(columns: u16, rows: u16, pieces: &[&str]) -> Vec<String> {
     let mut screen = Screen::with_transcript(columns, rows);
     let mut lines = Vec::new();
@@ -16,7 +16,7 @@ fn text(columns: u16, rows: u16, pieces: &[&str]) -> Vec<String> {
     lines
 }
 
-/// Column of the cursor, from 0.
+/// Returns the cursor's column, from 0.
 fn column(shown: &str) -> usize {
     let mut screen = Screen::new(20, 3);
     screen.feed(shown);
@@ -58,7 +58,7 @@ fn lines_are_whole_however_they_were_wrapped_and_whatever_cleared_them() {
     assert_eq!(text(10, 3, &["50%\r60%\r\n\r\nx\x08y\r\n"]), ["60%", "", "y"]);
     let many: Vec<String> = (0..5000).map(|line| line.to_string()).collect();
     assert_eq!(text(80, 24, &[&many.join("\r\n")]), many);
-    // Nor is a line kept for ever that never ends.
+    // An endless line is not kept either.
     let endless = text(80, 24, &["x".repeat(3 << 20).as_str()]);
     assert!(endless.len() == 3 && endless.concat().len() == 3 << 20);
 }
@@ -84,7 +84,7 @@ fn marks_on_one_character_are_bounded() {
     assert!(text(20, 3, &[&shown])[0].chars().count() < 50);
 }
 
-/// Draws it again, and says whether that is the same.
+/// Draws a screen again, and asserts that it is the same.
 fn assert_drawn_again(shown: &str) {
     let mut screen = Screen::new(20, 6);
     screen.feed(shown);
@@ -103,8 +103,8 @@ fn wide_characters_and_origin_mode_are_drawn_again() {
     assert_drawn_again("one\x1b[7m\x1b[?1049h\x1b[2;2Htwo\x1b[5;20Hx");
 }
 
-/// Output as programs write it, and as nobody does. (One half of a wide character that is overwritten, and a cursor outside of the region in
-/// origin mode, are no states that another terminal can be told of.)
+/// Output as programs write it, and as none does. (Another terminal can't be set to these states: one half of a wide character that is
+/// overwritten, and a cursor outside of the region in origin mode.)
 fn any_output() -> impl Strategy<Value = String> {
     let number = prop_oneof![Just(String::new()), (0u16..30).prop_map(|number| number.to_string()), Just("999".to_owned())];
     let sgr = prop::sample::select(
@@ -184,13 +184,13 @@ fn any_output() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Ends what an unfinished sequence has begun: a dump can't hold one.
+/// Ends an unfinished sequence: a dump can't hold one.
 const FINISHED: &str = "\x1b\\\x1b[m";
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
-    /// Another terminal that is told so shows the same, and goes on in the same way.
+    /// Another terminal that gets the dump shows the same, and behaves the same from then on.
     #[test]
     fn a_screen_that_is_drawn_again_is_the_same_and_stays_so(
         before in prop::collection::vec(any_output(), 0..60),
@@ -204,7 +204,7 @@ proptest! {
         let mut again = Screen::new(columns, rows);
         again.feed(&screen.dump());
         prop_assert_eq!(again.dump(), screen.dump());
-        // REP repeats what was printed last, and that is what was drawn last.
+        // REP repeats the last printed character, which on the other terminal is the last drawn one.
         let after = after.iter().filter(|piece| !(piece.starts_with("\x1b[") && piece.ends_with(['b', '['])));
         for piece in after.map(String::as_str).chain([FINISHED]) {
             screen.feed(piece);

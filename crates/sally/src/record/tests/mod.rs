@@ -1,4 +1,4 @@
-//! The recorder against files, full disks and slow pipes; the readers against what it wrote.
+//! Tests the recorder with files, full disks and slow pipes, and the readers with its records.
 
 mod proof;
 mod readers;
@@ -38,13 +38,13 @@ pub(super) fn verdict(file: &[u8]) -> Result<Report, NoRecord> {
     verifier.finish()
 }
 
-/// Memory that behaves as badly as a file may.
+/// Memory that fails in the ways of a file.
 #[derive(Clone, Default)]
 pub(super) struct Memory {
     pub(super) bytes: Arc<Mutex<Vec<u8>>>,
-    /// The disk is full after so many bytes.
+    /// The size at which the disk is full.
     pub(super) full_at: Option<usize>,
-    /// So many bytes are taken at once, and every other call is interrupted or would block.
+    /// The most bytes that one write takes; every other call is interrupted or would block.
     pub(super) at_once: Option<usize>,
     pub(super) calls: usize,
     pub(super) synced: Arc<Mutex<usize>>,
@@ -94,7 +94,7 @@ impl Output for Memory {
     }
 }
 
-/// What is recorded of the streams in the whole lines of a file, in order.
+/// Returns the recorded bytes of all streams in the whole lines of a file, in order.
 pub(super) fn recorded(file: &[u8]) -> Vec<u8> {
     use sally_proto::record::{Event, Line};
     let mut all = Vec::new();

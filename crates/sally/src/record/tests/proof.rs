@@ -1,4 +1,4 @@
-//! What others can confirm: ssh-keygen with b3sum or sha256sum prove it, asciinema plays it.
+//! Tests records with other programs: ssh-keygen with b3sum or sha256sum verifies them, asciinema plays them.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ fn shell(script: &str, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
 }
 
-/// The commands of docs/record-format.md, between the fences named `sh verify-line`.
+/// Returns the commands of docs/record-format.md, between the fences named `sh verify-line`.
 fn documented() -> String {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/record-format.md")).unwrap();
     let (_, after) = page.split_once("```sh verify-line\n").expect("the page has the commands");
@@ -50,7 +50,7 @@ fn the_documented_commands_prove_checkpoints_and_seal_with_every_kind_of_key() {
             let (good, said) = shell(&script, &[cast.to_str().unwrap(), &number.to_string(), &public]);
             assert!(good && said.contains("Good \"sally-record\" signature"), "{kind} {bits} line {number}: {said}");
         }
-        // And they notice.
+        // A change is noticed.
         std::fs::write(&cast, text.replace("hello", "HELLO")).unwrap();
         let last = text.lines().count().to_string();
         assert!(!shell(&script, &[cast.to_str().unwrap(), &last, &public]).0);

@@ -1,4 +1,4 @@
-//! `sally record verify|cat|export` on records with something of everything.
+//! Tests `sally record verify|cat|export` on records with every kind of event.
 
 use std::path::PathBuf;
 
@@ -88,7 +88,7 @@ fn lines_around_the_record_are_noted() {
     assert_eq!((status, notes.len()), (0, 2), "{notes:?}");
 }
 
-/// The same of both versions of the format.
+/// Returns the bytes, which must be equal for both versions of the format.
 fn cat(stream: Option<StreamName>, channel: Option<u32>, raw: bool) -> Vec<u8> {
     let [older, newer] = ["v1.cast", "v2.cast"].map(|name| {
         let args = CatArgs { file: golden(name), stream, channel, raw };
@@ -112,7 +112,7 @@ fn cat_gives_the_bytes_of_a_stream() {
     assert_eq!(cat(None, Some(0), false), "$ ^[[1mgrüße^[[0m \"q\" \\ \ncaf<E9>\n".as_bytes());
 }
 
-/// The same of both versions of the format.
+/// Returns the export, which must be equal for both versions of the format.
 fn exported(format: Format) -> String {
     let [older, newer] = ["v1.cast", "v2.cast"].map(|name| {
         let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! Record first, then deliver; and what happens when it can't be recorded.
+//! Tests that bytes are recorded before they are delivered, and what happens when they can't be recorded.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const CHUNKS: [(StreamKind, &[u8]); 6] = [
     (StreamKind::Stdout, b"the end"),
 ];
 
-/// Runs a session as sessions do: what can't be recorded is not delivered. Gives what was.
+/// Runs a session: bytes that can't be recorded are not delivered. Returns the delivered ones.
 fn session(memory: &Memory) -> (Vec<u8>, Result<(), RecordError>) {
     let mut delivered = Vec::new();
     let done = (|| {
@@ -213,7 +213,7 @@ fn of_a_stream_past_its_head_length_and_hash_of_the_whole_are_recorded() {
     assert_eq!(audits(&file, "stream-cut"), [cut]);
     let digest = |bytes: &[u8]| blake3::hash(bytes).to_string();
     let end = |stream: Stream, bytes: &[u8]| serde_json::json!({ "event": "stream-end", "channel": 3, "stream": stream, "bytes": bytes.len(), "blake3": digest(bytes) });
-    // The second had no end of its own: the seal gave it one.
+    // The second stream had no end of its own: the seal gave it one.
     assert_eq!(audits(&file, "stream-end"), [end(Stream::Stdout, &data), end(Stream::Stderr, b"short")]);
     assert_eq!(verdict(&file).unwrap().verdict, Verdict::Partial);
 }

@@ -1,4 +1,4 @@
-//! Files, devices, pipes, and what can happen to them.
+//! Tests files, devices and pipes, and what can happen to them.
 
 use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -109,7 +109,7 @@ fn a_file_taken_away_is_noticed_by_writes_too_and_by_the_seal() {
     }
 }
 
-/// A FIFO, its record written on one side and read on the other.
+/// Tests a FIFO: the record is written at one end and read at the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_slow_reader_of_a_pipe_keeps_the_writer_waiting_and_nobody_else() {
     let dir = tempfile::tempdir().unwrap();
@@ -130,13 +130,13 @@ async fn a_slow_reader_of_a_pipe_keeps_the_writer_waiting_and_nobody_else() {
     assert!(sink.may_block());
     let recorder = Recorder::start(sink, settings(Policy::All), key()).unwrap();
     let writer = tokio::spawn(async move {
-        // More than a pipe holds.
+        // More bytes than a pipe holds.
         recorder.stream(0, StreamKind::Stdout).record(&[b'x'; 500_000]).unwrap();
         recorder.seal().unwrap();
     });
-    // The one worker thread is free for this all the same.
+    // The only worker thread is free for this meanwhile.
     tokio::spawn(async {
-        // Long enough for the task that looks after the record to come by, which must not wait for the writer either.
+        // Long enough for the record's own task to run, which must not wait for the writer either.
         for _ in 0..5 {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
