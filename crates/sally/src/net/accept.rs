@@ -1,4 +1,4 @@
-//! The accept loop of every socket.
+//! Runs the accept loop of every socket.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// A pause after accept(2) fails for want of descriptors, so that the loop doesn't spin.
+/// How long the loop pauses after accept(2) fails for want of descriptors, so that it doesn't spin.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until told to stop; the socket is closed when this returns. `exhausted` is called when descriptors are used up, which whoever
-/// waits may have done.
+/// Accepts until told to stop; the socket is closed when this returns. Calls `exhausted` when descriptors are used up, perhaps by waiting
+/// connections.
 pub(crate) async fn accept_each(
     listener: TcpListener,
     stop: &CancellationToken,
@@ -37,7 +37,7 @@ pub(crate) async fn accept_each(
     }
 }
 
-/// Whether descriptors are used up.
+/// Returns whether descriptors are used up.
 fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))

@@ -1,4 +1,4 @@
-//! The clock of a visit's last byte. Keepalives, window changes and answers to questions are no bytes of anybody's.
+//! Keeps the time of a visit's last byte. Keepalives, window changes and answers to requests are not activity.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When a byte was last carried, in any session or forward of a visit. Its clock is monotonic.
+/// The time of the last byte in any session or forward of a visit, on a monotonic clock.
 #[derive(Clone, Debug)]
 pub struct Activity {
     origin: Instant,
@@ -15,18 +15,18 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// As if there had been one just now.
+    /// Starts the clock as if a byte had just passed.
     pub fn start() -> Self {
         Self { origin: Instant::now(), last: Arc::default() }
     }
 
-    /// There is one now.
+    /// Notes that a byte passes now.
     pub fn touch(&self) {
         let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(now, Ordering::Relaxed);
     }
 
-    /// Waits until there was none for so long. Cancel-safe.
+    /// Waits until no byte has passed for `limit`. Cancel-safe.
     pub async fn idle(&self, limit: Duration) {
         loop {
             let then = Duration::from_millis(self.last.load(Ordering::Relaxed)) + limit;

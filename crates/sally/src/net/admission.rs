@@ -1,4 +1,5 @@
-//! Who may be mid-authentication: `sally_proto::admission` with a clock, dice, and a way to end a connection. Relay and jail have one too.
+//! Decides which connections may be mid-authentication: `sally_proto::admission` with a clock, randomness, and a way to end a connection.
+//! Relay and jail use it too.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -14,20 +15,20 @@ use tokio_util::sync::CancellationToken;
 use super::endpoint::Endpoint;
 use crate::lock::lock;
 
-/// From the first byte to an authenticated visitor: one total deadline, whatever trickles in meanwhile (sshd's LoginGraceTime is 120 s,
-/// for passwords typed by hand; keys need no such time).
+/// The total time from the first byte to authentication, whatever trickles in meanwhile (sshd's LoginGraceTime is 120 s, for typed
+/// passwords; keys need less).
 const LOGIN_GRACE: Duration = Duration::from_secs(30);
 
-/// What is known of the addresses that connections come from.
+/// The settings for the addresses that connections come from.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
-    /// Those that have no penalties.
+    /// The addresses that get no penalties.
     pub exempt: Vec<AddressBlock>,
-    /// Those of balancers, which say of each connection whom it is for.
+    /// The addresses of balancers, which name the client of each connection.
     pub proxies: Vec<AddressBlock>,
 }
 
-/// A door's admission.
+/// A server's admission.
 #[derive(Debug)]
 pub struct Gate {
     origin: Instant,
@@ -42,15 +43,15 @@ struct State {
 }
 
 impl Gate {
-    /// A gate that nobody has come to yet.
+    /// Makes a gate without connections.
     pub fn new(settings: Settings, origins: Origins) -> Arc<Self> {
         let state = State { admission: Admission::new(settings, origins.exempt), waiting: HashMap::new() };
         Arc::new(Self { origin: Instant::now(), proxies: origins.proxies, state: Mutex::new(state) })
     }
 
-    /// Lets a connection in, or nothing where its source is refused. To be called for each that is accepted, before its first byte.
+    /// Admits a connection; returns `None` if its source is refused. Must be called for each accepted connection, before its first byte.
     pub fn admit(self: &Arc<Self>, peer: Endpoint) -> Option<Connection> {
-        // Who comes over a pipe comes alone: any address will do.
+        // A connection over a pipe is the only one: any address will do.
         let source = peer.ip().unwrap_or(IpAddr::V6(Ipv6Addr::LOCALHOST));
         let by_proxy = peer.ip().is_some_and(|address| address_block::any_contains(&self.proxies, address));
         let now = self.origin.elapsed();
@@ -76,7 +77,7 @@ impl Gate {
         }
     }
 
-    /// Drops somebody who waits, where there is anybody: descriptors are used up, perhaps by them.
+    /// Drops a connection that is mid-authentication, if there is one: descriptors are used up, perhaps by it.
     pub fn make_room(&self) {
         let mut state = self.state();
         if let Some(gone) = state.admission.make_room(self.origin.elapsed()) {
@@ -84,7 +85,7 @@ impl Gate {
         }
     }
 
-    /// Drops everyone who is still mid-authentication.
+    /// Drops every connection that is still mid-authentication.
     pub fn dismiss(&self) {
         for (_, cut) in self.state().waiting.drain() {
             cut.cancel();
@@ -110,7 +111,7 @@ impl State {
     }
 }
 
-/// Below 100. Without randomness everybody is at the mercy of the numbers alone.
+/// Returns a random number below 100; without randomness 0, so that numbers alone decide.
 fn roll() -> u32 {
     getrandom::u32().map_or(0, |number| number % 100)
 }
@@ -118,11 +119,11 @@ fn roll() -> u32 {
 /// One connection, from its first byte.
 #[derive(Debug)]
 pub struct Connection {
-    /// Where it comes from.
+    /// The peer's address.
     pub peer: Endpoint,
-    /// Cancelled to end it at once.
+    /// Ends the connection at once when cancelled.
     pub cut: CancellationToken,
-    /// Whether a balancer has still to say whom it is for.
+    /// Whether a balancer has yet to name the client.
     by_proxy: bool,
     deadline: Instant,
     settled: CancellationToken,
@@ -133,12 +134,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Whether a balancer has still to say whom it is for.
+    /// Returns whether a balancer has yet to name the client.
     pub(crate) fn is_by_proxy(&self) -> bool {
         self.by_proxy
     }
 
-    /// A balancer has said whom it is for: false where these are refused.
+    /// Notes the client that a balancer has named; returns false if it is refused.
     pub(crate) fn is_for(&mut self, client: SocketAddr) -> bool {
         self.peer = Some(client).into();
         let brought = self.gate.state().admission.bring(self.ticket, client.ip(), self.gate.origin.elapsed());
@@ -148,7 +149,7 @@ impl Connection {
         brought.is_ok()
     }
 
-    /// Waits for something that is to happen before authentication; nothing where it takes too long, or the connection is to end.
+    /// Waits for something that must happen before authentication; returns `None` if it takes too long, or if the connection has to end.
     pub(crate) async fn before_deadline<T>(&self, what: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -157,23 +158,23 @@ impl Connection {
         }
     }
 
-    /// Somebody is authenticated: the deadline is lifted, and nobody takes the place any more.
+    /// Notes that the client authenticated: lifts the deadline, and keeps the connection from making room.
     pub fn authenticated(&self) {
         self.authenticated.store(true, Ordering::Relaxed);
         self.settle(Outcome::Authenticated);
     }
 
-    /// Whether somebody was.
+    /// Returns whether the client authenticated.
     pub fn is_authenticated(&self) -> bool {
         self.authenticated.load(Ordering::Relaxed)
     }
 
-    /// A key was refused: that counts when the connection ends without another one's success.
+    /// Notes a refused key, which counts if the connection ends without authentication.
     pub fn deny(&self) {
         self.denied.store(true, Ordering::Relaxed);
     }
 
-    /// It ended. `garbage`: what it sent was no SSH.
+    /// Notes that the connection ended. `garbage`: the peer didn't speak SSH.
     pub fn ended(&self, garbage: bool) {
         self.settle(match (garbage, self.denied.load(Ordering::Relaxed)) {
             (true, _) => Outcome::Garbage,
@@ -189,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// Waits until it is settled, and ends it where that takes too long.
+    /// Waits until the connection is settled; ends it if that takes too long.
     pub async fn grace(&self) {
         if tokio::time::timeout_at(self.deadline, self.settled.cancelled()).await.is_err() {
             tracing::info!(peer = %self.peer, "not authenticated in time");

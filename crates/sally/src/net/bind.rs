@@ -1,4 +1,4 @@
-//! A socket that listens.
+//! Binds listening sockets.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,10 +8,10 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::term;
 
-/// Connections the kernel may hold before we accept them.
+/// How many connections the kernel holds before they are accepted.
 pub(crate) const BACKLOG: u32 = 128;
 
-/// Binds a socket: all addresses of both families, unless one is named.
+/// Binds a socket to one address, or to all addresses of both families.
 ///
 /// # Errors
 /// [`Fault::Bind`].
@@ -24,7 +24,7 @@ pub fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, Fault> {
     bound.map_err(fault)
 }
 
-/// Binds all addresses of both families: `::` takes IPv4 as well; where the kernel has no IPv6, IPv4 alone.
+/// Binds all addresses of both families: `::` takes IPv4 too; if the kernel has no IPv6, IPv4 alone.
 pub(crate) fn bind_all(port: u16) -> io::Result<TcpListener> {
     bind_to(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.raw_os_error() {
         Some(libc_code) if no_ipv6(libc_code) => bind_to(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
@@ -42,7 +42,7 @@ pub(crate) fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     bind_with(address, BACKLOG)
 }
 
-/// The same, with room for so many connections that are not accepted yet.
+/// Binds one address, with room for `backlog` connections that are not accepted yet.
 pub(crate) fn bind_with(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {

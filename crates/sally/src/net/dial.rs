@@ -1,7 +1,7 @@
-//! A TCP connection to a host by its name.
+//! Connects to a host over TCP, by its name.
 //!
-//! A static binary can't use the C library's resolver (it loads modules), so names go through hickory: /etc/hosts, then the servers of
-//! /etc/resolv.conf. `localhost` needs neither.
+//! A static binary can't use the C library's resolver (it loads modules), so hickory resolves names: from /etc/hosts, then by the servers
+//! of /etc/resolv.conf. `localhost` needs neither.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,21 +15,21 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::term;
 
-/// How long a host has to be found and to take a connection, all its addresses together: who waits for more has given up.
+/// How long finding a host and connecting to it may take, with all its addresses: users don't wait longer.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long a name server has to answer before the next is asked, at most: so that a dead one leaves time for the rest.
+/// The longest that one name server may take to answer, so that a dead one leaves time for the next.
 const NAME_SERVER_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Finds hosts by their names, and connects to them.
+/// Resolves the names of hosts, and connects to them.
 #[derive(Debug)]
 pub struct Dialer {
-    /// Where it can't be made, addresses still need no resolver.
+    /// The resolver, or why there is none; addresses need none.
     resolver: Result<TokioResolver, String>,
 }
 
 impl Dialer {
-    /// By /etc/resolv.conf; without one, a server on this machine, as resolv.conf(5) says.
+    /// Makes a dialer from /etc/resolv.conf; without that file it asks a server on this machine, as resolv.conf(5) says.
     #[expect(clippy::new_without_default, reason = "it reads files")]
     pub fn new() -> Self {
         let local = || {
@@ -40,8 +40,8 @@ impl Dialer {
     }
 
     fn with(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Self {
-        // One after the other in resolv.conf's order, as the C library: the first may know names that the others deny, those of a container's
-        // network or of an office.
+        // Servers are asked one by one in resolv.conf's order, as by the C library: the first may know names that the others deny, as those
+        // of a container's network or of an office.
         let options = builder.options_mut();
         options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
         options.num_concurrent_reqs = 1;
@@ -49,11 +49,11 @@ impl Dialer {
         Self { resolver: builder.build().map_err(|error| error.to_string()) }
     }
 
-    /// Connects to a host (a name, or an address without brackets): its addresses in turn, each with its share of the time that is left,
-    /// so that a dead one leaves some for the next. Nagle's algorithm is off.
+    /// Connects to a host (a name, or an address without brackets). It tries the addresses in turn, each for its share of the remaining
+    /// time, so that a dead one leaves some for the next. Turns Nagle's algorithm off.
     ///
     /// # Errors
-    /// Why not, in the system's words where it has some; those of the last address that was tried.
+    /// Why not, if possible in the system's words; those of the last address that was tried.
     pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, String> {
         let deadline = Instant::now() + CONNECT_DEADLINE;
         let found = timeout_at(deadline, self.resolve(host)).await;
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// A name server that knows every name's IPv4 address to be 127.0.0.1, after a while; or denies them all, at once.
+    /// A name server that answers every name with 127.0.0.1, after a while; or denies them all, at once.
     async fn name_server(address: &str, knows: bool) -> NameServerConfig {
         let socket = UdpSocket::bind((address, 0)).await.unwrap();
         let mut config = NameServerConfig::udp(address.parse().unwrap());

@@ -1,27 +1,28 @@
-//! One end of a connection.
+//! Defines one end of a connection.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// One end of the visitor's connection, as the kernel says; nothing where that is no network's (a pipe), or only somebody's word.
+/// One end of a client's connection, as the kernel knows it; without an address for a pipe, or if only another party vouches for the
+/// address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint(Option<SocketAddr>);
 
 impl Endpoint {
-    /// Not known.
+    /// An unknown end.
     pub const UNKNOWN: Self = Self(None);
 
-    /// Its address. An IPv4 visitor of an IPv6 socket is an IPv4 visitor.
+    /// Returns its address. The address of an IPv4 client on an IPv6 socket is an IPv4 address.
     pub fn ip(&self) -> Option<IpAddr> {
         self.0.map(|address| address.ip().to_canonical())
     }
 
-    /// Address and port, where they are known.
+    /// Returns address and port, if known.
     pub fn address(&self) -> Option<SocketAddr> {
         self.0
     }
 
-    /// Address and port as sshd says them in `SSH_CONNECTION`, which has four words whatever is known.
+    /// Returns address and port as in sshd's `SSH_CONNECTION`, which has four words even if they are unknown.
     pub(crate) fn words(&self) -> (String, u16) {
         self.0.map_or_else(|| ("UNKNOWN".into(), u16::MAX), |address| (address.ip().to_canonical().to_string(), address.port()))
     }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 for whoever asks: connections, TLS and limits. What is answered is the router's.
+//! Serves HTTP/1.1: connections, TLS and limits. The answers are the router's.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,27 +22,27 @@ use super::accept::accept_each;
 use super::admission::{Connection, Gate, Origins};
 use super::tls::ServerCertificate;
 
-/// What goes back: whole, or as it comes.
+/// An answer, whole or streamed.
 pub type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// What a server answers.
+/// The answers of a server.
 pub trait Router: Send + Sync + 'static {
     /// Answers one request.
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
 
-/// What connections may take.
+/// The limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once. A newcomer is never refused: an older one makes room, of the source that has most.
+    /// Connections at once. A new one is never refused: an older one of the source with the most connections makes room.
     pub connections: u32,
-    /// How long a request's head may take, and TLS before it.
+    /// How long the head of a request may take, and TLS before it.
     pub head: Duration,
     /// How long a connection may last.
     pub connection: Duration,
 }
 
-/// Answers until it is shut.
+/// Serves until `shut`.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerCertificate>>,
@@ -60,7 +60,7 @@ pub async fn serve(
     accept_each(listener, &shut, each, || gate.make_room()).await;
 }
 
-/// Serves one connection, until it makes room for another at the latest.
+/// Serves one connection, at most until it makes room for another.
 async fn attend(tcp: TcpStream, connection: Connection, tls: Option<Arc<ServerCertificate>>, router: Arc<impl Router>, limits: Limits) {
     let asked = AtomicBool::new(false);
     let served = async {
@@ -73,10 +73,10 @@ async fn attend(tcp: TcpStream, connection: Connection, tls: Option<Arc<ServerCe
             },
         }
     };
-    // A client that breaks off is none of our business.
+    // A client that breaks off is no error.
     let _ = connection.cut.run_until_cancelled(tokio::time::timeout(limits.connection, served)).await;
     if asked.load(Ordering::Relaxed) {
-        // Who asks for what there is here is the last to make room.
+        // A client that has made a request is the last to make room.
         connection.authenticated();
     }
 }
@@ -90,7 +90,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: &impl Rou
     let _ = http.timer(TokioTimer::new()).header_read_timeout(limits.head).serve_connection(TokioIo::new(stream), answer).await;
 }
 
-/// A whole text.
+/// Makes an answer of a whole text.
 pub fn text(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Full::new(text.into()).boxed());
     *response.status_mut() = status;

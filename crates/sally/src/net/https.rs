@@ -1,5 +1,5 @@
-//! The HTTP client of everything here: HTTPS alone, through a proxy where one is set. It follows no redirect; where one may lead is for the
-//! caller to decide.
+//! Sends every HTTP request of Sally: over HTTPS only, and through a proxy if one is set. It follows no redirect: the caller decides where
+//! one may lead.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -29,17 +29,17 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-/// The port of https.
+/// The default port of https.
 const HTTPS_PORT: u16 = 443;
-/// The port of a proxy that names none.
+/// The default port of a proxy.
 const PROXY_PORT: u16 = 80;
 
-/// What an exchange may take.
+/// The limits of an exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The largest answer, in bytes.
     pub answer: usize,
-    /// When the last byte has to be there: name, connection and request included.
+    /// When the last byte has to be there; the time for resolving, connecting and the request is included.
     pub deadline: Instant,
 }
 
@@ -49,10 +49,10 @@ pub enum HttpsError {
     /// The deadline has passed.
     #[error("no whole answer in time")]
     Late,
-    /// It is longer than it may be.
+    /// The answer is too long; its limit in bytes.
     #[error("the answer is longer than {0} bytes")]
     TooLong(usize),
-    /// Everything else. A server's words may be in it.
+    /// Any other failure. It may quote the server.
     #[error("{0}")]
     Failed(String),
 }
@@ -71,16 +71,16 @@ pub struct Https {
 }
 
 impl Https {
-    /// A client that reaches servers so.
+    /// Makes a client that uses this proxy and these roots.
     ///
     /// # Errors
-    /// [`HttpsError::Failed`] where the proxy or the roots make no sense.
+    /// [`HttpsError::Failed`] if the proxy or the roots are invalid.
     pub fn new(network: &Network) -> Result<Self, HttpsError> {
         let proxies = Matcher::builder()
             .https(network.https_proxy.clone().unwrap_or_default())
             .no(network.no_proxy.clone().unwrap_or_default())
             .build();
-        // The matcher takes what it can't read for no proxy at all, and goes past it.
+        // The matcher takes an unreadable address for no proxy, and would bypass it.
         let example = Uri::from_static("https://proxied.invalid");
         let unproxied = Matcher::builder().https(network.https_proxy.clone().unwrap_or_default()).build().intercept(&example).is_none();
         if network.https_proxy.is_some() && unproxied {
@@ -89,7 +89,7 @@ impl Https {
         Ok(Self { tls: TlsConnector::from(Arc::new(client_config(network)?)), proxies, tcp: Dialer::new() })
     }
 
-    /// Sends a request on a connection of its own, and waits for the answer's head. `Host` and `User-Agent` are set here.
+    /// Sends a request on its own connection, and waits for the answer's head. Sets `Host` and `User-Agent`.
     ///
     /// # Errors
     /// [`HttpsError`].
@@ -106,13 +106,13 @@ impl Https {
         }
         let stream = self.connect(&uri).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
-        // What ends it is told to the request.
+        // The request gets the error that ends the connection.
         let connection = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
         let answer = sender.send_request(addressed(request, &uri).map_err(say)?).await.map_err(|error| chain(&error))?;
         Ok((answer, connection))
     }
 
-    /// Connects to the host and port of an https address, its certificate checked.
+    /// Connects to the host and port of an https address, and checks its certificate.
     async fn connect(&self, uri: &Uri) -> Result<TlsStream<Box<dyn Duplex>>, String> {
         let host = uri.host().ok_or("the address has no host")?;
         let port = uri.port_u16().unwrap_or(HTTPS_PORT);
@@ -128,7 +128,7 @@ impl Https {
         self.tcp.connect(bare(host), port).await.map_err(|reason| format!("{host} port {port}: {reason}"))
     }
 
-    /// RFC 9110 §9.3.6: asks a proxy for a tunnel.
+    /// Asks a proxy for a tunnel (RFC 9110 §9.3.6).
     async fn connect_through(&self, proxy: &Intercept, host: &str, port: u16) -> Result<Box<dyn Duplex>, String> {
         let address = proxy.uri();
         if address.scheme_str() != Some("http") {
@@ -148,13 +148,13 @@ impl Https {
             return Err(format!("the proxy {proxy_host} answered {}", answer.status()));
         }
         let tunnel = hyper::upgrade::on(answer).await.map_err(say)?;
-        // It has handed the stream over, and ended.
+        // The driver has handed the stream over, and has ended.
         drop(driver);
         Ok(Box::new(TokioIo::new(tunnel)))
     }
 }
 
-/// A request as a server wants it: its path alone in the first line.
+/// Converts a request to the form that servers expect: only the path in the first line.
 fn addressed(request: Request<Bytes>, uri: &Uri) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
     let (mut head, body) = request.into_parts();
     head.uri = Uri::builder().path_and_query(uri.path_and_query().map_or("/", |path| path.as_str())).build()?;
@@ -172,17 +172,17 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Its status.
+    /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.response.status()
     }
 
-    /// Its headers.
+    /// Returns the headers.
     pub fn headers(&self) -> &HeaderMap {
         self.response.headers()
     }
 
-    /// Reads the rest of it.
+    /// Reads the body.
     ///
     /// # Errors
     /// [`HttpsError`].
@@ -198,7 +198,7 @@ impl Answer {
     }
 }
 
-/// The roots that are built in, or those of `SSL_CERT_FILE` alone.
+/// Trusts the built-in roots, or only those of `SSL_CERT_FILE`.
 fn client_config(network: &Network) -> Result<ClientConfig, String> {
     match &network.ssl_cert_file {
         None => tls::client(&Roots::Web, None).map_err(say),
@@ -206,7 +206,7 @@ fn client_config(network: &Network) -> Result<ClientConfig, String> {
     }
 }
 
-/// A host without the brackets of an IPv6 address.
+/// Returns a host without the brackets of an IPv6 address.
 fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
@@ -215,7 +215,7 @@ fn say(error: impl Display) -> String {
     error.to_string()
 }
 
-/// An error and what caused it.
+/// Returns the text of an error and of its causes.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

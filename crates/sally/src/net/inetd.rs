@@ -1,5 +1,5 @@
-//! The one connection of `--inetd`: standard input and output, which are a socket (inetd, systemd with `Accept=yes`), or two pipes or a
-//! pair of sockets (whoever drives `sshd -i`, as ssh's ProxyCommand).
+//! Takes the only connection of `--inetd` from standard input and output. They are a socket (inetd, systemd with `Accept=yes`), or two
+//! pipes or a pair of sockets (a program that runs `sshd -i`, such as ssh's ProxyCommand).
 
 use std::fs::File;
 use std::io;
@@ -14,14 +14,14 @@ use tokio::net::{TcpStream, UnixStream};
 use super::endpoint::Endpoint;
 use super::stream::Wire;
 
-/// The connection, where it comes from, and where it arrived: not known unless it is TCP. Takes the descriptors away, so that nothing else
-/// is ever written into it; stderr too, where an inetd has put the same socket there. To be called within the runtime.
+/// Returns the connection, its peer's and its local address; both are unknown unless it is TCP. Replaces the descriptors, so that nothing
+/// else is ever written into the connection; stderr too, if an inetd has put the same socket there. Must be called within the runtime.
 ///
 /// # Errors
-/// Where they are neither sockets nor pipes.
+/// They are neither sockets nor pipes.
 pub fn take_over() -> io::Result<(Wire, Endpoint, Endpoint)> {
     let nowhere = File::options().read(true).write(true).open("/dev/null")?;
-    // Whoever should write to stdout all the same (`--log /dev/stdout`) fails, rather than writing to nobody.
+    // A write to stdout all the same (`--log /dev/stdout`) fails, rather than getting lost.
     let full = File::options().write(true).open("/dev/full").or_else(|_| nowhere.try_clone())?;
     let (input, output) = (own(rustix::stdio::stdin())?, own(rustix::stdio::stdout())?);
     rustix::stdio::dup2_stdin(&nowhere)?;
@@ -68,7 +68,7 @@ fn writer(fd: OwnedFd) -> io::Result<Box<dyn AsyncWrite + Unpin + Send>> {
     }
 }
 
-/// Whether a socket is TCP's; nothing for what is no socket.
+/// Returns whether a socket is TCP's; `None` if it is no socket.
 fn socket(fd: &OwnedFd) -> io::Result<Option<bool>> {
     Ok(match FileType::from_raw_mode(fstat(fd)?.st_mode) {
         FileType::Socket => Some(is_tcp(fd)),

@@ -1,18 +1,18 @@
-//! Sockets and what is carried over them; knows no SSH.
+//! Carries bytes over sockets; knows no SSH.
 //!
-//! - `bind`, `accept`: a socket that listens, and its loop
-//! - `inetd`: the one connection on stdin and stdout in its place
-//! - `endpoint`: where a connection comes from, and where it arrived
-//! - `admission`: who may be mid-authentication, and for how long
-//! - `proxy`: what a balancer says of a connection
-//! - `stream`: a connection's stream, which can be cut whatever a library does
+//! - `bind`, `accept`: listening sockets, and their loop
+//! - `inetd`: the only connection, on stdin and stdout
+//! - `endpoint`: one end of a connection
+//! - `admission`: which connections may be mid-authentication, and for how long
+//! - `proxy`: the PROXY header of a balancer
+//! - `stream`: a connection's stream, which can be cut in any state of the SSH library
 //! - `tls`: certificates, keys and roots, of clients and servers
 //! - `http`: the HTTP server
-//! - `https`, `network`: the HTTP client, and what the environment says of reaching a server
-//! - `dial`: a TCP connection to a host by its name
-//! - `ports`: ports of this machine, bound as a client said
-//! - `splice`: two connections joined, bytes both ways until both ways have ended
-//! - `activity`: the clock of the last byte
+//! - `https`, `network`: the HTTP client, and its settings from the environment
+//! - `dial`: connects to a host over TCP, by its name
+//! - `ports`: ports of this machine, bound as a client asks
+//! - `splice`: joins two connections
+//! - `activity`: the time of the last byte
 
 pub(crate) mod accept;
 pub mod activity;

@@ -1,4 +1,4 @@
-//! What the environment says about reaching a server.
+//! Reads from the environment how to reach a server.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,19 +7,19 @@ use std::path::PathBuf;
 /// How to reach a server on the network; filled in by config.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Network {
-    /// A file of certificate authorities (PEM) to trust in place of those built in.
+    /// A file of certificate authorities (PEM) to trust instead of the built-in ones.
     pub ssl_cert_file: Option<PathBuf>,
-    /// The proxy for https addresses: `http://[USER:PASSWORD@]HOST[:PORT]`. A secret, as far as it has a password.
+    /// The proxy for https addresses: `http://[USER:PASSWORD@]HOST[:PORT]`. Secret if it has a password.
     pub https_proxy: Option<String>,
-    /// Hosts to reach without it: names (subdomains included), addresses and blocks, with commas between them, or `*`.
+    /// The hosts to reach without the proxy: names (with their subdomains), addresses and blocks, separated by commas, or `*`.
     pub no_proxy: Option<String>,
 }
 
 impl Network {
-    /// Takes `SSL_CERT_FILE`, `https_proxy` and `no_proxy` (in small letters, else in capitals). An empty variable is one that isn't set.
+    /// Reads `SSL_CERT_FILE`, `https_proxy` and `no_proxy` (in small letters, else in capitals). An empty variable counts as unset.
     pub fn from_env(variable: &impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        // What isn't UTF-8 is no address of a proxy; kept, so that it is refused as one and not passed by.
+        // A value that isn't UTF-8 is no proxy's address: it is kept, so that it is refused rather than ignored.
         let text = |small: &str, capital: &str| set(small).or_else(|| set(capital)).map(|value| value.to_string_lossy().into_owned());
         Self {
             ssl_cert_file: set("SSL_CERT_FILE").map(PathBuf::from),
@@ -29,7 +29,7 @@ impl Network {
     }
 }
 
-/// Without the proxy's password.
+/// Shows the settings without the proxy's address, which may have a password.
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let proxy = self.https_proxy.as_ref().map(|_| "…");

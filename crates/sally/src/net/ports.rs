@@ -1,4 +1,4 @@
-//! Ports of this machine, bound as the client said (OpenSSH's `GatewayPorts clientspecified`).
+//! Binds ports of this machine as a client asks (OpenSSH's `GatewayPorts clientspecified`).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,11 +12,11 @@ use super::bind::BACKLOG;
 /// The loopback addresses, IPv4's first.
 pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// The most that Linux takes (tcp(7): MAX_TCP_KEEPIDLE, MAX_TCP_KEEPCNT).
+/// The largest values that Linux takes (tcp(7): MAX_TCP_KEEPIDLE, MAX_TCP_KEEPCNT).
 const KEEPALIVE_TIME_MAX: Duration = Duration::from_secs(32_767);
 const KEEPALIVE_COUNT_MAX: usize = 127;
 
-/// How many sockets [`bind`] makes at most.
+/// Returns the most sockets that [`bind`] makes.
 pub fn sockets(address: Address) -> usize {
     match address {
         Address::All | Address::Loopback => 2,
@@ -24,10 +24,10 @@ pub fn sockets(address: Address) -> usize {
     }
 }
 
-/// Binds a port: a socket for each family that is asked for.
+/// Binds a port: one socket for each family that is asked for.
 ///
 /// # Errors
-/// Where it is in use or may not be bound.
+/// It is in use or may not be bound.
 pub fn bind(address: Address, port: u16) -> io::Result<Vec<TcpListener>> {
     match address {
         Address::All => bind_free(&[Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()], port),
@@ -36,10 +36,10 @@ pub fn bind(address: Address, port: u16) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-/// Binds those of these addresses that are free, as sshd does, each for its own family alone; port 0 is the one that the first gets.
+/// Binds those of the addresses that are free, as sshd does, each for its own family; for port 0 all get the port of the first.
 ///
 /// # Errors
-/// That of the first, where none is.
+/// The error of the first address, if none is free.
 pub fn bind_free(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
     let (mut bound, mut failed): (Vec<TcpListener>, _) = (Vec::new(), None);
     for ip in addresses {
@@ -68,10 +68,10 @@ fn bind_family(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Asks a silent other end for a sign of life, as a client's connection is asked: nobody speaks a protocol here that could.
+/// Turns TCP keepalives on, at the intervals of a client's connection: no protocol on this connection could ask a silent peer.
 ///
 /// # Errors
-/// Where the connection is gone already.
+/// The connection is gone already.
 pub fn keep_alive(tcp: &TcpStream, interval: Duration, count: usize) -> io::Result<()> {
     use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
     let (interval, count) = (interval.min(KEEPALIVE_TIME_MAX), count.min(KEEPALIVE_COUNT_MAX));
@@ -101,7 +101,7 @@ mod tests {
             assert_eq!(addresses(&bind(address, port).unwrap()), [wanted], "{address:?}");
         }
         drop(taken);
-        // Free again once they are dropped.
+        // The ports are free again once the sockets are dropped.
         assert_eq!(addresses(&bind(Address::Loopback, port).unwrap()), ["127.0.0.1", "::1"]);
         let all = bind(Address::All, port).unwrap();
         assert_eq!(addresses(&all), ["0.0.0.0", "::"]);

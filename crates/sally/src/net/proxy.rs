@@ -1,22 +1,22 @@
-//! What a balancer says of a connection before its first byte: the PROXY protocol (`sally_proto::proxy_header`), read from a socket.
+//! Reads from a socket what a balancer says of a connection before its first byte: the PROXY protocol (`sally_proto::proxy_header`).
 
 use std::io;
 
 use sally_proto::proxy_header::{self, Progress, ProxyHeader, ProxyHeaderError};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Why a connection's header says nothing.
+/// Why a connection has no usable header.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Headless {
-    /// It is none that counts.
+    /// The header is invalid.
     #[error(transparent)]
     Header(#[from] ProxyHeaderError),
-    /// The connection ended before.
+    /// The connection ended before the header.
     #[error("the connection ended before its PROXY protocol header")]
     Io(#[from] io::Error),
 }
 
-/// Reads the header, and not one byte more. The time that this may take is the caller's.
+/// Reads the header, and not one byte more. The caller limits the time.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<ProxyHeader, Headless> {
     let mut bytes = Vec::new();
     loop {

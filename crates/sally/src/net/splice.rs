@@ -1,7 +1,7 @@
-//! Two connections joined: bytes both ways, until both ways have ended.
+//! Joins two connections: carries bytes both ways, until both ways have ended.
 //!
-//! Each way is carried by itself: a reader that is slow holds up its own writer and nobody else, and a half that is closed closes the
-//! same half at the other end while bytes go on the other way. Pieces are handed through as they come, without a copy.
+//! Each way is independent: a slow reader delays only its own writer, and closing one half closes the same half at the other end while
+//! bytes go on the other way. Pieces are passed on as they come, without a copy.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,19 +16,19 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::activity::Activity;
 
-/// What is read from a socket at once: two packets of the size that OpenSSH takes.
+/// How many bytes are read from a socket at once: two packets of OpenSSH's largest size.
 const PIECE: usize = 64 << 10;
-/// A piece smaller than this is copied, so that its buffer serves again.
+/// A piece smaller than this, in bytes, is copied, so that its buffer is reused.
 const SMALL: usize = 4 << 10;
 
-/// What a source gives.
+/// The result of reading from a source.
 #[derive(Debug)]
 pub enum Next {
-    /// Bytes: one at least.
+    /// At least one byte.
     Data(Bytes),
-    /// No more bytes will come; whoever is there still listens.
+    /// No more bytes will come; the other end still reads.
     End,
-    /// Nothing comes and nothing can be delivered any more.
+    /// Nothing comes, and nothing can be delivered any more.
     Over(Over),
 }
 
@@ -50,27 +50,27 @@ impl fmt::Display for Over {
     }
 }
 
-/// Nobody takes bytes here any more; the other direction may go on.
+/// Bytes are no longer taken here; the other direction may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deaf;
 
 /// The half of a connection that bytes come from.
 pub trait Source: Send {
-    /// The next piece. Cancel-safe. Not called again after [`Next::End`].
+    /// Returns the next piece. Cancel-safe. Must not be called again after [`Next::End`].
     fn next(&mut self) -> impl Future<Output = Next> + Send;
-    /// After [`Next::End`]: waits until the connection is over in the other direction too. Where that can't be seen, for ever.
+    /// Waits after [`Next::End`] until the connection is over in the other direction too; forever if that can't be seen.
     fn over(&mut self) -> impl Future<Output = Over> + Send;
 }
 
 /// The half of a connection that bytes go to.
 pub trait Sink: Send {
-    /// Delivers a piece, and waits while the other end takes none: that is the backpressure.
+    /// Delivers a piece; waits while the other end takes none, which slows the source.
     fn deliver(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), Deaf>> + Send;
-    /// Says that no more bytes will come.
+    /// Tells the other end that no more bytes will come.
     fn end(&mut self) -> impl Future<Output = Result<(), Deaf>> + Send;
 }
 
-/// Counts one direction, and hashes it where asked to, before delivery.
+/// Counts one direction, and hashes it if asked to, before delivery.
 #[derive(Debug, Default)]
 pub struct Meter {
     bytes: Arc<AtomicU64>,
@@ -79,17 +79,17 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Counts and hashes.
+    /// Makes a meter that counts and hashes.
     pub fn hashing(digest: DigestName) -> Self {
         Self { hash: Some(digest.start()), ..Self::default() }
     }
 
-    /// Tells a clock of each piece as well.
+    /// Makes the meter note each piece as activity.
     pub fn watched(self, activity: Activity) -> Self {
         Self { activity: Some(activity), ..self }
     }
 
-    /// Counts where others see it meanwhile.
+    /// Makes a meter whose count others can read meanwhile.
     pub fn shared(bytes: &Arc<AtomicU64>) -> Self {
         Self { bytes: Arc::clone(bytes), ..Self::default() }
     }
@@ -104,22 +104,23 @@ impl Meter {
         }
     }
 
-    /// Bytes so far.
+    /// Returns the bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The digest of the bytes so far, where they are hashed, as the fields of an audit event: SHA-256 and BLAKE3, of which one is there.
+    /// Returns the digest of the bytes so far, if they are hashed, as the fields of an audit event: SHA-256 and BLAKE3, of which one is
+    /// set.
     pub fn digest(&self) -> (Option<String>, Option<String>) {
         self.hash.as_ref().map_or((None, None), RunningDigest::fields)
     }
 }
 
-/// Joins two connections, each a source and a sink. Returns when both directions have ended, each by its own source's end.
-/// `there` meters what goes from `left` to `right`, `back` the other way; both hold what was moved however this ends, dropped included.
+/// Joins two connections, each a source and a sink. Returns when both directions have ended by their sources' ends. `there` meters the
+/// bytes from `left` to `right`, `back` the other way; both hold what was moved however this ends, even if it is dropped.
 ///
 /// # Errors
-/// Why one of the connections is over before that.
+/// Why one of the connections was over before that.
 pub async fn splice(
     left: (impl Source, impl Sink),
     right: (impl Source, impl Sink),
@@ -147,19 +148,19 @@ pub async fn splice(
     }
 }
 
-/// Carries one direction to its end; gives its source back.
+/// Carries one direction to its end; returns its source.
 async fn carry<S: Source>(mut source: S, mut sink: impl Sink, meter: &mut Meter) -> Result<S, Over> {
     let mut deaf = false;
     loop {
         match source.next().await {
             Next::Data(bytes) => {
                 meter.take(&bytes);
-                // What nobody takes is dropped, so that the source's end is still seen.
+                // Bytes that the sink doesn't take are dropped, so that the source's end is still seen.
                 deaf = deaf || sink.deliver(bytes).await.is_err();
             }
             Next::End => {
                 if !deaf {
-                    // Who has left already needs no word.
+                    // A sink that has left needs no end.
                     let _ = sink.end().await;
                 }
                 return Ok(source);
@@ -185,7 +186,7 @@ impl<R> SocketSource<R> {
 
 impl<R: AsyncRead + Unpin + Send> Source for SocketSource<R> {
     async fn next(&mut self) -> Next {
-        // Room that a delivered piece has left is used again; nothing is allocated otherwise.
+        // The space of delivered pieces is reused; nothing is allocated otherwise.
         if self.buffer.capacity() < PIECE / 2 {
             self.buffer.reserve(PIECE);
         }
@@ -202,7 +203,7 @@ impl<R: AsyncRead + Unpin + Send> Source for SocketSource<R> {
     }
 
     async fn over(&mut self) -> Over {
-        // A socket that breaks after its end is seen by whoever writes to it.
+        // If a socket breaks after its end, a write to it fails.
         let never: Infallible = std::future::pending().await;
         match never {}
     }
@@ -211,7 +212,7 @@ impl<R: AsyncRead + Unpin + Send> Source for SocketSource<R> {
 /// The writing half of a socket.
 #[derive(Debug)]
 pub struct SocketSink<W>(
-    /// What is written to.
+    /// The writing half itself.
     pub W,
 );
 
@@ -239,7 +240,7 @@ mod tests {
         (SocketSource::new(reader), SocketSink(writer))
     }
 
-    /// Two ends, joined through pipes of this size.
+    /// Joins two ends, through pipes of this size.
     fn joined(size: usize) -> (DuplexStream, DuplexStream, Spliced) {
         let ((ours, left), (right, theirs)) = (duplex(size), duplex(size));
         let spliced = tokio::spawn(async move {
@@ -258,7 +259,7 @@ mod tests {
         let mut heard = String::new();
         theirs.read_to_string(&mut heard).await.unwrap();
         assert_eq!(heard, "question");
-        // Only now, after the end of the question, the answer begins, longer than what is on its way.
+        // Only now, after the request's end, the answer begins, which is longer than what the pipes hold.
         let answer = vec![7; 100_000];
         let writing = tokio::spawn({
             let answer = answer.clone();
@@ -282,7 +283,7 @@ mod tests {
     async fn a_reader_that_stops_stops_its_own_writer_alone() {
         let (ours, mut theirs, _spliced) = joined(64);
         let (mut reader, mut writer) = tokio::io::split(ours);
-        // Nobody reads what they say, and it fills what lies between.
+        // The writes are not read, and fill the pipes in between.
         let stuck = tokio::time::timeout(std::time::Duration::from_millis(50), theirs.write_all(&[0; 1 << 20])).await;
         assert!(stuck.is_err());
         let (mut their_reader, _their_writer) = tokio::io::split(theirs);
@@ -293,7 +294,7 @@ mod tests {
         reader.read_exact(&mut [0; 64]).await.unwrap();
     }
 
-    /// A connection that closes as a whole while the other way is idle.
+    /// A connection that closes in both directions while the other way is idle.
     struct Vanishing(Option<Next>);
 
     impl Source for Vanishing {

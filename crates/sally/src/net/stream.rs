@@ -1,5 +1,5 @@
-//! The stream of one connection, with what the SSH library does not offer: it can be cut at any moment, and over TCP it acknowledges
-//! quickly while the handshake goes back and forth.
+//! Wraps the stream of a connection with what the SSH library doesn't offer: it can be cut at any moment, and over TCP it acknowledges
+//! quickly during the handshake.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,27 +13,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Reads for which delayed acknowledgements are turned off anew: the kernel forgets the setting, and a handshake with a command is about
-/// so many. Without it, each way back of a small packet may wait 40 ms.
+/// How many reads turn delayed acknowledgements off again: the kernel forgets the setting, and a handshake with one command has about this
+/// many reads. Delayed acknowledgements may cost 40 ms for each small packet.
 const QUICK_READS: u32 = 40;
 
-/// Whatever bytes can be read from and written to.
+/// Any stream of bytes to read from and to write to.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
-/// What a visitor's bytes come over.
+/// The transport of a client's bytes.
 pub enum Wire {
-    /// A TCP connection, and how many of its reads are still to be acknowledged at once.
+    /// A TCP connection, and how many of its reads will still be acknowledged at once.
     Tcp(TcpStream, u32),
-    /// Anything else: two pipes, a Unix socket, a channel of another connection.
+    /// Another transport: two pipes, a Unix socket, a channel of another connection.
     Other(Box<dyn Duplex>),
 }
 
 impl Wire {
-    /// Over TCP, without delays.
+    /// Makes a transport of a TCP connection, without delays.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// The connection is gone.
     pub fn tcp(tcp: TcpStream) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
         Ok(Self::Tcp(tcp, QUICK_READS))
@@ -51,7 +51,7 @@ impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Self::Tcp(tcp, quick_reads @ 1..) = &mut *self {
             *quick_reads -= 1;
-            // An old kernel without it is only slower.
+            // Without this option (old kernels) the connection is only slower.
             let _ = set_tcp_quickack(tcp.as_fd(), true);
         }
         self.stream().poll_read(cx, buffer)
@@ -72,7 +72,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// A connection that [`CancellationToken::cancel`] ends at once, whatever state the library is in.
+/// A connection that [`CancellationToken::cancel`] ends at once, in any state of the library.
 pub(crate) struct Guarded {
     wire: Wire,
     heard: Arc<AtomicU64>,
@@ -85,12 +85,12 @@ impl Guarded {
         Self { wire, heard: Arc::default(), cutting: Box::pin(cut.clone().cancelled_owned()), cut }
     }
 
-    /// Grows whenever something arrives: a sign of life.
+    /// Returns the counter that grows whenever something arrives, as a sign of life.
     pub(crate) fn heard(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.heard)
     }
 
-    /// Ready with an error once the connection is cut; registers for the cut otherwise.
+    /// Returns an error once the connection is cut; registers for the cut otherwise.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         self.cutting.as_mut().poll(cx).map(|()| io::ErrorKind::ConnectionAborted.into())
     }

@@ -1,4 +1,4 @@
-//! TLS of every client and server here: certificates, keys and roots are read in one place.
+//! Configures TLS for every client and server: certificates, keys and roots are read only here.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -14,18 +14,18 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig, vers
 use crate::lock::lock;
 use crate::term;
 
-/// Why TLS can't be spoken.
+/// Why TLS can't be configured.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file can't be used.
+    /// A file is invalid or can't be read.
     #[error("{}: {reason}", file.display())]
     File {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The library refuses.
+    /// The library's error.
     #[error(transparent)]
     Library(#[from] rustls::Error),
 }
@@ -35,7 +35,7 @@ impl TlsError {
         Self::File { file: file.to_owned(), reason: reason.to_string() }
     }
 
-    /// The fault that the caller has for a file and a reason.
+    /// Converts the error into the caller's fault for a file and a reason.
     pub fn into_fault(self, of_file: impl FnOnce(String, String) -> Fault) -> Fault {
         match self {
             Self::File { file, reason } => of_file(file.display().to_string(), reason),
@@ -44,12 +44,12 @@ impl TlsError {
     }
 }
 
-/// A certificate with its private key, each a file in PEM.
+/// A certificate with its private key, each in a PEM file.
 #[derive(Clone, Debug)]
 pub struct KeyPair {
-    /// The certificate, then those that vouch for it.
+    /// The certificate, followed by the chain that signed it.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The private key.
     pub key: PathBuf,
 }
 
@@ -59,14 +59,14 @@ impl KeyPair {
     }
 }
 
-/// Whose certificates are believed.
+/// The authorities that are trusted.
 #[derive(Clone, Debug)]
 pub enum Roots {
-    /// Those of the public web, built in.
+    /// The built-in ones of the public web.
     Web,
-    /// These beside them.
+    /// The built-in ones and those of a file.
     WebAnd(PathBuf),
-    /// These alone.
+    /// Only those of a file.
     Only(PathBuf),
 }
 
@@ -85,7 +85,7 @@ impl Roots {
     }
 }
 
-/// A client that believes these, and shows what it has to show.
+/// Configures a client that trusts these roots, and that shows its own certificate if it has one.
 ///
 /// # Errors
 /// [`TlsError`].
@@ -96,13 +96,13 @@ pub fn client(roots: &Roots, own: Option<&KeyPair>) -> Result<ClientConfig, TlsE
         None => Ok(builder.with_no_client_auth()),
         Some(own) => {
             let (chain, key) = own.read()?;
-            // Which also checks that the two belong together.
+            // The library also checks that certificate and key match.
             builder.with_client_auth_cert(chain, key).map_err(|error| TlsError::file(&own.key, error))
         }
     }
 }
 
-/// A server for whoever comes.
+/// Configures a server for any client.
 ///
 /// # Errors
 /// [`TlsError`].
@@ -112,7 +112,7 @@ pub fn server(own: &KeyPair) -> Result<ServerConfig, TlsError> {
     builder.with_no_client_auth().with_single_cert(chain, key).map_err(|error| TlsError::file(&own.key, error))
 }
 
-/// A server for clients that an authority vouches for, and that aren't on its list of revoked certificates.
+/// Configures a server for clients with a certificate that this authority signed and didn't revoke.
 ///
 /// # Errors
 /// [`TlsError`].
@@ -125,11 +125,11 @@ pub fn server_for_certified(
     let roots = Arc::new(Roots::Only(authority.to_owned()).read()?);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).with_crls([revoked]).build();
     let verifier = verifier.map_err(|error| TlsError::file(authority, error))?;
-    // 1.3 alone: before it, certificates, with clients' names, go over the wire for everybody to read.
+    // TLS 1.3 only: before it, certificates, with the clients' names, are sent unencrypted.
     let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&version::TLS13])?;
     let config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key);
     let mut config = config.map_err(|error| TlsError::file(&own.certificate, error))?;
-    // A resumed session is a certificate that isn't looked at again, and memory.
+    // Resumption would skip the check of the certificate, and cost memory.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
@@ -143,7 +143,7 @@ fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(file).map_err(|error| TlsError::file(file, term::reason(&error)))
 }
 
-/// The first of its kind in a file of PEM.
+/// Returns the first item of its kind in a PEM file.
 ///
 /// # Errors
 /// [`TlsError::File`].
@@ -160,7 +160,7 @@ fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     }
 }
 
-/// What a server shows, read again when it is told to, for certificates are short-lived.
+/// A server's certificate, which can be read again, because certificates are short-lived.
 pub struct ServerCertificate {
     files: KeyPair,
     shown: Mutex<Arc<ServerConfig>>,
@@ -180,7 +180,7 @@ impl ServerCertificate {
         server(files).map(Arc::new).map_err(|error| error.into_fault(|file, reason| Fault::TlsInvalid { file, reason }))
     }
 
-    /// Reads them again; what can't be read leaves what was shown before.
+    /// Reads the files again; if that fails, keeps the present certificate.
     pub fn reload(&self) {
         match Self::read(&self.files) {
             Ok(config) => *lock(&self.shown) = config,
@@ -191,7 +191,7 @@ impl ServerCertificate {
         }
     }
 
-    /// For the next connection.
+    /// Returns the acceptor for the next connection.
     pub fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&lock(&self.shown)).into()
     }

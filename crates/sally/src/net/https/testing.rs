@@ -1,4 +1,4 @@
-//! An HTTPS server with a certificate authority of its own, and a proxy in front of it.
+//! Serves HTTPS in tests, with its own certificate authority, and a proxy.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
@@ -14,13 +14,13 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::net::network::Network;
 
-/// What to do with a request for a path.
+/// The reply to a request for a path.
 pub(crate) enum Reply {
-    /// These bytes, then the end, in good order.
+    /// Sends these bytes, then ends properly.
     Say(Vec<u8>),
-    /// These bytes, then nothing more, the connection held open.
+    /// Sends these bytes, then nothing more, and holds the connection open.
     Stall(Vec<u8>),
-    /// These bytes, then the end without TLS's own goodbye.
+    /// Sends these bytes, then ends without TLS's close_notify.
     Break(Vec<u8>),
 }
 
@@ -46,12 +46,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// For the name localhost.
+    /// Starts a server with the name localhost.
     pub(crate) async fn start(reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_as("localhost", reply).await
     }
 
-    /// With a certificate for this name. `reply` gets the path and the server's port.
+    /// Starts a server with a certificate for this name. `reply` gets the path and the server's port.
     pub(crate) async fn start_as(name: &str, reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Self {
         let (acceptor, authority) = certify(name);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -66,7 +66,7 @@ impl Server {
         Self { port, authority, requests }
     }
 
-    /// A network that trusts this server.
+    /// Returns network settings that trust this server.
     pub(crate) fn network(&self) -> Network {
         Network { ssl_cert_file: Some(self.authority.path().to_owned()), ..Network::default() }
     }
@@ -90,7 +90,7 @@ async fn serve<F: Fn(&str, u16) -> Reply>(
     match reply(&path, port) {
         Reply::Say(bytes) => {
             stream.write_all(&bytes).await.unwrap();
-            // The client may be gone, having read what it wanted.
+            // The client may have left after reading enough.
             drop(stream.shutdown().await);
         }
         Reply::Stall(bytes) => {
@@ -116,7 +116,7 @@ async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// A server's certificate for a name, and the file of the authority that signed it.
+/// Makes a server's certificate for a name, and the file of the authority that signed it.
 fn certify(name: &str) -> (TlsAcceptor, NamedTempFile) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -135,7 +135,7 @@ fn certify(name: &str) -> (TlsAcceptor, NamedTempFile) {
     (TlsAcceptor::from(Arc::new(config)), file)
 }
 
-/// A proxy that answers CONNECT so; gives its port and the heads of the requests that came.
+/// Starts a proxy that gives this answer to CONNECT; returns its port and the heads of the requests that came.
 pub(crate) async fn proxy(answer: &'static str) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! What goes out, what comes back, and what is refused.
+//! Tests requests, answers and refusals.
 
 use std::time::Duration;
 
