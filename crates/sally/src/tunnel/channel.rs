@@ -1,4 +1,4 @@
-//! A channel as a splice sees it.
+//! Adapts an SSH channel to a splice.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 
 use crate::net::splice::{Deaf, Next, Over, Sink, Source};
 
-/// From the other end of a channel that is spliced.
+/// The source of a channel's bytes.
 pub(crate) struct ChannelSource(ChannelReadHalf);
 
 impl Source for ChannelSource {
@@ -28,7 +28,7 @@ impl Source for ChannelSource {
     }
 }
 
-/// To the other end of a channel that is spliced. Whoever spliced it closes the channel.
+/// The sink of a channel's bytes. Doesn't close the channel: its [`ChannelCloser`] does, after the splice.
 pub(crate) struct ChannelSink<M: From<(ChannelId, ChannelMsg)>>(Arc<ChannelWriteHalf<M>>);
 
 impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Sink for ChannelSink<M> {
@@ -45,13 +45,13 @@ impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Sink for ChannelS
 pub(crate) struct ChannelCloser<M: From<(ChannelId, ChannelMsg)>>(Arc<ChannelWriteHalf<M>>);
 
 impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> ChannelCloser<M> {
-    /// Closes it; where the connection is gone, so is the channel.
+    /// Closes the channel; if the connection is gone, so is the channel.
     pub(crate) async fn close(self) {
         let _ = self.0.close().await;
     }
 }
 
-/// Both ends of a channel for a splice, and what closes it after.
+/// Splits a channel into source and sink for a splice, and the closer for afterwards.
 pub(crate) fn ends<M>(channel: Channel<M>) -> (ChannelSource, ChannelSink<M>, ChannelCloser<M>)
 where
     M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,

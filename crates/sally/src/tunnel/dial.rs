@@ -1,4 +1,5 @@
-//! The far side of a tunnel for one name: dial a relay, prove who we are, hold the name, and take the visitors that it sends.
+//! Registers one name at a relay, on a device's side: dials the relay, authenticates, holds the name, and takes the visitors that the relay
+//! sends.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,32 +16,32 @@ use ssh_key::PrivateKey;
 use super::link::{HostTrust, Identity, Link, NotHeld};
 use crate::private_key;
 
-/// The port of the name: the one that `ssh -J relay NAME` asks for.
+/// The port of the name, which `ssh -J relay NAME` asks for.
 const PORT: u16 = 22;
-/// How long a relay has from the first byte to the name.
+/// How long the relay may take from the first byte to the registration.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Which relay, and as whom.
+/// The relay to dial, and the key to use.
 #[derive(Clone, Debug)]
 pub struct Dial {
     /// The relay.
     pub relay: HostPort,
-    /// How its host key is known.
+    /// How its host key is checked.
     pub trust: HostTrust,
-    /// Our key: an unencrypted OpenSSH private key.
+    /// The file of our key: an unencrypted OpenSSH private key.
     pub identity: PathBuf,
-    /// The name to hold; the relay makes one where there is none.
+    /// The name to hold; without one the relay generates it.
     pub name: Option<DeviceId>,
 }
 
-/// A name that we hold on a relay, for as long as this lives.
+/// A name that is held on a relay while this lives.
 pub struct Registration {
     name: DeviceId,
     link: Link,
 }
 
 impl Dial {
-    /// Reads our key: once, since the file may be another account's, or gone, when the relay is dialled again.
+    /// Reads our key. This happens once, because the file may belong to another account, or be gone, when the relay is dialled again.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -49,8 +50,8 @@ impl Dial {
         Ok(Identity { name: format!("the key of {}", self.identity.display()), key, certificate: None })
     }
 
-    /// Dials, authenticates and registers. `admitted`: lines of authorized_keys whose keys may reach the name beside the relay's own visitors,
-    /// as [`sally_proto::relay::guest_requests`] parts them.
+    /// Dials, authenticates and registers. `admitted`: lines of authorized_keys whose keys may reach the name besides the relay's own
+    /// visitors, in the parts of [`sally_proto::relay::guest_requests`].
     ///
     /// # Errors
     /// Why not.
@@ -76,7 +77,7 @@ impl Dial {
     }
 }
 
-/// An unencrypted private key in OpenSSH's format.
+/// Reads an unencrypted private key in OpenSSH's format.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -91,23 +92,24 @@ async fn ask_for_name(link: &Link, wanted: Option<&DeviceId>, admitted: &str) ->
 }
 
 impl Registration {
-    /// The name that we hold.
+    /// Returns the name.
     pub fn name(&self) -> &DeviceId {
         &self.name
     }
 
-    /// The next visitor; `None` when the relay's connection is gone. Whoever is being let in when this is dropped is refused.
+    /// Returns the next visitor; `None` when the connection to the relay is gone. If this is dropped, the visitor that is being let in is
+    /// refused.
     pub async fn next(&mut self) -> Option<ChannelStream<Msg>> {
         Some(self.link.next().await?.accept().await.into_stream())
     }
 
-    /// Takes no more visitors: the name is given up, and whoever waits is refused. Those that are in go on.
+    /// Gives up the name: waiting visitors are refused, present ones go on.
     pub async fn close(&mut self) {
         self.link.close();
         self.link.stop_listening(self.name.as_str(), PORT).await;
     }
 
-    /// Waits until the relay's connection has ended; says why. Cancel-safe.
+    /// Waits until the connection to the relay has ended; returns why. Cancel-safe.
     pub async fn lost(&self) -> String {
         self.link.lost().await
     }

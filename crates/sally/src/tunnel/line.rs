@@ -1,4 +1,4 @@
-//! The connection of somebody who is connected, as others use it.
+//! Lets others use the connection of a client at a relay.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::channel::{ChannelSink, ChannelSource, ends};
 
-/// How long a DISCONNECT with its text may take to get out before the connection is cut.
+/// How long sending a DISCONNECT with its text may take before the connection is cut.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// A channel of a line, to be spliced and then closed.
+/// A channel of a line, to splice and then to close.
 pub(crate) struct Passage {
     pub(crate) ends: (ChannelSource, ChannelSink<Msg>),
     pub(crate) closing: Closing,
@@ -28,7 +28,7 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
-    /// Waits while the connection takes nothing; where it is gone, so is the channel.
+    /// Closes the channel; waits while the connection takes nothing. If the connection is gone, so is the channel.
     pub(crate) async fn close(self) {
         let _ = self.handle.close(self.id).await;
     }
@@ -37,9 +37,9 @@ impl Closing {
 /// Why a channel could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotOpened {
-    /// The other end refused.
+    /// The client refused.
     Refused,
-    /// It did not answer in time.
+    /// The client did not answer in time.
     NoAnswer,
     /// The connection is gone.
     Gone,
@@ -54,12 +54,13 @@ pub struct Line {
 }
 
 impl Line {
-    /// `heard` counts what the connection has received; `cut` ends it at once.
+    /// Makes a line. `heard` counts what the connection has received; `cut` ends it at once.
     pub fn new(handle: Handle, heard: Arc<AtomicU64>, cut: CancellationToken) -> Self {
         Self { handle, heard, cut }
     }
 
-    /// Opens a `forwarded-tcpip` channel (RFC 4254 section 7.2): the address byte for byte as the other end gave it in its `tcpip-forward`.
+    /// Opens a `forwarded-tcpip` channel (RFC 4254 section 7.2), with the address byte for byte as the client gave it in its
+    /// `tcpip-forward`.
     ///
     /// # Errors
     /// [`NotOpened`].
@@ -74,14 +75,14 @@ impl Line {
         }
     }
 
-    /// A channel of this line.
+    /// Makes a passage of a channel of this line.
     pub(crate) fn passage(&self, channel: Channel<Msg>) -> Passage {
         let closing = Closing { handle: self.handle.clone(), id: channel.id() };
         let (source, sink, _) = ends(channel);
         Passage { ends: (source, sink), closing }
     }
 
-    /// Asks whether anybody is there. What arrives meanwhile counts as an answer: a busy line may be slow to give one.
+    /// Asks whether the client is alive. Any byte that arrives meanwhile counts as an answer: a busy line may answer slowly.
     pub async fn answers(&self, within: Duration) -> bool {
         let before = self.heard.load(Ordering::Relaxed);
         match tokio::time::timeout(within, self.handle.send_ping()).await {
@@ -95,14 +96,14 @@ impl Line {
         self.cut.cancelled().await;
     }
 
-    /// Ends the connection with a sentence for whoever reads the other end.
+    /// Ends the connection with a message for the client's user.
     pub fn dismiss(&self, words: &str) {
         let (line, words) = (self.clone(), words.to_owned());
         tokio::spawn(async move {
             let goodbye = line.handle.disconnect(Disconnect::ByApplication, words, "en".into());
             let said = tokio::time::timeout(GOODBYE, goodbye).await;
             if matches!(said, Ok(Ok(()))) {
-                let _ = tokio::time::timeout(GOODBYE, line.cut.cancelled()).await; // Usually it ends by itself first.
+                let _ = tokio::time::timeout(GOODBYE, line.cut.cancelled()).await; // Usually the client closes it first.
             }
             line.cut.cancel();
         });

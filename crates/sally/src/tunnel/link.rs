@@ -1,6 +1,6 @@
-//! A connection to a relay, on which it sends visitors.
+//! Connects to a relay, which sends visitors on the connection.
 //!
-//! The relay is trusted to reach us and with nothing else: it opens `forwarded-tcpip` channels for what we listen on, and whatever else it
+//! The relay is trusted only to pass on connections: it opens `forwarded-tcpip` channels for what is listened on, and all else that it
 //! opens is refused.
 
 use std::net::SocketAddr;
@@ -24,44 +24,45 @@ use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
 use crate::term;
 
-/// A relay that is silent is asked so often, at such intervals, and is gone one interval after the last question: a minute.
+/// The interval of keepalives to a silent relay, and how many may stay unanswered. The connection ends one interval after the last one:
+/// after a minute.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVES_UNANSWERED: usize = 3;
 /// How long a relay that refuses may take to say why.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Visitors that may wait for us to look; more are refused.
+/// The most visitors that wait to be accepted; more are refused.
 const WAITING: usize = 16;
-/// The user that we say we are: a relay knows us by our key.
+/// The user name for the relay, which knows us by our key.
 const USER: &str = "sally";
 
-/// How a relay's host key is known.
+/// How a relay's host key is checked.
 #[derive(Clone, Debug)]
 pub enum HostTrust {
-    /// This key and no other.
+    /// This key only.
     Key(Box<PublicKey>),
     /// The key with this fingerprint.
     Fingerprint(Fingerprint),
-    /// Whatever this file lists for the host.
+    /// The keys that this file lists for the host.
     KnownHosts(PathBuf),
 }
 
-/// What we prove to a relay.
+/// The identity that is proved to a relay.
 #[derive(Debug)]
 pub struct Identity {
-    /// What to call it: `the key of FILE`.
+    /// Its name in messages: `the key of FILE`.
     pub name: String,
     /// The private key.
     pub key: Arc<PrivateKey>,
-    /// What an authority says of it, where one does.
+    /// Its certificate, if an authority has signed one.
     pub certificate: Option<Certificate>,
 }
 
-/// What went wrong towards a relay.
+/// Why a relay can't be reached, or refuses.
 #[derive(Clone, Debug)]
 pub struct NotHeld {
-    /// The relay's own words where it gave some.
+    /// The relay's own words, if it gave some.
     pub reason: String,
-    /// Whether it will be the same next time: the relay is there, and it, or we, said no.
+    /// Whether another attempt is useless: the relay was reached, and one side refused.
     pub lasting: bool,
 }
 
@@ -77,7 +78,7 @@ impl From<russh::Error> for NotHeld {
     }
 }
 
-/// Somebody whom the relay sends, and who waits for an answer.
+/// A visitor that the relay sends, and that waits for an answer.
 pub struct Visitor {
     channel: Channel<Msg>,
     reply: ChannelOpenHandle,
@@ -86,29 +87,29 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Where they come from, which is the relay's word.
+    /// Returns the visitor's address, as the relay says.
     pub fn from(&self) -> Endpoint {
         self.from
     }
 
-    /// The port that they want to reach, as we gave it to the relay.
+    /// Returns the port that the visitor asks for, as it was registered at the relay.
     pub fn port(&self) -> u32 {
         self.port
     }
 
-    /// Lets them in. Whoever is dropped instead is refused.
+    /// Lets the visitor in. Dropping the visitor refuses it.
     pub async fn accept(self) -> Channel<Msg> {
         self.reply.accept().await;
         self.channel
     }
 }
 
-/// Why the relay's connection ended, once it has.
+/// Why the connection to the relay ended, once it has.
 #[derive(Clone, Debug, Default)]
 struct Lost {
     token: CancellationToken,
     why: Arc<Mutex<Option<String>>>,
-    /// Whether these are the other side's words.
+    /// Whether the reason is in the relay's words.
     dismissed: Arc<AtomicBool>,
 }
 
@@ -134,7 +135,7 @@ impl Link {
     /// Dials and authenticates.
     ///
     /// # Errors
-    /// Why not: the relay's own words where it gave some.
+    /// Why not: the relay's own words, if it gave some.
     pub async fn dial(relay: &HostPort, trust: HostTrust, identity: &Identity) -> Result<Self, NotHeld> {
         let connected = Dialer::new().connect(relay.host(), relay.port()).await;
         let tcp = connected.map_err(|reason| NotHeld { reason, lasting: false })?;
@@ -153,10 +154,10 @@ impl Link {
         }
     }
 
-    /// A global request (RFC 4254 section 4) of our own; gives the answer.
+    /// Makes a global request (RFC 4254 section 4), and returns the answer.
     ///
     /// # Errors
-    /// That it is refused, or why no answer came.
+    /// The refusal, or why no answer came.
     pub async fn ask(&self, request: &str, data: &[u8]) -> Result<Vec<u8>, NotHeld> {
         match self.handle.send_global_request(request, data, true).await {
             Ok(answer) => Ok(answer.as_deref().unwrap_or_default().to_vec()),
@@ -164,7 +165,7 @@ impl Link {
         }
     }
 
-    /// Has a name's port forwarded to us.
+    /// Registers a name's port, whose connections the relay then forwards to us.
     ///
     /// # Errors
     /// Why not.
@@ -175,19 +176,19 @@ impl Link {
         }
     }
 
-    /// No longer.
+    /// Cancels the registration of a name's port.
     pub async fn stop_listening(&self, name: &str, port: u16) {
-        let _ = self.handle.cancel_tcpip_forward(name, port.into()).await; // A relay that is gone has forgotten it.
+        let _ = self.handle.cancel_tcpip_forward(name, port.into()).await; // A relay that is gone has forgotten the registration.
     }
 
-    /// A relay says why in a DISCONNECT, which may come a little later.
+    /// Adds the relay's reason, which comes in a DISCONNECT, perhaps a little later.
     async fn refused(&self, error: russh::Error) -> NotHeld {
         let denied = matches!(error, russh::Error::RequestDenied);
         let failed = said(&self.lost, error.into()).await;
         NotHeld { lasting: denied || self.lost.dismissed.load(Ordering::Relaxed), ..failed }
     }
 
-    /// The next visitor; `None` when the relay's connection is gone. Cancel-safe.
+    /// Returns the next visitor; `None` when the connection to the relay is gone. Cancel-safe.
     pub async fn next(&mut self) -> Option<Visitor> {
         tokio::select! {
             biased;
@@ -196,32 +197,32 @@ impl Link {
         }
     }
 
-    /// Takes no more visitors: whoever waits is refused. Those that are in go on.
+    /// Takes no more visitors: waiting ones are refused, present ones go on.
     pub fn close(&mut self) {
         self.visitors.close();
         while self.visitors.try_recv().is_ok() {}
     }
 
-    /// Waits until the relay's connection has ended; says why. Cancel-safe.
+    /// Waits until the connection to the relay has ended; returns why. Cancel-safe.
     pub async fn lost(&self) -> String {
         self.lost.token.cancelled().await;
         self.lost.why().unwrap_or_default()
     }
 
-    /// Cancelled when the relay's connection has ended.
+    /// Returns the token that is cancelled when the connection to the relay has ended.
     pub fn over(&self) -> CancellationToken {
         self.lost.token.clone()
     }
 
-    /// Ends the connection with words of ours.
+    /// Ends the connection with a message.
     pub async fn leave(&self, words: &str) {
-        let _ = self.handle.disconnect(Disconnect::ByApplication, words, "en").await; // Or it is gone already.
+        let _ = self.handle.disconnect(Disconnect::ByApplication, words, "en").await; // The connection may be gone already.
     }
 }
 
-/// What the relay said last explains it better than what failed.
+/// Replaces the reason of a failure by the relay's last words, which explain it better.
 async fn said(lost: &Lost, failed: NotHeld) -> NotHeld {
-    let _ = tokio::time::timeout(LAST_WORDS, lost.token.cancelled()).await; // Perhaps it says nothing.
+    let _ = tokio::time::timeout(LAST_WORDS, lost.token.cancelled()).await; // The relay may say nothing.
     NotHeld { reason: lost.why().unwrap_or(failed.reason), ..failed }
 }
 
@@ -243,7 +244,7 @@ fn config() -> Config {
         keepalive_max: KEEPALIVES_UNANSWERED,
         nodelay: true,
         preferred: Preferred {
-            // The first that both know is taken: the fastest goes first.
+            // The first cipher that both sides know is used: the fastest is the first.
             cipher: vec![cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305].into(),
             compression: vec![compression::NONE].into(),
             ..Preferred::default()
@@ -252,7 +253,7 @@ fn config() -> Config {
     }
 }
 
-/// An error in words for people.
+/// Returns an error's text for users.
 fn words(error: &russh::Error) -> String {
     match error {
         russh::Error::UnknownKey => "its host key is not the one that is expected".into(),
@@ -263,7 +264,7 @@ fn words(error: &russh::Error) -> String {
     }
 }
 
-/// What we answer a relay: no, but for visitors to what we listen on.
+/// Answers a relay: refuses everything but visitors to what is listened on.
 struct Answers {
     trust: HostTrust,
     relay: HostPort,
@@ -301,7 +302,7 @@ impl Handler for Answers {
         _: &mut Session,
     ) -> Result<(), russh::Error> {
         let from = origin.parse().ok().zip(u16::try_from(origin_port).ok()).map(|(ip, port)| SocketAddr::new(ip, port)).into();
-        // Only names of our own were asked for. Where nobody has room for one more, dropping the reply refuses.
+        // Only our own names were registered. If no more visitors may wait, dropping the reply refuses this one.
         let _ = self.visitors.try_send(Visitor { channel, reply, port, from });
         Ok(())
     }

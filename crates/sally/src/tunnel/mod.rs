@@ -1,12 +1,12 @@
-//! Connections that are carried through another, and both ends of a reverse tunnel. Beside `ssh`, the only place that names the SSH library's
-//! types.
+//! Carries connections through another connection, and implements both ends of a reverse tunnel. Besides `ssh`, the only module that names
+//! the SSH library's types.
 //!
-//! - `channel`: a channel as a splice sees it
+//! - `channel`: adapts a channel to a splice
 //! - `link`: a connection to a relay, on which it sends visitors
-//! - `dial`: hold a name on a relay
-//! - `tenure`: the name is kept, by dialling again
-//! - `line`: the connection of somebody who is connected, as others use it: open a channel, ask whether it is alive, say goodbye
-//! - `registry`: who holds which name and port
+//! - `dial`: registers a name at a relay
+//! - `tenure`: keeps the name, by dialling again
+//! - `line`: lets others use a client's connection: open a channel, ask whether it is alive, disconnect it
+//! - `registry`: which connection holds which name and port
 
 pub(crate) mod channel;
 pub mod dial;

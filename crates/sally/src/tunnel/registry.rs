@@ -1,8 +1,8 @@
-//! Who holds which name and port, and what becomes of a second claim.
+//! Keeps which connection holds which name and port, and decides second claims.
 //!
-//! A connection that died without a word holds its name until the keepalives say so, and a device that comes back must not wait for that. Two
-//! live devices with one key (a cloned disk, an agent started twice) must not throw each other out for ever either, taking every visit with
-//! them. So the holder is asked: silent, it is replaced; alive, it stays, and the second is told who is there.
+//! A connection that died silently holds its name until the keepalives find out, and a returning device must not wait for that. Two live
+//! devices with one key (a cloned disk, an agent started twice) must not replace each other forever either, and end every visit with it. So
+//! the holder is asked: if it is silent, it is replaced; if it answers, it stays, and the second one is told who holds the name.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -17,7 +17,7 @@ use crate::lock::lock;
 /// How long a holder may be silent before a newer connection of the same key replaces it.
 pub const SILENCE: Duration = Duration::from_secs(2);
 
-/// What a newer connection of the same key does to an older one that holds what it wants.
+/// When a newer connection of the same key replaces an older one that holds what it claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Takeover {
     /// When the older connection doesn't answer a keepalive within 2 s
@@ -31,13 +31,13 @@ pub enum Takeover {
 /// The address and port of a `tcpip-forward`, as the client wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// Who holds it.
+    /// The connection that holds it.
     pub connection: u64,
-    /// The address byte for byte: a `forwarded-tcpip` has to repeat it.
+    /// The address byte for byte: a `forwarded-tcpip` must repeat it.
     pub address: String,
 }
 
-/// What is held at the moment, shared by all connections.
+/// The names and ports that are held, shared by all connections.
 #[derive(Debug, Default)]
 pub struct Tunnels {
     state: Mutex<State>,
@@ -47,7 +47,7 @@ pub struct Tunnels {
 struct State {
     registry: Registry,
     addresses: HashMap<Slot, String>,
-    /// Whom a registration admits, to that one name and nothing else.
+    /// The keys that a registration admits to its own name.
     guests: HashMap<DeviceId, Guests>,
 }
 
@@ -56,12 +56,12 @@ struct Guests {
     /// The connection that holds the name.
     holder: u64,
     keys: KeyRing,
-    /// Whether any of them is a certificate authority's.
+    /// Whether one of the keys is a certificate authority's.
     authorities: bool,
 }
 
 impl State {
-    /// A registration's guests go with it.
+    /// Forgets the keys of registrations that are gone.
     fn forget_guests(&mut self) {
         let registry = &self.registry;
         self.guests.retain(|name, guests| registry.ports_of(name).any(|(_, held)| held.connection == guests.holder));
@@ -69,12 +69,12 @@ impl State {
 }
 
 impl Tunnels {
-    /// For the length of a look-up: never held over an await.
+    /// Locks the state for a look-up. Must never be held over an await.
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
-    /// Claims a slot. `address` as the client wrote it.
+    /// Claims a slot. `address` is what the client wrote.
     pub fn claim(&self, slot: &Slot, who: &Held, address: &str) -> Claim {
         let mut state = self.state();
         let claim = state.registry.claim(slot, who);
@@ -84,7 +84,7 @@ impl Tunnels {
         claim
     }
 
-    /// Gives up a slot. False where this connection doesn't hold it.
+    /// Gives up a slot. Returns false if this connection doesn't hold it.
     pub fn release(&self, slot: &Slot, connection: u64) -> bool {
         let mut state = self.state();
         let held = state.registry.release(slot, connection);
@@ -95,7 +95,7 @@ impl Tunnels {
         held
     }
 
-    /// Gives up everything that a connection holds.
+    /// Gives up everything that a connection holds, and returns it.
     pub fn release_all(&self, connection: u64) -> Vec<Slot> {
         let mut state = self.state();
         let slots = state.registry.release_all(connection);
@@ -106,36 +106,36 @@ impl Tunnels {
         slots
     }
 
-    /// Who holds a slot, and under which address.
+    /// Returns the connection that holds a slot, and its address.
     pub fn find(&self, slot: &Slot) -> Option<Forward> {
         let state = self.state();
         let connection = state.registry.holder(slot)?.connection;
         Some(Forward { connection, address: state.addresses.get(slot).cloned().unwrap_or_default() })
     }
 
-    /// The ports that a name is held for.
+    /// Returns the ports for which a name is held.
     pub fn ports_of(&self, name: &DeviceId) -> Vec<u16> {
         self.held(name).into_iter().map(|(port, _)| port).collect()
     }
 
-    /// The same, each with the number of the holder's connection.
+    /// Returns the ports for which a name is held, each with the number of the holder's connection.
     pub fn held(&self, name: &DeviceId) -> Vec<(u16, u64)> {
         self.state().registry.ports_of(name).map(|(port, held)| (port, held.connection)).collect()
     }
 
-    /// How many slots a connection holds.
+    /// Returns how many slots a connection holds.
     pub fn count_of(&self, connection: u64) -> usize {
         self.state().registry.iter().filter(|(_, held)| held.connection == connection).count()
     }
 
-    /// The connections that hold a name for which this is true.
+    /// Returns the connections that hold a name for which `wanted` is true.
     pub fn holders(&self, wanted: impl Fn(&DeviceId) -> bool) -> Vec<u64> {
         let state = self.state();
         let held = state.registry.iter().filter(|(slot, _)| matches!(slot, Slot::Name(name, _) if wanted(name)));
         held.map(|(_, held)| held.connection).collect()
     }
 
-    /// The names that are held and for which this is true, among the first so many.
+    /// Returns the held names for which `wanted` is true, of the first `among` slots.
     pub fn names(&self, among: usize, wanted: impl Fn(&DeviceId) -> bool) -> Vec<DeviceId> {
         let state = self.state();
         let names = state.registry.iter().take(among).filter_map(|(slot, _)| match slot {
@@ -145,14 +145,14 @@ impl Tunnels {
         names.collect()
     }
 
-    /// How many names and how many ports are held, each port of a name counted.
+    /// Returns how many names and how many ports are held; each port of a name counts.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state();
         let names = state.registry.iter().filter(|(slot, _)| matches!(slot, Slot::Name(..))).count();
         (names, state.registry.iter().count().saturating_sub(names))
     }
 
-    /// Admits these keys and no others to a name, for as long as this connection holds it; nobody where it doesn't.
+    /// Admits only these keys to a name, while this connection holds it; does nothing if it doesn't hold it.
     pub fn admit(&self, name: DeviceId, holder: u64, keys: KeyRing) {
         let mut state = self.state();
         if state.registry.ports_of(&name).any(|(_, held)| held.connection == holder) {
@@ -161,19 +161,19 @@ impl Tunnels {
         }
     }
 
-    /// How many keys a connection's registrations admit, beside those of one name.
+    /// Returns how many keys a connection's registrations admit, without those of one name.
     pub fn admitted_beside(&self, name: &DeviceId, holder: u64) -> usize {
         let state = self.state();
         let others = state.guests.iter().filter(|(other, guests)| guests.holder == holder && *other != name);
         others.map(|(_, guests)| guests.keys.len()).sum()
     }
 
-    /// Whether a certificate might be admitted.
+    /// Returns whether a certificate may be admitted.
     pub fn admit_certificates(&self) -> bool {
         self.state().guests.values().any(|guests| guests.authorities)
     }
 
-    /// The names whose registrations admit somebody, with what `judge` makes of their keys.
+    /// Returns the names whose registrations admit a key, with the result of `judge` for their keys.
     pub fn admitting<T>(&self, judge: impl Fn(&KeyRing) -> Option<T>) -> Vec<(DeviceId, T)> {
         self.state().guests.iter().filter_map(|(name, guests)| Some((name.clone(), judge(&guests.keys)?))).collect()
     }

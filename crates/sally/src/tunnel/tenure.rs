@@ -1,4 +1,4 @@
-//! A name that is kept: when the relay's connection is lost, it is dialled again until the name is held again.
+//! Keeps a name: when the connection to the relay is lost, dials again until the name is held again.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use super::dial::{Dial, Registration};
 use super::link::{Identity, NotHeld};
 use crate::term;
 
-/// A name on a relay, for as long as this lives.
+/// A name that is kept on a relay while this lives.
 pub struct Tenure {
     dial: Dial,
     identity: Identity,
@@ -25,7 +25,7 @@ pub struct Tenure {
 }
 
 impl Tenure {
-    /// Dials once: what doesn't work at the start is said at once. `admitted` as in [`Dial::register`].
+    /// Dials once, so that a mistake is reported at the start. `admitted` as in [`Dial::register`].
     ///
     /// # Errors
     /// [`Fault::Relay`].
@@ -33,20 +33,20 @@ impl Tenure {
         let identity = dial.read_identity().map_err(|why| fault(&dial, why))?;
         let registration = dial.register(&identity, &admitted).await.map_err(|why| fault(&dial, why))?;
         let name = registration.name().clone();
-        // From now on it may have been told to somebody: no other will do.
+        // The user may have passed on the name already: from now on only this one will do.
         dial.name = Some(name.clone());
         Ok(Self { dial, identity, admitted, name, registration, backoff: Backoff::new(Pace::FLEET), since: Instant::now() })
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn name(&self) -> &DeviceId {
         &self.name
     }
 
-    /// The next visitor. Whoever stops waiting for it while the relay is dialled again has no name any more.
+    /// Returns the next visitor. If the caller stops waiting while the relay is dialled again, the name is lost.
     ///
     /// # Errors
-    /// [`Fault::Relay`] where dialling again is of no use.
+    /// [`Fault::Relay`] if dialling again is useless.
     pub async fn next(&mut self) -> Result<ChannelStream<Msg>, Fault> {
         loop {
             if let Some(visitor) = self.registration.next().await {
@@ -76,18 +76,18 @@ impl Tenure {
         }
     }
 
-    /// As [`Registration::close`].
+    /// Gives up the name, as [`Registration::close`].
     pub async fn close(&mut self) {
         self.registration.close().await;
     }
 
-    /// As [`Registration::lost`].
+    /// Waits for the connection's end, as [`Registration::lost`].
     pub async fn lost(&self) -> String {
         self.registration.lost().await
     }
 }
 
-/// A name for stderr, which goes into logs: of one that the relay made, stdout alone has it.
+/// Returns a name for stderr, which goes into logs: a generated name is printed in full only on stdout.
 pub fn shown(name: &DeviceId) -> String {
     if name.looks_generated() { format!("{} (its name is on stdout)", name.veiled()) } else { name.to_string() }
 }
