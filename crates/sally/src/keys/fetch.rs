@@ -1,4 +1,4 @@
-//! Keys that a server shows: one GET over HTTPS, and nothing but a plain 200 will do.
+//! Fetches the keys that a server publishes: one GET over HTTPS, and only a plain 200 is accepted.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::ANSWER_MAX;
 use crate::net::https::{Https, HttpsError, Limits, chain};
 use crate::net::network::Network;
 
-/// What stands for the user in a template.
+/// The placeholder of the user in a template.
 const USER: &str = "{user}";
 /// How many redirects are followed.
 const REDIRECTS_MAX: usize = 3;
-/// The longest reason given, in characters: a server's words are in some of them.
+/// The longest reason in characters: some of them quote a server.
 const REASON_MAX: usize = 300;
 
 /// Checks a template for `--keys-url`: an https address with `{user}` in its path or query.
@@ -76,7 +76,7 @@ fn check(uri: &Uri) -> Result<(), String> {
     Ok(())
 }
 
-/// Gets the body behind an https address.
+/// Returns the body behind an https address.
 ///
 /// # Errors
 /// Why there is none, in words fit for a terminal.
@@ -112,7 +112,7 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Where a redirect leads: an address of the same host and port, or a path from its root.
+/// Returns the target of a redirect: an address of the same host and port, or a path from its root.
 fn same_host(from: &Uri, to: Uri) -> Result<Uri, String> {
     if to.authority().is_none() {
         let mut parts = from.clone().into_parts();

@@ -1,4 +1,4 @@
-//! Keys that lie on this machine: files, standard input, the environment.
+//! Reads keys on this machine: from files, standard input, the environment.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,7 +19,7 @@ pub(super) async fn read_stdin(deadline: Duration) -> Result<Vec<u8>, KeyDefect>
     aside(|| read_whole(io::stdin().lock()), deadline).await
 }
 
-/// In a thread of its own: a FIFO that nobody writes to holds its reader for good, and the runtime waits for its own threads at the end.
+/// Reads in its own thread: a FIFO without a writer blocks its reader forever, and the runtime would wait for its own threads at the end.
 async fn aside(read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static, deadline: Duration) -> Result<Vec<u8>, KeyDefect> {
     let (done, result) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name("keys".into()).spawn(move || drop(done.send(read())));
@@ -45,8 +45,8 @@ fn read_whole(file: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The variable as a file: a literal `\n` ends a line too, for whatever can't put a newline into a variable; within quotes it is a
-/// command's own.
+/// Converts the variable to a file's lines: a literal `\n` outside of quotes ends a line too, for systems that can't put a newline into a
+/// variable; within quotes it belongs to a command.
 pub(super) fn lines_of_variable(value: &OsStr) -> Vec<u8> {
     let mut lines = Vec::with_capacity(value.len());
     let mut quoted = false;

@@ -1,7 +1,7 @@
-//! Where authorized keys come from: files, stdin, the environment, HTTPS. No source fails open.
+//! Loads authorized keys from files, stdin, the environment, or HTTPS. No source fails open.
 //!
-//! A source that is missing, unreadable, empty, too large, late, or has a line that can't be accepted stops the start: [`load`] gives all
-//! the keys of all the sources, or the reason why there are none.
+//! A source that is missing, unreadable, empty, too large, late, or has an invalid line stops the start: [`load`] returns all the keys of
+//! all the sources, or the reason why there are none.
 
 mod fetch;
 mod local;
@@ -20,11 +20,11 @@ use crate::net::network::Network;
 pub use fetch::{parse_template, url_of};
 pub use revoked::load_revoked;
 
-/// Where GitHub shows a user's keys: the template as it comes.
+/// The template of GitHub's addresses for a user's keys.
 pub const GITHUB: &str = "https://github.com/{user}.keys";
 
-/// `authorized_keys` options that every door enforces: what is not in here stops a start, or skips the line where a server reloads. A relay
-/// starts no program, no terminal and no display for anybody, so that those about them are obeyed by themselves; `command=` takes the console away.
+/// The `authorized_keys` options that every server enforces: any other stops the start, or skips the line when a server reloads. A relay
+/// starts no program, terminal or display, so it obeys the options about them by itself; `command=` takes the console away.
 pub const ENFORCED: &[OptionKind] = &[
     OptionKind::Restrict,
     OptionKind::CertAuthority,
@@ -47,46 +47,46 @@ pub const ENFORCED: &[OptionKind] = &[
 /// The largest file, or stdin, in bytes: some 50,000 keys. Read whole into memory.
 pub const FILE_MAX: u64 = 16 * 1024 * 1024;
 
-/// The largest answer of a server, in bytes: a user's keys, not a page.
+/// The largest answer of a server in bytes: a user's keys, not a page.
 pub const ANSWER_MAX: usize = 64 * 1024;
 
-/// How long whoever writes to stdin or a FIFO has to come to its end.
+/// How long stdin or a FIFO may take until its end.
 pub const READ_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long a server has for everything: name, connection, redirects, the last byte.
+/// How long a server may take for everything: name, connection, redirects, the last byte.
 pub const FETCH_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Somewhere that keys come from.
+/// A source of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file, or anything that can be opened and read to its end: `<(…)` of a shell is a FIFO.
+    /// A file, or anything else that can be opened and read to its end, such as a FIFO of a shell's `<(…)`.
     File(PathBuf),
     /// Standard input, read to its end.
     Stdin,
-    /// A fleet's bundle: whom the fleet lets reach this device. By itself alone.
+    /// A fleet's bundle, which says which keys may reach this device. It must be the only source.
     Bundle(PathBuf),
-    /// The value of `AUTHORIZED_KEYS`: lines, ended by newlines or by `\n`, backslash and n, outside of quotes.
+    /// The value of `AUTHORIZED_KEYS`: lines that end with newlines, or with a literal `\n` outside of quotes.
     Env(OsString),
-    /// What could be read only once, as it was read then.
+    /// The bytes of a source that could be read only once.
     Kept {
         /// The source's name.
         name: String,
-        /// What it gave.
+        /// The bytes.
         bytes: Vec<u8>,
     },
-    /// A server that shows a user's keys over HTTPS: bare keys only.
+    /// A server that publishes a user's keys over HTTPS: bare keys only.
     Url {
-        /// The user; percent-escaped where it goes into the address.
+        /// The user; percent-escaped in the address.
         user: String,
         /// The address, with `{user}` in its path.
         template: String,
-        /// What its keys are for, as if each said `permitopen=`; whatever a bare key is for where there is none.
+        /// The rules for its keys, as if each had `permitopen=`; without rules they may do whatever bare keys may.
         rules: Vec<PermitRule>,
     },
 }
 
 impl Source {
-    /// What an error, and a grant, calls it: as the user named it.
+    /// Returns the name in errors and grants: as the user named it.
     pub fn name(&self) -> String {
         match self {
             Self::File(file) | Self::Bundle(file) => file.display().to_string(),
@@ -115,8 +115,8 @@ impl Source {
     }
 }
 
-/// For whoever loads again: reads what can be read only once, stdin and what is no plain file (a shell's `<(…)`), and keeps it. Stdin that is
-/// named twice is the same.
+/// Reads the sources that can be read only once, stdin and special files (a shell's `<(…)`), and keeps their bytes, for servers that load
+/// again. Stdin that is named twice is read once.
 ///
 /// # Errors
 /// [`Fault::KeysInvalid`] of the first that can't be read.
@@ -145,8 +145,8 @@ pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut Source>) -> Result<(
     Ok(())
 }
 
-/// Loads every source, in order, and gives the lines that are passed over. `enforced`: the kinds of options that the caller makes sure of; a
-/// line with another stops the start.
+/// Loads every source, in order; returns the skipped lines too. `enforced`: the kinds of options that the caller enforces; a line with
+/// another one stops the start.
 ///
 /// # Errors
 /// [`Fault::KeysUnnamed`] for no source at all, else [`Fault::KeysInvalid`] of the first source that fails.
@@ -157,7 +157,7 @@ pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> 
     load_within(sources, network, enforced, DEADLINES).await
 }
 
-/// How long sources may take.
+/// The time limits of sources.
 #[derive(Clone, Copy, Debug)]
 struct Deadlines {
     read: Duration,
@@ -173,11 +173,11 @@ async fn load_within(
     deadlines: Deadlines,
 ) -> Result<(KeyRing, Vec<Skipped>), Fault> {
     let whole = gather(sources, network, enforced, deadlines, |ring, name, bytes| ring.add(name, bytes)).await?;
-    // Every source has given a key, so an empty ring had none.
+    // Every source has given a key, so the ring is only empty if there was no source.
     Ok((whole.ring.ok_or(Fault::KeysUnnamed)?, whole.skipped))
 }
 
-/// Reads every source, in order, and `take`s its lines, which gives those that are skipped. Fetched keys are bare keys or nothing.
+/// Reads every source, in order, and passes its lines to `take`, which returns the skipped ones. Fetched keys must be bare.
 async fn gather(
     sources: &[Source],
     network: &Network,
@@ -203,14 +203,14 @@ async fn gather(
     Ok(Lenient { ring: ring.build().ok(), skipped, empty })
 }
 
-/// A line that is not taken.
+/// A skipped line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     /// Its source, as the user named it.
     pub source: String,
     /// Its number, from 1.
     pub line: usize,
-    /// Why, fit for a terminal.
+    /// The reason, printable on a terminal.
     pub reason: String,
 }
 
@@ -220,18 +220,18 @@ impl fmt::Display for Skipped {
     }
 }
 
-/// What is taken of sources whose bad lines are skipped.
+/// The result of sources whose invalid lines are skipped.
 #[derive(Debug)]
 pub struct Lenient {
-    /// The keys, where there are any.
+    /// The keys, if there are any.
     pub ring: Option<KeyRing>,
-    /// The lines that were not taken.
+    /// The skipped lines.
     pub skipped: Vec<Skipped>,
     /// The first source without a key.
     pub empty: Option<String>,
 }
 
-/// As [`load`], for servers that reload: a line that can't be accepted is skipped and named.
+/// Loads as [`load`], for servers that reload: an invalid line is skipped and reported.
 ///
 /// # Errors
 /// [`Fault::KeysInvalid`] of the first source that can't be read.

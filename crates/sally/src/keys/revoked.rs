@@ -1,4 +1,4 @@
-//! The list of `--revoked-keys`.
+//! Loads the list of `--revoked-keys`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use sally_proto::revocation;
 
 use super::{READ_DEADLINE, Skipped, local};
 
-/// Reads the list whole, and gives the lines that are passed over.
+/// Reads the list, whole; returns the skipped lines too.
 ///
 /// # Errors
-/// [`Fault::RevokedKeysInvalid`]: nothing of it may be used then, and nobody may be let in without it.
+/// [`Fault::RevokedKeysInvalid`]: then no part of the list may be used, and no client may be let in without it.
 pub async fn load_revoked(file: &Path) -> Result<(Krl, Vec<Skipped>), Fault> {
     let name = file.display().to_string();
     let invalid = |reason: String| Fault::RevokedKeysInvalid { file: name.clone(), reason };

@@ -1,4 +1,4 @@
-//! Every way in which a source can fail, and the words for it.
+//! Tests every way in which a source can fail, and its message.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use crate::net::https::testing::{Reply, Server, proxy};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c";
 const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIE5dw6ofRdfVqNUZsNMfszLjYqRtO43ol32D1uPybOU";
-/// Long enough for anything on loopback, on a busy machine.
+/// Long enough for any exchange on loopback, on a busy machine.
 const SOON: Duration = Duration::from_secs(15);
 
 async fn load_all(sources: &[Source], network: &Network) -> Result<KeyRing, Fault> {
@@ -30,7 +30,7 @@ fn source(server: &Server, user: &str) -> Source {
     Source::Url { user: user.into(), template: format!("https://localhost:{}/{{user}}.keys", server.port), rules: vec![] }
 }
 
-/// What comes of a server that replies so.
+/// Returns the result of fetching from a server that replies like this.
 async fn answered(reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Result<KeyRing, String> {
     let server = Server::start(reply).await;
     let result = load_all(&[source(&server, "u")], &server.network()).await;
@@ -220,7 +220,7 @@ async fn a_certificate_that_does_not_fit_fails() {
     let server = Server::start_as("elsewhere.example", |_, _| Reply::ok(KEY)).await;
     let error = load_all(&[source(&server, "u")], &server.network()).await.unwrap_err().to_string();
     assert!(error.contains("could not be fetched. (invalid peer certificate"), "{error}");
-    // Nor does one that nobody known has signed.
+    // A certificate from an unknown authority is refused too.
     let server = Server::start(|_, _| Reply::ok(KEY)).await;
     let error = load_all(&[source(&server, "u")], &Network::default()).await.unwrap_err().to_string();
     assert!(error.contains("could not be fetched. (invalid peer certificate: UnknownIssuer"), "{error}");
@@ -247,7 +247,7 @@ async fn a_proxy_is_asked_for_a_tunnel() {
     let head = requests.lock().unwrap().pop().unwrap();
     assert!(head.starts_with(&format!("CONNECT localhost:{} HTTP/1.1\r\n", server.port)), "{head}");
     assert!(head.contains("proxy-authorization: Basic dXNlcjpzZWNyZXQ=\r\n"), "{head}");
-    // no_proxy goes past it.
+    // no_proxy bypasses the proxy.
     let past = Network { no_proxy: Some("example.com,localhost".into()), ..network };
     assert_eq!(load_all(&[source(&server, "u")], &past).await.unwrap().len(), 1);
     assert!(requests.lock().unwrap().is_empty());
