@@ -1,5 +1,4 @@
-//! The keys that a door shows: the one that it is known by, which is announced and seals the record, and others for clients that don't know
-//! its type.
+//! Holds the host keys of a server: the main one, which is announced and seals the record, and others for clients that don't know its type.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +9,10 @@ use ssh_key::{Algorithm, PrivateKey};
 use super::HostKey;
 use crate::term;
 
-/// What ssh-keygen adds to a key's name for its certificate.
+/// The suffix that ssh-keygen gives to the file of a key's certificate.
 const CERTIFICATE_SUFFIX: &str = "-cert.pub";
 
-/// The keys of one run; at least one.
+/// The host keys of one run; at least one.
 #[derive(Clone, Debug)]
 pub struct HostKeys {
     main: HostKey,
@@ -27,10 +26,10 @@ impl From<HostKey> for HostKeys {
 }
 
 impl HostKeys {
-    /// A fresh key, for which there is no certificate.
+    /// Makes a fresh key without a certificate.
     ///
     /// # Errors
-    /// [`Fault::HostCertificateInvalid`] where one is named all the same; [`Fault::Internal`].
+    /// [`Fault::HostCertificateInvalid`] if a certificate is named all the same; [`Fault::Internal`].
     pub fn fresh(certificates: &[PathBuf]) -> Result<Self, Fault> {
         match certificates {
             [] => HostKey::fresh().map(Self::from),
@@ -38,7 +37,7 @@ impl HostKeys {
         }
     }
 
-    /// The keys of some files, of which there is one at least, with their certificates: those named, and those that lie beside them.
+    /// Loads the keys of one or more files, with the certificates that are named, and those in files beside the keys.
     ///
     /// # Errors
     /// Those of [`HostKey::load`]; [`Fault::HostKeyInvalid`] for two keys of one type, of which no client would see the second;
@@ -69,22 +68,22 @@ impl HostKeys {
         Ok(Self { main, others: files.into_iter().map(|(_, key)| key).collect() })
     }
 
-    /// The one that the door is known by.
+    /// Returns the main key.
     pub fn main(&self) -> &HostKey {
         &self.main
     }
 
-    /// All of them, that one first.
+    /// Returns all keys, the main one first.
     pub fn all(&self) -> impl Iterator<Item = &HostKey> {
         std::iter::once(&self.main).chain(&self.others)
     }
 
-    /// Says all of them.
+    /// Prints all keys to stderr.
     pub fn say(&self) {
         self.all().for_each(say);
     }
 
-    /// Says those that clients may see in place of the one that is announced.
+    /// Prints to stderr the keys that clients may see instead of the announced one.
     pub fn say_others(&self) {
         self.others.iter().for_each(say);
     }
@@ -107,7 +106,7 @@ fn certify(key: &mut HostKey, certificate: Certificate) {
     *key = HostKey::certified(private, certificate);
 }
 
-/// The certificate that lies beside a key, where one does.
+/// Reads the certificate in the file beside a key, if it exists.
 fn beside(file: &Path, key: &HostKey) -> Result<Option<Certificate>, Fault> {
     let mut name = file.as_os_str().to_owned();
     name.push(CERTIFICATE_SUFFIX);

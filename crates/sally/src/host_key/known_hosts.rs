@@ -1,4 +1,4 @@
-//! What a known_hosts file says of a key (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
+//! Looks up keys in a known_hosts file (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,8 @@ use sally_proto::record::Trust;
 use sha1::Sha1;
 use ssh_key::{HashAlg, PublicKey};
 
-/// Whether the file lists a host's key at this port, as ssh(1) looks it up: `host`, or `[host]:port` where the port is not 22.
+/// Returns whether the file lists a host's key for this port. It looks it up as ssh(1) does: `host`, or `[host]:port` if the port is not
+/// 22.
 pub(crate) fn lists(text: &str, host: &str, port: u16, key: &PublicKey) -> bool {
     let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
     judge(text, Some(&name), key).0 == Trust::Proven
@@ -20,7 +21,7 @@ struct Entry<'a> {
     key: PublicKey,
 }
 
-/// Judges `signer` by the file's text; with `host`, only by the lines for that host. Gives the name it is listed under, too.
+/// Judges `signer` by the file's text; with `host`, only by the lines for that host. Returns the name that it is listed under, too.
 pub(crate) fn judge(text: &str, host: Option<&str>, signer: &PublicKey) -> (Trust, Option<String>) {
     let entries: Vec<Entry<'_>> = text.lines().filter_map(entry).collect();
     let same = |entry: &&Entry<'_>| entry.key.key_data() == signer.key_data();
@@ -63,7 +64,7 @@ fn entry(line: &str) -> Option<Entry<'_>> {
     Some(Entry { revoked, hosts, key })
 }
 
-/// Whether a host field names `host`, written `name`, `address` or `[name]:port` as in the file.
+/// Returns whether a host field names `host`, written `name`, `address` or `[name]:port` as in the file.
 fn matches(hosts: &str, host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     let mut found = false;
@@ -81,7 +82,7 @@ fn matches(hosts: &str, host: &str) -> bool {
     found
 }
 
-/// `salt|hash`: HMAC-SHA1 of the name, keyed by the salt.
+/// Compares a hashed name, `salt|hash`: HMAC-SHA1 of the name, keyed by the salt.
 fn hashes_to(hidden: &str, host: &str) -> Option<bool> {
     let (salt, hash) = hidden.split_once('|')?;
     let mut mac = Hmac::<Sha1>::new_from_slice(&STANDARD.decode(salt).ok()?).ok()?;
@@ -89,7 +90,7 @@ fn hashes_to(hidden: &str, host: &str) -> Option<bool> {
     Some(mac.verify_slice(&STANDARD.decode(hash).ok()?).is_ok())
 }
 
-/// `*` and `?`, in time bounded by the product of the lengths.
+/// Matches `*` and `?`, in time bounded by the product of the lengths.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut from) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

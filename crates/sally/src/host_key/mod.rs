@@ -1,7 +1,7 @@
-//! The key that a door shows: fresh for each run, or a file of the user's own.
+//! Makes or reads the host key of a server: fresh for each run, or the user's own file.
 //!
-//! - `keys`: several of them, with their certificates
-//! - `known_hosts`: what such a file says of a key
+//! - `keys`: several host keys, with their certificates
+//! - `known_hosts`: looks up keys in a known_hosts file
 
 pub mod keys;
 pub(crate) mod known_hosts;
@@ -29,20 +29,20 @@ pub struct HostKey {
 }
 
 impl HostKey {
-    /// A fresh ed25519 key, which dies with the process.
+    /// Makes a fresh ed25519 key, which exists only in this process.
     ///
     /// # Errors
-    /// [`Fault::Internal`] where the system has no randomness.
+    /// [`Fault::Internal`] if the system has no randomness.
     pub fn fresh() -> Result<Self, Fault> {
         let mut seed = [0_u8; 32];
         getrandom::fill(&mut seed).map_err(|error| Fault::Internal(format!("no randomness: {error}")))?;
         Ok(Self { private: PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&seed)), certificate: None })
     }
 
-    /// An unencrypted private key in OpenSSH's format.
+    /// Reads an unencrypted private key in OpenSSH's format.
     ///
     /// # Errors
-    /// [`Fault::HostKeyInvalid`] where it can't be read, is encrypted, or is of a kind that no client should be shown.
+    /// [`Fault::HostKeyInvalid`] if it can't be read, is encrypted, or is of a type that no client should see.
     pub fn load(file: &Path) -> Result<Self, Fault> {
         let name = file.display().to_string();
         match std::fs::read(file) {
@@ -51,7 +51,7 @@ impl HostKey {
         }
     }
 
-    /// The same, as a file has it that was read already.
+    /// Parses an unencrypted private key in OpenSSH's format; errors call the file `name`.
     ///
     /// # Errors
     /// As [`HostKey::load`].
@@ -67,29 +67,29 @@ impl HostKey {
         }
     }
 
-    /// A key, and what an authority says of it.
+    /// Joins a key and its certificate.
     pub fn certified(private: PrivateKey, certificate: Certificate) -> Self {
         Self { private, certificate: Some(certificate) }
     }
 
-    /// What an authority says of it, where it does.
+    /// Returns the certificate, if there is one.
     pub fn certificate(&self) -> Option<&Certificate> {
         self.certificate.as_ref()
     }
 
-    /// The private key as a file has it.
+    /// Returns the private key as a file's text.
     ///
     /// # Errors
-    /// [`Fault::Internal`] where it can't be encoded.
+    /// [`Fault::Internal`] if it can't be encoded.
     pub fn text(&self) -> Result<Vec<u8>, Fault> {
         let text = self.private.to_openssh(LineEnding::LF).map_err(|error| Fault::Internal(error.to_string()))?;
         Ok(text.as_bytes().to_vec())
     }
 
-    /// Keeps the key in a file that is not there yet, for its owner alone.
+    /// Writes the key to a new file that only its owner can read.
     ///
     /// # Errors
-    /// Where the file can't be made.
+    /// The file can't be created, or exists.
     pub fn keep(&self, file: &Path) -> std::io::Result<()> {
         let text = self.private.to_openssh(LineEnding::LF).map_err(std::io::Error::other)?;
         let mut kept = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
@@ -97,18 +97,18 @@ impl HostKey {
         kept.sync_all()
     }
 
-    /// The public key as known_hosts takes it: type and base64, no comment.
+    /// Returns the public key as in known_hosts: type and base64, no comment.
     pub fn public_line(&self) -> String {
         let mut public = self.public();
         public.set_comment("");
-        // An encoding that fails is a key without a name for its type, which load() refuses.
+        // Only a key whose type has no name can't be encoded, and load() refuses those.
         public.to_openssh().unwrap_or_default()
     }
 
-    /// A secret for another purpose: whoever has this key has it too, and nobody else.
+    /// Derives a secret for another purpose, which only a holder of this key can derive.
     ///
     /// # Errors
-    /// [`Fault::Internal`] where the key can't be encoded.
+    /// [`Fault::Internal`] if the key can't be encoded.
     pub fn derive(&self, purpose: &str) -> Result<[u8; 32], Fault> {
         let key = self.private.key_data().encode_vec().map_err(|error| Fault::Internal(error.to_string()))?;
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|error| Fault::Internal(error.to_string()))?;
@@ -116,17 +116,17 @@ impl HostKey {
         Ok(mac.finalize().into_bytes().into())
     }
 
-    /// `SHA256:…`, as ssh-keygen -l says it.
+    /// Returns the fingerprint as ssh-keygen -l prints it: `SHA256:…`.
     pub fn fingerprint(&self) -> String {
         self.private.fingerprint(HashAlg::Sha256).to_string()
     }
 
-    /// The public half.
+    /// Returns the public half.
     pub fn public(&self) -> PublicKey {
         self.private.public_key().clone()
     }
 
-    /// The private half, for the handshake and the seal.
+    /// Returns the private half, for the handshake and the seal.
     pub fn private(&self) -> &PrivateKey {
         &self.private
     }
