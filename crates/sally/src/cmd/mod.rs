@@ -1,4 +1,4 @@
-//! One file a subcommand: wiring only.
+//! Wires up the subcommands, one file for each.
 
 #[cfg(feature = "once")]
 mod once;
@@ -25,7 +25,7 @@ use crate::term;
 use crate::term::log::Log;
 use crate::variables::Variables;
 
-/// Parses, runs, and gives the exit status.
+/// Parses the arguments, runs the command, and returns the exit status.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     sally_sys::process::tune_allocator();
     panic::report();
@@ -43,7 +43,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::parse_line(arguments.into_iter()) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to stdout with status 0; a refusal goes to stderr with 2.
+            // Help and version go to stdout with status 0; usage errors go to stderr with status 2.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
         }
@@ -110,7 +110,7 @@ fn diagnostics(cli: &Cli, variables: &Variables) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    // The writer colours, and lets no other escape sequence through.
+    // The writer adds the colours, and removes all other escape sequences.
     let events = tracing_subscriber::fmt().with_max_level(level).with_target(cli.verbose > 1).with_ansi(false);
     let coloured = variables.get("NO_COLOR").is_none_or(|value| value.is_empty()) && rustix::termios::isatty(rustix::stdio::stderr());
     match cli.log_format {

@@ -1,4 +1,4 @@
-//! `sally once`: the order of its steps is part of the contract (docs/guide-once.md).
+//! Runs `sally once`: the order of its steps is part of the contract (docs/guide-once.md).
 
 mod supervisor;
 
@@ -38,18 +38,18 @@ use crate::ssh::visits::OneVisit;
 use crate::tunnel::tenure::{self, Tenure};
 use crate::{keys, term};
 
-/// A handful of tasks, on a machine that has other things to do.
+/// The threads of the runtime: enough for a handful of tasks, and few on a machine with other work.
 const WORKERS: usize = 2;
-/// How long the runtime keeps a thread that it has no work for: the runtime panics where it needs its first and the visit has used up what the
-/// system gives (`pids.max`).
+/// How long the runtime keeps an idle thread. The runtime panics if it needs its first one and the visit has used up the system's threads
+/// (`pids.max`).
 const SPARE_THREAD: Duration = Duration::from_secs(365 * 86_400);
 
-/// Where temporary files go if nothing else is said.
+/// The folder of temporary files, unless another one is set.
 const TMP: &str = "/tmp";
 
-/// Runs it to the exit status.
+/// Runs one visit, and returns the exit status.
 pub(super) fn run(config: Result<Once, Fault>) -> u8 {
-    // Before the runtime opens anything.
+    // Taken before the runtime opens any descriptor.
     let ready = config.and_then(|config| Ok((config.monitor.map(take_monitor).transpose()?, config)));
     let (monitor, config) = match ready {
         Ok(ready) => ready,
@@ -73,8 +73,8 @@ pub(super) fn run(config: Result<Once, Fault>) -> u8 {
             fault.exit_status()
         }
     };
-    // A thread that waits in read(2) for an announce command's last words must not keep us, and one that comes to wait for a timer of a runtime
-    // that was shut down would panic. Our end is theirs.
+    // The runtime is not shut down: a thread that reads an announce command's last output must not delay the exit, and a thread that waits
+    // for a timer would panic. The exit ends both.
     std::mem::forget(runtime);
     status
 }
@@ -87,9 +87,9 @@ fn take_monitor(number: i32) -> Result<Arc<MonitorClient>, Fault> {
 async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut signals = Signals::listen().map_err(internal)?;
-    // The spare thread.
+    // Starts the spare thread.
     tokio::task::spawn_blocking(|| ()).await.map_err(|error| internal(error.into()))?;
-    // Before anything is said: stderr may be the visitor's connection too.
+    // Before anything is printed: stderr may be the client's connection too.
     let here = if config.inetd { Some(take_over(&config)?) } else { None };
     let keys = tokio::select! {
         biased;
@@ -102,7 +102,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     sally_sys::process::guard_ourselves().map_err(internal)?;
     let settings = DoorSettings::load(&config.door, host_keys(&config, monitor.as_deref())?)?;
     let host_key = settings.host_keys.main().clone();
-    // Opened before the port is, written to after: a port that can't be had leaves no record behind.
+    // Opened before the port, but written to after it: if the port can't be bound, no record remains.
     let sink = sink(&config, monitor)?;
     let entrance = open(here, &config, guests, &host_key).await?;
     settle(&config)?;
@@ -138,7 +138,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     Supervisor { visit, limits, recorder, reaper, announced, signals }.supervise().await.status
 }
 
-/// What the announce command has in its environment.
+/// Returns the environment of the announce command.
 fn announced_with(environment: &Environment, entrance: &Entrance, host_key: &HostKey) -> Environment {
     let port = entrance.port().map(|port| port.to_string()).unwrap_or_default();
     let ours = [("SALLY_PORT", port), ("SALLY_HOST_KEY", host_key.public_line()), ("SALLY_FINGERPRINT", host_key.fingerprint())];
@@ -147,7 +147,7 @@ fn announced_with(environment: &Environment, entrance: &Entrance, host_key: &Hos
     environment.clone().into_iter().chain(ours).collect()
 }
 
-/// Whom the sources let in, less what is revoked.
+/// Loads the keys of all sources, without the revoked ones.
 async fn load_keys(config: &Once) -> Result<KeyRing, Fault> {
     let (keys, passed_over) = keys::load(&config.sources, &config.network, Enforced::new(keys::ENFORCED)).await?;
     passed_over.iter().for_each(|line| term::say(&line.to_string()));
@@ -157,7 +157,7 @@ async fn load_keys(config: &Once) -> Result<KeyRing, Fault> {
     Ok(keys.less(revoked))
 }
 
-/// The agent's, the user's own, those of a fleet's device, or a fresh one.
+/// Returns the host keys: the agent's, the user's own, a fleet device's, or a fresh one.
 fn host_keys(config: &Once, monitor: Option<&MonitorClient>) -> Result<HostKeys, Fault> {
     let certificates = &config.door.host_certificates;
     match (monitor, config.door.host_keys.as_slice(), &config.bundle) {
@@ -171,12 +171,12 @@ fn host_keys(config: &Once, monitor: Option<&MonitorClient>) -> Result<HostKeys,
     }
 }
 
-/// Where the record goes. Of one connection that is here already there is none until somebody has authenticated.
+/// Opens the target of the record. With `--inetd` there is no record until a client has authenticated.
 fn sink(config: &Once, monitor: Option<Arc<MonitorClient>>) -> Result<Sink, RecordError> {
     let sink = match (monitor, config.inetd, &config.run_as) {
         (Some(monitor), ..) => return Ok(Sink::of_monitor(monitor)),
         (None, true, None) => Sink::open_late(&config.target, config.sync)?,
-        // Whoever it becomes can't make the file.
+        // The account that Sally switches to may not be able to create the file.
         (None, true, Some(_)) => Sink::open(&config.target, config.sync)?.out_of_reach().waiting(),
         (None, false, Some(_)) => Sink::open(&config.target, config.sync)?.out_of_reach(),
         (None, false, None) => Sink::open(&config.target, config.sync)?,
@@ -184,13 +184,12 @@ fn sink(config: &Once, monitor: Option<Arc<MonitorClient>>) -> Result<Sink, Reco
     Ok(sink.limited(config.record_limit))
 }
 
-/// Becomes the account that sessions run as, where that is another one, and says so where that account can read a key that is kept for longer
-/// than this visit.
+/// Switches to the account that sessions run as, if it is another one. Warns if that account can read a key that outlives this visit.
 fn settle(config: &Once) -> Result<(), Fault> {
     if let Some(run_as) = &config.run_as {
         run_as.take_on()?;
     }
-    // What comes through an agent is in no file that it names.
+    // An agent hands over its keys without a file that this configuration names.
     let bundle = config.bundle.iter().filter(|_| config.monitor.is_none());
     let host_keys = config.door.host_keys.iter().cloned().chain(bundle.flat_map(|folder| bundle::SECRETS.map(|name| folder.join(name))));
     let identity = config.relay.iter().map(|dial| (dial.identity.clone(), "hold its names on the relay"));
@@ -206,7 +205,7 @@ fn settle(config: &Once) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The connection of `--inetd`.
+/// Takes the connection of `--inetd`.
 fn take_over(config: &Once) -> Result<Entrance, Fault> {
     if config.target == Target::Stdout && config.monitor.is_none() {
         return Err(Fault::Usage("error: with --inetd stdout is the visitor's: --log - can't be written".into()));
@@ -218,7 +217,8 @@ fn take_over(config: &Once) -> Result<Entrance, Fault> {
     Ok(Entrance::Here(wire, peer, local))
 }
 
-/// Says the host key, and opens the port, or gets the name, where there is to be one. `guests`: whom the name admits.
+/// Prints the host key; then binds the port, or registers the name, unless the connection exists already. `guests`: the keys that the name
+/// admits.
 async fn open(here: Option<Entrance>, config: &Once, guests: Vec<String>, host_key: &HostKey) -> Result<Entrance, Fault> {
     if let Some(here) = here {
         term::say(&host_key.public_line());

@@ -1,4 +1,4 @@
-//! `sally relay`; `sally jail`, which is a relay with everything taken away but ports; and `sally agent`, on the other side.
+//! Runs `sally relay`; `sally jail`, which is a relay that only forwards ports; and `sally agent`, on the other side.
 
 #[cfg(feature = "relay")]
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::relay::{self, start::start};
 use crate::ssh::{listen, relay::Service};
 use crate::term;
 
-/// Runs it to the exit status.
+/// Runs a relay or a jail, and returns the exit status.
 #[cfg(feature = "relay")]
 pub(super) fn run(config: Result<relay::Config, Fault>) -> u8 {
     status(config.and_then(|config| to_the_end(serve(config))))
@@ -27,7 +27,7 @@ async fn serve(config: relay::Config) -> Result<(), Fault> {
     relay::run::run(started.parts, listen::accept(started.listener, service)).await
 }
 
-/// Runs an agent to the exit status.
+/// Runs an agent, and returns the exit status.
 #[cfg(feature = "agent")]
 pub(super) fn run_agent(config: agent::Config) -> u8 {
     status(to_the_end(agent::run(config)))
@@ -37,7 +37,7 @@ fn to_the_end(work: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fault::Internal(error.to_string()))?;
     let ended = runtime.block_on(caught_as_fault(work));
-    // Nothing that is left may keep us: what had to be said has been said. Nor shut down, for whoever still waits for a timer of it would panic.
+    // The runtime is not shut down: remaining tasks must not delay the exit, and one that waits for a timer would panic.
     std::mem::forget(runtime);
     ended
 }

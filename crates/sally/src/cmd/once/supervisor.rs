@@ -1,4 +1,4 @@
-//! Sees the one visit through, phase by phase.
+//! Supervises the visit, phase by phase.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::session::visit::{self, Visit};
 use crate::shutdown::Signals;
 use crate::term;
 
-/// What there is beside the visit itself that can end it, and what is left to do then.
+/// The parts besides the visit that can end it, and that have to end with it.
 pub(super) struct Supervisor {
     pub(super) visit: Arc<Visit>,
     pub(super) limits: Limits,
@@ -25,7 +25,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Runs to the end of the visit, and of every process of it.
+    /// Runs until the visit and all its processes have ended.
     pub(super) async fn supervise(mut self) -> Outcome {
         loop {
             match self.visit.phase() {
@@ -40,7 +40,7 @@ impl Supervisor {
         }
     }
 
-    /// Waits until the visit begins to end, by itself or by something here.
+    /// Waits until the visit begins to end, on its own or because of one of these parts.
     async fn attend(&mut self) {
         let Self { visit, limits, recorder, announced, signals, .. } = self;
         let ending = visit.attend(visit::Limits { idle: limits.idle, longest: limits.longest });
@@ -61,7 +61,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends what is open, tells the client, sweeps what is left, and seals the record.
+    /// Ends what is open, tells the client, sweeps the remaining processes, and seals the record.
     async fn end(&mut self, why: &Why) {
         if *why == Why::NobodyCame {
             term::say(&format!("Nobody came in within {} s: the door is shut", self.limits.timeout.as_secs()));
@@ -69,7 +69,7 @@ impl Supervisor {
         if let Some(fault) = self.visit.unrecorded_end()
             && let Err(error) = self.recorder.audit(&AuditEvent::Close { reason: fault.to_string() })
         {
-            tracing::debug!(%error, "the end of the visit is not on the record"); // Sealing it fails as well.
+            tracing::debug!(%error, "the end of the visit is not on the record"); // Sealing the record fails too.
         }
         self.visit.wind_up().await;
         self.reaper.close();
