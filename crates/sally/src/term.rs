@@ -1,4 +1,4 @@
-//! Everything a person reads, in one voice: stderr is for people, stdout is for data.
+//! Prints everything that users read: stderr is for messages, stdout is for data.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -8,21 +8,21 @@ use sally_proto::text::is_nonprinting;
 
 pub mod log;
 
-/// Characters of what others said that are worth keeping.
+/// How many characters of another party's text are kept.
 const EXCERPT: usize = 256;
 
-/// A line for people, or several, whoever's words are in it.
+/// Prints a message of one or more lines, in which another party's text is made harmless.
 pub fn say(line: &str) {
-    // Where stderr is gone there is nobody to tell.
+    // If stderr is closed, the message can't reach the user.
     let _ = writeln!(io::stderr().lock(), "{}", printable(line));
 }
 
-/// What works, and is not as it should be: one line.
+/// Prints a one-line warning: something works, but is not as it should be.
 pub fn warn(line: &str) {
     say(&one_line(&format!("warning: {line}")));
 }
 
-/// What stopped us, and what can be done: the first words are part of the contract, so nothing stands before them.
+/// Prints a fault and its hint. The first words are part of the contract, so nothing precedes them.
 pub fn fault(fault: &Fault) {
     say(&fault.to_string());
     if let Some(hint) = fault.hint() {
@@ -30,20 +30,20 @@ pub fn fault(fault: &Fault) {
     }
 }
 
-/// Data for whoever reads stdout: one line.
+/// Prints one line of data to stdout.
 ///
 /// # Errors
-/// Where stdout can't be written.
+/// Stdout can't be written.
 pub fn data(line: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}")?;
     stdout.flush()
 }
 
-/// The same of a list, whose reader may have seen enough (`| head`): false, and no error.
+/// Prints one line of a list to stdout. Returns false if the reader has seen enough (`| head`), which is no error.
 ///
 /// # Errors
-/// Where stdout can't be written.
+/// Stdout can't be written.
 pub fn listed(line: &str) -> io::Result<bool> {
     match data(line) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -51,22 +51,22 @@ pub fn listed(line: &str) -> io::Result<bool> {
     }
 }
 
-/// What another machine or a file said, without what would move a cursor, ring a bell or turn a line around.
+/// Returns text of another machine or of a file without characters that move the cursor, ring the bell, or change a line's direction.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if is_nonprinting(c) && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// The same where it is to be one line: in a log, in a sentence.
+/// Returns printable text as one line, for a log or a sentence.
 pub fn one_line(text: &str) -> String {
     sally_proto::text::printable(text)
 }
 
-/// The same of what may be as long as they like: as much as is worth keeping.
+/// Returns printable text as one line, cut to a length worth keeping.
 pub fn excerpt(text: &str) -> String {
     one_line(&cut(text, EXCERPT))
 }
 
-/// So many characters of it.
+/// Returns at most this many characters of a text.
 pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(text.get(..end).unwrap_or_default().to_owned() + "…"),
@@ -74,7 +74,7 @@ pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// The system's words, without Rust's "(os error N)".
+/// Returns the system's message, without Rust's "(os error N)".
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! What diagnostics are written through: one event is one line, and the words of others in it are text and nothing else.
+//! Writes diagnostics: each event is one line, in which other parties' text is only text.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use sally_proto::text::{is_nonprinting, printable};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lies under every event, whichever code it comes from: what an event's formatter lets through is filtered here.
+/// The writer below every event, whatever code emits it: it filters what the event's formatter lets through.
 #[derive(Clone, Copy, Debug)]
 pub struct Log<M> {
     form: Form,
@@ -21,12 +21,12 @@ enum Form {
 }
 
 impl<M> Log<M> {
-    /// Lines for people: what isn't text is replaced. `coloured`: the level has a colour, the time stands back.
+    /// Makes a writer of lines for users: replaces characters that aren't text. `coloured`: colours the level, and dims the time.
     pub const fn text(to: M, coloured: bool) -> Self {
         Self { form: Form::Text { coloured }, to }
     }
 
-    /// JSON, an object a line: what isn't text is escaped, so that a reader of JSON gets it as it was.
+    /// Makes a writer of JSON, one object a line: escapes characters that aren't text, so that a parser gets them unchanged.
     pub const fn json(to: M) -> Self {
         Self { form: Form::Json, to }
     }
@@ -44,7 +44,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Log<M> {
     }
 }
 
-/// Takes one event, whole and in one write, as the library writes it.
+/// Writes one event, which the library passes whole in one write.
 #[derive(Debug)]
 pub struct Line<W> {
     form: Form,
@@ -70,7 +70,7 @@ impl<W: Write> Write for Line<W> {
     }
 }
 
-/// Gives the level, which is the line's second word, its colour; the time before it is dim.
+/// Colours the level, which is the line's second word, and dims the time before it.
 fn paint(line: String, level: Option<Level>) -> String {
     let colour = match level {
         None => return line,
@@ -87,7 +87,8 @@ fn paint(line: String, level: Option<Level>) -> String {
     }
 }
 
-/// JSON in which everything outside of strings is ASCII: what stands in them is escaped (RFC 8259 section 7), by two halves where it must be.
+/// Escapes the characters of JSON that aren't text (RFC 8259 section 7), as a surrogate pair if need be. They are all within strings:
+/// outside, the JSON is ASCII.
 fn escaped(json: &str) -> String {
     json.chars().fold(String::with_capacity(json.len()), |mut line, c| {
         if is_nonprinting(c) {
@@ -123,7 +124,7 @@ mod tests {
         }
     }
 
-    /// What is written of one event in which these words stand, in each place that words of others may have.
+    /// Returns the output of one event that has these words wherever other parties' text may be.
     fn event(words: &str, level: Level, make: impl FnOnce(Kept) -> Box<dyn tracing::Subscriber + Send + Sync>) -> String {
         let kept = Kept::default();
         tracing::subscriber::with_default(make(kept.clone()), || {
