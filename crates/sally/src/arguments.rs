@@ -1,18 +1,18 @@
-//! Words of a command line that several commands take.
+//! Parses command-line values that several commands take.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// The port of a relay where nobody says otherwise.
+/// The default port of a relay.
 const RELAY_PORT: u16 = 2222;
 
-/// `65536`, `64K`, `1M`: more than nothing.
+/// Parses a size in bytes, above 0: `65536`, `64K`, `1M`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let size = sally_proto::record::parse_size(text).ok().filter(|size| *size > 0);
     size.ok_or_else(|| format!("'{text}' is no size such as 65536, 64K or 1M"))
 }
 
-/// `ADDR:PORT`, `[ADDR]:PORT`, or a port for all addresses.
+/// Parses `ADDR:PORT`, `[ADDR]:PORT`, or a port for all addresses.
 pub(crate) fn parse_listen(text: &str) -> Result<(Option<IpAddr>, u16), String> {
     if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse() {
         return Ok((None, port));
@@ -25,12 +25,12 @@ pub(crate) fn parse_listen(text: &str) -> Result<(Option<IpAddr>, u16), String> 
     }
 }
 
-/// `HOST` or `HOST:PORT`.
+/// Parses `HOST` or `HOST:PORT`.
 pub(crate) fn parse_relay(text: &str) -> Result<sally_proto::host_port::HostPort, String> {
     text.parse().or_else(|_| format!("{text}:{RELAY_PORT}").parse()).map_err(|error: sally_proto::host_port::NotHostPort| error.to_string())
 }
 
-/// `30`, `30s`, `5m`, `1h`: at most a day.
+/// Parses a duration of at most a day: `30`, `30s`, `5m`, `1h`.
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
     let factor = match unit {

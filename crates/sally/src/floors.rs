@@ -1,10 +1,10 @@
-//! Which top module may name which: they stand on floors, and an arrow never goes up, nor along a floor.
+//! Tests which top module may name which: each stands on a floor, and names only modules on lower floors.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The floors, the lowest first. A module names only what stands below its own.
+/// The floors, the lowest first.
 const FLOORS: &[&[&str]] = &[
     &["term", "shutdown", "stamp", "arguments", "variables", "clock", "lock"],
     &["panic", "private_key"],
@@ -18,12 +18,12 @@ const FLOORS: &[&[&str]] = &[
     &["cmd"],
 ];
 
-/// Arrows that still go up or along. This list only shrinks: one that isn't needed any more fails the test.
+/// Pairs that still break the rule. This list only shrinks: one that isn't needed any more fails the test.
 const EXCEPTIONS: &[(&str, &str)] = &[];
 
-/// Where the SSH library may be named, so that it can be changed for another.
+/// The modules that may name the SSH library, so that it can be replaced.
 const SSH_LIBRARY: (&str, &[&str]) = ("russh", &["ssh", "tunnel"]);
-/// Files that name it all the same; this list only shrinks, too.
+/// Files that name it all the same. This list only shrinks.
 const SSH_LIBRARY_EXCEPTIONS: &[&str] = &[];
 
 /// A file's text, and the path of its module from the root of the crate.
@@ -43,7 +43,7 @@ impl Source {
         &self.module[0]
     }
 
-    /// The top modules that are named in it, in a `use` or in the midst of an expression.
+    /// Returns the top modules that the text names, in a `use` or within an expression.
     fn names(&self) -> BTreeSet<String> {
         let tokens = tokens(&self.text);
         let (mut inline, mut depth, mut found) = (Vec::new(), 0, BTreeSet::new());
@@ -80,7 +80,7 @@ impl Source {
     }
 }
 
-/// What stands after `::`: one name, or the first name of each path between braces.
+/// Returns the names after `::`: one name, or the first name of each path between braces.
 fn heads(tokens: &[String]) -> Vec<String> {
     match tokens {
         [colons, name, ..] if colons == "::" && name != "{" => vec![name.clone()],
@@ -105,7 +105,7 @@ fn heads(tokens: &[String]) -> Vec<String> {
     }
 }
 
-/// Names, `::`, and single other characters; no comments, no literals.
+/// Returns names, `::`, and single other characters; no comments and no literals.
 fn tokens(text: &str) -> Vec<String> {
     let (mut tokens, mut rest) = (Vec::new(), text);
     while let Some(first) = rest.chars().next() {
@@ -125,13 +125,13 @@ fn tokens(text: &str) -> Vec<String> {
     tokens
 }
 
-/// The length of a comment at the beginning.
+/// Returns the length of a comment at the beginning.
 fn comment(text: &str) -> Option<usize> {
     let end = if text.starts_with("//") { "\n" } else { text.starts_with("/*").then_some("*/")? };
     Some(text.find(end).map_or(text.len(), |at| at + end.len()))
 }
 
-/// The length of a literal text or character at the beginning; none where a quote is a lifetime's.
+/// Returns the length of a string or character literal at the beginning; `None` if a quote belongs to a lifetime.
 fn literal(text: &str) -> Option<usize> {
     let begins = |prefix: &&str| text.strip_prefix(*prefix).is_some_and(|rest| rest.starts_with(['"', '\'', '#']));
     let prefix = ["br", "b", "r", ""].into_iter().find(begins)?;
@@ -147,7 +147,7 @@ fn literal(text: &str) -> Option<usize> {
         match character {
             '\\' => escaped = characters.next().is_some(),
             _ if character == quote => return Some(prefix.len() + at + 1),
-            // 'a and no quote after it.
+            // A lifetime: 'a without a closing quote.
             _ if quote == '\'' && read == 1 && !escaped => return None,
             _ => {}
         }
@@ -156,7 +156,7 @@ fn literal(text: &str) -> Option<usize> {
     None
 }
 
-/// What is wrong with these files, a line each.
+/// Returns the faults in these files, a line each.
 fn faults(sources: &[Source], exceptions: &[(&str, &str)], library: &[&str]) -> Vec<String> {
     let floor = |module: &str| FLOORS.iter().position(|floor| floor.contains(&module));
     let (mut faults, mut needed) = (Vec::new(), BTreeSet::new());

@@ -1,33 +1,33 @@
-//! Sally opens SSH doors on demand, for one visit, on the record, and shuts them again.
+//! Sally gives temporary SSH access, records it, and closes it again.
 //!
-//! The modules, in the order a visitor's bytes travel:
+//! The modules, roughly in the order in which a client's bytes pass:
 //!
-//! - `arguments`, `variables`: words of command lines; the environment, which nothing else reads
-//! - `cli`, `config`: what was typed, and what it resolves to
-//! - `cmd`: one file a subcommand, wiring only
-//! - `agent`: the device's side of a fleet: woken, it dials back
-//! - `client`: the visitor's side of a relay: OpenSSH, told how to get there
-//! - `keys`: where authorized keys come from; no source fails open
-//! - `announce`: telling somebody that a door is open
-//! - `host_key`: the keys that a door shows
-//! - `server_settings`: what once, relay and jail show of themselves
-//! - `ssh`: listen, handshake, authenticate; beside `tunnel`, the only place that names the SSH library's types
-//! - `net`: sockets, and what is carried over them
-//! - `tunnel`: connections that are carried through another
-//! - `relay`: visitors reach names, devices hold them, and nobody gets anything else
-//! - `session`: the room behind the door: one loop owns a session
-//! - `record`: the book: record first, then deliver
-//! - `monitor`: what `once` asks of the agent that has started it
-//! - `broker`: the MQTT listener inside a relay, for fleets that have no other
-//! - `logfile`: opens what a record or an audit log is written to
+//! - `arguments`, `variables`: values on command lines; the environment, which nothing else reads
+//! - `cli`, `config`: the command line, and the settings that it resolves to
+//! - `cmd`: the subcommands, one file for each
+//! - `agent`: a fleet device's side: when it is woken, it dials the relay
+//! - `client`: the visitor's side of a relay: runs OpenSSH with the right options
+//! - `keys`: loads authorized keys; no source fails open
+//! - `announce`: runs a command that tells others of a server
+//! - `host_key`: the keys of a server
+//! - `server_settings`: the settings that once, relay and jail share
+//! - `ssh`: listen, handshake, authenticate; besides `tunnel`, the only module that names the SSH library's types
+//! - `net`: sockets, and what they carry
+//! - `tunnel`: connections that another connection carries
+//! - `relay`: visitors reach names, devices hold them, and all else is refused
+//! - `session`: runs sessions, each owned by one loop
+//! - `record`: records bytes before they are delivered
+//! - `monitor`: the requests of `once` to the agent that has started it
+//! - `broker`: an MQTT broker inside a relay, for fleets without another one
+//! - `logfile`: opens the file of a record or an audit log
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
 //! - `mqtt`: messages through a broker
-//! - `stamp`: whether a file has changed
-//! - `clock`, `private_key`: the time of day; private keys as files have them
+//! - `stamp`: tells whether a file has changed
+//! - `clock`, `private_key`: the time of day; private keys in files
 //! - `lock`, `panic`: what a panic ends, and what goes on
-//! - `shutdown`, `term`: the signals that end us, and everything a person reads
+//! - `shutdown`, `term`: the signals that end Sally, and everything that users read
 #![forbid(unsafe_code)]
-// A build with fewer features has parts of modules that only others use. All of them together leave nothing unused.
+// With fewer features, parts of some modules are unused. With all features, nothing is.
 #![cfg_attr(
     not(all(
         feature = "once",

@@ -1,4 +1,4 @@
-//! Parse, run, exit status.
+//! Runs Sally, and returns its exit status.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
-//! What becomes of a panic, which is always a mistake of ours.
+//! Handles panics, which are always Sally's own mistakes.
 //!
-//! It unwinds, and ends what it happened in: one visit, whose record is then broken off and never sealed, or one connection. The process goes
-//! on, unless the task was one that it can't do without.
+//! A panic unwinds, and ends the visit, whose record is then broken off and never sealed, or the connection that it happened in. The
+//! process goes on, unless it can't do without the task.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +24,7 @@ impl From<Panicked> for Fault {
     }
 }
 
-/// Reports each panic as one line on stderr: what it says may hold bytes of a client.
+/// Reports each panic as one line on stderr; its message may hold bytes of a client.
 pub(crate) fn report() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
@@ -34,23 +34,23 @@ pub(crate) fn report() {
     }));
 }
 
-/// Does `work`; a panic of it is an error like another. In a box: what is guarded is all that a connection is.
+/// Does `work`, and turns its panic into an error. The work is boxed: it may be a whole connection.
 pub(crate) fn caught<F: Future>(work: F) -> impl Future<Output = Result<F::Output, Panicked>> {
     let mut work = Box::pin(work);
-    // Nothing looks at what has panicked again, but for what is shared, which `lock` speaks of.
+    // The state of work that panicked is not used again, except for shared state: see `lock`.
     poll_fn(move |context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),
         Err(_) => Poll::Ready(Err(Panicked)),
     })
 }
 
-/// The same of what ends in a fault.
+/// Does `work`, and turns its panic into a fault.
 pub(crate) async fn caught_as_fault<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     caught(work).await.unwrap_or_else(|panicked| Err(panicked.into()))
 }
 
-/// Starts a task that the process can't do without: a panic of it ends the process, which its supervisor may start again. Half a server that
-/// looks alive would be worse.
+/// Starts a task that the process can't do without: its panic ends the process, which a supervisor may start again. A server of which half
+/// is dead but looks alive would be worse.
 pub(crate) fn spawn_essential(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(async {
         if caught(work).await.is_err() {
@@ -59,7 +59,7 @@ pub(crate) fn spawn_essential(work: impl Future<Output = ()> + Send + 'static) -
     })
 }
 
-/// Does the work of a thread that the process can't do without.
+/// Does the work of a thread that the process can't do without: its panic ends the process.
 pub(crate) fn essential<T>(work: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| exit(INTERNAL.into()))
 }

@@ -1,4 +1,4 @@
-//! Private keys as files have them: OpenSSH's format, without a passphrase.
+//! Reads private keys from files: in OpenSSH's format, without a passphrase.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ pub(crate) enum KeyError {
     /// The file can't be read.
     #[error("{0}")]
     Unreadable(String),
-    /// It is in a format of OpenSSL's.
+    /// It is in one of OpenSSL's formats.
     #[error("it is in PEM: convert it with ssh-keygen -p -N '' -f FILE")]
     Pem,
-    /// Nobody is there to type a passphrase.
+    /// It needs a passphrase, which can't be typed here.
     #[error("it is protected by a passphrase")]
     Encrypted,
     /// It is no private key.
@@ -23,18 +23,18 @@ pub(crate) enum KeyError {
     Unparseable(#[from] ssh_key::Error),
 }
 
-/// Reads a private key.
+/// Reads a private key from a file.
 ///
 /// # Errors
-/// Where it can't be used.
+/// Why it can't be used.
 pub(crate) fn read(file: &Path) -> Result<PrivateKey, KeyError> {
     parse(&std::fs::read(file).map_err(|error| KeyError::Unreadable(term::reason(&error)))?)
 }
 
-/// Takes a private key from what a file has.
+/// Parses a private key from a file's text.
 ///
 /// # Errors
-/// Where it can't be used.
+/// Why it can't be used.
 pub(crate) fn parse(text: &[u8]) -> Result<PrivateKey, KeyError> {
     if is_pem(text) {
         return Err(KeyError::Pem);
@@ -43,7 +43,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<PrivateKey, KeyError> {
     if key.is_encrypted() { Err(KeyError::Encrypted) } else { Ok(key) }
 }
 
-/// Whether a private key is in a format of OpenSSL's (`ssh-keygen -m PEM`, `openssl genpkey`): ssh-keygen makes it one of OpenSSH's own.
+/// Returns whether a private key is in one of OpenSSL's formats (`ssh-keygen -m PEM`, `openssl genpkey`), which ssh-keygen can convert.
 fn is_pem(text: &[u8]) -> bool {
     let text = text.trim_ascii_start();
     text.starts_with(b"-----BEGIN ") && !text.starts_with(b"-----BEGIN OPENSSH ")

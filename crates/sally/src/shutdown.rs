@@ -1,22 +1,23 @@
-//! Being told to stop.
+//! Receives the signals to stop.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that end us: as PID 1 of a container there is nobody else to hear them.
+/// The signals that end Sally. As PID 1 of a container it must handle them itself.
 pub struct Signals([(u8, Signal); 3]);
 
 impl Signals {
-    /// Takes them over. To be called within the runtime.
+    /// Takes over the signals. Must be called within the runtime.
     ///
     /// # Errors
-    /// Where no handler can be had.
+    /// No signal handler can be had.
     pub fn listen() -> std::io::Result<Self> {
-        // A limit on file sizes is an error of write(2) then, and not the end of us in mid-record. Nobody waits for the signal itself.
+        // With a handler, exceeding a limit on file sizes is an error of write(2), and doesn't kill the process in mid-record. The signal
+        // itself is ignored.
         drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         Ok(Self([(1, signal(SignalKind::hangup())?), (2, signal(SignalKind::interrupt())?), (15, signal(SignalKind::terminate())?)]))
     }
 
-    /// The number of the next one. Cancel-safe.
+    /// Returns the number of the next signal. Cancel-safe.
     pub fn received(&mut self) -> impl Future<Output = u8> {
         let [(hup, hangup), (int, interrupt), (term, terminate)] = &mut self.0;
         async move {

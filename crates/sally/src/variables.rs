@@ -1,4 +1,4 @@
-//! The environment. Nothing else reads it.
+//! Reads the environment. Nothing else reads it.
 
 use std::ffi::OsString;
 
@@ -7,16 +7,16 @@ use std::ffi::OsString;
 pub struct Variables(Vec<(OsString, OsString)>);
 
 impl Variables {
-    /// The environment of this process.
+    /// Reads the environment of this process.
     pub fn of_process() -> Self {
         Self(std::env::vars_os().collect())
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     pub fn get(&self, name: &str) -> Option<OsString> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
     }
-    /// All of them.
+    /// Returns all variables.
     pub fn all(&self) -> impl Iterator<Item = (OsString, OsString)> {
         self.0.iter().cloned()
     }
