@@ -1,6 +1,6 @@
 //! CVE-2024-43410 and CVE-2026-48108: much is sent, or said to come, and next to nothing of it is kept.
 
-use super::{scenario_of, still_open};
+use super::hostile::{scenario_of, still_open};
 use crate::support::*;
 
 /// What the peak of a door's memory may rise by in KiB, whatever strangers send: some connections' buffers, and far from a flood.

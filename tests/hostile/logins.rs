@@ -1,6 +1,6 @@
 //! Authentication in ways that no honest client takes: in several steps, with another's key, in numbers.
 
-use super::{scenario_of, still_open};
+use super::hostile::{scenario_of, still_open};
 use crate::support::*;
 
 /// Runs a scenario of tests/python/logins.py: what it says.

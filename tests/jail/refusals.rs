@@ -1,6 +1,11 @@
 //! What a jail refuses: everything but its one tunnel.
 
-use super::*;
+use std::io::Read;
+use std::net::TcpStream;
+use std::process::Command;
+
+use super::jail::*;
+use crate::support::*;
 
 #[test]
 fn a_session_gets_one_line_and_is_closed() {

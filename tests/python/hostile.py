@@ -1,4 +1,4 @@
-"""What no honest client does: hostile.py SCENARIO PORT [ARGUMENT…]. Prints what became of it; tests/hostile.rs judges."""
+"""What no honest client does: hostile.py SCENARIO PORT [ARGUMENT…]. Prints what became of it; tests/hostile/hostile.rs judges."""
 import pathlib
 import socket
 import struct

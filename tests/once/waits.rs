@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use crate::multiplex::{master, through};
+use crate::scale::multiplex::{master, through};
 use crate::support::*;
 
 fn open(home: &Home, clock: &Clock, options: &[&str]) -> Door {

@@ -2,23 +2,20 @@
 
 use crate::support::*;
 
-mod floods;
-mod logins;
-
 /// Runs a scenario of tests/python/hostile.py: what it says.
 fn scenario(door: &Door, name: &str, arguments: &[&str]) -> String {
     scenario_of("hostile.py", door, name, arguments)
 }
 
 /// The same of another script.
-fn scenario_of(script: &str, door: &Door, name: &str, arguments: &[&str]) -> String {
+pub(super) fn scenario_of(script: &str, door: &Door, name: &str, arguments: &[&str]) -> String {
     let output = run(python(script).arg(name).arg(door.port.to_string()).args(arguments));
     assert!(output.status.success(), "{name}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
 /// The right visitor still comes in, and is the first to be recorded.
-fn still_open(home: &Home, door: &mut Door) {
+pub(super) fn still_open(home: &Home, door: &mut Door) {
     let visit = run(home.ssh(door).arg("echo in"));
     assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
     assert_eq!(door.wait().0.code(), Some(0));

@@ -31,7 +31,7 @@ fn agent(bundle: &Path) -> Command {
 
 /// What the unit for sessions leaves of root's rights, as setpriv says it.
 fn unit_capabilities() -> String {
-    let unit = include_str!("../deploy/systemd/sally-agent-session.conf");
+    let unit = include_str!("../../deploy/systemd/sally-agent-session.conf");
     let kept = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
     let kept = kept.split(' ').map(|name| format!(",+{}", name.strip_prefix("CAP_").unwrap().to_lowercase()));
     format!("-all{}", kept.collect::<String>())
@@ -278,7 +278,7 @@ fn the_unit_for_visits_keeps_its_key_and_its_record_from_the_visitor() {
     let home = Home::new();
     let Some(visitor) = VisitorAccount::new("the_unit_for_visits", &home) else { return };
     let key = home.key("host_key", "ed25519");
-    let unit = include_str!("../deploy/systemd/sally-once@.service");
+    let unit = include_str!("../../deploy/systemd/sally-once@.service");
     let program = sally().display().to_string();
     let keys = home.path("id.pub").display().to_string();
     let folder = home.path(".").display().to_string();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::{folder, over, random};
-use crate::multiplex::master;
+use crate::scale::multiplex::master;
 use crate::support::*;
 
 /// Some files here, in folders, and where they are to go there.

@@ -6,33 +6,31 @@ use std::process::Command;
 
 use crate::support::*;
 
-mod refusals;
-
 /// A jail with one port.
-struct Jail {
-    home: Home,
-    relay: Relay,
-    port: u16,
+pub(super) struct Jail {
+    pub(super) home: Home,
+    pub(super) relay: Relay,
+    pub(super) port: u16,
 }
 
 impl Jail {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (home, port) = (Home::new(), free_port());
         let command = home.jail(&port.to_string());
         Self::of(home, command, port)
     }
 
-    fn of(home: Home, command: Command, port: u16) -> Self {
+    pub(super) fn of(home: Home, command: Command, port: u16) -> Self {
         let relay = Relay::start(&home, command);
         Self { home, relay, port }
     }
 
     /// ssh as tunuser, with what follows.
-    fn ssh(&self, arguments: &[&str]) -> Command {
+    pub(super) fn ssh(&self, arguments: &[&str]) -> Command {
         self.ssh_as("tunuser", arguments)
     }
 
-    fn ssh_as(&self, user: &str, arguments: &[&str]) -> Command {
+    pub(super) fn ssh_as(&self, user: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command.args(self.home.loud()).arg("-i").arg(self.home.path("id")).args(["-l", user, "-p", &self.relay.port.to_string()]);
         command.args(arguments).arg("127.0.0.1");
@@ -40,7 +38,7 @@ impl Jail {
     }
 
     /// What a tunnel is refused with.
-    fn refused(&self, forward: &str) -> String {
+    pub(super) fn refused(&self, forward: &str) -> String {
         let refused = run(&mut self.home.holding(&self.relay, "id", forward));
         let said = text(&refused.stderr);
         said.lines().find_map(|line| line.split_once(":11: ")).unwrap_or_else(|| panic!("{forward}: {said}")).1.to_owned()
@@ -48,12 +46,12 @@ impl Jail {
 }
 
 /// Something that greets whoever connects, and echoes.
-struct Echo {
-    port: u16,
+pub(super) struct Echo {
+    pub(super) port: u16,
 }
 
 impl Echo {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {

@@ -75,7 +75,7 @@ fn an_admin_reaches_devices_that_publish_no_port() {
 
 #[test]
 fn the_compose_file_publishes_nothing() {
-    let file = include_str!("../deploy/compose/compose.yaml");
+    let file = include_str!("../../deploy/compose/compose.yaml");
     assert!(!file.contains("ports:"), "{file}");
 }
 

@@ -1,0 +1,4 @@
+//! `sally jail`: one reverse tunnel, and nothing else.
+
+mod jail;
+mod refusals;

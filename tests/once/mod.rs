@@ -1,0 +1,31 @@
+//! `sally once`: one server, one visit, and what a session of it does.
+
+mod accounts;
+mod announce;
+mod banner;
+mod beside;
+mod clock;
+mod constrained_keys;
+mod containers;
+mod deadlines;
+mod diagnostics;
+mod ends;
+mod environment;
+mod errors;
+mod forward;
+mod host_keys;
+mod inetd;
+mod lifecycle;
+mod limits;
+mod manual;
+mod once_network;
+mod once_ports;
+mod options;
+mod places;
+mod revoked;
+mod security_keys;
+mod sftp;
+pub mod sources;
+mod status;
+mod streams;
+mod waits;

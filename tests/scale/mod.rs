@@ -1,0 +1,4 @@
+//! Large transfers and many sessions. `$SALLY_SESSIONS` sets how many.
+
+mod flow;
+pub mod multiplex;
