@@ -213,7 +213,7 @@ fn five_hundred_variables_are_64_and_three_thousand_are_the_end() {
     home.assert_sealed(&door);
 }
 
-/// Row 38: the columns and rows of a terminal, as `stty size` says them, and how many changes of it are on the record.
+/// The columns and rows of a terminal, as `stty size` says them, and how many changes of it are on the record.
 fn sizes(count: &str, again: &str) -> (String, usize) {
     let home = Home::new();
     let mut door = home.open(&[]);

@@ -174,7 +174,7 @@ fn assert_few_failures(said: &str) {
     assert!(failures <= CROWD + 10, "{failures} times");
 }
 
-/// Row 24: the crowd stays, and each time that descriptors run out one of it makes room.
+/// The crowd stays, and each time that descriptors run out one of it makes room.
 #[test]
 fn descriptors_that_a_crowd_has_used_up_are_had_again() {
     let home = Home::new();

@@ -1,4 +1,4 @@
-//! Row 25: a clock that is a day off, or jumps. What expires fails closed; what is waited for is not affected.
+//! A clock that is a day off, or jumps. What expires fails closed; what is waited for is not affected.
 
 use std::process::Command;
 

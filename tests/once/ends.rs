@@ -327,7 +327,7 @@ fn orphans_of_the_session_are_buried() {
     assert!(visit.finish().0.success());
 }
 
-/// Row 37: a thousand visits, each `sally once` and ssh. Every status 0 to 255 passes through some four times.
+/// A thousand visits, each `sally once` and ssh. Every status 0 to 255 passes through some four times.
 #[test]
 fn a_thousand_visits_leave_nothing_but_records() {
     let home = Home::new();

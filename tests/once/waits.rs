@@ -14,7 +14,7 @@ fn open(home: &Home, clock: &Clock, options: &[&str]) -> Door {
     Door::open(clock.govern(command))
 }
 
-/// Row 15: the connection is there, and nobody is at its other end.
+/// The connection is there, and nobody is at its other end.
 #[test]
 fn a_client_that_answers_no_keepalive_is_gone() {
     let home = Home::new();
@@ -130,7 +130,7 @@ fn forwards_alone_are_idle_when_they_carry_nothing() {
     home.assert_sealed(&door);
 }
 
-/// Row 39: after an hour the server asks for new keys, whoever is in mid-transfer.
+/// After an hour the server asks for new keys, whoever is in mid-transfer.
 #[test]
 fn a_server_rekeys_every_hour_in_the_middle_of_both_ways() {
     let home = Home::new();

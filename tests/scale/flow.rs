@@ -166,7 +166,7 @@ fn a_client_rekeys_by_time_in_the_middle_of_both_ways() {
     assert_eq!((client.finish().0.code(), door.wait().0.code()), (Some(0), Some(0)));
 }
 
-/// Row 39: after 1 GiB each way the server asks for new keys; a client of today would not for a long time.
+/// After 1 GiB each way the server asks for new keys; a client of today would not for a long time.
 #[test]
 fn a_server_rekeys_by_volume_in_the_middle_of_a_download_and_of_an_upload() {
     let _turn = big();

@@ -52,7 +52,7 @@ fn eight_sessions_go_at_once_and_more_follow() {
     home.assert_sealed(&door);
 }
 
-/// Row 37: ten thousand sessions on one connection, or what `$SALLY_SESSIONS` says.
+/// Ten thousand sessions on one connection, or what `$SALLY_SESSIONS` says.
 #[test]
 fn ten_thousand_sessions_leave_nothing_in_the_door() {
     let _turn = big();
