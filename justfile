@@ -28,6 +28,14 @@ features: prepare
 test *ARGS:
     tests/run {{ARGS}}
 
+# the main job of each subcommand, within a minute
+smoke:
+    tests/run --test e2e smoke::
+
+# long transfers and many sessions, at sizes that take many minutes ($SALLY_SESSIONS, $SALLY_TAR_MIB), and the ignored ones of e2e
+soak:
+    tests/soak
+
 # the patched library's own tests
 test-russh:
     patches/test
