@@ -40,7 +40,7 @@ pub struct VerifyArgs {
     /// known_hosts file that lists the key that must have signed the record
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Option<PathBuf>,
-    /// Accept only the keys that known_hosts lists for this host, written as there: name or [name]:port
+    /// Accept only the keys that known_hosts lists for this host, written as there: `name` or `[name]:port`
     #[arg(long, value_name = "NAME", requires = "known_hosts")]
     pub host: Option<String>,
     /// Print the verdict as a JSON object
