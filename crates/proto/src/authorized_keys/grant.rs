@@ -107,6 +107,11 @@ impl Grant {
         self.forced_command().and_then(SftpFlags::of_command)
     }
 
+    /// Returns whether the forced command is a program, which then runs whatever the client asks for.
+    pub fn forces_program(&self) -> bool {
+        self.forced_command().is_some() && self.sftp().is_none()
+    }
+
     /// Returns whether the client may have a terminal.
     pub fn allows_pty(&self) -> bool {
         self.options.pty

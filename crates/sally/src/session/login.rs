@@ -25,8 +25,7 @@ impl Login {
 
     /// Returns whether the client asks for files, and its key doesn't run a command instead.
     fn is_for_files(what: &What, grant: Option<&Grant>) -> bool {
-        let replaced = grant.is_some_and(|grant| grant.sftp().is_none() && grant.forced_command().is_some());
-        matches!(what, What::Subsystem(_)) && !replaced
+        matches!(what, What::Subsystem(_)) && !grant.is_some_and(Grant::forces_program)
     }
 }
 

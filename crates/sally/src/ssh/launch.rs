@@ -21,8 +21,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
     pub(super) async fn launch(&mut self, id: ChannelId, what: What, session: &mut Session) -> Result<(), Error> {
         let Some(guest) = &self.guest else { return Ok(session.channel_failure(id)?) };
         if guest.visit.is_ending() {
-            let replaced = guest.grant.forced_command().is_some() && guest.grant.sftp().is_none();
-            let request = if matches!(what, What::Subsystem(_)) && !replaced { "subsystem" } else { "session" };
+            let request = if matches!(what, What::Subsystem(_)) && !guest.grant.forces_program() { "subsystem" } else { "session" };
             self.refuse(request, LATE)?;
             return Ok(session.channel_failure(id)?);
         }
