@@ -33,7 +33,7 @@ pub use fleet::{Agent, Device, Fleet, Live};
 pub use lab::{Lab, RELAY, elsewhere};
 pub use podman::Podman;
 pub use process::{as_root, children, cpu, from_requirements, lives, marked, node, python, quiet, rooted, status_field, tool, without};
-pub use relay::{Relay, Sshd, connected, free_port, get, metric, whoami};
+pub use relay::{Relay, Sshd, connected, connected_with, free_port, get, metric, whoami};
 pub use stderr::Stderr;
 pub use terminal::{Terminal, await_echo_off};
 

@@ -5,15 +5,6 @@ use std::thread;
 
 use crate::support::*;
 
-/// A relay with cam-17 connected, a stock sshd behind it.
-fn start(more: &[&str]) -> (Home, Relay, Client, Sshd) {
-    let home = Home::new();
-    let mut command = home.relay();
-    command.args(more);
-    let (relay, device, sshd) = connected(&home, command);
-    (home, relay, device, sshd)
-}
-
 /// What a second claim is refused with.
 fn refused(home: &Home, relay: &Relay, key: &str) -> String {
     let refused = run(&mut home.holding(relay, key, "cam-17:22:127.0.0.1:1"));
@@ -23,7 +14,7 @@ fn refused(home: &Home, relay: &Relay, key: &str) -> String {
 
 #[test]
 fn a_thousand_stalled_handshakes_keep_no_visitor_out() {
-    let (home, relay, _device, _sshd) = start(&[]);
+    let (home, relay, _device, _sshd) = connected_with(&[]);
     let mut crowd = Vec::new();
     for round in 0..5 {
         crowd.extend((0..200).map(|_| relay.connect()));
@@ -46,7 +37,7 @@ fn hostile(home: &Home, relay: &Relay, scenario: &str, arguments: &[&str]) -> St
 
 #[test]
 fn whoever_asks_for_ever_is_cut_off() {
-    let (home, relay, _device, _sshd) = start(&[]);
+    let (home, relay, _device, _sshd) = connected_with(&[]);
     assert_eq!(hostile(&home, &relay, "global-requests", &["20000", "no-such-request@test"]), "closed");
     assert_eq!(hostile(&home, &relay, "channels", &["5000"]), "closed 10");
     assert_eq!(hostile(&home, &relay, "forwards", &["5000", "22"]), "closed 0");
@@ -57,14 +48,14 @@ fn whoever_asks_for_ever_is_cut_off() {
 
 #[test]
 fn answers_that_nobody_takes_are_few() {
-    let (home, relay, _device, _sshd) = start(&[]);
+    let (home, relay, _device, _sshd) = connected_with(&[]);
     assert_eq!(hostile(&home, &relay, "unread-answers", &["200"]), "open 10");
 }
 
 #[test]
 fn a_visitor_that_is_stopped_slows_nobody_else_on_the_same_tunnel() {
     let _turn = big();
-    let (home, relay, _device, _sshd) = start(&[]);
+    let (home, relay, _device, _sshd) = connected_with(&[]);
     let mut stuck = Client::start(home.jump(&relay, "alice", "cam-17").arg("echo in; exec cat /dev/zero"));
     stuck.await_line("in");
     stuck.signal("STOP");
@@ -112,7 +103,7 @@ fn without_descriptors_it_neither_spins_nor_ends() {
 
 #[test]
 fn of_two_devices_that_claim_one_name_the_live_one_keeps_it() {
-    let (home, relay, device, sshd) = start(&[]);
+    let (home, relay, device, sshd) = connected_with(&[]);
     home.write("devices", [home.read("devices"), home.line("thief", r#"permitlisten="cam-17:22""#)].concat());
     relay.signal("HUP");
     relay.await_events("keys", 2);
@@ -134,7 +125,7 @@ fn of_two_devices_that_claim_one_name_the_live_one_keeps_it() {
 
 #[test]
 fn the_newest_wins_at_once_where_it_is_told_to() {
-    let (home, relay, mut device, _sshd) = start(&["--takeover", "at-once"]);
+    let (home, relay, mut device, _sshd) = connected_with(&["--takeover", "at-once"]);
     let _second = home.hold(&relay, "cam", "cam-17:22:127.0.0.1:1");
     device.await_stderr("replaced by a newer connection of the same key from 127.0.0.1:");
     relay.await_events("register", 2);
@@ -142,7 +133,7 @@ fn the_newest_wins_at_once_where_it_is_told_to() {
 
 #[test]
 fn a_device_that_is_killed_leaves_its_name_free() {
-    let (home, relay, device, sshd) = start(&["--takeover", "never"]);
+    let (home, relay, device, sshd) = connected_with(&["--takeover", "never"]);
     drop(device); // SIGKILL
     relay.await_events("release", 1);
     let refused = run(home.via(&relay, "alice").args(["-W", "cam-17:22", "relay"]));
@@ -153,7 +144,7 @@ fn a_device_that_is_killed_leaves_its_name_free() {
 
 #[test]
 fn two_hundred_reconnects_of_one_device_leave_its_name_with_the_newest() {
-    let (home, relay, first, sshd) = start(&[]);
+    let (home, relay, first, sshd) = connected_with(&[]);
     let forward = format!("cam-17:22:127.0.0.1:{}", sshd.port);
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", relay.child.id())).unwrap().count();
     let (mut device, mut settled, mut silent) = (first, 0, Vec::new());

@@ -6,18 +6,9 @@ use std::process::Command;
 
 use crate::support::*;
 
-/// A relay with cam-17 connected, a stock sshd behind it.
-fn start(more: &[&str]) -> (Home, Relay, Client, Sshd) {
-    let home = Home::new();
-    let mut command = home.relay();
-    command.args(more);
-    let (relay, device, sshd) = connected(&home, command);
-    (home, relay, device, sshd)
-}
-
 #[test]
 fn keys_are_reloaded_at_sighup_and_those_taken_out_lose_their_connections() {
-    let (home, relay, mut device, _sshd) = start(&[]);
+    let (home, relay, mut device, _sshd) = connected_with(&[]);
     home.write("visitors", [home.read("visitors"), home.line("bob", "")].concat());
     relay.signal("HUP");
     relay.await_events("keys", 2);
@@ -64,7 +55,7 @@ fn who_loses_a_role_or_may_less_loses_the_connection_and_nobody_else_does() {
 
 #[test]
 fn a_changed_file_is_noticed_and_a_bad_line_is_skipped_and_said() {
-    let (home, mut relay, _device, _sshd) = start(&[]);
+    let (home, mut relay, _device, _sshd) = connected_with(&[]);
     home.write("visitors", format!("nonsense\n{}", home.line("bob", "")));
     let skipped = relay.await_events("line_skipped", 1);
     assert_eq!(skipped["line"], 1);
@@ -76,7 +67,7 @@ fn a_changed_file_is_noticed_and_a_bad_line_is_skipped_and_said() {
 
 #[test]
 fn a_file_that_is_gone_leaves_the_last_good_keys() {
-    let (home, relay, _device, _sshd) = start(&[]);
+    let (home, relay, _device, _sshd) = connected_with(&[]);
     fs::remove_file(home.path("visitors")).unwrap();
     relay.signal("HUP");
     relay.await_events("keys_failed", 1);
@@ -85,7 +76,7 @@ fn a_file_that_is_gone_leaves_the_last_good_keys() {
 
 #[test]
 fn told_to_stop_it_lets_visits_end_and_takes_no_new_ones() {
-    let (home, mut relay, mut device, _sshd) = start(&["--drain", "60s"]);
+    let (home, mut relay, mut device, _sshd) = connected_with(&["--drain", "60s"]);
     let mut shared = Client::start(home.via(&relay, "alice").args(["-N", "-M", "-S"]).arg(home.path("control")).arg("relay"));
     until("the shared connection", || home.path("control").exists().then_some(()));
     let mut visit = Client::start(home.jump(&relay, "alice", "cam-17").arg("echo in; read x; echo got $x"));
@@ -111,7 +102,7 @@ fn told_to_stop_it_lets_visits_end_and_takes_no_new_ones() {
 
 #[test]
 fn a_visit_that_does_not_end_is_ended() {
-    let (home, mut relay, _device, _sshd) = start(&["--drain", "1s"]);
+    let (home, mut relay, _device, _sshd) = connected_with(&["--drain", "1s"]);
     let mut visit = Client::start(home.jump(&relay, "alice", "cam-17").arg("echo in; sleep 1000"));
     visit.await_line("in");
     relay.signal("TERM");
@@ -121,7 +112,7 @@ fn a_visit_that_does_not_end_is_ended() {
 
 #[test]
 fn killed_it_leaves_its_port_free_and_autossh_comes_back() {
-    let (home, relay, device, sshd) = start(&[]);
+    let (home, relay, device, sshd) = connected_with(&[]);
     drop(device);
     let tunnel = home.holding(&relay, "cam", &format!("cam-17:22:127.0.0.1:{}", sshd.port));
     let mut autossh = tool("autossh", "autossh");
@@ -181,7 +172,7 @@ fn a_relay_may_be_told_to_go_on_unaudited() {
 
 #[test]
 fn the_log_is_opened_anew_after_it_was_moved() {
-    let (home, relay, _device, _sshd) = start(&[]);
+    let (home, relay, _device, _sshd) = connected_with(&[]);
     fs::rename(home.path("audit"), home.path("audit.1")).unwrap();
     relay.signal("HUP");
     relay.await_events("keys", 1);
@@ -191,7 +182,7 @@ fn the_log_is_opened_anew_after_it_was_moved() {
 #[test]
 fn metrics_count_what_happens() {
     let http = free_port();
-    let (home, relay, _device, _sshd) = start(&["--http", &format!("127.0.0.1:{http}")]);
+    let (home, relay, _device, _sshd) = connected_with(&["--http", &format!("127.0.0.1:{http}")]);
     run(home.jump(&relay, "alice", "cam-17").arg("head -c 100000 /dev/zero"));
     relay.await_events("close", 1);
     run(home.via(&relay, "alice").args(["-W", "nas:22", "relay"]));

@@ -88,6 +88,15 @@ pub fn connected(home: &Home, relay: Command) -> (Relay, Client, Sshd) {
     (relay, device, sshd)
 }
 
+/// The same in a home of its own, with more options for the relay.
+pub fn connected_with(more: &[&str]) -> (Home, Relay, Client, Sshd) {
+    let home = Home::new();
+    let mut command = home.relay();
+    command.args(more);
+    let (relay, device, sshd) = connected(&home, command);
+    (home, relay, device, sshd)
+}
+
 impl Drop for Relay {
     fn drop(&mut self) {
         let _ = self.child.kill();
