@@ -21,18 +21,19 @@ pub(super) struct Book {
     signed_to: u64,
     /// The number of the last batch.
     pub(super) entered: u64,
-    pub(super) sealed: bool,
+    /// Why nothing more may be entered, once the record has its last line.
+    pub(super) closed: Option<RecordError>,
 }
 
 impl std::fmt::Debug for Book {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Book").field("entered", &self.entered).field("sealed", &self.sealed).finish_non_exhaustive()
+        f.debug_struct("Book").field("entered", &self.entered).field("closed", &self.closed).finish_non_exhaustive()
     }
 }
 
 impl Book {
     pub(super) fn new(encoder: Encoder, signer: Box<dyn Signer>) -> Self {
-        Self { encoder, signer, signed_at: Timestamp::default(), signed_to: 0, entered: 0, sealed: false }
+        Self { encoder, signer, signed_at: Timestamp::default(), signed_to: 0, entered: 0, closed: None }
     }
 }
 

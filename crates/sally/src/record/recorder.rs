@@ -200,7 +200,11 @@ impl Recorder {
     /// # Errors
     /// The record can't be written, or it failed before.
     pub fn seal(&self) -> Result<(), RecordError> {
-        if lock(&self.0.book).sealed || !self.0.has_written(FIRST_BATCH) {
+        let closed = lock(&self.0.book).closed.clone();
+        if closed == Some(RecordError::BrokenOff) {
+            return Err(RecordError::BrokenOff);
+        }
+        if closed.is_some() || !self.0.has_written(FIRST_BATCH) {
             return self.0.unless_failed(|| Ok(()));
         }
         let tallies: Vec<_> =
@@ -209,7 +213,7 @@ impl Recorder {
             finish(&self.0, channel, kind, &tally)?;
         }
         self.0.with(|page| {
-            page.book.sealed = true;
+            page.book.closed = Some(self.0.error("the record is sealed"));
             page.close(Some(Seal::Seal))
         })?;
         self.0.unless_failed(|| self.0.aside(|| self.0.queue.check()))
@@ -272,8 +276,8 @@ impl Shared {
     fn enter(&self, make: impl FnOnce(&mut Page<'_>) -> Result<(), RecordError>) -> Result<u64, RecordError> {
         // Poisoned: another thread panicked in the middle of a batch.
         let mut book = self.unless_failed(|| self.book.lock().map_err(|_| self.error("a write was interrupted")))?;
-        if book.sealed {
-            return Err(self.error("the record is sealed"));
+        if let Some(closed) = &book.closed {
+            return Err(closed.clone());
         }
         let before = book.entered;
         let at = self.start.elapsed().into();
@@ -328,16 +332,25 @@ impl Shared {
 
     /// Ends the record without a seal: signs what is on it as far as still possible, and lets nothing follow.
     fn break_off(&self) {
-        if self.failure.borrow().is_some() || lock(&self.book).sealed {
+        if self.failure.borrow().is_some() || lock(&self.book).closed.is_some() {
             return;
         }
         // Before the first event there is no record yet.
         if self.has_written(FIRST_BATCH) {
-            let why = AuditEvent::Close { reason: Panicked.to_string() };
             // A panic within the record itself poisons its locks: then nothing more is written.
-            let _ = self.enter(|page| page.audit(&why, Some(Seal::Checkpoint))).and_then(|last| self.queue.write_up_to(last));
+            let _ = self.enter_break().and_then(|last| self.queue.write_up_to(last));
         }
+        // Only now, because the failure may end the process.
         self.failure.send_replace(Some(RecordError::BrokenOff));
+    }
+
+    /// Enters the last line of a record that is broken off: no other task can enter anything, or seal, from this moment.
+    pub(super) fn enter_break(&self) -> Result<u64, RecordError> {
+        let why = AuditEvent::Close { reason: Panicked.to_string() };
+        self.enter(|page| {
+            page.book.closed = Some(RecordError::BrokenOff);
+            page.audit(&why, Some(Seal::Checkpoint))
+        })
     }
 
     fn tick(&self) -> Result<(), RecordError> {

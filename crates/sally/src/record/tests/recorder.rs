@@ -105,6 +105,23 @@ fn a_task_that_panics_breaks_the_record_off_and_it_is_never_sealed() {
 }
 
 #[test]
+fn nothing_follows_the_last_line_of_a_record_that_is_being_broken_off() {
+    let memory = Memory::default();
+    let recorder = Recorder::start(memory.sink(false), settings(Policy::All), key()).unwrap();
+    let mut stream = recorder.stream(0, StreamKind::Stdout);
+    stream.record(b"seen").unwrap();
+    // Entered and not yet written: other tasks of the visit still run.
+    let last = recorder.0.enter_break().unwrap();
+    assert_eq!(stream.record(b"more").unwrap_err(), RecordError::BrokenOff);
+    assert_eq!(recorder.seal().unwrap_err(), RecordError::BrokenOff);
+    recorder.0.write_up_to(last).unwrap();
+    let file = memory.contents();
+    assert_eq!(recorded(&file), b"seen");
+    let lines = file.iter().filter(|byte| **byte == b'\n').count() as u64;
+    assert_eq!(verdict(&file).unwrap().verdict, Verdict::NotSealed { signed_to: lines });
+}
+
+#[test]
 fn a_panic_after_the_seal_or_before_the_first_line_leaves_the_file_as_it_is() {
     let memory = Memory::default();
     let recorder = Recorder::start(memory.sink(false), settings(Policy::All), key()).unwrap();
