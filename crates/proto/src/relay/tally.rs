@@ -134,6 +134,11 @@ impl Tally {
         sums
     }
 
+    /// Returns whether something is counted there, or may be.
+    pub fn has(&self, heap: &Heap) -> bool {
+        self.piles.contains_key(heap)
+    }
+
     fn has_place(&self, heap: &Heap) -> bool {
         self.piles.len() < SOURCES_MAX || self.piles.contains_key(heap)
     }

@@ -58,12 +58,10 @@ impl Strangers {
     }
 
     fn sums(&self, all: bool) -> Vec<(Heap, Sum, Duration)> {
-        let state = &mut *self.state();
-        let sums = state.tally.sums(self.now(), all);
-        // A later count of the same sum is announced again.
-        for (heap, ..) in &sums {
-            state.said.remove(heap);
-        }
+        let State { tally, said } = &mut *self.state();
+        let sums = tally.sums(self.now(), all);
+        // A later count of the same sum is announced again; a sum that couldn't be announced has counted nothing, and is forgotten too.
+        said.retain(|heap, _| tally.has(heap));
         sums
     }
 }
@@ -116,5 +114,20 @@ fn shown(heap: Heap) -> (&'static str, Option<Veiled>) {
     match heap.deed {
         Deed::Visit(port) => ("open", Some(Slot::Port(port).veiled())),
         Deed::RefusedKey => ("auth_refused", None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_that_the_log_could_not_announce_leaves_nothing_behind() {
+        let strangers = Strangers::default();
+        let judged = (0..1000).filter_map(|_| strangers.judge(Deed::RefusedKey, IpAddr::from([192, 0, 2, 9])));
+        assert!(judged.count() > 0);
+        assert_eq!(strangers.state().said.len(), 1);
+        assert_eq!(strangers.sums(true), []);
+        assert!(strangers.state().said.is_empty());
     }
 }
