@@ -248,8 +248,10 @@ impl Visit {
                 self.left = Some(how);
                 self.end_if_deserted();
             }
+            // What was up may have become more time meanwhile.
+            (_, Event::TimeUp) if self.deadline().is_none_or(|limit| now < limit) => return false,
             (Phase::Waiting, Event::TimeUp) => self.end(Why::NobodyCame),
-            (Phase::Open, Event::TimeUp) if self.deadline().is_some() => {
+            (Phase::Open, Event::TimeUp) => {
                 let in_vain = self.last.is_none() && !self.forwarded;
                 self.end(if in_vain { Why::NothingOpened } else { Why::StayedOn });
             }

@@ -23,9 +23,14 @@ const SEALED: Event = Event::Sealed(Ok(()));
 fn after(several: bool, events: &[Event]) -> Visit {
     let mut visit = Visit::new(terms(several), NOW);
     for event in events {
-        visit.note(event.clone(), NOW);
+        visit.note(event.clone(), time_of(event));
     }
     visit
+}
+
+/// Time is up later than anything else happens.
+fn time_of(event: &Event) -> Duration {
+    if *event == Event::TimeUp { LATER } else { NOW }
 }
 
 fn over(why: Why, status: Result<u8, Fault>) -> Phase {
@@ -68,7 +73,7 @@ fn each_event_in_each_phase_leads_where_the_table_says() {
         for (((name, history), before), expected) in states().into_iter().zip(before.clone()).zip(row) {
             let mut visit = after(false, &history);
             assert_eq!(*visit.phase(), before, "{name}");
-            let noted = visit.note(event.clone(), NOW);
+            let noted = visit.note(event.clone(), time_of(&event));
             assert_eq!((visit.phase(), noted), (expected.as_ref().unwrap_or(&before), expected.is_some()), "{event:?} while {name}");
         }
     }
@@ -88,6 +93,16 @@ fn time_runs_unless_something_is_open_or_may_come() {
     assert!(!runs(false, &[ADMITTED, SESSION, FORWARD, ENDED]));
     assert!(runs(true, &[ADMITTED]), "the first session has its time");
     assert!(!runs(true, &[ADMITTED, SESSION, ENDED]), "and others may follow");
+}
+
+#[test]
+fn time_that_was_up_is_not_when_there_is_more_meanwhile() {
+    for history in [&[][..], &[ADMITTED], &[ADMITTED, SESSION, ENDED]] {
+        let mut visit = after(false, history);
+        let limit = visit.deadline().unwrap();
+        assert!(!visit.note(Event::TimeUp, limit - Duration::from_nanos(1)), "{history:?}");
+        assert!(visit.note(Event::TimeUp, limit), "{history:?}");
+    }
 }
 
 fn ends_with(events: &[Event]) -> Result<u8, Fault> {
@@ -215,7 +230,8 @@ proptest! {
         let mut visit = Visit::new(terms(several), NOW);
         for event in events {
             let before = visit.phase().clone();
-            let noted = visit.note(event, LATER);
+            let time = if event == Event::TimeUp { 2 * LATER } else { LATER };
+            let noted = visit.note(event, time);
             let now = visit.phase();
             prop_assert!(rank(&before) <= rank(now));
             prop_assert!(noted || before == *now);
