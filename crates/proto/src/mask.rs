@@ -41,21 +41,25 @@ pub struct MaskBudget {
 }
 
 impl MaskBudget {
-    /// Takes a line that the visit's own shell or another program reads; returns false if none is left.
-    fn take(&mut self, now: Instant, shell: bool) -> bool {
+    /// Takes a line that the visit's own shell or another program reads; returns false if none is left. Asks which only if any line is
+    /// left: the answer may take a look at every process.
+    fn take(&mut self, now: Instant, shell: impl FnOnce() -> bool) -> bool {
         for spent in [&mut self.all, &mut self.of_shell] {
             while spent.front().is_some_and(|then| now.saturating_duration_since(*then) >= MASK_WINDOW) {
                 spent.pop_front();
             }
         }
-        let left = self.all.len() < MASK_LINES && (!shell || self.of_shell.len() < SHELL_MASK_LINES);
-        if left {
-            self.all.push_back(now);
-            if shell {
-                self.of_shell.push_back(now);
-            }
+        if self.all.len() >= MASK_LINES {
+            return false;
         }
-        left
+        if shell() {
+            if self.of_shell.len() >= SHELL_MASK_LINES {
+                return false;
+            }
+            self.of_shell.push_back(now);
+        }
+        self.all.push_back(now);
+        true
     }
 }
 
@@ -115,7 +119,7 @@ impl Mask {
         }
         let period = self.period.get_or_insert_with(Period::new);
         period.heed_prompt(typing.shown);
-        let hidden = period.take(piece, || budget.take(typing.now, shell()));
+        let hidden = period.take(piece, || budget.take(typing.now, &shell));
         period.shown_at_end = matches!(piece.last(), Some(b'\r' | b'\n')).then_some(typing.shown);
         let masked = hidden > 0 && !period.marked;
         period.marked |= masked;

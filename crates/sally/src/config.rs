@@ -11,7 +11,7 @@ mod relay;
 mod server;
 
 #[cfg(feature = "once")]
-pub use once::{Limits, Once};
+pub use once::Once;
 #[cfg(feature = "relay")]
 pub use relay::{of_jail, of_relay};
 

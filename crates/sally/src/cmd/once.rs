@@ -117,8 +117,8 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     let announced_with = announced_with(&config.environment, &entrance, &host_key);
     settings.host_keys.say_others();
     let reaper = Reaper::start().map_err(internal)?;
-    let limits = config.limits;
-    let visit = Visit::new(Terms { wait: limits.timeout, several: config.max_sessions > 1 });
+    let (timeout, limits) = (config.timeout, config.limits);
+    let visit = Visit::new(Terms { wait: timeout, several: config.max_sessions > 1 });
     let temporary = config.environment.get(OsStr::new("TMPDIR")).map_or_else(|| TMP.into(), PathBuf::from);
     let rules = Rules {
         user: config.user,
@@ -135,7 +135,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
     let server = Server::new(keys, rules, settings, recorder.clone(), visits, login);
     let announced = announce.map(|announce| tokio::spawn(announce.run(host_key.public_line().into(), announced_with, reaper.clone())));
     spawn_essential(entrance.serve(server));
-    Supervisor { visit, limits, recorder, reaper, announced, signals }.supervise().await.status
+    Supervisor { visit, limits, timeout, recorder, reaper, announced, signals }.supervise().await.status
 }
 
 /// Returns the environment of the announce command.

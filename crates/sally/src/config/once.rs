@@ -15,6 +15,7 @@ use crate::record::{DigestName, Policy, Target};
 use crate::server_settings::DoorOptions;
 use crate::session::account::{Account, RunAs};
 use crate::session::environment::{self, Environment};
+use crate::session::visit::Limits;
 use crate::ssh::forward::Allowed;
 use crate::tunnel::dial::Dial;
 use crate::tunnel::link::HostTrust;
@@ -41,8 +42,10 @@ pub struct Once {
     pub path: OsString,
     /// Whether the connection is on stdin and stdout.
     pub inetd: bool,
-    /// The limits of time.
+    /// The limits of the visit, once its client is in.
     pub limits: Limits,
+    /// The time to wait for a login.
+    pub timeout: Duration,
     /// The options that once, relay and jail share.
     pub door: DoorOptions,
     /// The bundle, a fleet's folder for this device.
@@ -73,17 +76,6 @@ pub struct Once {
     pub account: Account,
     /// The environment that sessions inherit.
     pub environment: Environment,
-}
-
-/// The limits of time that a user sets.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The time to wait for a login.
-    pub timeout: Duration,
-    /// The time that a visit may go without a byte.
-    pub idle: Option<Duration>,
-    /// The longest time of a visit.
-    pub longest: Option<Duration>,
 }
 
 /// Returns the relay to register on, if one is named.
@@ -128,11 +120,8 @@ impl Once {
             announce: args.announce,
             path: variables.get("PATH").unwrap_or_default(),
             inetd: args.inetd,
-            limits: Limits {
-                timeout: Duration::from_secs(args.timeout),
-                idle: args.idle_timeout.map(Duration::from_secs),
-                longest: args.max_duration.map(Duration::from_secs),
-            },
+            timeout: Duration::from_secs(args.timeout),
+            limits: Limits { idle: args.idle_timeout.map(Duration::from_secs), longest: args.max_duration.map(Duration::from_secs) },
             door: args.door.into(),
             bundle: args.bundle,
             allowed: allowed(&args.allow),

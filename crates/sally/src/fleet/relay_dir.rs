@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sally_proto::authority::{Authorities, Role, fingerprint, shared};
 use sally_proto::error::Fault;
@@ -17,7 +17,6 @@ use ssh_key::{HashAlg, PrivateKey};
 
 pub use super::device::State;
 use super::settings::Settings;
-pub use super::tls::RELAY_NAME;
 use super::{authority_file, device, files, invalid, private_key, tls};
 use crate::clock::unix_time_or_expired;
 use crate::term;
@@ -59,21 +58,6 @@ pub struct RelayDir {
     pub krl: Krl,
     /// Every device that was ever added, by name.
     pub known: BTreeMap<DeviceId, Device>,
-    /// The files for TLS: certificate, private key, authority and revocation list, in PEM.
-    pub tls: TlsFiles,
-}
-
-/// The paths of the files for TLS.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// The relay's certificate.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// The authority that certifies devices for the broker.
-    pub authority: PathBuf,
-    /// The revocation list.
-    pub crl: PathBuf,
 }
 
 impl RelayDir {
@@ -93,14 +77,8 @@ impl RelayDir {
         let wake_key = WakeKey::new(&private_key(&wake_file)?).map_err(|error| invalid(&wake_file, error))?;
         let krl = load_krl(folder)?;
         let host_certificate = host_certificate(folder, &host_key, &hosts, &krl, &settings)?;
-        let tls = TlsFiles {
-            certificate: folder.join("tls.pem"),
-            key: folder.join("tls.key"),
-            authority: folder.join("tls_ca.pem"),
-            crl: folder.join("tls.crl"),
-        };
         let known = load_devices(folder)?;
-        Ok(Self { settings, devices, hosts, visitors, host_key, host_certificate, wake_key, krl, known, tls })
+        Ok(Self { settings, devices, hosts, visitors, host_key, host_certificate, wake_key, krl, known })
     }
 
     /// Returns the host key's fingerprint `SHA256:…`, which is the `hk` of wakes.

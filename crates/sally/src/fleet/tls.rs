@@ -6,7 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
     KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber, date_time_ymd,
 };
-pub use sally_proto::broker::RELAY_NAME;
+pub(super) use sally_proto::broker::RELAY_NAME;
 use sally_proto::error::Fault;
 
 use super::authority::internal;

@@ -19,7 +19,6 @@ use ssh_key::encoding::Encode as _;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 
 use crate::private_key::{self, KeyError};
-use crate::term;
 
 /// The host key of one run.
 #[derive(Clone)]
@@ -44,11 +43,7 @@ impl HostKey {
     /// # Errors
     /// [`Fault::HostKeyInvalid`] if it can't be read, is encrypted, or is of a type that no client should see.
     pub fn load(file: &Path) -> Result<Self, Fault> {
-        let name = file.display().to_string();
-        match std::fs::read(file) {
-            Ok(text) => Self::parse(&text, &name),
-            Err(error) => Err(Fault::HostKeyInvalid { file: name, reason: term::reason(&error) }),
-        }
+        Self::of(private_key::read(file), &file.display().to_string())
     }
 
     /// Parses an unencrypted private key in OpenSSH's format; errors call the file `name`.
@@ -56,8 +51,12 @@ impl HostKey {
     /// # Errors
     /// As [`HostKey::load`].
     pub fn parse(text: &[u8], name: &str) -> Result<Self, Fault> {
+        Self::of(private_key::parse(text), name)
+    }
+
+    fn of(read: Result<PrivateKey, KeyError>, name: &str) -> Result<Self, Fault> {
         let invalid = |reason: String| Fault::HostKeyInvalid { file: name.to_owned(), reason };
-        let private = private_key::parse(text).map_err(|error| match error {
+        let private = read.map_err(|error| match error {
             KeyError::Pem => Fault::HostKeyPem { file: name.to_owned() },
             other => invalid(other.to_string()),
         })?;

@@ -71,8 +71,8 @@ impl Gate {
                 }
                 let cut = CancellationToken::new();
                 state.waiting.insert(ticket, cut.clone());
-                let (settled, authenticated, denied) = (CancellationToken::new(), AtomicBool::new(false), AtomicBool::new(false));
-                Some(Connection { peer, by_proxy, deadline, cut, settled, authenticated, denied, gate: Arc::clone(self), ticket })
+                let (settled, denied) = (CancellationToken::new(), AtomicBool::new(false));
+                Some(Connection { peer, by_proxy, deadline, cut, settled, denied, gate: Arc::clone(self), ticket })
             }
         }
     }
@@ -127,7 +127,6 @@ pub struct Connection {
     by_proxy: bool,
     deadline: Instant,
     settled: CancellationToken,
-    authenticated: AtomicBool,
     denied: AtomicBool,
     gate: Arc<Gate>,
     ticket: Ticket,
@@ -160,13 +159,7 @@ impl Connection {
 
     /// Notes that the client authenticated: lifts the deadline, and keeps the connection from making room.
     pub fn authenticated(&self) {
-        self.authenticated.store(true, Ordering::Relaxed);
         self.settle(Outcome::Authenticated);
-    }
-
-    /// Returns whether the client authenticated.
-    pub fn is_authenticated(&self) -> bool {
-        self.authenticated.load(Ordering::Relaxed)
     }
 
     /// Notes a refused key, which counts if the connection ends without authentication.

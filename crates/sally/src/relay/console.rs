@@ -47,7 +47,7 @@ impl Answer {
         Self { text, error: String::new(), status: 0 }
     }
 
-    fn refused(error: &str) -> Self {
+    pub(super) fn refused(error: &str) -> Self {
         Self { text: String::new(), error: format!("{error}\n"), status: 1 }
     }
 }

@@ -115,7 +115,7 @@ impl KeySources {
             skipped.extend(loaded.ring.iter().flat_map(nobody_named));
             rings.push(loaded.ring);
         }
-        let authorities = rings.iter().flatten().flat_map(KeyRing::entries).any(|(_, entry)| entry.options().cert_authority);
+        let authorities = rings.iter().flatten().any(KeyRing::has_authorities);
         let mut rings = rings.into_iter();
         let mut next = || rings.next().flatten();
         Ok((KeySet { visitors: next(), devices: next(), admins: next(), authorities }, skipped, empty))

@@ -57,10 +57,9 @@ impl SessionService for Console {
         let command = term::excerpt(&said).into();
         let event = Event::Console { connection: caller.number, key: &caller.fingerprint, command, allowed };
         let recorded = relay.audit.write(event).await || relay.rules.unaudited;
-        let refused = |why: &dyn std::fmt::Display| Answer { text: String::new(), error: format!("{why}\n"), status: 1 };
         let answer = match (allowed, recorded) {
-            (false, _) => refused(&NO_CONSOLE),
-            (true, false) => refused(&Refusal::Unrecorded),
+            (false, _) => Answer::refused(NO_CONSOLE),
+            (true, false) => Answer::refused(&Refusal::Unrecorded.to_string()),
             (true, true) => relay.console(caller, &said),
         };
         Ok(Reply { answer, on_terminal: request.terminal.is_some() })

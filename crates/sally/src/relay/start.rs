@@ -130,12 +130,13 @@ fn wakes(fleet: Fleet, waking: Waking, shares: DescriptorShares) -> Result<(Wake
 type Heard = mpsc::Receiver<mqtt::Event>;
 
 fn far(dir: &RelayDir, waking: &Waking, id: &RelayId, answers: String) -> Result<(Bus, Heard), Fault> {
-    let own = KeyPair { certificate: dir.tls.certificate.clone(), key: dir.tls.key.clone() };
+    let file = |name| waking.folder.join(name);
+    let own = KeyPair { certificate: file("tls.pem"), key: file("tls.key") };
     let client = client::Settings {
         broker: waking.broker.clone().unwrap_or_else(|| dir.settings.broker.clone()),
         name: id.to_string(),
-        tls: mqtt::tls(&own, dir.tls.authority.clone())?,
-        login: client::Login::load(&waking.folder.join("broker_login"))?,
+        tls: mqtt::tls(&own, file("tls_ca.pem"))?,
+        login: client::Login::load(&file("broker_login"))?,
         will: Box::new(|| None),
     };
     term::say(&format!("Devices are woken through {}", client.broker));
@@ -203,7 +204,7 @@ fn say_ready(config: &Config, listener: &TcpListener, http: Option<&TcpListener>
         let address = http.local_addr().map_err(internal)?;
         term::say(&format!("Metrics and health on {scheme}://{address}"));
         if config.http_tls.is_none() && !address.ip().to_canonical().is_loopback() {
-            term::say(&format!("warning: http://{address} answers every client that reaches it, without a password and without TLS"));
+            term::warn(&format!("http://{address} answers every client that reaches it, without a password and without TLS"));
         }
     }
     host_keys.say();

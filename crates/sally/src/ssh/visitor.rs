@@ -268,17 +268,12 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
 
 /// Tells the client why its visit ends, once that is recorded, and cuts it off. The connection's state, such as the agent's socket, goes
 /// with the connection.
-async fn see_off(visit: Arc<Visit>, conversation: oneshot::Receiver<Handle>, cut: CancellationToken) {
-    let conversation = tokio::select! {
-        () = visit.gone().cancelled() => return,
-        () = visit.dismissed() => None,
-        conversation = conversation => conversation.ok(),
-    };
+async fn see_off(visit: Arc<Visit>, mut conversation: oneshot::Receiver<Handle>, cut: CancellationToken) {
     tokio::select! {
         () = visit.gone().cancelled() => return,
         () = visit.dismissed() => {}
     }
-    if let Some((why, conversation)) = visit.last_word().zip(conversation) {
+    if let Some((why, conversation)) = visit.last_word().zip(conversation.try_recv().ok()) {
         let told = async {
             if conversation.disconnect(Disconnect::ByApplication, why.to_string(), "en".into()).await.is_ok() {
                 visit.note(Event::Told);

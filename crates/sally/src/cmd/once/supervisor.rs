@@ -1,16 +1,16 @@
 //! Supervises the visit, phase by phase.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sally_proto::error::Fault;
 use sally_proto::record::AuditEvent;
 use sally_proto::visit::{Event, Outcome, Phase, Why};
 use tokio::task::JoinHandle;
 
-use crate::config::Limits;
 use crate::record::Recorder;
 use crate::session::reaper::Reaper;
-use crate::session::visit::{self, Visit};
+use crate::session::visit::{Limits, Visit};
 use crate::shutdown::Signals;
 use crate::term;
 
@@ -18,6 +18,7 @@ use crate::term;
 pub(super) struct Supervisor {
     pub(super) visit: Arc<Visit>,
     pub(super) limits: Limits,
+    pub(super) timeout: Duration,
     pub(super) recorder: Recorder,
     pub(super) reaper: Reaper,
     pub(super) announced: Option<JoinHandle<Result<(), Fault>>>,
@@ -43,7 +44,7 @@ impl Supervisor {
     /// Waits until the visit begins to end, on its own or because of one of these parts.
     async fn attend(&mut self) {
         let Self { visit, limits, recorder, announced, signals, .. } = self;
-        let ending = visit.attend(visit::Limits { idle: limits.idle, longest: limits.longest });
+        let ending = visit.attend(*limits);
         tokio::pin!(ending);
         loop {
             tokio::select! {
@@ -64,7 +65,7 @@ impl Supervisor {
     /// Ends what is open, tells the client, sweeps the remaining processes, and seals the record.
     async fn end(&mut self, why: &Why) {
         if *why == Why::NobodyCame {
-            term::say(&format!("Nobody came in within {} s: the door is shut", self.limits.timeout.as_secs()));
+            term::say(&format!("Nobody came in within {} s: the door is shut", self.timeout.as_secs()));
         }
         if let Some(fault) = self.visit.unrecorded_end()
             && let Err(error) = self.recorder.audit(&AuditEvent::Close { reason: fault.to_string() })
