@@ -131,7 +131,7 @@ fn a_visitor_who_gives_up_leaves_no_ticket_behind() {
     agent.signal("CONT");
     let refused = until("the ticket", || live.relay.events("wake").iter().find(|event| event["what"] == "ticket refused").cloned());
     assert_eq!(refused["device"], "cam-17");
-    agent.await_words("nobody waits for this device with that ticket");
+    agent.await_words("no visitor waits for this device with that ticket");
     assert_eq!(live.relay.events("register").len(), 0);
     live.assert_reached();
 }
@@ -150,7 +150,7 @@ fn a_relay_that_dies_between_wake_and_dial_back() {
     let _ = visitor.finish();
     agent.signal("CONT");
     // The new relay has no such ticket: whoever holds the old one gets in nowhere.
-    agent.await_words("nobody waits for this device with that ticket");
+    agent.await_words("no visitor waits for this device with that ticket");
     live.assert_reached();
 }
 

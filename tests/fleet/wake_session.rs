@@ -56,7 +56,7 @@ fn when_the_records_are_full_nobody_is_let_in() {
     fs::write(folder.join("old.cast"), vec![b'x'; 90 << 10]).unwrap();
     let refused = run(live.jump("cam-17").arg("true"));
     assert!(text(&refused.stderr).contains("refuses the connection"), "{}", text(&refused.stderr));
-    assert!(agent.await_words("a visitor is refused").contains("102400 bytes that they may"));
+    assert!(agent.await_words("a visitor is refused").contains("limit of 102400 bytes"));
 }
 
 #[test]

@@ -133,5 +133,5 @@ fn what_records_take_is_counted_as_the_disk_does() {
     assert!(files < 64 << 10, "this file system gives a file of one byte nothing: {files}");
     let refused = run(live.jump("cam-17").arg("true"));
     assert!(text(&refused.stderr).contains("refuses the connection"), "{}", text(&refused.stderr));
-    assert!(agent.await_words("a visitor is refused").contains("131072 bytes that they may"));
+    assert!(agent.await_words("a visitor is refused").contains("limit of 131072 bytes"));
 }

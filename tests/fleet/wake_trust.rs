@@ -53,7 +53,7 @@ async fn a_ticket_that_is_made_up_or_anothers_opens_nothing() {
     for shown in ["", "x", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
         let link = dialled_as_device(&live, "cam-18").await;
         let refused = link.ask(TICKET_REQUEST, &ticket(shown)).await.unwrap_err();
-        assert_eq!(refused.reason, "nobody waits for this device with that ticket", "{shown}");
+        assert_eq!(refused.reason, "no visitor waits for this device with that ticket", "{shown}");
     }
     live.assert_reached();
 }
@@ -100,20 +100,20 @@ fn what_the_broker_sends_again_or_alters_wakes_nobody() {
     let (payload, signature) = wake.split_once('.').unwrap();
     let other = if signature.starts_with('A') { "B" } else { "A" };
     for (sent, reason) in [
-        ("x.y".to_owned(), "it is no wake"),
-        (payload.to_owned(), "it is no wake"),
+        ("x.y".to_owned(), "it is not a wake"),
+        (payload.to_owned(), "it is not a wake"),
         (format!("{payload}.{other}{}", &signature[1..]), "the signature is wrong"),
         (format!("{}.{signature}", payload.replacen("eyJ2IjoxL", "eyJ2IjoyL", 1)), "the signature is wrong"),
     ] {
         live.broker.publish("sally/v1/cam-17/wake", &sent);
-        let said = agent.await_words("a wake is not followed");
+        let said = agent.await_words("a wake is refused");
         assert!(said.contains(reason), "{said}");
     }
     // The device follows the true one, once, and the relay, where nobody waits any more, refuses it. Sent again, it is not even dialled.
     live.broker.publish("sally/v1/cam-17/wake", &wake);
-    agent.await_words("nobody waits for this device with that ticket");
+    agent.await_words("no visitor waits for this device with that ticket");
     live.broker.publish("sally/v1/cam-17/wake", &wake);
-    let said = agent.await_words("a wake is not followed");
+    let said = agent.await_words("a wake is refused");
     assert!(said.contains("it was seen before"), "{said}");
     assert_eq!(live.relay.events("register").len(), 0);
     live.assert_reached();
@@ -130,7 +130,7 @@ fn a_wake_of_another_device_or_another_fleet_wakes_nobody() {
         let mut owner = from.broker.overhear(&format!("sally/v1/{name}/wake"));
         let visitor = Client::start(from.jump(name).arg("true"));
         live.broker.publish("sally/v1/cam-17/wake", &taken(&mut owner));
-        let said = agent.await_words("a wake is not followed");
+        let said = agent.await_words("a wake is refused");
         assert!(said.contains(reason), "{said}");
         visitor.signal("KILL");
         let _ = visitor.finish();
@@ -240,7 +240,7 @@ async fn nobody_in_the_middle_sees_a_session_or_a_secret() {
     let bundle = Bundle::load(&device.folder.path().join("sally")).unwrap();
     let link = dialled(&live, bundle.key.as_ref().clone(), bundle.certificate.clone()).await;
     let refused = link.ask(TICKET_REQUEST, &ticket(&field(&wake, "tkt"))).await.unwrap_err();
-    assert_eq!(refused.reason, "nobody waits for this device with that ticket");
+    assert_eq!(refused.reason, "no visitor waits for this device with that ticket");
 }
 
 fn holds(file: &std::path::Path, words: &str) -> bool {

@@ -149,8 +149,8 @@ fn sessions_of_the_agents_own_account_are_warned_of() {
     let bundle = bundle(&live, "run_as = \"root\"\n");
     let warning = |account: &str| {
         format!(
-            "warning: sessions run as {account}, the agent's own account: a visitor can copy this device's keys, and be this device after \
-             their own certificate has ended"
+            "warning: sessions run as {account}, the agent's own account: a visitor can copy this device's keys, and act as this device after \
+             the visitor's certificate has ended"
         )
     };
     assert!(Agent::begin(&mut agent(&bundle)).await_words("warning: ").starts_with(&warning("root")));
@@ -236,10 +236,8 @@ fn a_host_key_that_sessions_can_read_is_warned_of() {
     let mut door = home.open(&["--host-key", key.to_str().unwrap()]);
     let warning = door.await_stderr("warning: ");
     let account = whoami();
-    let expected = format!(
-        "warning: sessions run as {account}, who can read {}: a visitor can copy that key, and answer in this door's place",
-        key.display()
-    );
+    let expected =
+        format!("warning: sessions run as {account}, who can read {}: a visitor can copy that key, and imitate this server", key.display());
     assert!(warning.starts_with(&expected), "{warning}");
     drop(door);
     // A fresh one is nobody's but the door's; what comes through a pipe is in no file.

@@ -66,7 +66,7 @@ fn a_text_of_64_kib_is_shown_to_every_client_and_one_byte_more_stops_the_start()
     let visit = run(plink.args(["127.0.0.1", "true"]));
     assert!(text(&visit.stderr).contains("This account can only be used for forwarding"), "{}", text(&visit.stderr));
     home.write("banner", text_of((64 << 10) + 1));
-    for (content, why) in [(None, "longer than 65536 bytes"), (Some(&b"\xff\n"[..]), "it is no UTF-8")] {
+    for (content, why) in [(None, "longer than 65536 bytes"), (Some(&b"\xff\n"[..]), "it is not UTF-8")] {
         if let Some(content) = content {
             home.write("banner", content);
         }

@@ -90,7 +90,7 @@ fn nobody_comes_and_the_door_shuts_with_status_0() {
     let mut stranger = door.connect();
     let (status, said) = door.wait();
     assert_eq!(status.code(), Some(0), "{said}");
-    assert_eq!(said.lines().last(), Some("Nobody came in within 1 s: the door is shut"));
+    assert_eq!(said.lines().last(), Some("No client logged in within 1 s: Sally exits"));
     assert_eq!(TcpStream::connect(("127.0.0.1", door.port)).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     let _ = stranger.read_to_end(&mut Vec::new()); // Closed, with what it had sent before.
     home.assert_sealed(&door);

@@ -37,7 +37,7 @@ fn a_file_that_others_may_write_to_is_refused() {
     let home = Home::new();
     let file = home.path("log");
     with_mode(&file, 0o666);
-    assert_refused(&home, &file, &file, "others may write to it (mode 0666)");
+    assert_refused(&home, &file, &file, "other accounts may write to it (mode 0666)");
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn what_another_account_has_made_is_refused() {
     let file = folder.join("log");
     with_mode(&file, 0o600);
     chown(&file, Some(65534), Some(65534)).unwrap();
-    assert_refused(&home, &file, &file, "it belongs to user 65534, not to us");
+    assert_refused(&home, &file, &file, "it belongs to user 65534, not to this account");
     fs::remove_file(&file).unwrap();
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
     chown(&file, Some(65534), Some(65534)).unwrap();
@@ -104,7 +104,7 @@ fn a_record_wants_an_empty_file_and_an_audit_log_is_added_to() {
     let [(mut once, ..), (mut relay, ..)] = writers(&home, &file);
     let refused = run(&mut once);
     assert_eq!(refused.status.code(), Some(74));
-    assert!(text(&refused.stderr).contains("it already holds something"), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("it is not empty"), "{}", text(&refused.stderr));
     let mut relay = relay.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let added = until("a line is added", || fs::read_to_string(&file).ok().filter(|log| log.contains("\"start\"")));
     relay.kill().unwrap();

@@ -165,7 +165,7 @@ fn a_number_is_a_session_and_a_device_of_that_name_is_said_so() {
     assert_eq!(kick("device 10"), "10 is not connected\n");
     assert_eq!(kick(&format!("device {session}")), format!("{session} disconnected\n"));
     device.await_stderr("ended by an administrator");
-    assert_eq!(kick("session cam"), "'cam' is no session's number\n");
+    assert_eq!(kick("session cam"), "'cam' is not the number of a session\n");
 }
 
 /// A list is as long as the fleet: who asks for one all the time waits, and can do everything else.

@@ -125,7 +125,7 @@ fn a_key_that_no_relay_could_admit_stops_the_start() {
         (
             format!("{id}from=\"192.0.2.0/24\" {id}"),
             2,
-            "from= admits nobody through a relay, whose word alone says where a visitor comes from",
+            "from= admits no client through a relay: only the relay's word says where a visitor comes from",
         ),
         (strangers(1025), 1025, "a relay admits 1024 keys at most"),
         (long, 1, "what it says of who may come is longer than 32768 bytes, the most that a relay takes"),
@@ -157,8 +157,8 @@ fn a_relay_takes_a_thousand_keys_and_says_what_it_does_not_take() {
     assert_eq!(name.len(), 26, "{name}");
     admitting(&["part-0", "part-1", "part-2", "part-3", "part-4"]).await_line("too many keys to admit: the limit is 1024");
     home.write("options", format!("# who comes from there\nfrom=\"192.0.2.0/24\" {}", home.read("id.pub")));
-    admitting(&["options"]).await_line("line 2 of the keys to admit is not taken: option from is not enforced here");
-    admitting(&["none", "options"]).await_line("line 2 of the keys to admit is not taken: option from is not enforced here");
+    admitting(&["options"]).await_line("line 2 of the keys to admit is refused: option from is not enforced here");
+    admitting(&["none", "options"]).await_line("line 2 of the keys to admit is refused: option from is not enforced here");
     home.write("long", strangers(500));
     admitting(&["long"]).await_line("too many bytes of keys to admit in one request: the limit is 32768");
 }

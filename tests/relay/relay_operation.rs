@@ -82,7 +82,7 @@ fn told_to_stop_it_lets_visits_end_and_takes_no_new_ones() {
     let mut visit = Client::start(home.jump(&relay, "alice", "cam-17").arg("echo in; read x; echo got $x"));
     visit.await_line("in");
     relay.signal("TERM");
-    relay.await_stderr("Told to stop by signal 15: 1 visit(s) may take 60 s to end");
+    relay.await_stderr("Stopping by signal 15: 1 visit(s) may continue for 60 s");
     until("nobody listens", || TcpStream::connect(("127.0.0.1", relay.port)).err());
     // A connection that is there already opens nothing more.
     let refused = run(Command::new("ssh").arg("-F").arg(home.config(&relay, "alice")).arg("-S").arg(home.path("control")).args([
@@ -143,7 +143,7 @@ fn nothing_begins_while_the_audit_log_cannot_be_written() {
         let asked = run(home.via(&relay, "alice").args(["relay", "whoami"]));
         (!asked.status.success()).then_some(text(&asked.stderr))
     });
-    assert!(refused.contains("the audit log can't be written, and nothing is done unrecorded"), "{refused}");
+    assert!(refused.contains("the audit log can't be written, and the relay does nothing unrecorded"), "{refused}");
     relay.await_stderr("The audit log ");
     assert_eq!(get(http, "/healthz").0, 503);
     assert_eq!(metric(http, "sally_audit_failing "), 1);

@@ -78,7 +78,7 @@ fn a_relay_starts_from_a_file() {
     home.write("relay.toml", home.read("relay.toml") + "vistors = \"x\"\n");
     let refused = run(Command::new(sally()).args(["relay", "--config"]).arg(&file));
     assert_eq!(refused.status.code(), Some(78));
-    assert!(text(&refused.stderr).contains("vistors is no option of sally relay"), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("vistors is not an option of sally relay"), "{}", text(&refused.stderr));
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn one_more_than_so_many_is_refused_with_a_reason() {
         })
         .collect();
     assert!(!run(through(&home, &door, &control).arg("true")).status.success());
-    assert_eq!(home.audits("refusal")[0]["why"], "2 sessions are open: no more at once");
+    assert_eq!(home.audits("refusal")[0]["why"], "2 sessions are open, which is the limit");
     for session in held {
         session.finish();
     }
@@ -114,7 +114,7 @@ fn one_is_one_in_all() {
     let (client, control) = master(&home, &door);
     assert!(run(through(&home, &door, &control).arg("true")).status.success());
     assert!(!run(through(&home, &door, &control).arg("true")).status.success());
-    assert_eq!(home.audits("refusal")[0]["why"], "this visit has had its one session");
+    assert_eq!(home.audits("refusal")[0]["why"], "this visit permits only one session");
     client.signal("TERM");
     client.finish();
     assert_eq!(door.wait().0.code(), Some(0));

@@ -28,7 +28,7 @@ impl FromStr for AddressBlock {
     fn from_str(text: &str) -> Result<Self, String> {
         let block = match text.parse::<IpAddr>() {
             Ok(address) => IpNet::from(address.to_canonical()),
-            Err(_) => text.parse().map_err(|_| format!("'{text}' is no block of addresses such as 192.0.2.0/24 or 2001:db8::/32"))?,
+            Err(_) => text.parse().map_err(|_| format!("'{text}' is not a block of addresses such as 192.0.2.0/24 or 2001:db8::/32"))?,
         };
         // As sshd in from=: an address with bits beyond the prefix is a mistake in one of the two.
         if block.addr() != block.network() {

@@ -37,10 +37,10 @@ pub struct Authorities {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthoritiesError {
     /// A line isn't a public key: its number, from 1.
-    #[error("line {0} is no public key in OpenSSH's format")]
+    #[error("line {0} is not a public key in OpenSSH's format")]
     NotAKey(usize),
     /// The file has no key.
-    #[error("it holds no key")]
+    #[error("it has no key")]
     None,
 }
 

@@ -43,7 +43,7 @@ pub enum KrlError {
     #[error("it is damaged")]
     Damaged,
     /// The file is something else.
-    #[error("it is no key revocation list of OpenSSH's")]
+    #[error("it is not a key revocation list in OpenSSH's format")]
     NotKrl,
     /// The file is longer than [`KRL_MAX`].
     #[error("it is longer than {KRL_MAX} bytes")]

@@ -9,7 +9,7 @@ const RELAY_PORT: u16 = 2222;
 /// Parses a size in bytes, above 0: `65536`, `64K`, `1M`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let size = sally_proto::record::parse_size(text).ok().filter(|size| *size > 0);
-    size.ok_or_else(|| format!("'{text}' is no size such as 65536, 64K or 1M"))
+    size.ok_or_else(|| format!("'{text}' is not a size such as 65536, 64K or 1M"))
 }
 
 /// Parses `ADDR:PORT`, `[ADDR]:PORT`, or a port for all addresses.

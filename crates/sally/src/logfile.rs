@@ -43,7 +43,7 @@ fn create_or_open(path: &Path, later: Option<u32>) -> Result<OwnedFd, String> {
         }
         match open_existing(path, OFlags::NOFOLLOW)? {
             Err(Errno::NOENT) => {}
-            Err(Errno::LOOP) => return Err("it is a symbolic link, and none is followed: name the file itself".into()),
+            Err(Errno::LOOP) => return Err("it is a symbolic link, which Sally doesn't follow: name the file itself".into()),
             opened => {
                 let fd = opened.map_err(reason)?;
                 fstat(&fd).map_err(reason).and_then(|stat| check(&stat, later))?;
@@ -51,7 +51,7 @@ fn create_or_open(path: &Path, later: Option<u32>) -> Result<OwnedFd, String> {
             }
         }
     }
-    Err("it comes and goes".into())
+    Err("another process creates and removes it again and again".into())
 }
 
 /// Opens an existing file, and waits for the reader of a FIFO.
@@ -59,7 +59,7 @@ fn open_existing(path: &Path, more: OFlags) -> Result<Result<OwnedFd, Errno>, St
     let started = Instant::now();
     loop {
         match open_with(path, more) {
-            Err(Errno::NXIO) if is_fifo(path) && started.elapsed() >= READER_WAIT => return Err("nobody reads from it".into()),
+            Err(Errno::NXIO) if is_fifo(path) && started.elapsed() >= READER_WAIT => return Err("no program reads from it".into()),
             Err(Errno::NXIO) if is_fifo(path) => std::thread::sleep(READER_POLL),
             opened => return Ok(opened),
         }
@@ -80,11 +80,11 @@ fn check(stat: &Stat, later: Option<u32>) -> Result<(), String> {
     let ours = rustix::process::geteuid();
     // A file of root's is accepted: root can read and change all files anyway.
     if stat.st_uid != ours.as_raw() && stat.st_uid != 0 && Some(stat.st_uid) != later {
-        return Err(format!("it belongs to user {}, not to us: name a new file", stat.st_uid));
+        return Err(format!("it belongs to user {}, not to this account: name a new file", stat.st_uid));
     }
     // The owner decides who may read it; an account that may write to it could truncate it, or write lines.
     if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
-        return Err(format!("others may write to it (mode {:04o}): chmod go-w, or name a new file", stat.st_mode & 0o7777));
+        return Err(format!("other accounts may write to it (mode {:04o}): chmod go-w, or name a new file", stat.st_mode & 0o7777));
     }
     // Another account can create a second name for a file of this account.
     if kind == FileType::RegularFile && stat.st_nlink > 1 {
@@ -165,14 +165,14 @@ mod tests {
     fn what_others_may_write_to_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         for mode in [0o620, 0o602, 0o666] {
-            assert!(refused(&with_mode(dir.path().join("log"), mode)).contains("others may write"), "{mode:o}");
+            assert!(refused(&with_mode(dir.path().join("log"), mode)).contains("other accounts may write"), "{mode:o}");
         }
         let fifo = dir.path().join("fifo");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let _reader = File::options().read(true).write(true).open(&fifo).unwrap();
         open(&fifo, None).unwrap();
         fs::set_permissions(&fifo, fs::Permissions::from_mode(0o622)).unwrap();
-        assert!(refused(&fifo).contains("others may write"));
+        assert!(refused(&fifo).contains("other accounts may write"));
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
             stat.st_uid = uid;
             stat
         };
-        assert_eq!(check(&of(65531), None).unwrap_err(), "it belongs to user 65531, not to us: name a new file");
+        assert_eq!(check(&of(65531), None).unwrap_err(), "it belongs to user 65531, not to this account: name a new file");
         assert_eq!((check(&ours, None), check(&of(0), None), check(&of(65531), Some(65531))), (Ok(()), Ok(()), Ok(())));
     }
 

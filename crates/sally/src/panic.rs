@@ -15,7 +15,7 @@ use crate::term;
 
 /// A panic, which has been reported already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a part of it has panicked")]
+#[error("a part of Sally has panicked")]
 pub(crate) struct Panicked;
 
 impl From<Panicked> for Fault {
@@ -77,6 +77,6 @@ mod tests {
         };
         assert_eq!(caught::<_>(panics).await, Err(Panicked));
         let fault = caught_as_fault::<()>(async { panic!("as a test does") }).await.unwrap_err();
-        assert_eq!(fault.to_string(), "Internal error: a part of it has panicked");
+        assert_eq!(fault.to_string(), "Internal error: a part of Sally has panicked");
     }
 }

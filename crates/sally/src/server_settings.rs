@@ -71,5 +71,5 @@ fn read_banner(file: &Path) -> Result<Arc<str>, Fault> {
         return Err(invalid(format!("longer than {BANNER_MAX} bytes")));
     }
     // RFC 4252 section 5.4: the banner is UTF-8. The operator is responsible for its content, control characters included.
-    String::from_utf8(bytes).map(Into::into).map_err(|_| invalid("it is no UTF-8".into()))
+    String::from_utf8(bytes).map(Into::into).map_err(|_| invalid("it is not UTF-8".into()))
 }

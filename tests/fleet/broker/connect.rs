@@ -91,7 +91,7 @@ fn every_connect_is_answered_as_the_standard_says() {
         same("a QoS of no will", with(0x0a, &[b"cam-17"]), "end"),
         same("a retain flag of no will", with(0x22, &[b"cam-17"]), "end"),
         same("a password without a user name", with(0x42, &[b"cam-17", b"word"]), "end"),
-        same("a user name that is no text", with(0x82, &[b"cam-17", b"\xc3\x28"]), "end"),
+        same("a user name that is not UTF-8", with(0x82, &[b"cam-17", b"\xc3\x28"]), "end"),
         same("bytes behind its end", with(2, &[b"cam-17", b"more"]), "end"),
         same("an end before its will", with(6, &[b"cam-17", status]), "end"),
         same("reserved bits before the length", [&[0x11], &good[1..]].concat(), "end"),
@@ -133,7 +133,7 @@ fn what_was_refused_is_named() {
         (with(2, &[&[b'x'; 129]]), "why=\"identifier\" detail=\"a client identifier of more than 128 bytes\""),
         (of("MQTT", 5), "why=\"version\" detail=\"another version of the protocol than 3.1.1\""),
         (with(3, &[b"cam-17"]), "why=\"malformed\" detail=\"the reserved flag\""),
-        (with(2, &[b"Cam 17\x1b[2J"]), "why=\"nobody\" detail=\"nobody is called 'Cam 17\u{fffd}[2J' here\""),
+        (with(2, &[b"Cam 17\x1b[2J"]), "why=\"nobody\" detail=\"no client may have the identifier 'Cam 17\u{fffd}[2J' here\""),
         (with(6, &[b"cam-17", b"sally/v1/cam-18/status", b"x"]), "why=\"will\" detail=\"cam-17\""),
     ] {
         outcome(address, &bytes);

@@ -99,7 +99,7 @@ fn a_flag_that_is_not_obeyed_stops_the_start() {
         ("-X", "-X is not obeyed here"),
         ("-h", "-h is not obeyed here"),
         ("-Q requests", "-Q is not obeyed here"),
-        ("-R folder", "\"folder\" is no flag"),
+        ("-R folder", "\"folder\" is not a flag"),
         ("-u 999", "-u can't be \"999\" here"),
         ("-d /srv/%h", "-d can't be \"/srv/%h\" here"),
         ("-p open,opne", "there is no request \"opne\""),

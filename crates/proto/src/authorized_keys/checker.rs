@@ -77,7 +77,7 @@ pub enum Denial {
     #[error("the line's from= is not valid")]
     InvalidFrom,
     /// A line without `cert-authority` has `principals=`.
-    #[error("principals= on a key that is no certificate authority's")]
+    #[error("principals= on a key without cert-authority")]
     PrincipalsOnPlainKey,
     /// The certificate is a host's.
     #[error("not a user's certificate")]
@@ -101,7 +101,7 @@ pub enum Denial {
     #[error("the certificate doesn't name exactly one device")]
     NotOneDevice,
     /// A visitor's certificate has a name that isn't a pattern of device names.
-    #[error("the certificate names something that is no pattern of device names")]
+    #[error("the certificate has a principal that is not a pattern of device names")]
     NotAPattern,
     /// The certified key has a type or size that isn't accepted; holds the reason.
     #[error("the key is not accepted: {0}")]

@@ -29,7 +29,7 @@ impl Entry {
     /// Why a relay couldn't accept the line.
     pub fn for_relay(&self, account: &str) -> Result<GuestLine, String> {
         if self.options().from.is_some() {
-            return Err("from= admits nobody through a relay, whose word alone says where a visitor comes from".into());
+            return Err("from= admits no client through a relay: only the relay's word says where a visitor comes from".into());
         }
         let options = self.options().for_guests(account);
         let bare = options.kinds == Enforced::NONE && !is_security_key(self.key());

@@ -98,7 +98,7 @@ pub(super) fn read(text: &[u8]) -> Result<(KeyData, &[u8]), KeyFault> {
             (true, true) => KeyFault::Unsupported("DSA keys are not accepted: make a new one with ssh-keygen -t ed25519".into()),
             (true, false) => "the DSA key is damaged, and none is accepted".into(),
             (false, true) => KeyFault::Unsupported(format!("keys of type {} are not supported", quote(word))),
-            (false, false) => format!("{} is no key type", quote(word)).into(),
+            (false, false) => format!("{} is not a key type", quote(word)).into(),
         });
     };
     if blob.is_empty() {

@@ -264,7 +264,7 @@ impl Joined<'_, '_> {
 fn set_once(slot: &mut Option<String>, value: String) -> Result<(), String> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err("stands there twice".into()),
+        Some(_) => Err("is given twice".into()),
     }
 }
 
@@ -289,7 +289,7 @@ fn parse_tunnel(value: &str) -> Option<Tunnel> {
 /// Takes a quoted value off the front; the only escape is `\"`.
 fn dequote(text: &[u8]) -> Result<(String, &[u8]), String> {
     let [b'"', text @ ..] = text else {
-        return Err("the value has to stand in quotes".into());
+        return Err("the value must be in quotes".into());
     };
     let mut value = Vec::new();
     let mut rest = text;

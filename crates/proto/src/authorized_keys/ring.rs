@@ -172,7 +172,7 @@ impl KeyRingBuilder {
                 Err(error) => (error.line, error.kind != LineErrorKind::Unsupported { bare: false }),
             };
             if !bare {
-                return Err(KeyDefect::Unparseable { line, reason: "has options: from there only bare keys are taken".into() });
+                return Err(KeyDefect::Unparseable { line, reason: "has options: keys from this source must have none".into() });
             }
         }
         let before = self.held.len();
@@ -237,7 +237,7 @@ fn check_enforced(entry: Entry, enforced: Enforced) -> Result<Entry, LineError> 
     }
     let touch = options.touch_required && !options.cert_authority && key::is_security_key(entry.key());
     if touch && !enforced.contains(OptionKind::TouchRequired) {
-        return Err(fail("a security key has to be touched, which is not checked here: put no-touch-required before it".into()));
+        return Err(fail("a security key must be touched, which is not checked here: put no-touch-required before it".into()));
     }
     Ok(entry)
 }

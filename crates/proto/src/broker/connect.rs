@@ -118,14 +118,14 @@ fn read(reader: &mut Reader<'_>) -> Result<Connect, Short> {
     if announced > CLIENT_ID_MAX {
         return Err(Identifier("of more than 128 bytes").into());
     }
-    let client_id = reader.text("a client identifier that is no text")?.to_owned();
+    let client_id = reader.text("a client identifier that is not UTF-8")?.to_owned();
     if client_id.is_empty() && flags & CLEAN_SESSION == 0 {
         return Err(Identifier("that is empty, without a clean session").into());
     }
     let will = if flags & WILL == 0 {
         None
     } else {
-        let topic = reader.text("a will's topic that is no text")?.to_owned();
+        let topic = reader.text("a will's topic that is not UTF-8")?.to_owned();
         // Sections 3.3.2.1 and 4.7.3.
         if topic.is_empty() || topic.contains(['#', '+']) {
             return Err(Malformed("a will to no topic, or to a wildcard").into());
@@ -134,7 +134,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Connect, Short> {
         Some(Will { topic, payload, retain: flags & WILL_RETAIN != 0, acknowledged: flags & WILL_QOS != 0 })
     };
     if flags & USER != 0 {
-        reader.text("a user name that is no text")?;
+        reader.text("a user name that is not UTF-8")?;
     }
     if flags & PASSWORD != 0 {
         reader.field()?;

@@ -32,7 +32,7 @@ impl fmt::Display for Policy {
 
 /// Says that a text isn't a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("say `all`, or `head=SIZE` with a size such as 65536, 64K or 1M")]
+#[error("use `all`, or `head=SIZE` with a size such as 65536, 64K or 1M")]
 pub struct PolicyError;
 
 impl FromStr for Policy {

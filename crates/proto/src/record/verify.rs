@@ -245,7 +245,7 @@ impl<'k> Verifier<'k> {
         let digest = header.digest;
         self.report.header = Some(header);
         if let Some(line) = self.forged {
-            self.state = State::Broken(line, "what stands there, before the record, could be taken for a part of it by a player".into());
+            self.state = State::Broken(line, "a player could take it, before the record, for a part of the record".into());
             return;
         }
         let Some(key) = key else {
@@ -313,7 +313,7 @@ impl<'k> Verifier<'k> {
             self.report.next_record = Some(raw.number);
         } else if could_be_played(raw) {
             let what =
-                if raw.too_long { "a line that is too long to be judged" } else { "what a player could take for a part of the record" };
+                if raw.too_long { "a line that is too long to check" } else { "a line that a player could take for a part of the record" };
             self.state = State::Broken(raw.number, format!("{what} stands after the seal"));
         } else {
             self.report.lines_after += 1;
@@ -330,17 +330,17 @@ impl Recording {
     /// Checks an `h` line against everything before it.
     fn check(&self, number: u64, line: &Line<'_>) -> Result<Option<Seal>, String> {
         if let Some(foreign) = self.foreign {
-            return Err(format!("line {foreign} is no line of a record"));
+            return Err(format!("line {foreign} is not a line of a record"));
         }
         let said = line.hash().map_err(|error| format!("line {number} can't be read: {error}"))?;
         let hash = self.chain.hex();
         if said.hash != hash {
-            return Err(format!("the hash at line {number} doesn't fit what stands before it"));
+            return Err(format!("the hash at line {number} doesn't match the lines before it"));
         }
         match said.seal {
             None => Ok(None),
             Some((seal, blob)) if check_signature(&self.key, self.digest, seal, line.time, &hash, blob) => Ok(Some(seal)),
-            Some(_) => Err(format!("the signature at line {number} is not of the key that the header names")),
+            Some(_) => Err(format!("the signature at line {number} is not by the key that the header names")),
         }
     }
 }

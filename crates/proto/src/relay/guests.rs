@@ -107,13 +107,13 @@ mod tests {
     #[test]
     fn what_cannot_be_admitted_is_named() {
         let fault = |lines: &str| guest_requests(&ring(lines), "dev").unwrap_err().to_string();
-        assert!(fault(&format!("{}\nfrom=\"192.0.2.1\" {}", key(0), key(1))).contains("(line 2: from= admits nobody"));
+        assert!(fault(&format!("{}\nfrom=\"192.0.2.1\" {}", key(0), key(1))).contains("(line 2: from= admits no client"));
         assert!(fault(&(0..1025).map(|number| key(number) + "\n").collect::<String>()).contains("(line 1025: a relay admits 1024 keys"));
         assert!(fault(&format!("cert-authority,principals=\"{}\" {}", "a,".repeat(20_000), key(0))).contains("(line 1: what it says"));
         let refused = |lines: &str| guests(lines.as_bytes()).unwrap_err().to_string();
         assert_eq!(
             refused(&format!("\ncommand=\"x\" {}", key(0))),
-            "line 2 of the keys to admit is not taken: option command is not enforced here"
+            "line 2 of the keys to admit is refused: option command is not enforced here"
         );
         assert_eq!(refused(&"#".repeat(GUEST_BYTES_MAX + 1)), "too many bytes of keys to admit in one request: the limit is 32768");
         assert!(guests(b"").unwrap().is_none() && guests(b"# nobody\n").unwrap().is_none());

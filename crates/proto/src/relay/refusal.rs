@@ -20,10 +20,10 @@ pub enum Refusal {
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
     /// A device showed a ticket for which no visitor waits: it came late, or the ticket isn't ours.
-    #[error("nobody waits for this device with that ticket")]
+    #[error("no visitor waits for this device with that ticket")]
     BadTicket,
     /// A connection that was made for a visit is no longer used.
-    #[error("nobody needs this connection any more")]
+    #[error("no visitor needs this connection any more")]
     Idle,
     /// No key may register the name; only for a key that might see it.
     #[error("{name} is not a known device{}", meant(.nearest.as_ref()))]
@@ -69,7 +69,7 @@ pub enum Refusal {
     #[error("the relay is stopping: try again in a moment")]
     Stopping,
     /// The audit log can't be written, and nothing is done unrecorded.
-    #[error("the audit log can't be written, and nothing is done unrecorded")]
+    #[error("the audit log can't be written, and the relay does nothing unrecorded")]
     Unrecorded,
     /// A forward asks for neither a name nor an address.
     #[error("'{0}' can't be forwarded: neither a name nor an address with a port")]
@@ -92,7 +92,7 @@ pub enum Refusal {
         peer: String,
     },
     /// A line of the keys that a registration admits is refused.
-    #[error("line {line} of the keys to admit is not taken: {reason}")]
+    #[error("line {line} of the keys to admit is refused: {reason}")]
     NotAdmitted {
         /// The line's number in the request, from 1.
         line: usize,

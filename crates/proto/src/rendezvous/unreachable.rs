@@ -73,7 +73,7 @@ pub enum Unreachable {
         port: u16,
     },
     /// Its connection broke twice while the channel was being opened.
-    #[error("the connection to {0} broke while the door was being opened")]
+    #[error("the connection to {0} broke while the channel was being opened")]
     Lost(DeviceId),
     /// The broker can't be reached.
     #[error("the broker is unreachable")]

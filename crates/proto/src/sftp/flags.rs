@@ -43,7 +43,7 @@ impl SftpFlags {
         let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
         while let Some(word) = words.next() {
             let letters = word.strip_prefix('-').filter(|letters| !letters.is_empty() && *letters != "-");
-            let mut letters = letters.ok_or_else(|| format!("{word:?} is no flag"))?.chars();
+            let mut letters = letters.ok_or_else(|| format!("{word:?} is not a flag"))?.chars();
             while let Some(letter) = letters.next() {
                 match letter {
                     'R' => flags.read_only = true,

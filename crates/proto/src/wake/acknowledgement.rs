@@ -68,7 +68,7 @@ pub struct Acknowledgement {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnswered {
     /// It is too long, or not three parts of base64url, or lacks fields.
-    #[error("it is no acknowledgement")]
+    #[error("it is not an acknowledgement")]
     Malformed,
     /// It has another major version.
     #[error("version {0} is not known here")]

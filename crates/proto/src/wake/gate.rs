@@ -57,7 +57,7 @@ pub struct Moment {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// It is longer than [`WAKE_MAX`], or not two parts of base64url, or no JSON object with a kid.
-    #[error("it is no wake")]
+    #[error("it is not a wake")]
     NotAWake,
     /// It is signed by a key that isn't pinned.
     #[error("the wake key is not one of those pinned here")]

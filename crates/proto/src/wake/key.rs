@@ -36,16 +36,16 @@ impl fmt::Display for Kid {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WakeKeyError {
     /// A line isn't an ed25519 key in OpenSSH's format: its number, from 1.
-    #[error("line {0} is no ed25519 key in OpenSSH's format")]
+    #[error("line {0} is not an ed25519 key in OpenSSH's format")]
     NotAKey(usize),
     /// The file has no key.
-    #[error("it holds no key")]
+    #[error("it has no key")]
     None,
     /// The file has more than [`PINNED_MAX`] keys.
     #[error("it holds more than {PINNED_MAX} keys")]
     TooMany,
     /// The private key is encrypted, or of another type.
-    #[error("it is no unencrypted ed25519 private key")]
+    #[error("it is not an unencrypted ed25519 private key")]
     NotPrivate,
 }
 

@@ -47,8 +47,8 @@ fn keys_are_safe(bundle: &Path, records: &Path, account: &str) -> Result<(), Fau
 
 fn warn(bundle: &Path) {
     term::warn(&format!(
-        "sessions run as {}, the agent's own account: a visitor can copy this device's keys, and be this device after their own certificate has \
-         ended. Start the agent as root, with run_as = \"USER\" in {}",
+        "sessions run as {}, the agent's own account: a visitor can copy this device's keys, and act as this device after the visitor's \
+         certificate has ended. Start the agent as root, with run_as = \"USER\" in {}",
         Account::current(None, None).name,
         bundle.join("agent.toml").display()
     ));

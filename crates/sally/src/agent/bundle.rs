@@ -124,7 +124,7 @@ impl Bundle {
                 true
             }
             Err(fault) => {
-                tracing::warn!(%fault, "the wake keys of before are used");
+                tracing::warn!(%fault, "the previous wake keys stay in use");
                 false
             }
         }
@@ -132,7 +132,7 @@ impl Bundle {
 }
 
 fn exposed(settings: &Agent) -> Result<Vec<u16>, String> {
-    let port = |text: &String| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or(format!("'{text}' is no port to expose"));
+    let port = |text: &String| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or(format!("'{text}' is not a port to expose"));
     let ports = settings.expose.iter().map(port).collect::<Result<Vec<_>, _>>()?;
     match ports.len() {
         1..=EXPOSED_MAX => Ok(ports),

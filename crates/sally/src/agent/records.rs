@@ -61,7 +61,9 @@ impl RecordFolder {
     pub(super) fn grow(&self, record: &PathBuf) -> Result<u64, String> {
         let mut budget = self.budget();
         let kept = self.kept(&budget)?;
-        budget.grow(record, kept).ok_or_else(|| format!("the rest of the {} bytes for all records is for others", budget.most()))
+        budget
+            .grow(record, kept)
+            .ok_or_else(|| format!("the rest of the {} bytes for all records is reserved for other visits", budget.most()))
     }
 
     /// Ends a visit's record, which then counts with its actual size. An empty record is removed.
@@ -79,7 +81,7 @@ impl RecordFolder {
     }
 
     fn full(&self, budget: &Budget<PathBuf>) -> String {
-        format!("{}: the records take all of the {} bytes that they may", self.folder.display(), budget.most())
+        format!("{}: the records have reached their limit of {} bytes (records_max)", self.folder.display(), budget.most())
     }
 
     /// Returns the bytes in the folder, without the records of running visits. A file takes whole blocks; on a file system that allocates

@@ -78,7 +78,7 @@ impl Sessions {
         if !cfg!(feature = "once") {
             return Err(invalid(&file, "serve = \"session\" needs a sally that was built with once".into()));
         }
-        let most = parse_size(&settings.records_max).map_err(|_| invalid(&file, "records_max is no size such as 64K or 1G".into()))?;
+        let most = parse_size(&settings.records_max).map_err(|_| invalid(&file, "records_max is not a size such as 64K or 1G".into()))?;
         let folder = bundle.join(&settings.records);
         let records = RecordFolder::open(folder.clone(), most).map_err(|error| invalid(&folder, term::reason(&error)))?;
         // These are loaded at the start too, so that a fault that would refuse every visitor is reported now.
@@ -128,7 +128,7 @@ impl Sessions {
 }
 
 /// The reason for the end of a visit before authentication.
-pub(super) const CROWDED: &str = "too many are authenticating: an older one is dropped";
+pub(super) const CROWDED: &str = "too many connections are authenticating: an older one is closed";
 
 /// Returns this process's executable, even if an update has replaced its file: different versions understand each other.
 fn own_executable() -> std::io::Result<PathBuf> {
@@ -202,11 +202,11 @@ impl Monitor {
                 Err(why) => (MonitorAnswer::Refused(why), None),
             },
             (MonitorRequest::Record, Some(_)) | (MonitorRequest::Growth, None) => {
-                (MonitorAnswer::Refused("asked out of turn".into()), None)
+                (MonitorAnswer::Refused("it asked at the wrong time".into()), None)
             }
         };
         if let Err(error) = self.socket.answer(&answer, file.as_ref().map(|file| file.as_fd())) {
-            tracing::debug!(%error, "a session's process has not heard the answer"); // It has ended, or gets no record.
+            tracing::debug!(%error, "a session's process has not received the answer"); // It has ended, or gets no record.
         }
     }
 }

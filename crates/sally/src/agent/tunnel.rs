@@ -114,6 +114,6 @@ impl Tunnel {
                 }
             }
         }
-        link.leave("nobody needs this connection any more").await;
+        link.leave("no visitor needs this connection any more").await;
     }
 }

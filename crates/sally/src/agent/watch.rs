@@ -150,7 +150,7 @@ impl Watch {
                 self.dial(wake);
             }
             Err(rejected) => {
-                tracing::warn!(reason = %rejected.reason, "a wake is not followed");
+                tracing::warn!(reason = %rejected.reason, "a wake is refused");
                 if let Some(answer) = rejected.acknowledgement(moment.unix) {
                     self.acknowledge(&answer);
                 }

@@ -145,7 +145,7 @@ pub(super) async fn watch(shared: Arc<Shared>, shut: CancellationToken) {
             Err(fault) if !failing => {
                 failing = true;
                 term::fault(&fault);
-                term::say("  no device that isn't connected already is let in until that is mended");
+                term::say("  until this is corrected, no new device is accepted");
             }
             Err(_) => {}
         }

@@ -103,7 +103,7 @@ async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let client = match who(&connect, connection) {
         Ok(client) => client,
         Err(code) => {
-            let detail = format!("nobody is called '{}' here", term::excerpt(&connect.client_id));
+            let detail = format!("no client may have the identifier '{}' here", term::excerpt(&connect.client_id));
             return refuse(stream, code, TurnedAway::because("nobody", detail)).await;
         }
     };

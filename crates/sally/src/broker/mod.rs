@@ -228,7 +228,7 @@ impl Broker {
         let way = Way::Local(sender, shared.prefix.clone(), Arc::clone(&shared.counters));
         let entered = shared.hub().connect(&client, connection, 0, None, way);
         if let Err(why) = entered {
-            tracing::error!(why = why.word(), "this process has no place at its own broker");
+            tracing::error!(why = why.word(), "this process can't connect to its own broker");
         }
         (Local { shared, client, connection }, receiver)
     }

@@ -65,7 +65,7 @@ fn read(file: &Path, typed: impl Fn(&str) -> bool) -> Result<Vec<OsString>, Faul
     for (name, value) in &table {
         let option =
             relay.get_arguments().find(|option| option.get_long() == Some(name.as_str()) && !matches!(name.as_str(), OPTION | "help"));
-        let option = option.ok_or_else(|| fault(format!("{} is no option of sally relay", crate::term::one_line(name))))?;
+        let option = option.ok_or_else(|| fault(format!("{} is not an option of sally relay", crate::term::one_line(name))))?;
         let said = said(name, option.get_action(), value).ok_or_else(|| fault(format!("{name}: {}", wanted(option.get_action()))))?;
         if !typed(name) {
             words.extend(said);
@@ -92,10 +92,10 @@ fn said(name: &str, action: &ArgAction, value: &Value) -> Option<Vec<OsString>> 
 
 fn wanted(action: &ArgAction) -> &'static str {
     match action {
-        ArgAction::SetTrue => "true or false is wanted",
-        ArgAction::Count => "a number from 0 to 9 is wanted",
-        ArgAction::Append => "a text, or a list of texts, is wanted",
-        _ => "a text or a number is wanted",
+        ArgAction::SetTrue => "expected true or false",
+        ArgAction::Count => "expected a number from 0 to 9",
+        ArgAction::Append => "expected a string, or a list of strings",
+        _ => "expected a string or a number",
     }
 }
 
@@ -140,12 +140,12 @@ mod tests {
     #[test]
     fn a_word_or_value_that_makes_no_sense_is_refused() {
         for (file, said) in [
-            ("visitor = \"v\"", "Invalid options: FILE: visitor is no option of sally relay"),
-            ("config = \"other\"", "Invalid options: FILE: config is no option of sally relay"),
-            ("help = true", "Invalid options: FILE: help is no option of sally relay"),
-            ("pq-only = \"yes\"", "Invalid options: FILE: pq-only: true or false is wanted"),
-            ("listen = [1, 2]", "Invalid options: FILE: listen: a text or a number is wanted"),
-            ("[visitors]\na = 1", "Invalid options: FILE: visitors: a text, or a list of texts, is wanted"),
+            ("visitor = \"v\"", "Invalid options: FILE: visitor is not an option of sally relay"),
+            ("config = \"other\"", "Invalid options: FILE: config is not an option of sally relay"),
+            ("help = true", "Invalid options: FILE: help is not an option of sally relay"),
+            ("pq-only = \"yes\"", "Invalid options: FILE: pq-only: expected true or false"),
+            ("listen = [1, 2]", "Invalid options: FILE: listen: expected a string or a number"),
+            ("[visitors]\na = 1", "Invalid options: FILE: visitors: expected a string, or a list of strings"),
         ] {
             assert_eq!(parse(file, "sally relay --config FILE").unwrap_err(), said);
         }

@@ -61,7 +61,7 @@ pub fn become_client(program: Program, settings: &Settings, words: Vec<OsString>
 fn command(program: Program, settings: &Settings, words: Vec<OsString>) -> Result<Command, Fault> {
     let readable: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(word) = program.first_unfit(&readable) {
-        return Err(Fault::Usage(format!("'{}' is no host's name", word.escape_default())));
+        return Err(Fault::Usage(format!("'{}' is not a host name", word.escape_default())));
     }
     let mut command = Command::new(program.name());
     command.arg("-o").arg(format!("ProxyCommand={}", proxy_command(settings, program.config_file(&readable))?));

@@ -193,11 +193,11 @@ fn settle(config: &Once) -> Result<(), Fault> {
     let bundle = config.bundle.iter().filter(|_| config.monitor.is_none());
     let host_keys = config.door.host_keys.iter().cloned().chain(bundle.flat_map(|folder| bundle::SECRETS.map(|name| folder.join(name))));
     let identity = config.relay.iter().map(|dial| (dial.identity.clone(), "hold its names on the relay"));
-    let keys = host_keys.map(|file| (file, "answer in this door's place and sign records")).chain(identity);
+    let keys = host_keys.map(|file| (file, "imitate this server and sign records")).chain(identity);
     for (file, harm) in keys.filter(|(file, _)| can_read(file)) {
         term::warn(&format!(
             "sessions run as {}, who can read {}: a visitor can copy that key, and {harm}, also after this visit. Start it as root with \
-             --run-as USER, and keep the file root's",
+             --run-as USER, and make root the file's owner",
             config.account.name,
             file.display()
         ));

@@ -119,7 +119,7 @@ fn audit_target(args: &ServerArgs) -> Result<AuditTarget, Fault> {
     Ok(match &args.audit {
         None => AuditTarget::Off,
         Some(file) if file != Path::new("-") => AuditTarget::File(file.clone(), rotation),
-        Some(_) if rotation.is_some() => return Err(Fault::Usage("error: stdout is no file that --audit-max could bound".into())),
+        Some(_) if rotation.is_some() => return Err(Fault::Usage("error: --audit-max needs a file, and --audit - is stdout".into())),
         Some(_) => AuditTarget::Stdout,
     })
 }

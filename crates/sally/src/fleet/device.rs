@@ -73,9 +73,9 @@ pub(super) fn run(args: AddArgs) -> Result<(), Fault> {
         revoke::write_lists(&fleet, &ledger)?;
     }
     let (out, installed) = (args.out.display(), &args.installed);
-    term::say(&format!("{out} goes to {}, as {installed}: it is the only copy of its keys.", args.id));
+    term::say(&format!("Copy {out} to {}, as {installed}: it is the only copy of the device's keys.", args.id));
     term::say(&format!(
-        "Whoever can read its device_key, tls.key or ssh_host_key is {}: no account that visitors come in as may.",
+        "An account that can read its device_key, tls.key or ssh_host_key can act as {}: don't let a visitor's account read them.",
         args.id
     ));
     Ok(())

@@ -115,7 +115,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, Fault> {
 
 /// Reads a file of the fleet as text.
 pub(super) fn read_text(file: &Path) -> Result<String, Fault> {
-    String::from_utf8(read(file)?).map_err(|_| super::invalid(file, "it is no text"))
+    String::from_utf8(read(file)?).map_err(|_| super::invalid(file, "it is not UTF-8 text"))
 }
 
 /// Locks a fleet against other processes until the result is dropped, so that each serial number is used once.

@@ -28,7 +28,7 @@ pub(super) fn run(args: InitArgs) -> Result<(), Fault> {
     let broker = match (args.broker, args.relay.first()) {
         (Some(broker), _) => broker,
         (None, Some(relay)) => Broker::of_relay(relay)?,
-        (None, None) => return Err(Fault::Usage("a fleet has a relay".into())),
+        (None, None) => return Err(Fault::Usage("a fleet needs a relay: add --relay HOST:PORT".into())),
     };
     let settings = Settings { relay: args.relay, broker };
     write_new(&fleet.relay("fleet.toml"), settings.text(), PUBLIC)?;
@@ -45,9 +45,7 @@ pub(super) fn run(args: InitArgs) -> Result<(), Fault> {
     drop(ledger);
     draft.keep()?;
     let root = args.fleet.display();
-    term::say(&format!(
-        "{root}/relay goes to the relays. {root}/ca holds the authorities' private keys: it stays here, and needs a backup."
-    ));
+    term::say(&format!("Copy {root}/relay to the relays. {root}/ca has the authorities' private keys: keep it here, and make a backup."));
     Ok(())
 }
 

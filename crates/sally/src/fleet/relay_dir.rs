@@ -108,7 +108,7 @@ pub fn load_devices(folder: &Path) -> Result<BTreeMap<DeviceId, Device>, Fault> 
         let line = line.map_err(|error| invalid(&file, format!("line {number}: {}", term::reason(&error))))?;
         let parsed = if line.len() > LINE_MAX { None } else { serde_json::from_str::<device::Line>(&line).ok() };
         let Some(device::Line { v: device::VERSION, id, serial, state }) = parsed else {
-            return Err(invalid(&file, format!("line {number} is no device of version {}", device::VERSION)));
+            return Err(invalid(&file, format!("line {number} is not a device of version {}", device::VERSION)));
         };
         known.insert(id, Device { serial, state });
     }

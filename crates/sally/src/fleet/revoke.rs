@@ -36,7 +36,7 @@ pub(super) fn run(args: RevokeArgs) -> Result<(), Fault> {
         leave(&fleet, &ledger, entry)?;
     }
     let numbers: Vec<_> = chosen.iter().map(|entry| entry.serial.to_string()).collect();
-    term::say(&format!("Revoked: {}. {}/relay goes to the relays again.", numbers.join(", "), args.fleet.display()));
+    term::say(&format!("Revoked: {}. Copy {}/relay to the relays again.", numbers.join(", "), args.fleet.display()));
     Ok(())
 }
 

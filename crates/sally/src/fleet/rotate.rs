@@ -21,14 +21,17 @@ fn publish(fleet: &Fleet) -> Result<(), Fault> {
     let listed = files::read_text(&fleet.relay("wake.pub"))?;
     let known = WakeKeys::parse(&listed).map_err(|error| invalid(&fleet.relay("wake.pub"), error))?;
     if known.kids().count() > 1 {
-        return Err(Fault::Usage("a second wake key is out already: say --retire once every device has it".into()));
+        return Err(Fault::Usage("there is a second wake key already: add --retire once every device has it".into()));
     }
     let key = fresh_key("sally wake")?;
     // The private key is written first, so that every listed key has one.
     files::replace(&fleet.relay("wake_key.next"), private_text(&key)?, PRIVATE)?;
     files::replace(&fleet.relay("wake.pub"), listed + &public_line(key.public_key())?, PUBLIC)?;
     let file = fleet.relay("wake.pub");
-    term::say(&format!("{} lists two keys now. Copy it into every bundle that is out, then say --retire.", file.display()));
+    term::say(&format!(
+        "{} lists two keys now. Copy it into the bundle on every device, then run this again with --retire.",
+        file.display()
+    ));
     Ok(())
 }
 
@@ -39,13 +42,13 @@ fn retire(fleet: &Fleet) -> Result<(), Fault> {
     match fs::rename(&next, &key) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Fault::Usage("there is no second wake key: say rotate-wake without --retire first".into()));
+            return Err(Fault::Usage("there is no second wake key: run rotate-wake without --retire first".into()));
         }
         Err(error) => return Err(Fault::Unwritable { file: key.display().to_string(), reason: term::reason(&error) }),
     }
     files::replace(&fleet.relay("wake.pub"), last + "\n", PUBLIC)?;
     term::say(&format!(
-        "{} goes to the relays again: devices without the second key are woken no more.",
+        "Copy {} to the relays again: they can't wake devices without the second key any more.",
         fleet.root.join("relay").display()
     ));
     Ok(())

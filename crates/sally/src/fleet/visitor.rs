@@ -26,7 +26,7 @@ pub(super) fn add(args: VisitorAddArgs) -> Result<(), Fault> {
     let key = read_public_key(&args.key)?;
     let name = args.name.unwrap_or_else(|| args.key.file_stem().unwrap_or_default().to_string_lossy().into_owned());
     if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte)) {
-        return Err(Fault::Usage(format!("a visitor's name is 1 to {NAME_MAX} letters, digits and ._@+-: say --name NAME")));
+        return Err(Fault::Usage(format!("a visitor's name is 1 to {NAME_MAX} letters, digits and ._@+-: add --name NAME")));
     }
     let out = args.out.unwrap_or_else(|| args.key.with_extension("").with_file_name(format!("{}-cert.pub", stem(&args.key))));
     let mut ledger = Ledger::open(&fleet)?;
@@ -38,7 +38,7 @@ pub(super) fn add(args: VisitorAddArgs) -> Result<(), Fault> {
     let certificate = Authority::load(&fleet, Role::Visitor)?.certify(&key, &subject)?;
     ledger.write_at(at, Deed::Certified { serial, holder: Holder::Visitor, name, patterns: patterns.clone(), until: Some(until) })?;
     files::replace(&out, certificate_line(&certificate)?, PUBLIC)?;
-    term::say(&format!("{} goes beside the visitor's private key. For their known_hosts:", out.display()));
+    term::say(&format!("Put {} beside the visitor's private key. The line for the visitor's known_hosts:", out.display()));
     let known = known_hosts(&fleet, &patterns)?;
     term::data(known.trim_end()).map_err(|error| Fault::Unwritable { file: "stdout".into(), reason: term::reason(&error) })
 }

@@ -39,9 +39,9 @@ pub fn url_of(template: &str, user: &str) -> Result<String, String> {
         return Err(format!("the address has no {USER} in it"));
     }
     if template.contains('#') {
-        return Err("what follows a # is never sent".into());
+        return Err("a URL with a # is not accepted, because the part after it is never sent".into());
     }
-    let (_, rest) = template.split_once("://").ok_or("only https:// addresses are taken")?;
+    let (_, rest) = template.split_once("://").ok_or("only https:// URLs are accepted")?;
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains(USER) {
         return Err(format!("{USER} stands in the host"));
@@ -68,7 +68,7 @@ fn parse(url: &str) -> Result<Uri, String> {
 
 fn check(uri: &Uri) -> Result<(), String> {
     if uri.scheme() != Some(&Scheme::HTTPS) {
-        return Err("only https:// addresses are taken".into());
+        return Err("only https:// URLs are accepted".into());
     }
     if uri.authority().is_none_or(|authority| authority.host().is_empty() || authority.as_str().contains('@')) {
         return Err("the address needs a host, and no user before it".into());
@@ -83,7 +83,7 @@ fn check(uri: &Uri) -> Result<(), String> {
 pub(super) async fn fetch(url: &str, network: &Network, deadline: Duration) -> Result<Vec<u8>, String> {
     let limits = Limits { answer: ANSWER_MAX, deadline: Instant::now() + deadline };
     let fetched = follow(url, network, limits).await.map_err(|error| match error {
-        HttpsError::Late => format!("no whole answer within {} s", deadline.as_secs_f32()),
+        HttpsError::Late => format!("no complete answer within {} s", deadline.as_secs_f32()),
         other => other.to_string(),
     });
     fetched.map_err(|reason| printable(&reason.chars().take(REASON_MAX).collect::<String>()))
@@ -100,7 +100,7 @@ async fn follow(url: &str, network: &Network, limits: Limits) -> Result<Vec<u8>,
             StatusCode::OK => return Ok(answer.body().await?.to_vec()),
             status if is_redirect(status) => {
                 let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| to.parse().ok());
-                uri = same_host(&uri, to.ok_or_else(|| format!("the server answered {status}, and not where to"))?)?;
+                uri = same_host(&uri, to.ok_or_else(|| format!("the server answered {status} without a Location"))?)?;
             }
             status => return Err(format!("the server answered {status}").into()),
         }

@@ -26,7 +26,7 @@ async fn aside(read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static, dead
     let read = match thread {
         Ok(_) => match tokio::time::timeout(deadline, result).await {
             Ok(read) => read.unwrap_or_else(|_| Err(io::Error::other("the reading thread ended"))),
-            Err(_) => Err(io::Error::other(format!("no end of it within {} s", deadline.as_secs_f32()))),
+            Err(_) => Err(io::Error::other(format!("it did not end within {} s", deadline.as_secs_f32()))),
         },
         Err(error) => Err(error),
     };

@@ -168,7 +168,7 @@ async fn an_answer_that_breaks_off_fails() {
     let unclosed = format!("HTTP/1.0 200 OK\r\n\r\n{KEY}\n");
     for bytes in [short.clone(), unended] {
         let error = answered(move |_, _| Reply::Say(bytes.clone().into())).await.unwrap_err();
-        assert!(error.starts_with("could not be fetched. (the answer broke off"), "{error}");
+        assert!(error.starts_with("could not be fetched. (the answer is incomplete"), "{error}");
     }
     for bytes in [short, unclosed, "HTTP/1.1 200 OK\r\ncontent-le".into(), String::new()] {
         let error = answered(move |_, _| Reply::Break(bytes.clone().into())).await.unwrap_err();
@@ -193,9 +193,9 @@ async fn redirects_stay_on_the_host() {
         assert!(error.starts_with("could not be fetched. (redirected to another host: "), "{error}");
     }
     let error = answered(|_, port| Reply::moved(&format!("http://localhost:{port}/x"))).await.unwrap_err();
-    assert_eq!(error, "could not be fetched. (only https:// addresses are taken)");
+    assert_eq!(error, "could not be fetched. (only https:// URLs are accepted)");
     let error = answered(|_, _| Reply::status("302 Found")).await.unwrap_err();
-    assert_eq!(error, "could not be fetched. (the server answered 302 Found, and not where to)");
+    assert_eq!(error, "could not be fetched. (the server answered 302 Found without a Location)");
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn a_server_that_takes_too_long_fails() {
             Deadlines { read: SOON, fetch: Duration::from_millis(500) },
         )
         .await;
-        assert!(result.unwrap_err().to_string().ends_with("could not be fetched. (no whole answer within 0.5 s)"));
+        assert!(result.unwrap_err().to_string().ends_with("could not be fetched. (no complete answer within 0.5 s)"));
         assert!(began.elapsed() < SOON);
     }
 }
@@ -325,6 +325,6 @@ async fn a_fifo_that_nobody_writes_to_is_not_waited_for_for_ever() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let deadlines = Deadlines { read: Duration::from_millis(50), fetch: SOON };
     let fault = load_within(&[Source::File(fifo.clone())], &Network::default(), Enforced::all(), deadlines).await.unwrap_err();
-    let said = format!("authorized keys invalid: {} is not readable. (no end of it within 0.05 s)", fifo.display());
+    let said = format!("authorized keys invalid: {} is not readable. (it did not end within 0.05 s)", fifo.display());
     assert_eq!(fault.to_string(), said);
 }

@@ -89,7 +89,7 @@ impl Login {
         };
         match text.lines().collect::<Vec<_>>().as_slice() {
             [user, password] => Ok(Some(Self { user: (*user).to_owned(), password: (*password).to_owned() })),
-            _ => Err(invalid("it is not two lines, user and password".into())),
+            _ => Err(invalid("it must have two lines: user, password".into())),
         }
     }
 }
@@ -223,7 +223,7 @@ async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Share
                     Event::Up
                 } else {
                     if client.try_subscribe_many(topics).is_err() {
-                        return Some("too much waits to be sent".into());
+                        return Some("the queue of messages to send is full".into());
                     }
                     continue;
                 }
@@ -289,7 +289,7 @@ fn words(error: &ConnectionError) -> String {
     match error {
         ConnectionError::Io(error) => term::reason(error),
         ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => "no answer in time".into(),
-        ConnectionError::ConnectionRefused(code) => format!("it refuses us ({code:?})"),
+        ConnectionError::ConnectionRefused(code) => format!("it refuses the connection ({code:?})"),
         other => term::one_line(&other.to_string()),
     }
 }

@@ -66,7 +66,7 @@ impl Gate {
             }
             Arrival::Admitted { ticket, makes_room } => {
                 if let Some(gone) = makes_room {
-                    tracing::info!("too many are authenticating: an older one is dropped");
+                    tracing::info!("too many connections are authenticating: an older one is closed");
                     state.cut(gone);
                 }
                 let cut = CancellationToken::new();

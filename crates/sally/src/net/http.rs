@@ -68,7 +68,7 @@ async fn attend(tcp: TcpStream, connection: Connection, tls: Option<Arc<ServerCe
             None => converse(tcp, &*router, &asked, limits).await,
             Some(tls) => match tokio::time::timeout(limits.head, tls.accept(tcp)).await {
                 Ok(Ok(stream)) => converse(stream, &*router, &asked, limits).await,
-                Ok(Err(error)) => tracing::info!(%error, "no TLS with a client"),
+                Ok(Err(error)) => tracing::info!(%error, "the TLS handshake with a client failed"),
                 Err(_) => {}
             },
         }

@@ -47,7 +47,7 @@ pub struct Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpsError {
     /// The deadline has passed.
-    #[error("no whole answer in time")]
+    #[error("no complete answer in time")]
     Late,
     /// The answer is too long; its limit in bytes.
     #[error("the answer is longer than {0} bytes")]
@@ -102,7 +102,7 @@ impl Https {
     async fn exchange(&self, request: Request<Bytes>) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), String> {
         let uri = request.uri().clone();
         if uri.scheme() != Some(&Scheme::HTTPS) {
-            return Err("only https:// addresses are taken".into());
+            return Err("only https:// URLs are accepted".into());
         }
         let stream = self.connect(&uri).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
@@ -132,7 +132,7 @@ impl Https {
     async fn connect_through(&self, proxy: &Intercept, host: &str, port: u16) -> Result<Box<dyn Duplex>, String> {
         let address = proxy.uri();
         if address.scheme_str() != Some("http") {
-            return Err("https_proxy has to be an http:// address".into());
+            return Err("https_proxy must be an http:// URL".into());
         }
         let proxy_host = address.host().ok_or("https_proxy has no host")?;
         let stream = self.dial(proxy_host, address.port_u16().unwrap_or(PROXY_PORT)).await?;
@@ -192,7 +192,7 @@ impl Answer {
         match timeout_at(limits.deadline, whole).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(HttpsError::TooLong(limits.answer)),
-            Ok(Err(error)) => Err(HttpsError::Failed(format!("the answer broke off: {}", chain(&*error)))),
+            Ok(Err(error)) => Err(HttpsError::Failed(format!("the answer is incomplete: {}", chain(&*error)))),
             Err(_) => Err(HttpsError::Late),
         }
     }

@@ -154,7 +154,7 @@ pub fn read_one<T: PemObject>(file: &Path) -> Result<T, TlsError> {
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file)?).collect();
     match chain {
-        Ok(chain) if chain.is_empty() => Err(TlsError::file(file, "it holds no certificate")),
+        Ok(chain) if chain.is_empty() => Err(TlsError::file(file, "it has no certificate")),
         Ok(chain) => Ok(chain),
         Err(error) => Err(TlsError::file(file, error)),
     }
@@ -186,7 +186,7 @@ impl ServerCertificate {
             Ok(config) => *lock(&self.shown) = config,
             Err(fault) => {
                 term::fault(&fault);
-                term::say("  the certificate of before is shown");
+                term::say("  the previous certificate stays in use");
             }
         }
     }

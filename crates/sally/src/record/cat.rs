@@ -20,7 +20,7 @@ pub(super) fn run(args: &CatArgs) -> u8 {
     match copy(tape, args, raw, BufWriter::with_capacity(1 << 16, io::stdout().lock())) {
         Ok(cut) => {
             for (channel, stream) in cut {
-                term::say(&format!("note: of {} of channel {channel} only the beginning is on the record", stream.name()));
+                term::say(&format!("note: the record has only the beginning of {} of channel {channel}", stream.name()));
             }
             0
         }

@@ -31,7 +31,7 @@ impl Limit {
     }
 
     fn grow(&mut self) -> Result<(), String> {
-        let refused = |why: &str| format!("it would be larger than the {} bytes that it may have{why}", self.bytes);
+        let refused = |why: &str| format!("it may not be larger than {} bytes{why}", self.bytes);
         let Some(growth) = &mut self.growth else { return Err(refused("")) };
         match growth() {
             Ok(bytes) if bytes > self.bytes => {
@@ -54,7 +54,7 @@ mod tests {
     fn a_limit_that_nobody_raises_is_one() {
         let mut limit = Limit::new(100, None);
         assert_eq!(limit.reach(100), Ok(()));
-        assert_eq!(limit.reach(101), Err("it would be larger than the 100 bytes that it may have".into()));
+        assert_eq!(limit.reach(101), Err("it may not be larger than 100 bytes".into()));
     }
 
     #[test]
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(limit.reach(1), Ok(()), "asked at once, and given");
         assert_eq!(limit.reach(LAST_LINES + 1), Ok(()), "asked, and refused");
         assert_eq!(limit.reach(2 * LAST_LINES), Ok(()), "not asked");
-        let refused = format!("it would be larger than the {} bytes that it may have: full", 2 * LAST_LINES);
+        let refused = format!("it may not be larger than {} bytes: full", 2 * LAST_LINES);
         assert_eq!(limit.reach(2 * LAST_LINES + 1), Err(refused));
         assert!(answers.lock().unwrap().is_empty());
     }

@@ -252,7 +252,7 @@ impl<'a> Player<'a> {
     /// Draws the status line at the bottom; the cursor stays where it is.
     fn draw_status(&mut self) -> io::Result<()> {
         let rows = tcgetwinsize(rustix::stdio::stdout()).map_or(24, |size| size.ws_row);
-        let keys = if self.paused { "paused: space goes on, . steps, ← → seek, q quits" } else { "space pauses" };
+        let keys = if self.paused { "paused: space continues, . steps, ← → seek, q quits" } else { "space pauses" };
         let at = self.position;
         write!(self.out, "\x1b7\x1b[{rows};1H\x1b[7m {at:.1} s  {keys} \x1b[0m\x1b[K\x1b8")
     }

@@ -105,7 +105,7 @@ impl Sink {
         let fd = io::stdout().as_fd().try_clone_to_owned().map_err(|error| failed(term::reason(&error)))?;
         // A closed stdout is /dev/null by now. A user who wants no record says --log /dev/null.
         if is_null(&fd) {
-            return Err(failed("it is closed, or /dev/null, where nobody keeps it".into()));
+            return Err(failed("it is closed, or it is /dev/null, which keeps no record".into()));
         }
         let output = FdOutput::new(fd, None).map_err(|error| failed(reason(error)))?;
         Ok(Self { max_line: MAX_LINE_STDOUT, ..Self::over_file(output, name, sync) })
@@ -219,7 +219,7 @@ impl Sink {
         let mut rest = batch;
         while !rest.is_empty() {
             match self.output.write(rest) {
-                Ok(0) => return Err(self.error("nothing was taken".into())),
+                Ok(0) => return Err(self.error("the write returned 0 bytes".into())),
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -327,7 +327,7 @@ impl Output for FdOutput {
 fn open_empty(path: &Path) -> Result<FdOutput, String> {
     let output = FdOutput::new(logfile::open(path, None)?, Some(path.to_owned())).map_err(reason)?;
     if output.regular && output.base > 0 {
-        return Err("it already holds something, and a record is never overwritten: name a new file".into());
+        return Err("it is not empty, and Sally overwrites no record: name a new file".into());
     }
     Ok(output)
 }

@@ -144,22 +144,22 @@ fn sentence(report: &Report, known_as: Option<&str>) -> String {
     let known = known_as.map(|name| format!(" (known as {})", term::printable(name))).unwrap_or_default();
     let whole = format!("complete and unchanged, {} lines, {} s", report.last_line - report.first_line + 1, report.signed_time);
     let heads = report.header.as_ref().filter(|header| is_partial(header));
-    let heads = heads.map(|header| format!("; recorded with {}: of streams without a terminal only the beginning is in it", header.policy));
+    let heads = heads.map(|header| format!("; recorded with {}: it has only the beginning of streams without a terminal", header.policy));
     let heads = heads.unwrap_or_default();
     match &report.verdict {
         Verdict::Sealed => format!("Sealed by {key}{known}: {whole}."),
         Verdict::Partial => format!("Partial, sealed by {key}{known}: {whole}{heads}."),
         Verdict::Unproven => {
-            format!("Self-consistent, signer unproven: sealed by {key}, which nothing but the file itself names; {whole}{heads}.")
+            format!("Self-consistent, signer unproven: sealed by {key}, which only the file itself names; {whole}{heads}.")
         }
         Verdict::Several { next } => format!(
-            "Several records: another begins at line {next}, and each is to be judged by itself: head -n {} FILE | sally record verify -; \
+            "Several records: another begins at line {next}, verify each by itself: head -n {} FILE | sally record verify -; \
              tail -n +{next} FILE | sally record verify -.",
             next - 1
         ),
-        Verdict::NotSealed { signed_to: 0 } => "Not sealed: no line of it is signed, all of it is unproven.".into(),
+        Verdict::NotSealed { signed_to: 0 } => "Not sealed: no line is signed, so all of it is unproven.".into(),
         Verdict::NotSealed { signed_to } => {
-            let unknown = if report.signer_proven { "" } else { ", which nothing but the file itself names" };
+            let unknown = if report.signer_proven { "" } else { ", which only the file itself names" };
             format!("Not sealed: signed to line {signed_to} ({} s) by {key}{known}{unknown}; the rest is unproven.", report.signed_time)
         }
         Verdict::Broken { line, why } => format!("Broken at or after line {line}: {}.", term::printable(why)),
@@ -170,10 +170,10 @@ fn sentence(report: &Report, known_as: Option<&str>) -> String {
 fn notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     if report.first_line > 1 {
-        notes.push(format!("note: the record begins at line {}; what stands before it is no part of it", report.first_line));
+        notes.push(format!("note: the record begins at line {}; the lines before it are not part of it", report.first_line));
     }
     if report.lines_after > 0 {
-        notes.push(format!("note: {} lines after the seal are no part of the record", report.lines_after));
+        notes.push(format!("note: {} lines after the seal are not part of the record", report.lines_after));
     }
     notes
 }
@@ -193,8 +193,9 @@ fn expected(args: &VerifyArgs) -> Result<Expected, String> {
     }
     let Some(key) = &args.host_key else { return Ok(Expected::Nothing) };
     if key.starts_with("SHA256:") {
-        let print =
-            key.parse::<Fingerprint>().map_err(|_| format!("{key} is no fingerprint: ssh-keygen -l prints SHA256: and 43 characters"))?;
+        let print = key
+            .parse::<Fingerprint>()
+            .map_err(|_| format!("{key} is not a fingerprint: ssh-keygen -l prints SHA256: and 43 characters"))?;
         return Ok(Expected::Fingerprint(print));
     }
     if let Ok(key) = PublicKey::from_openssh(key.trim()) {
@@ -206,7 +207,7 @@ fn expected(args: &VerifyArgs) -> Result<Expected, String> {
     let keys: Result<Vec<_>, _> = lines.map(PublicKey::from_openssh).collect();
     match keys {
         Ok(keys) if !keys.is_empty() => Ok(Expected::Keys(keys)),
-        _ => Err(format!("{key} is no file of public keys, one a line, as announced: ssh-ed25519 AAAA…")),
+        _ => Err(format!("{key} is not a file of public keys, one per line, as announced: ssh-ed25519 AAAA…")),
     }
 }
 

@@ -180,7 +180,7 @@ impl Relay {
 
     fn kick_session(&self, number: &str) -> Answer {
         let shown = crate::term::excerpt(number);
-        let Ok(parsed) = number.parse() else { return Answer::refused(&format!("'{shown}' is no session's number")) };
+        let Ok(parsed) = number.parse() else { return Answer::refused(&format!("'{shown}' is not the number of a session")) };
         let Some(visit) = self.visits().get(&parsed).cloned() else { return Answer::refused(&format!("there is no session {shown}")) };
         visit.kick();
         Answer::said(format!("session {shown} ended\n"))

@@ -248,7 +248,7 @@ impl Relay {
             }
             Ok(Some(Change::Failed(fault))) => {
                 term::fault(&fault);
-                term::say("  until it can be read no certificate is let in");
+                term::say("  until it can be read, no certificate is accepted");
                 Metrics::count(&self.metrics.fleet_failures);
                 self.audit.note(Event::KeysFailed { reason: fault.to_string() }).await;
             }

@@ -146,7 +146,7 @@ fn nobody_named(ring: &KeyRing) -> Vec<Skipped> {
         .map(|(source, entry)| Skipped {
             source: source.to_owned(),
             line: entry.line(),
-            reason: "cert-authority needs principals= here: it lets nobody in".into(),
+            reason: "cert-authority needs principals= here: the line admits no client".into(),
         })
         .collect()
 }

@@ -61,31 +61,39 @@ impl Relay {
         });
         let mut counter = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "counter", help, samples);
         counter("connections_total", "Connections accepted", &[("", load(&metrics.connections))]);
-        counter("authenticated_total", "Connections let in", &[("", load(&metrics.authenticated))]);
-        counter("connections_turned_away_total", "Connections of keys that have as many as they may", &[("", load(&metrics.turned_away))]);
+        counter("authenticated_total", "Connections that logged in", &[("", load(&metrics.authenticated))]);
+        counter(
+            "connections_turned_away_total",
+            "Connections refused because their key is at its limit",
+            &[("", load(&metrics.turned_away))],
+        );
         counter("registered_total", "Names and ports registered", &[("", load(&metrics.registered))]);
         counter("takeovers_total", "Silent connections replaced by newer ones", &[("", load(&metrics.takeovers))]);
         counter("visits_total", "Visits begun", &[("", load(&metrics.visits))]);
         counter("bytes_total", "Bytes carried", &[("direction=\"up\"", up), ("direction=\"down\"", down)]);
         let logged = self.audit.counters();
         counter("audit_bytes_total", "Bytes written to the audit log", &[("", load(&logged.bytes))]);
-        counter("audit_lost_total", "Lines that the audit log could not take", &[("", load(&logged.lost))]);
-        counter("audit_left_out_total", "Lines about strangers that were summed up", &[("", load(&self.strangers.left_out))]);
-        counter("audit_rotations_total", "Times that the audit log was full and another begun", &[("", load(&logged.rotations))]);
-        counter("audit_rotation_failures_total", "Times that it could not be", &[("", load(&logged.rotation_failures))]);
+        counter("audit_lost_total", "Lines that could not be written to the audit log", &[("", load(&logged.lost))]);
+        counter(
+            "audit_left_out_total",
+            "Lines about clients without a key that were counted instead of written",
+            &[("", load(&self.strangers.left_out))],
+        );
+        counter("audit_rotations_total", "Rotations of the audit log", &[("", load(&logged.rotations))]);
+        counter("audit_rotation_failures_total", "Rotations of the audit log that failed", &[("", load(&logged.rotation_failures))]);
         if let Some(wakes) = &self.wakes {
             counter("wakes_total", "Wakes published", &[("", load(&wakes.published))]);
             counter("fleet_reads_total", "Times that the fleet's folder was read", &[("", load(&wakes.fleet.reads))]);
             counter("fleet_failures_total", "Times that the fleet's folder couldn't be read", &[("", load(&metrics.fleet_failures))]);
         }
         let mut gauge = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "gauge", help, samples);
-        gauge("connected", "Connections that are in", &[("", callers)]);
-        gauge("connections_free", "Connections that there is room for", &[("", self.descriptors.free() as u64)]);
-        gauge("tunnels", "Names and ports held", &[("kind=\"name\"", names as u64), ("kind=\"port\"", ports as u64)]);
-        gauge("visits", "Visits under way", &[("", live)]);
-        gauge("audit_failing", "Whether the audit log can't be written", &[("", self.audit.is_failing().into())]);
+        gauge("connected", "Connections that are logged in", &[("", callers)]);
+        gauge("connections_free", "Connections that can be accepted besides the open ones", &[("", self.descriptors.free() as u64)]);
+        gauge("tunnels", "Names and ports registered", &[("kind=\"name\"", names as u64), ("kind=\"port\"", ports as u64)]);
+        gauge("visits", "Visits that are open", &[("", live)]);
+        gauge("audit_failing", "Whether the audit log can't be written (1: yes)", &[("", self.audit.is_failing().into())]);
         if let Some(wakes) = &self.wakes {
-            gauge("broker_up", "Whether the broker is connected", &[("", wakes.broker_up.load(Ordering::Relaxed).into())]);
+            gauge("broker_up", "Whether the broker is connected (1: yes)", &[("", wakes.broker_up.load(Ordering::Relaxed).into())]);
             gauge("waiting", "Visitors that wait for a device", &[("", wakes.waiting() as u64)]);
             if let Some(broker) = &wakes.embedded {
                 broker_families(&mut text, &broker.counts());
@@ -105,7 +113,7 @@ fn broker_families(text: &mut String, counts: &Counts) {
     one("mqtt_clients", "gauge", "MQTT clients connected", &[("", counts.connected as u64)]);
     one("mqtt_retained", "gauge", "Statuses retained", &[("", counts.retained as u64)]);
     one("mqtt_accepted_total", "counter", "MQTT connections accepted", &[("", counts.accepted)]);
-    one("mqtt_entered_total", "counter", "MQTT clients let in", &[("", counts.entered)]);
+    one("mqtt_entered_total", "counter", "MQTT clients whose CONNECT was accepted", &[("", counts.entered)]);
     let messages = [("direction=\"in\"", counts.published), ("direction=\"out\"", counts.delivered), ("direction=\"lost\"", counts.lost)];
     one("mqtt_messages_total", "counter", "MQTT messages", &messages);
     for (name, help, reasons) in

@@ -133,12 +133,12 @@ async fn apply(relay: &Relay, reload: Reload) {
         }
         Reload::Stale(fault) => {
             term::fault(&fault);
-            term::say("  the keys of before serve for 15 minutes");
+            term::say("  the previous keys stay valid for 15 minutes");
             relay.audit.note(Event::KeysFailed { reason: fault.to_string() }).await;
         }
         Reload::Nobody => {
-            term::say("The keys could not be read for 15 minutes: nobody is let in any more");
-            relay.audit.note(Event::KeysFailed { reason: "not read for too long: nobody is let in".into() }).await;
+            term::say("The keys could not be read for 15 minutes: no client is accepted any more");
+            relay.audit.note(Event::KeysFailed { reason: "not read for 15 minutes: no client is accepted".into() }).await;
             relay.replace_keys(KeySet::default());
         }
     }

@@ -134,7 +134,7 @@ pub(super) async fn watch_revoked(relay: Arc<Relay>, wanted: Arc<Notify>) {
             }
             RevokedLook::Failed(fault) => {
                 term::fault(&fault);
-                term::say("  until it can be read nobody new is let in");
+                term::say("  until it can be read, no new client is accepted");
                 relay.audit.note(Event::KeysFailed { reason: fault.to_string() }).await;
             }
         }

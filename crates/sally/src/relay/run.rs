@@ -81,7 +81,7 @@ pub async fn run(parts: Parts, accept: impl Future<Output = ()> + Send + 'static
     relay.shut().cancel();
     reloading.abort();
     rereading.abort();
-    term::say(&format!("Told to stop by signal {number}: {} visit(s) may take {} s to end", relay.visits().len(), drain.as_secs()));
+    term::say(&format!("Stopping by signal {number}: {} visit(s) may continue for {} s", relay.visits().len(), drain.as_secs()));
     tokio::select! {
         _ = tokio::time::timeout(drain, relay.idle()) => {}
         _ = signals.stop() => {} // A second signal ends the wait.

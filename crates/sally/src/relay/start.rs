@@ -168,7 +168,7 @@ fn host_keys(config: &Config) -> Result<HostKeys, Fault> {
         ([first, more @ ..], _) => HostKeys::load(first, more, certificates),
         ([], Some(directory)) => HostKeys::load(&kept_host_key(directory)?, &[], certificates),
         ([], None) => {
-            term::say("A fresh host key is made, and gone with this process: name --state DIR to keep one");
+            term::say("A fresh host key is made for this process only: add --state DIR to keep one");
             HostKeys::fresh(certificates)
         }
     }

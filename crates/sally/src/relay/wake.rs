@@ -205,11 +205,12 @@ impl Wakes {
                         Some(Event::Answered(device, answer))
                     }
                     Ok((device, serial, _)) => {
-                        tracing::info!(%device, serial, "an acknowledgement of a device that is not in the fleet, or has a newer certificate");
+                        let why = "its device is not in the fleet, or has a newer certificate";
+                        tracing::info!(%device, serial, why, "an acknowledgement is ignored");
                         None
                     }
                     Err(why) => {
-                        tracing::info!(%why, "an acknowledgement that counts for nothing");
+                        tracing::info!(%why, "an acknowledgement is ignored");
                         None
                     }
                 }

@@ -29,7 +29,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
     /// Answers whether a key might be accepted, before the client has proved that it holds the key.
     pub(super) fn probe(&self, user: &str, offer: Offer<'_>) -> Auth {
         if self.guest.is_some() || !self.user_is_welcome(user) {
-            return self.turn_away(user, "another user name is let in");
+            return self.turn_away(user, "only another user name is accepted");
         }
         match self.server.shared.keys().authorize(offer, &self.context()) {
             Ok(_) => Auth::Accept,

@@ -88,7 +88,7 @@ impl Serve for Service {
             caught(self.converse(wire, &connection, &seat)).await.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked).into()));
         connection.cut.cancel();
         if let Some(caller) = seat.get() {
-            let why = ended.as_ref().map_or_else(reason, |()| "the other side left".into());
+            let why = ended.as_ref().map_or_else(reason, |()| "the other side closed the connection in good order".into());
             self.relay.leave(caller, &why).await;
         }
         ended
@@ -101,7 +101,7 @@ fn reason(error: &Error) -> String {
         Error::Ssh(russh::Error::KeepaliveTimeout) => Departure::Unanswered.to_string(),
         Error::Ssh(russh::Error::IO(error)) | Error::Io(error) => match error.kind() {
             std::io::ErrorKind::UnexpectedEof => "the other side closed the connection".into(),
-            std::io::ErrorKind::ConnectionAborted => "cut off here".into(),
+            std::io::ErrorKind::ConnectionAborted => "this side closed the connection".into(),
             _ => term::reason(error),
         },
         other => other.to_string(),
@@ -178,7 +178,7 @@ impl Conversation {
 
     async fn authenticate(&mut self, user: &str, proven: Proven, presence: Option<SecurityKeyPresence>) -> Result<Auth, Error> {
         if self.let_in.is_some() || !self.user_is_welcome(user) {
-            return Ok(self.turn_away(user, &proven, "the user name is not let in".into()).await);
+            return Ok(self.turn_away(user, &proven, "the user name is not accepted".into()).await);
         }
         if matches!(proven, Proven::Certificate(_)) {
             // A certificate that was added or revoked a moment ago counts at once for a new connection.
@@ -283,6 +283,6 @@ async fn refuse(relay: &Relay, patience: &Patience, caller: &Caller, what: &str,
     relay.note_refusal(caller, what, why).await;
     if patience.ends() {
         let limit = usize::try_from(REFUSALS).unwrap_or(usize::MAX);
-        relay.note_refusal(caller, "connection", &Refusal::TooMany { what: "refused questions", limit }).await;
+        relay.note_refusal(caller, "connection", &Refusal::TooMany { what: "refused requests", limit }).await;
     }
 }

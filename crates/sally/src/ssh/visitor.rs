@@ -203,8 +203,8 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         let most = shared.rules.max_sessions;
         let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() else {
             return Err(match most {
-                1 => "this visit has had its one session".into(),
-                _ => format!("{most} sessions are open: no more at once"),
+                1 => "this visit permits only one session".into(),
+                _ => format!("{most} sessions are open, which is the limit"),
             });
         };
         let seat = if most == 1 {
@@ -232,7 +232,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
     /// Counts a refused request; cuts the connection of a client that makes too many.
     pub(super) fn bear(&self) -> Result<(), RecordError> {
         if self.patience.ends() {
-            let why = format!("more than {REFUSALS} questions were refused within {} s", REFUSALS_WITHIN.as_secs());
+            let why = format!("more than {REFUSALS} requests were refused within {} s", REFUSALS_WITHIN.as_secs());
             self.audit(&AuditEvent::Refusal { what: "connection".into(), why })?;
         }
         Ok(())

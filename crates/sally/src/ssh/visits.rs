@@ -29,8 +29,8 @@ impl NotAdmitted {
     /// Returns the reason in the record's words.
     pub(super) fn reason(self) -> &'static str {
         match self {
-            Self::Taken => "another visitor was first",
-            Self::Full => "there are as many visits as there may be",
+            Self::Taken => "another visitor logged in first",
+            Self::Full => "the limit of visits is reached",
             Self::Over => super::visitor::LATE,
         }
     }

@@ -64,9 +64,9 @@ impl Dial {
         let link = Link::dial(&self.relay, self.trust.clone(), identity).await?;
         let (first, others) = admitted.split_first().map_or(("", &[][..]), |(first, others)| (first.as_str(), others));
         let name = ask_for_name(&link, self.name.as_ref(), first).await?;
-        let name = DeviceId::parse(&name).map_err(|_| NotHeld::lasting("it gave a name that is none".into()))?;
+        let name = DeviceId::parse(&name).map_err(|_| NotHeld::lasting("it gave an invalid name".into()))?;
         if self.name.as_ref().is_some_and(|wanted| *wanted != name) {
-            return Err(NotHeld::lasting(format!("it gave the name {name} and not the one that was asked for")));
+            return Err(NotHeld::lasting(format!("it gave the name {name}, not the requested one")));
         }
         for keys in others {
             let admitted = link.ask(ADMIT_REQUEST, &ssh_string::join([keys.as_str()])).await;

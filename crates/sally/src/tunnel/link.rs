@@ -149,7 +149,7 @@ impl Link {
         };
         match admitted.await {
             Ok((handle, true)) => Ok(Self { handle, visitors, lost }),
-            Ok((_, false)) => Err(NotHeld::lasting(format!("it doesn't let in {}", identity.name))),
+            Ok((_, false)) => Err(NotHeld::lasting(format!("it doesn't accept {}", identity.name))),
             Err(error) => Err(said(&lost, error.into()).await),
         }
     }
@@ -256,7 +256,7 @@ fn config() -> Config {
 /// Returns an error's text for users.
 fn words(error: &russh::Error) -> String {
     match error {
-        russh::Error::UnknownKey => "its host key is not the one that is expected".into(),
+        russh::Error::UnknownKey => "its host key is not the expected one".into(),
         russh::Error::RequestDenied => "it refuses the request".into(),
         russh::Error::Disconnect | russh::Error::SendError => "it closed the connection".into(),
         russh::Error::IO(error) => term::reason(error),

@@ -32,7 +32,7 @@ fn every_refusal_is_a_sentence() {
     busy           cam-17 is awake but busy (connection refused)
     denied         cam-17 is awake but refuses (connection refused)
     no_such_port   cam-17 is connected and offers no port 80
-    lost           the connection to cam-17 broke while the door was being opened
+    lost           the connection to cam-17 broke while the channel was being opened
     broker         the broker is unreachable
     too_many_wakes too many devices were woken from here: try again in 1 s
     too_many       too many are waiting: the limit is 32

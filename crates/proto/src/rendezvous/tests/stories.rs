@@ -177,7 +177,7 @@ fn a_tunnel_that_breaks_before_the_door_is_open_is_replaced_once() {
     let (_, ticket) = published(&relay.after(1)).unwrap();
     relay.dial_back(6, "cam-17", ticket);
     assert_eq!(opened(&relay.listening(6, "cam-17", 22)), [1]);
-    let sentence = "the connection to cam-17 broke while the door was being opened";
+    let sentence = "the connection to cam-17 broke while the channel was being opened";
     assert_eq!(refused(&relay.on(Event::Gone(TunnelId(6)))), [(1, sentence.into())]);
     assert!(relay.state.is_idle());
 }

@@ -65,7 +65,7 @@ impl Supervisor {
     /// Ends what is open, tells the client, sweeps the remaining processes, and seals the record.
     async fn end(&mut self, why: &Why) {
         if *why == Why::NobodyCame {
-            term::say(&format!("Nobody came in within {} s: the door is shut", self.timeout.as_secs()));
+            term::say(&format!("No client logged in within {} s: Sally exits", self.timeout.as_secs()));
         }
         if let Some(fault) = self.visit.unrecorded_end()
             && let Err(error) = self.recorder.audit(&AuditEvent::Close { reason: fault.to_string() })

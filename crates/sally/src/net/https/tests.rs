@@ -55,5 +55,5 @@ async fn an_answer_that_is_too_long_or_too_late_is_none() {
 async fn nothing_is_sent_in_the_clear() {
     let https = Https::new(&Network::default()).unwrap();
     let sent = https.send(Request::get("http://127.0.0.1:1/").body(Bytes::new()).unwrap(), soon()).await;
-    assert_eq!(sent.map(drop).unwrap_err().to_string(), "only https:// addresses are taken");
+    assert_eq!(sent.map(drop).unwrap_err().to_string(), "only https:// URLs are accepted");
 }

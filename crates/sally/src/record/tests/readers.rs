@@ -27,7 +27,7 @@ fn each_verdict_is_a_sentence_with_an_exit_status() {
     let cases = [
         ("", key, 0, "Sealed by ", "complete and unchanged"),
         ("-head", key, 3, "Partial, sealed by ", "head=1048576"),
-        ("", None, 4, "Self-consistent, signer unproven: ", "nothing but the file itself names"),
+        ("", None, 4, "Self-consistent, signer unproven: ", "only the file itself names"),
         ("-killed", key, 5, "Not sealed: signed to line ", "the rest is unproven"),
         ("", Some(other), 6, "Broken at or after line 1: ", "it is signed by another key, SHA256:"),
     ];
@@ -52,7 +52,7 @@ fn a_key_that_is_none_is_refused_before_anything_is_read() {
         host: None,
         json: false,
     };
-    assert!(verify::judge(&args).unwrap_err().contains("is no file of public keys"));
+    assert!(verify::judge(&args).unwrap_err().contains("is not a file of public keys"));
 }
 
 #[test]

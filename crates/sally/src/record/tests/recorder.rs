@@ -101,7 +101,7 @@ fn a_task_that_panics_breaks_the_record_off_and_it_is_never_sealed() {
     assert_eq!(recorded(&file), b"seen");
     let lines = file.iter().filter(|byte| **byte == b'\n').count() as u64;
     assert_eq!(verdict(&file).unwrap().verdict, Verdict::NotSealed { signed_to: lines }, "all that was seen is signed");
-    assert!(String::from_utf8(file).unwrap().contains("a part of it has panicked"));
+    assert!(String::from_utf8(file).unwrap().contains("a part of Sally has panicked"));
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn what_a_file_holds_is_never_overwritten_and_never_added_to() {
     open(&file).unwrap();
     std::fs::write(&file, "x").unwrap();
     let error = open(&file).unwrap_err();
-    assert!(error.to_string().contains("it already holds something"), "{error}");
+    assert!(error.to_string().contains("it is not empty"), "{error}");
     assert!(error.to_string().starts_with(&format!("Could not write to log file {}: ", file.display())));
     assert_eq!(std::fs::read(&file).unwrap(), b"x");
 }
@@ -155,7 +155,7 @@ fn a_fifo_that_nobody_reads_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("fifo");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    assert_eq!(open(&fifo).unwrap_err().reason(), "nobody reads from it");
+    assert_eq!(open(&fifo).unwrap_err().reason(), "no program reads from it");
 }
 
 #[test]

@@ -52,7 +52,9 @@ impl LogFile {
     pub(super) fn reopen(&mut self) {
         match Self::open(self.path.clone(), self.name.clone(), self.rotation, None) {
             Ok(anew) => *self = anew,
-            Err(error) => term::say(&format!("The audit log {} can't be opened again, the old file serves on: {error}", self.name)),
+            Err(error) => {
+                term::say(&format!("The audit log {} can't be opened again, and Sally continues with the old file: {error}", self.name))
+            }
         }
     }
 

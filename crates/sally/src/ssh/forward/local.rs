@@ -67,7 +67,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         let may = self.may_open(&target);
         let Some(Guest { forwards: Forwards { forwarder, .. }, .. }) = &self.guest else { return Ok(()) };
         let slot = match may {
-            Ok(()) => forwarder.slot().ok_or((SHORTAGE, format!("{CONNECTIONS} forwarded connections are open: no more at once"))),
+            Ok(()) => forwarder.slot().ok_or((SHORTAGE, format!("{CONNECTIONS} forwarded connections are open, which is the limit"))),
             Err(why) => Err((PROHIBITED, why.into())),
         };
         let slot = match slot {

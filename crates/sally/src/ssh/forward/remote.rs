@@ -81,7 +81,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
             return Err("it is listened on already".into());
         }
         if forwards.listening.len() >= LISTENERS {
-            return Err(format!("{LISTENERS} ports and sockets are listened on: no more at once"));
+            return Err(format!("{LISTENERS} ports and sockets are open, which is the limit"));
         }
         Ok(())
     }

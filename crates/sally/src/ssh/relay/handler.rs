@@ -35,7 +35,9 @@ impl Handler for Conversation {
         self.window.answered(Instant::now());
         let key = offer.public_key.key_data();
         if is_sha1(offer.algorithm) || !self.user_is_welcome(user) {
-            return Ok(self.turn_away(user, &Proven::Key(key.clone()), "the user name or signature algorithm is not let in".into()).await);
+            return Ok(self
+                .turn_away(user, &Proven::Key(key.clone()), "the user name or signature algorithm is not accepted".into())
+                .await);
         }
         // A certificate may have been issued a moment ago: it is looked up once its holder has proved to hold the key.
         if offer.certificate.is_some() && self.relay.has_authorities() {
