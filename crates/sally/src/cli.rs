@@ -38,7 +38,7 @@ pub struct Cli {
     /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
-    /// Write more diagnostics to stderr (-vv: more still)
+    /// Write more diagnostics to stderr (-vv: even more)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
     /// Format of the diagnostics on stderr
@@ -164,7 +164,8 @@ pub struct OnceArgs {
     /// Address to listen on [default: all, IPv4 and IPv6]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<IpAddr>,
-    /// Executable to run once the server listens. Its only argument is the host's public key; it has 30 s, and if it fails, Sally ends
+    /// Executable to run when the server listens, with the host's public key as its only argument. Sally ends if it fails or takes more than
+    /// 30 s [default: none]
     #[arg(long, value_name = "CMD")]
     pub announce: Option<PathBuf>,
     /// Exit with status 0 if no client has logged in after this many seconds

@@ -12,10 +12,10 @@ pub struct AgentArgs {
     /// Bundle of this device: the folder that sally fleet add made
     #[arg(long, value_name = "DIR")]
     pub bundle: PathBuf,
-    /// Address that visitors reach at port 22 of this device [default: the bundle's setting, which is 127.0.0.1:22]
+    /// Address of the server for visitors who connect to port 22 of this device [default: the bundle's setting, which is 127.0.0.1:22]
     #[arg(long, value_name = "HOST:PORT")]
     pub to: Option<HostPort>,
-    /// Prefix of every MQTT topic, the same as on the relay
+    /// Prefix of every MQTT topic, up to 3 levels such as acme/eu; the relay needs the same prefix
     #[arg(long, value_name = "LEVELS", default_value = "")]
     pub topic_prefix: Prefix,
 }

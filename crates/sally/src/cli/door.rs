@@ -9,8 +9,8 @@ use sally_proto::address_block::AddressBlock;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Host keys and clients")]
 pub struct DoorArgs {
-    /// Host key to use: an unencrypted OpenSSH private key (repeatable, one of each type). The Ed25519 key, else the first, is the one that is
-    /// announced and signs records; the others serve clients that don't know its type [default: a new Ed25519 key]
+    /// Host key to use: an unencrypted OpenSSH private key (repeatable, one of each type). Sally announces the Ed25519 key, else the first
+    /// one, and signs records with it; clients that don't support its type get another [default: a new Ed25519 key]
     #[arg(long, value_name = "FILE")]
     pub host_key: Vec<PathBuf>,
     /// Certificate of a host key (repeatable) [default: FILE-cert.pub beside each --host-key FILE, if it exists]
@@ -30,7 +30,7 @@ pub struct DoorArgs {
     #[arg(long, value_name = "CIDR")]
     pub penalty_exempt: Vec<AddressBlock>,
     /// Addresses of load balancers that send a PROXY protocol header (version 2), such as 192.0.2.0/24 (repeatable). The header gives the
-    /// client's address; a connection from a balancer without a header is closed
+    /// client's address; Sally closes a connection from a balancer that sends no header
     #[arg(long, value_name = "CIDR")]
     pub proxy_protocol: Vec<AddressBlock>,
 }

@@ -22,7 +22,8 @@ pub struct RelayArgs {
     /// File of devices' keys, in authorized_keys format; permitlisten="cam-17:22" lists the names a key may register (repeatable)
     #[arg(long, value_name = "FILE", required_unless_present = "fleet")]
     pub devices: Vec<PathBuf>,
-    /// File of operators' keys, in authorized_keys format: they see and end all connections on the console (repeatable)
+    /// File of operators' keys, in authorized_keys format; operators see all connections on the console, and may end them (repeatable)
+    /// [default: none]
     #[arg(long, value_name = "FILE")]
     pub admins: Vec<PathBuf>,
     /// Address and port to listen on, or a port alone for all addresses
@@ -79,13 +80,14 @@ pub struct FleetArgs {
     /// Accept MQTT without TLS on any address; clients are not authenticated, and anyone on the path can read and drop wakes
     #[arg(long, requires = "mqtt_listen")]
     pub mqtt_insecure: bool,
-    /// Address at which woken devices reach this relay, where the fleet has several relays (repeatable) [default: the fleet's addresses]
+    /// Address at which woken devices connect to this relay, for a fleet that has several relays (repeatable) [default: the fleet's
+    /// addresses]
     #[arg(long, value_name = "HOST:PORT", requires = "fleet")]
     pub advertise: Vec<HostPort>,
-    /// Prefix of every MQTT topic, the same as on the devices
+    /// Prefix of every MQTT topic, up to 3 levels such as acme/eu; the devices need the same prefix
     #[arg(long, value_name = "LEVELS", requires = "fleet", default_value = "")]
     pub topic_prefix: Prefix,
-    /// Time that a woken device has to connect (8s, 1m)
+    /// Longest time to wait until a woken device has connected (8s, 1m)
     #[arg(long, value_name = "TIME", requires = "fleet", default_value = "8s", value_parser = parse_seconds)]
     pub wake_deadline: Duration,
     /// Time to keep a woken device's connection after its last visitor has left
@@ -117,7 +119,7 @@ pub struct JailArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Operation")]
 pub struct ServerArgs {
-    /// Folder to keep the host key in [default: none; each start makes a new key]
+    /// Folder to keep the host key in [default: none; Sally makes a new key at each start]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Send a keepalive on a connection that has been silent for this time
@@ -126,16 +128,16 @@ pub struct ServerArgs {
     /// Close a connection after this many keepalives without an answer
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub alive_count: u16,
-    /// Number of connections that one key may have at once, its ports' sockets included; in a fleet, one name
+    /// Largest number of connections that one key (in a fleet: one name) may have at once, sockets of its forwarded ports included
     #[arg(long, value_name = "N", default_value_t = 384, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections_per_key: u32,
-    /// When a newer connection takes a name or port from an older connection of the same key
+    /// Condition under which a newer connection takes a name or port from an older connection of the same key
     #[arg(long, value_name = "WHEN", default_value = "silent")]
     pub takeover: crate::tunnel::registry::Takeover,
     /// File to append the audit log to, as JSON lines; - is stdout [default: no audit log]
     #[arg(long, value_name = "FILE")]
     pub audit: Option<PathBuf>,
-    /// Size that the audit log may reach (64K, 100M) before it is renamed to FILE.1, as logrotate does [default: no limit]
+    /// Largest size of the audit log (64K, 100M): a log of this size is renamed to FILE.1, as logrotate does [default: no limit]
     #[arg(long, value_name = "SIZE", requires = "audit", value_parser = parse_size)]
     pub audit_max: Option<u64>,
     /// Number of renamed logs to keep, FILE.1 to FILE.N [default: 4]
@@ -156,7 +158,7 @@ pub struct ServerArgs {
     /// Time that open visits may continue after SIGTERM
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_seconds)]
     pub drain: Duration,
-    /// User and group number to change to once the sockets are bound [default for a jail that root starts: 65532]
+    /// User and group number to change to when the sockets are bound [default: no change; for a jail that root starts: 65532]
     #[arg(long, value_name = "UID")]
     pub run_as: Option<u32>,
 }

@@ -68,13 +68,13 @@ pub struct AddArgs {
     /// Public host key of the device's sshd, to certify instead of a new key
     #[arg(long, value_name = "FILE.pub")]
     pub host_key: Option<PathBuf>,
-    /// Address that visitors reach at port 22 of the device
+    /// Address of the server for visitors who connect to port 22 of the device
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:22")]
     pub to: HostPort,
     /// Absolute path that the bundle will have on the device (sshd_config needs it)
     #[arg(long, value_name = "DIR", default_value = "/etc/sally", value_parser = whole_path)]
     pub installed: String,
-    /// Replace the bundle of a device that is already in the fleet; the old bundle stops working
+    /// Replace the bundle of a device that is already in the fleet, and revoke the old bundle's certificates
     #[arg(long)]
     pub replace: bool,
 }

@@ -18,12 +18,12 @@ pub enum RecordCommand {
     Verify(VerifyArgs),
     /// Play a record in the terminal, at the speed of the session
     ///
-    /// Keys: space pauses, . steps to the next output, ← and → seek 5 s, q quits. Play prints what the session printed, escape
-    /// sequences included: play a record that you don't trust only in a terminal that you can afford to lose.
+    /// Keys: space pauses, . steps to the next output, ← and → seek 5 s, q quits. Play prints the session's output unchanged, escape
+    /// sequences included: if you don't trust a record, play it in a terminal that you can close.
     Play(PlayArgs),
     /// Print the bytes of a record's streams
     ///
-    /// On a terminal, control characters are made visible, unless --raw is given.
+    /// On a terminal, cat makes control characters visible, unless --raw is set.
     Cat(CatArgs),
     /// Convert a record to another format, on stdout
     Export(ExportArgs),
@@ -40,7 +40,7 @@ pub struct VerifyArgs {
     /// known_hosts file that lists the key that must have signed the record
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Option<PathBuf>,
-    /// Accept only the keys that known_hosts lists for this host, written as there: `name` or `[name]:port`
+    /// Accept only the keys that known_hosts lists for this host, written as in that file: `name` or `[name]:port`
     #[arg(long, value_name = "NAME", requires = "known_hosts")]
     pub host: Option<String>,
     /// Print the verdict as a JSON object
@@ -121,7 +121,7 @@ pub enum Format {
     V3,
     /// The text that was shown, as a terminal rendered it
     Text,
-    /// The events besides input and output, one per line
+    /// Events other than input and output, one JSON object per line
     Audit,
 }
 
