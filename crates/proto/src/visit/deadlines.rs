@@ -2,36 +2,36 @@
 
 use std::time::Duration;
 
-/// How long each step of a visit's end may take. What a client may do for as long as it likes has none here: `--idle-timeout` and
-/// `--max-duration` end that.
+/// The longest time for each step of a visit and of its end. Sessions and forwards have no limit here, but `--idle-timeout` and
+/// `--max-duration`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// A client, once let in, opens its first session.
+    /// For a client that has logged in to open its first session.
     pub open: Duration,
-    /// A session's program has ended: background jobs that hold its streams have so long to say the rest.
+    /// For background jobs that hold a session's streams to write the rest, after the session's program has ended.
     pub drain: Duration,
-    /// The client is gone: what ended the connection is known by then. For a library that never says, which would be a mistake of it.
+    /// For the SSH library to say why the connection ended, after the client has gone. It always does unless it has a defect.
     pub verdict: Duration,
-    /// The session is to stop: a last line to the client, and once more for the exit status.
+    /// For the last line of a stopped session to reach the client, and again for the exit status.
     pub notice: Duration,
-    /// The program ends after SIGHUP, and once more after the signal that Sally got, before it is killed.
+    /// For a program to end after SIGHUP, and again after the signal that Sally got, before Sally kills it.
     pub hangup: Duration,
-    /// The thread that serves files comes back from its last call to the system: a file system that hangs keeps nobody else.
+    /// For the thread that serves files to return from its last system call: a file system that hangs must not delay the rest.
     pub files: Duration,
-    /// Nothing is open any more: the client fetches the last bytes and leaves.
+    /// For the client to read the last bytes and leave, when nothing is open any more.
     pub leave: Duration,
-    /// Sally is told to stop: all sessions and forwards end, which includes `notice`, `hangup`, `files` and `farewell`.
+    /// For all sessions and forwards to end when Sally stops. Includes `notice`, `hangup`, `files` and `farewell`.
     pub parts: Duration,
-    /// Of that, for their last words to arrive: the client leaves when it has heard how its session ended.
+    /// Within `parts`, for the client to read how its session ended and to leave.
     pub farewell: Duration,
-    /// The client is told why the visit ends.
+    /// For telling the client why the visit ends.
     pub tell: Duration,
-    /// The client's connection, once cut, is closed: what is left is not worth more time.
+    /// For closing the client's connection after the cut.
     pub cut: Duration,
-    /// A program that was killed is waited for so long; and processes that have been killed for so long (in uninterruptible sleep, say), and no
-    /// others, are left to the kernel.
+    /// For a killed program to end. If only processes are left that were killed this long ago (in uninterruptible sleep, for example),
+    /// Sally leaves them to the kernel.
     pub stuck: Duration,
-    /// And so are all after so long, of a session as of the whole visit.
+    /// For all processes to end, of a session and of the whole visit. Sally leaves those that remain to the kernel.
     pub sweep: Duration,
 }
 
@@ -53,27 +53,29 @@ pub const DEADLINES: Deadlines = Deadlines {
 };
 
 impl Deadlines {
-    /// From being told to stop to the end of the last process, at worst. Closing the record comes after it, and takes as long as its disk.
+    /// Returns the longest time from the signal to stop until the end of the last process. Closing the record comes after it, and takes the
+    /// time that the disk needs.
     pub const fn after_stop(&self) -> Duration {
         sum(&[self.parts, self.last_steps()])
     }
 
-    /// From the end of the client's connection, a session being open, to the end of the last process, at worst.
+    /// Returns the longest time from the end of the client's connection, with an open session, until the end of the last process.
     pub const fn after_client_left(&self) -> Duration {
         sum(&[self.verdict, self.hangup, self.stuck, self.sweep, self.last_steps()])
     }
 
-    /// From the end of the only session's program to that of the last process, at worst, while the client takes what it is sent.
+    /// Returns the longest time from the end of the only session's program until the end of the last process, if the client reads what it
+    /// is sent.
     pub const fn after_program(&self) -> Duration {
         sum(&[self.drain, self.sweep, self.leave, self.last_steps()])
     }
 
-    /// The client is told and cut off, and what is left of its processes is swept.
+    /// Returns the time for telling the client, closing its connection and killing the remaining processes.
     const fn last_steps(&self) -> Duration {
         sum(&[self.tell, self.cut, self.sweep])
     }
 
-    /// What a program's session may take of `parts` before its processes are swept.
+    /// Returns the share of `parts` that a program's session may use before Sally kills its processes.
     pub const fn of_program(&self) -> Duration {
         sum(&[self.notice, self.notice, self.hangup, self.hangup])
     }

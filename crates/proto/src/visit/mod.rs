@@ -13,38 +13,38 @@ use std::time::Duration;
 pub use self::deadlines::{DEADLINES, Deadlines};
 use crate::error::Fault;
 
-/// Where a visit stands. It only ever goes on to a later one.
+/// The phase of a visit. A visit only moves to a later phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// No client has been let in yet.
+    /// No client has logged in yet.
     Waiting,
-    /// A client was let in, and it is connected or something of it is still open.
+    /// A client has logged in; it is still connected, or a session or forward of it is open.
     Open,
-    /// It ends, for the first reason that there was: nothing begins any more.
+    /// The visit ends, for the first reason that occurred. No session or forward begins any more.
     Ending(Why),
-    /// It is over, and the record is closed.
+    /// The visit is over, and the record is closed.
     Over(Outcome),
 }
 
 /// Why a visit ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// No client was let in within the time that there was.
+    /// No client logged in within the waiting time.
     NobodyCame,
-    /// The client was let in and opened nothing in time.
+    /// The client logged in, and opened no session or forward in time.
     NothingOpened,
-    /// What the client came for was over, and it stayed connected for too long.
+    /// The client's sessions and forwards had ended, and it stayed connected for too long.
     StayedOn,
     /// The client's connection ended.
     ClientLeft(Departure),
-    /// Sally was told to stop: by a signal, a limit, or something that failed.
+    /// A signal, a limit or a failure stopped Sally.
     Stopped(Fault),
 }
 
 /// How a client's connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
-    /// The client closed it, the network lost it, or Sally cut it.
+    /// The client closed the connection, the network lost it, or Sally cut it.
     Lost,
     /// The client did not answer.
     Unanswered,
@@ -74,7 +74,7 @@ pub enum Party {
 }
 
 impl Why {
-    /// Who ended it.
+    /// Returns who ended the visit.
     pub fn by(&self) -> Party {
         match self {
             Self::ClientLeft(Departure::Lost | Departure::Violation) => Party::Client,
@@ -90,88 +90,87 @@ impl Why {
 /// A visit that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Why it ended, which says by whom.
+    /// The reason of its end, which also says who ended it.
     pub why: Why,
-    /// Whether the client was told why, where there was something to say.
+    /// Whether the client was told the reason, if there was one to tell.
     pub told: bool,
-    /// Whether the record is whole and sealed.
+    /// Whether the record is complete and sealed.
     pub sealed: bool,
-    /// The exit status, or what is said in its place.
+    /// The exit status, or the fault that Sally prints.
     pub status: Result<u8, Fault>,
 }
 
-/// What is known of a visit before it begins.
+/// The settings of a visit.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// How long a client may take to come.
+    /// The longest time to wait for a client to log in.
     pub wait: Duration,
-    /// Whether sessions may follow each other.
+    /// Whether the client may open further sessions after the first (`--max-sessions` above 1).
     pub several: bool,
 }
 
-/// What happens to a visit.
+/// An event that may change a visit's phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A client is authenticated, and asks to be the one. `may_forward`: it may have connections opened, so that a visit in which nothing is
-    /// open may be under way all the same.
+    /// A client has authenticated, and takes the visit unless another client has it.
     Admitted {
-        /// Whether it may.
+        /// Whether the client may forward. If so, the visit goes on while nothing is open.
         may_forward: bool,
     },
     /// A session or a forward begins.
     Began(Part),
-    /// A session is over: its exit status, or why it has none.
+    /// A session ended: its exit status, or the reason why it has none.
     SessionEnded(Result<u8, Fault>),
-    /// A forward is over.
+    /// A forward ended.
     ForwardEnded,
     /// The client's connection ended.
     ClientLeft(Departure),
     /// [`Visit::deadline`] has passed.
     TimeUp,
-    /// Everything is to stop.
+    /// All sessions and forwards must stop.
     Stop(Fault),
     /// The client was told why the visit ends.
     Told,
-    /// The record is closed: sealed, or why not. The last event.
+    /// The record is closed: sealed, or the reason why not. No event follows.
     Sealed(Result<(), Fault>),
 }
 
-/// What a visit consists of.
+/// A part of a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// A session: a program, files.
+    /// A session: a program, or files.
     Session,
     /// A forwarded port, socket or connection.
     Forward,
 }
 
-/// A visit: its phase, and what is to be known to choose the next one.
+/// A visit: its phase, and the facts that decide the next phase.
 #[derive(Clone, Debug)]
 pub struct Visit {
     terms: Terms,
     phase: Phase,
-    /// When the client was let in.
+    /// When the client logged in.
     since: Option<Duration>,
     sessions: u32,
     forwards: u32,
-    /// Something may still come though nothing is open: the visit ends when the client leaves, and no sooner.
+    /// Whether the client may still open something when nothing is open: the visit then ends only when the client leaves.
     patient: bool,
-    /// Forwarding is what the visit was for, at least.
+    /// Whether the visit had a forward.
     forwarded: bool,
     /// How the last session ended.
     last: Option<Result<u8, Fault>>,
     left: Option<Departure>,
-    /// When time is up, where it runs.
+    /// The time of [`Event::TimeUp`], if [`Visit::deadline`] says that the time runs.
     limit: Duration,
-    /// As it was when the visit began to end.
+    /// Whether a session was open when the visit began to end.
     was_in_session: bool,
-    /// No session puts the end on the record.
+    /// Whether no session records the end of the visit.
     is_unrecorded: bool,
     told: bool,
 }
 
 impl Visit {
-    /// A visit to which no client has come. `now` is of any clock that never goes back.
+    /// Creates a visit without a client. `now` is a time of any clock that never goes back.
     pub fn new(terms: Terms, now: Duration) -> Self {
         Self {
             terms,
@@ -190,32 +189,33 @@ impl Visit {
         }
     }
 
-    /// Where it stands.
+    /// Returns the phase.
     pub fn phase(&self) -> &Phase {
         &self.phase
     }
 
-    /// When the client was let in.
+    /// Returns when the client logged in.
     pub fn since(&self) -> Option<Duration> {
         self.since
     }
 
-    /// How the client's connection ended, where it has.
+    /// Returns how the client's connection ended, if it has ended.
     pub fn departure(&self) -> Option<Departure> {
         self.left
     }
 
-    /// Whether a session or a forward is open.
+    /// Returns whether a session or a forward is open.
     pub fn has_open_parts(&self) -> bool {
         self.sessions > 0 || self.forwards > 0
     }
 
-    /// Whether a session was open when the visit began to end.
+    /// Returns whether a session was open when the visit began to end.
     pub fn was_in_session(&self) -> bool {
         self.was_in_session
     }
 
-    /// When [`Event::TimeUp`] is due: the client has so long to come, to open something, or to leave.
+    /// Returns when [`Event::TimeUp`] is due: by then the client must have logged in, opened something, or left. `None` while no such limit
+    /// runs.
     pub fn deadline(&self) -> Option<Duration> {
         let runs = match self.phase {
             Phase::Waiting => true,
@@ -225,12 +225,12 @@ impl Visit {
         runs.then_some(self.limit)
     }
 
-    /// Whether the client is in, and what it came for is not over: then it may be idle, or stay, for too long.
+    /// Returns whether the client is connected and its sessions or forwards go on. Only then `--idle-timeout` and `--max-duration` apply.
     pub fn goes_on(&self) -> bool {
         self.phase == Phase::Open && (self.has_open_parts() || self.patient || self.last.is_none())
     }
 
-    /// Takes note of an event; false where it changes nothing, as a second client's admission.
+    /// Applies an event. Returns false if it changes nothing, such as the admission of a second client.
     pub fn note(&mut self, event: Event, now: Duration) -> bool {
         match (&self.phase, event) {
             (Phase::Waiting, Event::Admitted { may_forward }) => self.open(may_forward, now),
@@ -309,12 +309,12 @@ impl Visit {
         self.phase = Phase::Ending(why);
     }
 
-    /// The status of the last session, where it ended by itself and none is open.
+    /// Returns the exit status of the last session, if it ended by itself and no session is open.
     fn ended_well(&self) -> Option<u8> {
         self.last.as_ref().filter(|_| self.sessions == 0).and_then(|last| last.as_ref().ok().copied())
     }
 
-    /// The exit status for a reason, as things stand.
+    /// Returns the exit status for a reason, from the present facts.
     fn status_of(&self, why: &Why) -> Result<u8, Fault> {
         let otherwise = match why {
             Why::NobodyCame => return Ok(0),
@@ -331,7 +331,7 @@ impl Visit {
         }
     }
 
-    /// What goes on the record as the visit's end, where no session's end says it.
+    /// Returns the fault to record as the visit's end, if no session records it.
     pub fn unrecorded_end(&self) -> Option<Fault> {
         match &self.phase {
             Phase::Ending(Why::Stopped(fault)) if self.is_unrecorded => Some(fault.clone()),
@@ -340,7 +340,8 @@ impl Visit {
         }
     }
 
-    /// What the client is told at the end: nothing where the visit went well, or where it would not be on the record.
+    /// Returns the fault to tell the client at the end. `None` if the visit went well, or if the record failed: the sentence could not be
+    /// recorded.
     pub fn last_word(&self) -> Option<Fault> {
         let Phase::Ending(why) = &self.phase else { return None };
         self.status_of(why).err().filter(|fault| !matches!(fault, Fault::Record { .. }))
