@@ -1,5 +1,5 @@
-//! A key file of anybody's making, and a file of revoked keys: no panic, no line that is accepted in two ways, and no key that is let in and
-//! not revoked by the same line.
+//! Reads any bytes as a key file, and as a file of revoked keys: no panic, no line has two readings, and a line that accepts a key in the one
+//! revokes it in the other.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

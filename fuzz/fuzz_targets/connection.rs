@@ -1,4 +1,4 @@
-//! A visitor who was let in and says anything (RFC 4254): no panic, no connection that stays, no task that outlives it.
+//! A client that has logged in sends any packets (RFC 4254): no panic, the connection ends, and no task outlives it.
 #![no_main]
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! What clients say to the MQTT listener: each input is the bytes of some connections, from a device, another device and a relay.
+//! Clients send any bytes to the MQTT listener: each input is the bytes of some connections, from a device, another device and a relay.
 #![no_main]
 
 use std::sync::{Arc, Mutex};

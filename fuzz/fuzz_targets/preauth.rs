@@ -1,5 +1,5 @@
-//! Anybody's bytes at the door, up to authentication: no panic, no end of the process, no connection that stays; nobody is let in, and
-//! nothing but authentication is heard of.
+//! A client sends any bytes before authentication: no panic, the connection ends, no client logs in, and the handler is called for
+//! authentication only.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -35,19 +35,19 @@ impl Handler for Stranger {
     }
 
     async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), Self::Error> {
-        panic!("somebody was let in");
+        panic!("a client logged in");
     }
 
     async fn channel_open_session(&mut self, _: Channel<Msg>, _: ChannelOpenHandle, _: &mut Session) -> Result<(), Self::Error> {
-        panic!("a channel was opened by nobody");
+        panic!("a channel was opened before authentication");
     }
 
     async fn exec_request(&mut self, _: ChannelId, _: &[u8], _: &mut Session) -> Result<(), Self::Error> {
-        panic!("nobody runs a command");
+        panic!("a command ran before authentication");
     }
 
     async fn tcpip_forward(&mut self, _: &str, _: &mut u32, _: &mut Session) -> Result<bool, Self::Error> {
-        panic!("nobody asks for a forwarding");
+        panic!("a forwarding was requested before authentication");
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a balancer, or anybody who can be taken for one, says before a connection's first byte: no panic, never more than the header is asked
-//! for, and pieces make no difference.
+//! A balancer, or a client that claims to be one, sends any bytes before a connection's first byte: no panic, nothing is read beyond the
+//! header, and the result doesn't depend on how the input is split.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

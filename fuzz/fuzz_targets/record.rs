@@ -1,4 +1,4 @@
-//! A record of anybody's making: no panic, and no verdict of proof for what we did not sign.
+//! Reads any bytes as a record: no panic, and no verdict that proves what Sally did not sign.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

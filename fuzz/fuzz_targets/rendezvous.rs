@@ -1,4 +1,4 @@
-//! What can happen between visitors, devices and the broker, in any order: a history is held to what the unit tests hold theirs to.
+//! Events of visitors, devices and the broker in any order: each history must fulfil the conditions of the unit tests' model.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! A client of anybody's making: whatever comes, packets, requests or errors come of it, nothing is longer than it may be, and it makes no
-//! difference in which pieces it comes. The first byte says how long those are; 0 is all at once.
+//! A client sends any bytes: the parser returns packets, requests or errors, none is longer than permitted, and the result doesn't depend on
+//! the pieces. The first byte is the length of a piece; 0 means one piece.
 #![no_main]
 
 use bytes::Bytes;

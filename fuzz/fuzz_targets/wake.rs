@@ -1,4 +1,4 @@
-//! What the broker, who is trusted with nothing, can send: wakes to a device, acknowledgements and statuses to a relay.
+//! An untrusted broker sends any bytes: wakes to a device, acknowledgements and statuses to a relay.
 #![no_main]
 
 use std::time::Duration;

@@ -1,9 +1,9 @@
-# Sally in an image of yours: one COPY, nothing else. BASE stands for your image; it must have a shell, and that is all it must have.
+# Sally in an image of yours: one COPY, nothing else. BASE stands for your image; it needs only a shell.
 #
 #     docker build -t visited -f deploy/docker/once/into.Dockerfile --build-arg BASE=your/image .
 #     docker run --rm -p 2022:2022 -e AUTHORIZED_KEYS="$(cat ~/.ssh/id_ed25519.pub)" visited once
 #
-# Neither root nor a writable file system nor /etc/passwd is needed. The record goes to stdout: into the container's log.
+# Sally needs no root, no writable file system and no /etc/passwd. The record goes to stdout, which is the container's log.
 ARG SALLY=sally
 ARG BASE=busybox
 FROM ${SALLY} AS sally

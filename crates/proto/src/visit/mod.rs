@@ -155,7 +155,7 @@ pub struct Visit {
     forwards: u32,
     /// Whether the client may still open something when nothing is open: the visit then ends only when the client leaves.
     patient: bool,
-    /// Whether the visit had a forward.
+    /// Whether the client may forward or has forwarded: a visit without a session then ends with status 0.
     forwarded: bool,
     /// How the last session ended.
     last: Option<Result<u8, Fault>>,

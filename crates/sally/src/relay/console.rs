@@ -21,13 +21,13 @@ pub const NO_CONSOLE: &str = "This account can only be used for forwarding";
 
 const HELP: &str = "\
 This is a relay: it has no shell. Reach a device through it:
-  ssh -J THIS-HOST DEVICE         (scp, sftp, rsync, git and Ansible take -J, or ProxyJump, as well)
+  ssh -J THIS-HOST DEVICE         (scp, sftp, rsync, git and Ansible too, with -J or ProxyJump)
 Commands:
   devices [--json]                the devices that you may reach
-  sessions [--json]               your visits under way; everybody's for an administrator
+  sessions [--json]               your open visits; for an administrator, all open visits
   kick SESSION|DEVICE             end a visit, by its number, or a device's connection (administrators)
-  kick device DEVICE              the same where the device's name is a number
-  whoami [--json]                 who you are to this relay
+  kick device DEVICE              end a device's connection if the device's name is a number
+  whoami [--json]                 your name, key and permissions on this relay
   help
 ";
 
@@ -228,7 +228,7 @@ fn devices_table(devices: &[Device]) -> String {
 
 fn sessions_table(sessions: &[Session]) -> String {
     if sessions.is_empty() {
-        return "no visits under way\n".into();
+        return "no open visits\n".into();
     }
     let rows = sessions.iter().map(|session| {
         let bytes = format!("{}/{}", session.up, session.down);

@@ -191,7 +191,7 @@ fn kept_host_key(directory: &Path) -> Result<PathBuf, Fault> {
 fn say_sources(config: &Config) {
     if matches!(config.rules.kind, Kind::Jail(_)) {
         for source in &config.keys.devices {
-            term::say(&format!("The keys of {} come from {}", config.rules.user.as_deref().unwrap_or("everybody"), source.name()));
+            term::say(&format!("The keys of {} come from {}", config.rules.user.as_deref().unwrap_or("all users"), source.name()));
         }
     }
 }
