@@ -54,7 +54,7 @@ mod tests;
 pub use error::RecordError;
 #[cfg(any(feature = "once", feature = "relay"))]
 pub use recorder::{Recorder, SIZE, Settings};
-pub use sally_proto::record::{AuditEvent, DigestName, Policy, RunningDigest, Said, StreamKind};
+pub use sally_proto::record::{AuditEvent, DigestName, Policy, StreamKind};
 #[cfg(any(feature = "once", feature = "relay"))]
 pub use sink::{Sink, Target};
 #[cfg(any(feature = "once", feature = "relay"))]
