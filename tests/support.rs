@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 mod account;
+mod broker;
 mod client;
 mod clock;
 mod evidence;

@@ -64,9 +64,7 @@ pub mod host_key;
 #[cfg(any(feature = "once", feature = "relay"))]
 pub mod keys;
 mod lock;
-#[cfg(any(feature = "once", feature = "relay"))]
 mod logfile;
-#[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 pub mod monitor;
 #[cfg(any(feature = "relay", feature = "agent"))]
 pub mod mqtt;
@@ -74,7 +72,6 @@ pub mod mqtt;
 pub mod net;
 mod panic;
 mod private_key;
-#[cfg(any(feature = "once", feature = "relay", feature = "record"))]
 pub mod record;
 #[cfg(feature = "relay")]
 pub mod relay;

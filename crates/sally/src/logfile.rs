@@ -109,7 +109,8 @@ fn is_descriptor(path: &Path) -> bool {
         || path.strip_prefix("/proc/").is_some_and(of_process)
 }
 
-fn reason(error: Errno) -> String {
+/// Returns the system's message for an error number.
+pub(crate) fn reason(error: Errno) -> String {
     term::reason(&error.into())
 }
 

@@ -181,11 +181,6 @@ impl KeyRing {
         Err(refusal.unwrap_or(if certificate.is_some() { Denial::UnknownAuthority } else { Denial::UnknownKey }))
     }
 
-    /// Returns whether an offer would be accepted with a proof: the answer to a probe before the signature (RFC 4252 §7).
-    pub fn may_accept(&self, offer: Offer<'_>, context: &Context<'_>) -> bool {
-        self.authorize(offer, context).is_ok()
-    }
-
     fn authorize_line(&self, held: &Held, certificate: Option<&Certificate>, context: &Context<'_>) -> Result<Grant, Denial> {
         let options = held.entry.options();
         check_line(options, context)?;

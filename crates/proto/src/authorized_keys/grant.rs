@@ -6,7 +6,6 @@ use ssh_key::{Algorithm, HashAlg};
 
 use super::certificate::Limits;
 use super::checker::Denial;
-use super::key;
 use super::line::displayable;
 use super::options::{Options, Tunnel};
 use super::permit::PermitRule;
@@ -21,7 +20,6 @@ use crate::sftp::SftpFlags;
 pub struct Grant {
     options: Options,
     algorithm: Algorithm,
-    security_key: bool,
     presence: Presence,
     fingerprint: String,
     comment: String,
@@ -87,7 +85,6 @@ impl Grant {
             presence: Presence::of(key, options.touch_required, options.verify_required),
             options,
             algorithm: key.algorithm(),
-            security_key: key::is_security_key(key),
             fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
             comment,
             source: held.source.clone(),
@@ -130,11 +127,6 @@ impl Grant {
     /// Returns whether anything may be forwarded, Unix sockets included; the rules say which ports.
     pub fn allows_port_forwarding(&self) -> bool {
         self.options.port_forwarding
-    }
-
-    /// Returns whether `~/.ssh/rc` may run.
-    pub fn allows_user_rc(&self) -> bool {
-        self.options.user_rc
     }
 
     /// Returns whether a connection to this host and port may be opened (`direct-tcpip`; `permitopen=`). Compares hosts letter by letter,
@@ -188,11 +180,6 @@ impl Grant {
         self.options.touch_required
     }
 
-    /// Returns whether a security key must verify its user.
-    pub fn verify_required(&self) -> bool {
-        self.options.verify_required
-    }
-
     /// Checks the flags byte of a security key's signature (PROTOCOL.u2f); for any other key there is nothing to check.
     ///
     /// # Errors
@@ -204,11 +191,6 @@ impl Grant {
     /// Returns what a signature of a security key must say.
     pub fn presence(&self) -> Presence {
         self.presence
-    }
-
-    /// Returns whether the key is a security key, so that [`Self::check_presence`] has something to check.
-    pub fn is_security_key(&self) -> bool {
-        self.security_key
     }
 
     /// Returns the type of the client's key (`ssh-ed25519`); for a certificate, of the certified key.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Refusal;
+use super::shares::less;
 
 /// The part of all descriptors, one in so many, that is reserved for short-lived use: clients that authenticate, connections to forwarded
 /// ports, files, scrapers.
@@ -81,12 +82,7 @@ impl ConnectionShares {
     /// Returns so many that were taken.
     pub fn give_back(&mut self, key: &str, count: usize) {
         self.taken = self.taken.saturating_sub(count);
-        if let Some(held) = self.keys.get_mut(key) {
-            *held = held.saturating_sub(count);
-            if *held == 0 {
-                self.keys.remove(key);
-            }
-        }
+        less(&mut self.keys, key, count);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Limits how many visits there may be at once, and how many of one client: no client may take all places.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -103,10 +104,10 @@ impl Shares {
         match who {
             Taker::Stranger { port, from } => {
                 self.strangers = self.strangers.saturating_sub(1);
-                one_less(&mut self.ports, port);
-                one_less(&mut self.sources, &Source::from(*from));
+                less(&mut self.ports, port, 1);
+                less(&mut self.sources, &Source::from(*from), 1);
             }
-            Taker::Visitor(key) => one_less(&mut self.keys, key),
+            Taker::Visitor(key) => less(&mut self.keys, key, 1),
         }
     }
 }
@@ -119,9 +120,10 @@ fn count<K: Ord>(counts: &BTreeMap<K, usize>, key: &K) -> usize {
     counts.get(key).copied().unwrap_or(0)
 }
 
-fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+/// Takes `number` from a key's count, and forgets a key of which nothing is left.
+pub(super) fn less<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, usize>, key: &Q, number: usize) {
     if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(1);
+        *count = count.saturating_sub(number);
         if *count == 0 {
             counts.remove(key);
         }

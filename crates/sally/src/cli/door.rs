@@ -34,3 +34,21 @@ pub struct DoorArgs {
     #[arg(long, value_name = "CIDR")]
     pub proxy_protocol: Vec<AddressBlock>,
 }
+
+/// Sources of authorized keys. Several may be given; Sally doesn't start if one of them fails.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Keys that may log in (at least one source; $AUTHORIZED_KEYS is one too)")]
+pub struct KeyArgs {
+    /// File of keys that may log in, in the format of ~/.ssh/authorized_keys; - reads stdin (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub authorized_keys: Vec<PathBuf>,
+    /// Accept the public keys of this GitHub user (repeatable)
+    #[arg(long, value_name = "USER")]
+    pub github: Vec<String>,
+    /// URL to fetch the keys of --github from; {user} stands for the user's name
+    #[arg(long, value_name = "TEMPLATE", default_value = crate::keys::GITHUB, value_parser = crate::keys::parse_template)]
+    pub keys_url: String,
+    /// Accept only this user name [default: any name; for a jail: tunuser]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+}

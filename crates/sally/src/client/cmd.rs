@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use sally_proto::authority::is_pattern;
 use sally_proto::error::Fault;
 use ssh_key::Certificate;
@@ -15,6 +15,41 @@ use super::{openssh, proxy, ssh_config};
 use crate::arguments::parse_seconds;
 use crate::term;
 use crate::variables::Variables;
+
+/// The subcommands of a relay's visitors.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Open a session on a device through a relay, with ssh
+    Ssh(VisitArgs),
+    /// Copy files to and from a device through a relay, with scp
+    Scp(VisitArgs),
+    /// Transfer files to and from a device through a relay, with sftp
+    Sftp(VisitArgs),
+    /// List the devices that a relay lets you reach
+    Devices(DevicesArgs),
+    /// Print Host blocks for ~/.ssh/config, for machines without Sally
+    SshConfig(SshConfigArgs),
+    /// Connect stdin and stdout to a device through a relay (a ProxyCommand for ssh)
+    Proxy(ProxyArgs),
+    /// Print host keys for ssh's KnownHostsCommand
+    #[command(hide = true)]
+    KnownHosts(KnownHostsArgs),
+}
+
+impl ClientCommand {
+    /// Runs the command, and returns the exit status.
+    pub fn run(self, variables: &Variables) -> u8 {
+        match self {
+            Self::Ssh(args) => visit(Program::Ssh, args, variables),
+            Self::Scp(args) => visit(Program::Scp, args, variables),
+            Self::Sftp(args) => visit(Program::Sftp, args, variables),
+            Self::Devices(args) => devices(&args, variables),
+            Self::SshConfig(args) => print_ssh_config(&args, variables),
+            Self::Proxy(args) => proxy(&args, variables),
+            Self::KnownHosts(args) => known_hosts(&args),
+        }
+    }
+}
 
 /// The relay to connect through.
 #[derive(Args, Clone, Debug)]
@@ -104,7 +139,7 @@ impl RelayArgs {
 }
 
 /// Replaces this process by the client; returns the exit status of a failure.
-pub fn visit(program: Program, args: VisitArgs, variables: &Variables) -> u8 {
+fn visit(program: Program, args: VisitArgs, variables: &Variables) -> u8 {
     match args.via.resolve(variables) {
         Ok(settings) => failed(&openssh::become_client(program, &Settings { wait: args.wait, ..settings }, args.words)),
         Err(fault) => failed(&fault),
@@ -112,7 +147,7 @@ pub fn visit(program: Program, args: VisitArgs, variables: &Variables) -> u8 {
 }
 
 /// Runs ssh's ProxyCommand, and returns the exit status.
-pub fn proxy(args: &ProxyArgs, variables: &Variables) -> u8 {
+fn proxy(args: &ProxyArgs, variables: &Variables) -> u8 {
     let passed = args.via.resolve(variables).and_then(|settings| {
         let settings = Settings { wait: args.wait, ..settings };
         proxy::run(&settings, args.ssh_config.as_deref(), &args.host, args.port)
@@ -121,7 +156,7 @@ pub fn proxy(args: &ProxyArgs, variables: &Variables) -> u8 {
 }
 
 /// Replaces this process by ssh to the relay's console; returns the exit status of a failure.
-pub fn devices(args: &DevicesArgs, variables: &Variables) -> u8 {
+fn devices(args: &DevicesArgs, variables: &Variables) -> u8 {
     let words: &[&str] = if args.json { &["devices", "--json"] } else { &["devices"] };
     match args.via.resolve(variables) {
         Ok(settings) => failed(&openssh::become_console(&settings, words)),
@@ -130,7 +165,7 @@ pub fn devices(args: &DevicesArgs, variables: &Variables) -> u8 {
 }
 
 /// Prints blocks of ssh_config for stock ssh, and returns the exit status.
-pub fn print_ssh_config(args: &SshConfigArgs, variables: &Variables) -> u8 {
+fn print_ssh_config(args: &SshConfigArgs, variables: &Variables) -> u8 {
     let printed = args.via.resolve(variables).and_then(|settings| {
         let known_hosts = settings.known_hosts.as_deref().map(read).transpose()?.unwrap_or_default();
         let patterns = if args.patterns.is_empty() { certified(&settings)? } else { args.patterns.clone() };
@@ -141,7 +176,7 @@ pub fn print_ssh_config(args: &SshConfigArgs, variables: &Variables) -> u8 {
 }
 
 /// Prints the fleet's host keys for ssh, which matches them by host. Returns the exit status.
-pub fn known_hosts(args: &KnownHostsArgs) -> u8 {
+fn known_hosts(args: &KnownHostsArgs) -> u8 {
     let printed = read(&args.file).and_then(|text| term::data(text.trim_end()).map_err(|error| Fault::Internal(term::reason(&error))));
     printed.map_or_else(|fault| failed(&fault), |()| 0)
 }

@@ -16,8 +16,6 @@ use sally_proto::error::exit;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{Cli, Command, LogFormat, file};
-#[cfg(feature = "admin")]
-use crate::client::{cmd as client, destination::Program};
 #[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 use crate::config;
 use crate::panic;
@@ -64,19 +62,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "fleet")]
         Command::Fleet(command) => command.run(),
         #[cfg(feature = "admin")]
-        Command::Ssh(args) => client::visit(Program::Ssh, args, &variables),
-        #[cfg(feature = "admin")]
-        Command::Scp(args) => client::visit(Program::Scp, args, &variables),
-        #[cfg(feature = "admin")]
-        Command::Sftp(args) => client::visit(Program::Sftp, args, &variables),
-        #[cfg(feature = "admin")]
-        Command::Devices(args) => client::devices(&args, &variables),
-        #[cfg(feature = "admin")]
-        Command::SshConfig(args) => client::print_ssh_config(&args, &variables),
-        #[cfg(feature = "admin")]
-        Command::Proxy(args) => client::proxy(&args, &variables),
-        #[cfg(feature = "admin")]
-        Command::KnownHosts(args) => client::known_hosts(&args),
+        Command::Client(command) => command.run(&variables),
         #[cfg(feature = "manual")]
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "sally", &mut std::io::stdout());

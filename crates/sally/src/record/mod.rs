@@ -12,7 +12,6 @@
 //!
 //! The format itself is [`sally_proto::record`].
 
-#[cfg(any(feature = "once", feature = "relay"))]
 mod book;
 #[cfg(feature = "record")]
 mod cat;
@@ -20,27 +19,20 @@ mod cat;
 pub mod cmd;
 #[cfg(feature = "record")]
 mod decode;
-#[cfg(any(feature = "once", feature = "relay"))]
 mod error;
 #[cfg(feature = "record")]
 mod export;
-#[cfg(any(feature = "once", feature = "relay"))]
 mod limit;
 #[cfg(feature = "record")]
 mod play;
-#[cfg(any(feature = "once", feature = "relay"))]
 mod queue;
-#[cfg(any(feature = "once", feature = "relay"))]
 mod recorder;
 #[cfg(feature = "record")]
 mod screen;
-#[cfg(any(feature = "once", feature = "relay"))]
 mod signer;
-#[cfg(any(feature = "once", feature = "relay"))]
 mod sink;
 #[cfg(feature = "record")]
 mod source;
-#[cfg(any(feature = "once", feature = "relay"))]
 mod stream;
 #[cfg(feature = "record")]
 mod verify;
@@ -50,12 +42,8 @@ mod visible;
 #[cfg(test)]
 mod tests;
 
-#[cfg(any(feature = "once", feature = "relay"))]
 pub use error::RecordError;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub use recorder::{Recorder, SIZE, Settings};
-pub use sally_proto::record::{AuditEvent, DigestName, Policy, RunningDigest, Said, StreamKind};
-#[cfg(any(feature = "once", feature = "relay"))]
+pub use sally_proto::record::{AuditEvent, DigestName, Policy, StreamKind};
 pub use sink::{Sink, Target};
-#[cfg(any(feature = "once", feature = "relay"))]
 pub use stream::{Entry, StreamRecorder};

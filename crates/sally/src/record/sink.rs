@@ -15,8 +15,9 @@ use sally_proto::record::{MAX_LINE, MAX_LINE_STDOUT};
 
 use super::error::RecordError;
 use super::limit::Limit;
+use crate::logfile::{self, reason};
 use crate::monitor::MonitorClient;
-use crate::{logfile, term};
+use crate::term;
 
 /// The shortest time between two checks of a file that is written to.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -342,8 +343,4 @@ fn is_null(fd: &OwnedFd) -> bool {
     fstat(fd).is_ok_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
     })
-}
-
-fn reason(error: Errno) -> String {
-    term::reason(&error.into())
 }

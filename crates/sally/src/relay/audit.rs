@@ -112,7 +112,7 @@ impl Audit {
         let fault = |error: io::Error| Fault::Audit { file: name.clone(), reason: term::reason(&error) };
         let file = LogFile::open(path, name.clone(), rotation, later).map_err(fault)?;
         let (jobs, inbox) = mpsc::channel(WAITING);
-        let writer = Writer { name: name.clone(), file, torn: false, state: Arc::clone(&state) };
+        let writer = Writer { file, torn: false, state: Arc::clone(&state) };
         std::thread::Builder::new().name("audit".into()).spawn(move || essential(|| writer.run(inbox))).map_err(fault)?;
         Ok(Self { jobs: Some(jobs), state })
     }
@@ -193,7 +193,6 @@ fn open(path: Option<&Path>, later: Option<u32>) -> io::Result<File> {
 
 /// The state of the thread.
 struct Writer {
-    name: String,
     file: LogFile,
     /// Whether the last line may be incomplete: the next write then begins with a newline.
     torn: bool,
@@ -229,7 +228,7 @@ impl Writer {
             Ok(()) => {
                 self.torn = false;
                 if self.state.failing.swap(false, Ordering::Relaxed) {
-                    term::say(&format!("The audit log {} can be written again", self.name));
+                    term::say(&format!("The audit log {} can be written again", self.file.name));
                 }
                 true
             }
@@ -238,7 +237,7 @@ impl Writer {
                 self.state.lost.fetch_add(lost.saturating_add(1), Ordering::Relaxed);
                 self.state.counters.lost.fetch_add(1, Ordering::Relaxed);
                 if !self.state.failing.swap(true, Ordering::Relaxed) {
-                    term::say(&format!("The audit log {} can't be written: {error}", self.name));
+                    term::say(&format!("The audit log {} can't be written: {error}", self.file.name));
                 }
                 false
             }

@@ -13,31 +13,19 @@
 //! - `reaper`, `sweep`: leave no process behind
 
 pub mod account;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod ending;
 pub mod environment;
-#[cfg(any(feature = "once", feature = "relay"))]
 mod fd;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod login;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod masking;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod processes;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod pump;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod reaper;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod run;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod service;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod sftp;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod start;
 pub(crate) mod sweep;
-#[cfg(any(feature = "once", feature = "relay"))]
 pub mod visit;
 
 use std::future::Future;

@@ -19,6 +19,10 @@ fn rate(payload: usize, mut work: impl FnMut()) -> f64 {
     payload as f64 * f64::from(rounds) / (cpu_seconds() - before) / 1e6
 }
 
+fn show(what: &str, payload: usize, work: impl FnMut()) {
+    println!("{what}: {:.0} MB/s", rate(payload, work));
+}
+
 fn cpu_seconds() -> f64 {
     let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     times.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
@@ -49,39 +53,26 @@ fn encoding_and_verifying() {
     let key = TestKey::new(1);
     let blob = &payloads()[0].1;
     for digest in DIGESTS {
-        println!(
-            "{} alone: {:.0} MB/s",
-            digest.name(),
-            rate(blob.len(), || {
-                let mut chain = digest.start();
-                chain.update(black_box(blob));
-                black_box(chain.hex());
-            })
-        );
+        show(&format!("{} alone", digest.name()), blob.len(), || {
+            let mut chain = digest.start();
+            chain.update(black_box(blob));
+            black_box(chain.hex());
+        });
     }
     for (name, data) in payloads() {
         let mut out = Vec::with_capacity(1 << 17);
         let piece = &data[..48 << 10];
-        println!(
-            "escape {name:6}: {:.0} MB/s",
-            rate(piece.len(), || {
-                out.clear();
-                black_box(escape::escape(&mut out, black_box(piece), 64 << 10));
-            })
-        );
-        println!(
-            "pieces {name:6}: {:.0} MB/s",
-            rate(piece.len(), || {
-                black_box(chunk::first_piece(black_box(piece), 1 << 20, false));
-            })
-        );
-        println!(
-            "base64 {name:6}: {:.0} MB/s",
-            rate(piece.len(), || {
-                out.clear();
-                base64_simd::STANDARD.encode_append(black_box(piece), &mut out);
-            })
-        );
+        show(&format!("escape {name:6}"), piece.len(), || {
+            out.clear();
+            black_box(escape::escape(&mut out, black_box(piece), 64 << 10));
+        });
+        show(&format!("pieces {name:6}"), piece.len(), || {
+            black_box(chunk::first_piece(black_box(piece), 1 << 20, false));
+        });
+        show(&format!("base64 {name:6}"), piece.len(), || {
+            out.clear();
+            base64_simd::STANDARD.encode_append(black_box(piece), &mut out);
+        });
         for chunk in [4 << 10, 32 << 10, 256 << 10] {
             let kind = if name == "screen" { StreamKind::PtyOutput } else { StreamKind::Stdout };
             let mut encoder = Encoder::new(MAX_LINE, DigestName::Blake3);
@@ -105,11 +96,8 @@ fn encoding_and_verifying() {
         }
         writer.flush(2, Some(Seal::Seal));
         let file = writer.file;
-        println!(
-            "verify {name:6}: {:.0} MB/s of record",
-            rate(file.len(), || {
-                black_box(verify(&file, None)).unwrap();
-            })
-        );
+        show(&format!("verify {name:6} (of record)"), file.len(), || {
+            black_box(verify(&file, None)).unwrap();
+        });
     }
 }

@@ -209,18 +209,7 @@ impl Watcher {
         let name = |device: u8| id(&format!("cam-{device}"));
         let nth = |map: &BTreeMap<u64, _>, index: usize| map.keys().copied().nth(index);
         let event = match step {
-            Step::Visit { key, device, port, wait } => {
-                let until = relay.seconds + WAKE_DEADLINE.as_secs().max(wait.unwrap_or(0));
-                let patience = wait.map(|wait| relay.seconds + wait);
-                self.keys.insert(key);
-                let newcomer = Seen { key, device: name(device), port: port.into(), patience, until };
-                let actions = relay.on(visit(key, number, name(device).as_str(), port.into(), wait));
-                self.check_room(number, &newcomer, &actions);
-                let before = self.alike(&newcomer, false).count();
-                self.waiting.insert(number, newcomer.clone());
-                self.check(&actions, relay.seconds);
-                return self.check_crowd(&newcomer, before);
-            }
+            Step::Visit { key, device, port, wait } => return self.visit(relay, number, (key, &name(device), port.into()), wait),
             Step::Opened(index) => {
                 let Some((visitor, inside)) = self.inside.iter_mut().nth(index) else { return };
                 inside.2 = true;
@@ -242,21 +231,7 @@ impl Watcher {
                 let Some((jti, _)) = self.wakes.iter().rev().nth(wake).cloned() else { return };
                 Event::NotPublished(name(device), jti)
             }
-            Step::DialledBack { device, ticket } => {
-                let Some((ticket, of, shown)) = self.tickets.iter().rev().nth(ticket).cloned() else { return };
-                let wanted = self.waiting.values().any(|visitor| visitor.device == of);
-                let actions = relay.on(Event::DialledBack { tunnel: TunnelId(number), device: name(device), ticket });
-                if actions.contains(&Action::Accept(TunnelId(number))) {
-                    assert!(of == name(device), "another device's ticket");
-                    assert!(!shown, "a ticket twice");
-                    assert!(wanted, "a ticket of somebody who isn't there");
-                    self.tickets.iter_mut().filter(|(known, ..)| *known == ticket).for_each(|entry| entry.2 = true);
-                    self.tunnels.insert(number, (Some(name(device)), BTreeSet::new()));
-                } else {
-                    assert!(actions.contains(&Action::Reject(TunnelId(number))));
-                }
-                return self.check(&actions, relay.seconds);
-            }
+            Step::DialledBack { device, ticket } => return self.dial_back(relay, number, &name(device), ticket),
             Step::Listening { tunnel, device, port } => {
                 let Some(tunnel) = nth(&self.tunnels, tunnel) else { return };
                 let (woken, offers) = self.tunnels.get_mut(&tunnel).unwrap();
@@ -285,20 +260,52 @@ impl Watcher {
                 Event::Seen { device: name(device), presence, since: START + relay.seconds }
             }
             Step::After(seconds) => {
-                // As a relay does: it wakes up when the machine says.
-                let end = relay.seconds + seconds;
-                while let Some(next) = relay.state.deadline().map(|at| at.as_secs()).filter(|next| *next <= end) {
-                    relay.seconds = relay.seconds.max(next);
-                    let actions = relay.on(Event::Tick);
-                    self.check(&actions, relay.seconds);
-                    assert!(relay.state.deadline().is_none_or(|at| at.as_secs() > relay.seconds), "it asks for a tick that does nothing");
-                }
-                relay.seconds = end;
+                self.pass(relay, relay.seconds + seconds);
                 Event::Tick
             }
         };
         let actions = relay.on(event);
         self.check(&actions, relay.seconds);
+    }
+
+    fn visit(&mut self, relay: &mut Relay, number: u64, (key, device, port): (u8, &DeviceId, u16), wait: Option<u64>) {
+        let until = relay.seconds + WAKE_DEADLINE.as_secs().max(wait.unwrap_or(0));
+        let patience = wait.map(|wait| relay.seconds + wait);
+        self.keys.insert(key);
+        let newcomer = Seen { key, device: device.clone(), port, patience, until };
+        let actions = relay.on(visit(key, number, device.as_str(), port, wait));
+        self.check_room(number, &newcomer, &actions);
+        let before = self.alike(&newcomer, false).count();
+        self.waiting.insert(number, newcomer.clone());
+        self.check(&actions, relay.seconds);
+        self.check_crowd(&newcomer, before);
+    }
+
+    fn dial_back(&mut self, relay: &mut Relay, number: u64, device: &DeviceId, ticket: usize) {
+        let Some((ticket, of, shown)) = self.tickets.iter().rev().nth(ticket).cloned() else { return };
+        let wanted = self.waiting.values().any(|visitor| visitor.device == of);
+        let actions = relay.on(Event::DialledBack { tunnel: TunnelId(number), device: device.clone(), ticket });
+        if actions.contains(&Action::Accept(TunnelId(number))) {
+            assert!(of == *device, "another device's ticket");
+            assert!(!shown, "a ticket twice");
+            assert!(wanted, "a ticket of somebody who isn't there");
+            self.tickets.iter_mut().filter(|(known, ..)| *known == ticket).for_each(|entry| entry.2 = true);
+            self.tunnels.insert(number, (Some(device.clone()), BTreeSet::new()));
+        } else {
+            assert!(actions.contains(&Action::Reject(TunnelId(number))));
+        }
+        self.check(&actions, relay.seconds);
+    }
+
+    /// Lets time pass as a relay does: it wakes up when the machine says.
+    fn pass(&mut self, relay: &mut Relay, end: u64) {
+        while let Some(next) = relay.state.deadline().map(|at| at.as_secs()).filter(|next| *next <= end) {
+            relay.seconds = relay.seconds.max(next);
+            let actions = relay.on(Event::Tick);
+            self.check(&actions, relay.seconds);
+            assert!(relay.state.deadline().is_none_or(|at| at.as_secs() > relay.seconds), "it asks for a tick that does nothing");
+        }
+        relay.seconds = end;
     }
 
     /// Whoever was before a door of it waits again, once; whoever was inside is out.

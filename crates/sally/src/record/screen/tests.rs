@@ -103,76 +103,20 @@ fn wide_characters_and_origin_mode_are_drawn_again() {
     assert_drawn_again("one\x1b[7m\x1b[?1049h\x1b[2;2Htwo\x1b[5;20Hx");
 }
 
+/// Control characters and sequences besides those with two numbers, parted by bars.
+const OTHER: &str = "\
+    \r|\n|\t|\x08|\x0e|\x0f|\x1b7|\x1b8|\x1bD|\x1bE|\x1bH|\x1bM|\x1b=|\x1b>|\x1b#8|\x1b(0|\x1b)0|\x1b(B|\x1bn|\x1b[!p|\x1b[g|\x1b[3g|\
+    \x1b[?5W|\x1b[4 q|\x1b]8;id=y;http://a\x1b\\|\x1b]8;id=x;b\x07|\x1b]8;;\x07|\x1b]4;1;#102030\x07|\x1b]11;rgb:11/22/33\x07|\
+    \x1b]104\x07|\x1b[|\x1b]0;unfinished";
+
 /// Output as programs write it, and as none does. (Another terminal can't be set to these states: one half of a wide character that is
 /// overwritten, and a cursor outside of the region in origin mode.)
 fn any_output() -> impl Strategy<Value = String> {
     let number = prop_oneof![Just(String::new()), (0u16..30).prop_map(|number| number.to_string()), Just("999".to_owned())];
-    let sgr = prop::sample::select(
-        &[
-            "0",
-            "1",
-            "2",
-            "3",
-            "4",
-            "4:3",
-            "4:0",
-            "21",
-            "7",
-            "8",
-            "9",
-            "31",
-            "44",
-            "97",
-            "105",
-            "38;5;200",
-            "48;2;1;2;3",
-            "58:5:9",
-            "58:2::1:2:3",
-            "59",
-        ][..],
-    );
-    let mode = prop::sample::select(
-        &[
-            "?1", "?3", "?5", "?7", "?12", "?25", "?47", "?1000", "?1002", "?1003", "?1004", "?1006", "?1007", "?1047", "?1048", "?1049",
-            "?2004", "?2026", "4", "20",
-        ][..],
-    );
-    let other = prop::sample::select(
-        &[
-            "\r",
-            "\n",
-            "\t",
-            "\x08",
-            "\x0e",
-            "\x0f",
-            "\x1b7",
-            "\x1b8",
-            "\x1bD",
-            "\x1bE",
-            "\x1bH",
-            "\x1bM",
-            "\x1b=",
-            "\x1b>",
-            "\x1b#8",
-            "\x1b(0",
-            "\x1b)0",
-            "\x1b(B",
-            "\x1bn",
-            "\x1b[!p",
-            "\x1b[g",
-            "\x1b[3g",
-            "\x1b[?5W",
-            "\x1b[4 q",
-            "\x1b]8;id=y;http://a\x1b\\",
-            "\x1b]8;id=x;b\x07",
-            "\x1b]8;;\x07",
-            "\x1b]4;1;#102030\x07",
-            "\x1b]11;rgb:11/22/33\x07",
-            "\x1b]104\x07",
-            "\x1b[",
-            "\x1b]0;unfinished",
-        ][..],
-    );
+    let words = |list: &'static str| prop::sample::select(list.split(' ').collect::<Vec<_>>());
+    let sgr = words("0 1 2 3 4 4:3 4:0 21 7 8 9 31 44 97 105 38;5;200 48;2;1;2;3 58:5:9 58:2::1:2:3 59");
+    let mode = words("?1 ?3 ?5 ?7 ?12 ?25 ?47 ?1000 ?1002 ?1003 ?1004 ?1006 ?1007 ?1047 ?1048 ?1049 ?2004 ?2026 4 20");
+    let other = prop::sample::select(OTHER.split('|').collect::<Vec<_>>());
     let text = prop_oneof![4 => "[a-z ]{1,12}", 1 => "[a-zé\u{301}\u{200d}]{1,6}"];
     prop_oneof![
         6 => text,

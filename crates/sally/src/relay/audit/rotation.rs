@@ -26,7 +26,7 @@ pub struct Rotation {
 /// The log's open file.
 pub(super) struct LogFile {
     path: Option<PathBuf>,
-    name: String,
+    pub(super) name: String,
     file: File,
     rotation: Option<Rotation>,
     /// The presumed size in bytes: another process may have truncated the file.
@@ -72,7 +72,7 @@ impl LogFile {
     }
 
     fn make_room(&mut self, length: u64, counters: &Counters) {
-        let (Some(Rotation { most, keep }), Some(path)) = (self.rotation, self.path.clone()) else { return };
+        let (Some(Rotation { most, keep }), Some(path)) = (self.rotation, &self.path) else { return };
         if self.size.saturating_add(length) <= most || self.size < self.again {
             return;
         }
@@ -81,7 +81,7 @@ impl LogFile {
         if self.size == 0 || self.size.saturating_add(length) <= most {
             return;
         }
-        match shift(&path, keep).and_then(|()| open(Some(&path), None)) {
+        match shift(path, keep).and_then(|()| open(Some(path), None)) {
             Ok(file) => {
                 (self.file, self.size, self.again) = (file, 0, 0);
                 counters.rotations.fetch_add(1, Ordering::Relaxed);
