@@ -24,6 +24,11 @@ impl Fd {
         Ok(Self(AsyncFd::new(fd)?))
     }
 
+    /// Waits until there may be bytes, or the end. Cancel-safe.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await.map(drop)
+    }
+
     /// Waits for bytes, then takes those that are there, at most `limit`: a terminal gives 4 KiB per read, and many such reads make one
     /// piece. An empty buffer means the end. Cancel-safe.
     pub(super) async fn read(&self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<()> {

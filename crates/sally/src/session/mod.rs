@@ -6,6 +6,7 @@
 //! - `account`, `environment`: the account that a session runs as, and its variables
 //! - `start`: starts a program on a terminal or on pipes
 //! - `pump`: moves bytes between the program and the client, and records them first
+//! - `pace`: joins what a terminal shows line by line
 //! - `masking`: keeps input at a password prompt off the record
 //! - `run`: the loop that owns a session and ends it
 //! - `sftp`: serves files instead of a program
@@ -18,6 +19,7 @@ pub mod environment;
 mod fd;
 pub mod login;
 pub mod masking;
+mod pace;
 pub mod processes;
 pub mod pump;
 pub mod reaper;

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use sally_proto::record::AuditEvent;
 use sally_proto::record::incomplete_tail;
 use sally_sys::{process, pty};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::fd::Fd;
 use super::masking::TerminalMask;
+use super::pace::Pace;
 use super::{Gone, Inbound, Input, Outbound, Stream};
 use crate::record::{Entry, RecordError, Recorder, StreamRecorder};
 
@@ -83,9 +85,10 @@ impl<O: Outbound> Output<O> {
     /// before.
     pub(super) async fn run(mut self) -> Result<(), Halt> {
         let (mut buffer, mut entered) = (Vec::new(), None);
+        let mut pace = self.terminal.then(|| Pace::new(Instant::now()));
         loop {
             let deliver = deliver(&*self.visitor, self.stream, &self.shown, entered.take());
-            let read = read_piece(&self.source, &self.ended, self.terminal, &mut self.book, &mut buffer);
+            let read = read_piece(&self.source, &self.ended, pace.as_mut(), &mut self.book, &mut buffer);
             let ((), read) = tokio::try_join!(deliver, async { Ok::<_, Halt>(read.await) })?;
             let Some(piece) = read? else { return Ok(self.book.finish()?) };
             entered = Some(piece);
@@ -99,18 +102,21 @@ impl<O: Outbound> Output<O> {
 async fn read_piece(
     source: &Fd,
     ended: &CancellationToken,
-    terminal: bool,
+    mut pace: Option<&mut Pace>,
     book: &mut StreamRecorder,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<(Entry, Bytes)>, Halt> {
-    let carried = buffer.len();
+    let (carried, terminal) = (buffer.len(), pace.is_some());
     let more = tokio::select! {
-        read = source.read(buffer, carried + PIECE) => { read?; buffer.len() > carried }
+        read = read_at_pace(source, pace.as_deref_mut(), buffer, carried + PIECE) => { read?; buffer.len() > carried }
         () = tokio::time::sleep(CHARACTER_WAIT), if carried > 0 => false,
         () = silence(ended, terminal) => false,
     };
     if buffer.is_empty() {
         return Ok(None);
+    }
+    if let Some(pace) = pace {
+        pace.took(buffer.len(), Instant::now());
     }
     let unfinished = incomplete_tail(buffer);
     let keep = if unfinished > 0 && more && (terminal || source.has_more()) { unfinished } else { 0 };
@@ -125,6 +131,16 @@ async fn read_piece(
         Bytes::from(std::mem::replace(buffer, rest))
     };
     Ok(Some((entry, piece)))
+}
+
+async fn read_at_pace(source: &Fd, pace: Option<&mut Pace>, buffer: &mut Vec<u8>, limit: usize) -> io::Result<()> {
+    if let Some(pace) = pace {
+        source.readable().await?;
+        if let Some(until) = pace.rest(Instant::now()) {
+            sleep_until(until).await;
+        }
+    }
+    source.read(buffer, limit).await
 }
 
 async fn deliver<O: Outbound>(visitor: &O, stream: Stream, shown: &AtomicU64, entered: Option<(Entry, Bytes)>) -> Result<(), Halt> {
@@ -287,7 +303,7 @@ mod tests {
         let text = "\u{6f22}".repeat(PIECE / 2);
         assert_eq!(rustix::io::write(&writer, text.as_bytes()).unwrap(), text.len());
         let (source, ended, mut buffer) = (Fd::new(reader).unwrap(), CancellationToken::new(), Vec::new());
-        let mut piece = async || read_piece(&source, &ended, false, &mut book, &mut buffer).await.unwrap().unwrap().1;
+        let mut piece = async || read_piece(&source, &ended, None, &mut book, &mut buffer).await.unwrap().unwrap().1;
         let (first, second) = (piece().await, piece().await);
         assert!(first.len() < PIECE && first.len() + 3 > PIECE && std::str::from_utf8(&first).is_ok(), "{}", first.len());
         assert_eq!(first.len() + second.len(), text.len());
