@@ -40,6 +40,8 @@ mod verify;
 mod visible;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use error::RecordError;

@@ -289,15 +289,13 @@ mod tests {
     use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
     use super::*;
-    use crate::record::{DigestName, Policy, Settings, Sink, StreamKind, Target};
+    use crate::record::testing::record_to;
+    use crate::record::{Policy, StreamKind};
 
     #[tokio::test]
     async fn a_full_piece_leaves_a_cut_character_to_the_next_and_nothing_waits_for_what_has_not_come() {
         let dir = tempfile::tempdir().unwrap();
-        let sink = Sink::open(&Target::File(dir.path().join("visit.cast")), false).unwrap();
-        let settings = Settings { policy: Policy::All, digest: DigestName::default(), shell: "/bin/sh".into(), size: crate::record::SIZE };
-        let key = ssh_key::private::Ed25519Keypair::from_seed(&[5; 32]).into();
-        let mut book = Recorder::start(sink, settings, key).unwrap().stream(0, StreamKind::Stdout);
+        let mut book = record_to(dir.path().join("visit.cast"), Policy::All).stream(0, StreamKind::Stdout);
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         fcntl_setpipe_size(&writer, 2 * PIECE).unwrap();
         let text = "\u{6f22}".repeat(PIECE / 2);

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lock::lock;
 use crate::net::admission::Connection;
+use crate::record::Recorder;
 use crate::session::visit::{Limits, Visit};
 
 /// Why an authenticated client gets no visit.
@@ -105,6 +106,8 @@ pub struct ManyVisits {
     most: usize,
     limits: Limits,
     several_sessions: bool,
+    /// The record of all visits.
+    recorder: Recorder,
     visits: Arc<Mutex<HashMap<u64, Arc<Visit>>>>,
     numbers: AtomicU64,
     closing: CancellationToken,
@@ -112,9 +115,10 @@ pub struct ManyVisits {
 
 impl ManyVisits {
     /// Makes the policy for at most `most` visits at once. `several_sessions`: a visit may have one session after another.
-    pub fn new(most: usize, limits: Limits, several_sessions: bool) -> Self {
+    /// `recorder`: the record of all visits, which end if it fails.
+    pub fn new(most: usize, limits: Limits, several_sessions: bool, recorder: Recorder) -> Self {
         let (visits, numbers, closing) = (Arc::default(), AtomicU64::new(0), CancellationToken::new());
-        Self { most, limits, several_sessions, visits, numbers, closing }
+        Self { most, limits, several_sessions, recorder, visits, numbers, closing }
     }
 
     /// Returns the number of present visits.
@@ -140,9 +144,13 @@ impl Visits for ManyVisits {
             visit.admit(may_forward, || connection.authenticated());
             visits.insert(number, Arc::clone(&visit));
         }
-        let (visits, attended, limits) = (Arc::clone(&self.visits), Arc::clone(&visit), self.limits);
+        let (visits, attended, limits, recorder) = (Arc::clone(&self.visits), Arc::clone(&visit), self.limits, self.recorder.clone());
         tokio::spawn(async move {
-            attended.attend(limits).await;
+            tokio::select! {
+                () = attended.attend(limits) => {}
+                // A task that panics breaks the record off: what it was part of would never end.
+                error = recorder.failed() => attended.stop(error.into()),
+            }
             attended.wind_up().await;
             // The record is shared by all visits, and goes on.
             attended.note(Event::Sealed(Ok(())));

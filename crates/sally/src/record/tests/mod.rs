@@ -10,24 +10,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use sally_proto::record::{Lines, NoRecord, Report, Trust, Verifier};
-use ssh_key::PrivateKey;
-use ssh_key::private::Ed25519Keypair;
 
 use super::sink::Output;
+use super::testing::{key, record_to, settings};
 use super::*;
-
-pub(super) fn key() -> PrivateKey {
-    PrivateKey::from(Ed25519Keypair::from_seed(&[5; 32]))
-}
-
-pub(super) fn settings(policy: Policy) -> Settings {
-    Settings { policy, digest: DigestName::default(), shell: "/bin/sh".into(), size: SIZE }
-}
-
-pub(super) fn record_to(file: &Path, policy: Policy) -> Recorder {
-    let sink = Sink::open(&Target::File(file.to_owned()), false).unwrap();
-    Recorder::start(sink, settings(policy), key()).unwrap()
-}
 
 pub(super) fn verdict(file: &[u8]) -> Result<Report, NoRecord> {
     let mut verifier = Verifier::new(|signer| if signer == key().public_key() { Trust::Proven } else { Trust::Refused("other".into()) });

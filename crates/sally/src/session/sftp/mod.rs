@@ -194,7 +194,8 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::record::{DigestName, Policy, SIZE, Settings, Sink, Target};
+    use crate::record::Policy;
+    use crate::record::testing::record_to;
     use crate::session::visit::{Parting, Visit};
 
     /// A client that asks for the version, and for nothing else.
@@ -234,9 +235,7 @@ mod tests {
     }
 
     fn run(file: std::path::PathBuf, panics: bool) -> Running {
-        let settings = Settings { policy: Policy::All, digest: DigestName::default(), shell: "/bin/sh".into(), size: SIZE };
-        let key = ssh_key::private::Ed25519Keypair::from_seed(&[5; 32]).into();
-        let recorder = Recorder::start(Sink::open(&Target::File(file), false).unwrap(), settings, key).unwrap();
+        let recorder = record_to(file, Policy::All);
         let terms = Terms { account: Account::current(None, None), flags: SftpFlags::default(), link_first: false };
         let (answered, answers) = mpsc::channel(1);
         let visit = Visit::new(visit::Terms { wait: Duration::MAX, several: false });

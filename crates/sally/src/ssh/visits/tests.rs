@@ -14,18 +14,23 @@ use super::*;
 use crate::host_key::HostKey;
 use crate::keys;
 use crate::net::admission::Origins;
-use crate::record::{DigestName, Policy, Recorder, SIZE, Settings as Recording, Sink, Target};
+use crate::record::Policy;
+use crate::record::testing::record_to;
 use crate::server_settings::DoorSettings;
 use crate::session::service::{Obeys, PtyRequest, SessionChannel, SessionRequest, SessionService, StartError, Started, What};
 use crate::session::{Ending, Inbound, Input, Outbound, Stream};
 use crate::ssh::listen::accept;
 use crate::ssh::server::{Rules, Server};
 
-/// Echoes what the client sends.
-struct Echoes;
+/// Echoes what the client sends, and panics at the word "panic".
+struct Echoes(Recorder);
 
 /// One echo session, for the user of this name.
-struct Echo(String);
+struct Echo {
+    user: String,
+    /// Breaks the record off if the session panics.
+    _recorder: Recorder,
+}
 
 impl SessionService for Echoes {
     type Terminal = ();
@@ -40,7 +45,7 @@ impl SessionService for Echoes {
     }
 
     async fn start(&self, request: SessionRequest<()>) -> Result<Echo, StartError> {
-        Ok(Echo(request.user))
+        Ok(Echo { user: request.user, _recorder: self.0.clone() })
     }
 }
 
@@ -60,7 +65,8 @@ impl Started for Echo {
             };
             match input {
                 Input::Data(bytes) => {
-                    let said = [self.0.as_bytes(), b": ", &bytes].concat();
+                    assert_ne!(bytes, "panic");
+                    let said = [self.user.as_bytes(), b": ", &bytes].concat();
                     outbound.deliver(Stream::Stdout, said.into()).await.map_err(gone)?;
                 }
                 Input::Eof => {
@@ -86,14 +92,13 @@ fn place(most: usize, limits: Limits) -> Place {
     let records = tempfile::tempdir().unwrap();
     let key = HostKey::fresh().unwrap();
     let ring = KeyRing::read("test", key.public_line().as_bytes(), Enforced::new(keys::ENFORCED)).unwrap();
-    let recording = Recording { policy: Policy::All, digest: DigestName::default(), shell: "/bin/sh".into(), size: SIZE };
-    let sink = Sink::open(&Target::File(records.path().join("record")), false).unwrap();
-    let recorder = Recorder::start(sink, recording, HostKey::fresh().unwrap().private().clone()).unwrap();
+    let recorder = record_to(records.path().join("record"), Policy::All);
     let host_keys = HostKey::fresh().unwrap().into();
     let settings = DoorSettings { host_keys, banner: None, post_quantum_only: false, origins: Origins::default() };
     let (accept_env, allowed) = (Vec::new(), Default::default());
     let rules = Rules { user: None, account: "test".into(), accept_env, max_sessions: 4, allowed, temporary: "/tmp".into() };
-    let server = Server::new(ring, rules, settings, recorder, ManyVisits::new(most, limits, true), Echoes);
+    let visits = ManyVisits::new(most, limits, true, recorder.clone());
+    let server = Server::new(ring, rules, settings, recorder.clone(), visits, Echoes(recorder));
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     let listener = TcpListener::from_std(socket).unwrap();
@@ -202,4 +207,15 @@ async fn keys_that_are_loaded_again_count_for_who_comes_next() {
     place.server.load_keys(KeyRing::read("test", others.public_line().as_bytes(), Enforced::new(keys::ENFORCED)).unwrap());
     assert!(place.come("ann").await.is_none());
     assert_eq!(says(&mut echo(&ann).await, "still here").await, "ann: still here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_breaks_the_record_off_and_ends_every_visit() {
+    let place = place(2, Limits::default());
+    let (ann, bob) = (place.come("ann").await.unwrap(), place.come("bob").await.unwrap());
+    let (of_ann, mut of_bob) = (echo(&ann).await, echo(&bob).await);
+    of_ann.data_bytes("panic").await.unwrap();
+    while of_bob.wait().await.is_some() {}
+    place.has(0).await;
+    assert!(place.come("late").await.is_none(), "nothing goes on unrecorded");
 }
