@@ -40,6 +40,11 @@ impl Settings {
     pub const ONE_VISIT: Self = Self { startups: Startups::DEFAULT, refuse: false };
     /// The settings of a server for many visits over a long time.
     pub const MANY_VISITS: Self = Self { startups: Startups::DEFAULT, refuse: true };
+
+    /// Returns the settings of a server that refuses no source: of `most` connections, an older one makes room for each new one.
+    pub const fn crowd(most: u32) -> Self {
+        Self { startups: Startups { start: most, rate: 100, full: most }, refuse: false }
+    }
 }
 
 /// The place of one connection; the numbers rise in the order of arrival.

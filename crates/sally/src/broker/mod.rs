@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use sally_proto::admission::{Settings, Startups};
+use sally_proto::admission::Settings;
 use sally_proto::broker::{Client, Hub, KEEPALIVE_MAX};
 use sally_proto::error::Fault;
 use sally_proto::wake::Prefix;
@@ -191,13 +191,12 @@ impl Broker {
         let listener = accept::bind(listen)?;
         let address = listener.local_addr().map_err(|error| Fault::Internal(error.to_string()))?;
         let turns = Turns::per_second(limits.turns_per_second);
-        let startups = Startups { start: limits.waiting, rate: 100, full: limits.waiting };
         let shared = Arc::new(Shared {
             hub: Mutex::new(hub),
             access,
             prefix,
             limits,
-            gate: Gate::new(Settings { startups, refuse: false }, Origins::default()),
+            gate: Gate::new(Settings::crowd(limits.waiting), Origins::default()),
             sources: accept::Sources::default(),
             turns,
             counters: Arc::default(),

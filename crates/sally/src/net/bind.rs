@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use crate::term;
 
 /// How many connections the kernel holds before they are accepted.
-pub(crate) const BACKLOG: u32 = 128;
+pub(super) const BACKLOG: u32 = 128;
 
 /// Binds a socket to one address, or to all addresses of both families.
 ///
@@ -25,7 +25,7 @@ pub fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, Fault> {
 }
 
 /// Binds all addresses of both families: `::` takes IPv4 too; if the kernel has no IPv6, IPv4 alone.
-pub(crate) fn bind_all(port: u16) -> io::Result<TcpListener> {
+fn bind_all(port: u16) -> io::Result<TcpListener> {
     bind_to(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.raw_os_error() {
         Some(libc_code) if no_ipv6(libc_code) => bind_to(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
         _ => Err(error),
@@ -38,15 +38,20 @@ fn no_ipv6(code: i32) -> bool {
 }
 
 /// Binds one address.
-pub(crate) fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     bind_with(address, BACKLOG)
 }
 
 /// Binds one address, with room for `backlog` connections that are not accepted yet.
 pub(crate) fn bind_with(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    listen(address, backlog, false)
+}
+
+/// Binds one address. `one_family`: an IPv6 address takes no IPv4.
+pub(super) fn listen(address: SocketAddr, backlog: u32, one_family: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
-    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    if address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, one_family)?;
     }
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

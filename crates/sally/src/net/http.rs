@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sally_proto::admission::{Settings, Startups};
+use sally_proto::admission::Settings;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -22,8 +21,8 @@ use super::accept::accept_each;
 use super::admission::{Connection, Gate, Origins};
 use super::tls::ServerCertificate;
 
-/// An answer, whole or streamed.
-pub type Answer = Response<BoxBody<Bytes, Infallible>>;
+/// An answer.
+pub type Answer = Response<Full<Bytes>>;
 
 /// The answers of a server.
 pub trait Router: Send + Sync + 'static {
@@ -50,8 +49,7 @@ pub async fn serve(
     limits: Limits,
     shut: CancellationToken,
 ) {
-    let startups = Startups { start: limits.connections, rate: 100, full: limits.connections };
-    let gate = Gate::new(Settings { startups, refuse: false }, Origins::default());
+    let gate = Gate::new(Settings::crowd(limits.connections), Origins::default());
     let each = |tcp, peer| {
         if let Some(connection) = gate.admit(Some(peer).into()) {
             tokio::spawn(attend(tcp, connection, tls.clone(), Arc::clone(&router), limits));
@@ -92,7 +90,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: &impl Rou
 
 /// Makes an answer of a whole text.
 pub fn text(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Answer {
-    let mut response = Response::new(Full::new(text.into()).boxed());
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use sally_proto::relay::Address;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 
-use super::bind::BACKLOG;
+use super::bind::{BACKLOG, listen};
 
 /// The loopback addresses, IPv4's first.
 pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
@@ -47,7 +47,7 @@ pub fn bind_free(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>
             Some(first) => first.local_addr()?.port(),
             None => port,
         };
-        match bind_family(SocketAddr::new(*ip, port)) {
+        match listen(SocketAddr::new(*ip, port), BACKLOG, true) {
             Ok(socket) => bound.push(socket),
             Err(error) => drop(failed.get_or_insert(error)),
         }
@@ -56,16 +56,6 @@ pub fn bind_free(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>
         Some(error) if bound.is_empty() => Err(error),
         _ => Ok(bound),
     }
-}
-
-fn bind_family(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
-    if address.is_ipv6() {
-        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 /// Turns TCP keepalives on, at the intervals of a client's connection: no protocol on this connection could ask a silent peer.
