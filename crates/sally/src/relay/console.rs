@@ -133,7 +133,7 @@ impl Relay {
             }
             device
         };
-        self.listed_names(caller).into_iter().map(device).collect()
+        self.listed_names(caller, &guest_of).into_iter().map(device).collect()
     }
 
     fn sessions(&self, caller: &Caller) -> Vec<Session> {

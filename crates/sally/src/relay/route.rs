@@ -136,7 +136,8 @@ impl Relay {
     /// Returns the most similar name that this client may see. Compares at most [`LOOKED_AT`] names of each kind, so that repeated typos on
     /// a large relay stay cheap.
     fn probably_meant(&self, caller: &Caller, name: &DeviceId) -> Option<DeviceId> {
-        let known = self.may_know(caller);
+        let guest_of = self.guest_of(caller);
+        let known = may_know(caller, &guest_of);
         let (keys, fleet) = (self.keys(), self.fleet().map(Fleet::dir));
         let spelled = keys.spelled_names().take(LOOKED_AT);
         let held = self.tunnels.names(LOOKED_AT, &known);
@@ -150,17 +151,10 @@ impl Relay {
         nearest(name, near.into_iter().flatten())
     }
 
-    /// Returns a predicate: whether the client may learn that a name exists. Generated names are only for clients that were told them, not
-    /// for administrators.
-    fn may_know<'a>(&self, caller: &'a Caller) -> impl Fn(&DeviceId) -> bool + use<'a> {
-        let guest_of = self.guest_of(caller);
-        move |name| guest_of.contains(name) || (!name.looks_generated() && caller.sees(name))
-    }
-
     /// Returns the names that `devices` lists: those in a device's key, connected, or of the fleet. Administrators also see that generated
-    /// names exist.
-    pub(crate) fn listed_names(&self, caller: &Caller) -> Vec<DeviceId> {
-        let (known, admin) = (self.may_know(caller), caller.access.admin().is_some());
+    /// names exist. `guest_of`: the names whose registrations admit the client.
+    pub(crate) fn listed_names(&self, caller: &Caller, guest_of: &[DeviceId]) -> Vec<DeviceId> {
+        let (known, admin) = (may_know(caller, guest_of), caller.access.admin().is_some());
         let listed = |name: &DeviceId| admin || known(name);
         let mut names: Vec<_> = self.keys().spelled_names().filter(listed).collect();
         names.extend(self.tunnels.names(usize::MAX, listed));
@@ -217,7 +211,7 @@ impl Relay {
         });
         let mut opened = Opened { relay: Arc::clone(self), visit, far, place, held: None, counted: None };
         if !opened.record().await {
-            opened.far.closing.close().await;
+            opened.far.closer.close().await;
             return Err(Refusal::Unrecorded);
         }
         Ok(opened)
@@ -263,9 +257,9 @@ impl Opened {
 
     /// Carries a visitor's channel to its end.
     pub(crate) async fn carry_channel(self, near: Passage) {
-        let Passage { ends, closing } = near;
+        let Passage { ends, closer } = near;
         let far = self.carry(ends).await;
-        tokio::join!(closing.close(), far.close());
+        tokio::join!(closer.close(), far.close());
     }
 
     /// Carries a socket to its end.
@@ -307,6 +301,12 @@ impl Opened {
         }
         drop((place, held));
         relay.visit_ended.notify_waiters();
-        far.closing
+        far.closer
     }
+}
+
+/// Returns a predicate: whether the client may learn that a name exists. Generated names are only for clients that were told them, not for
+/// administrators.
+fn may_know(caller: &Caller, guest_of: &[DeviceId]) -> impl Fn(&DeviceId) -> bool {
+    move |name| guest_of.contains(name) || (!name.looks_generated() && caller.sees(name))
 }

@@ -7,14 +7,13 @@
 use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
 use sally_sys::pty::WindowSize;
 use tokio::sync::{mpsc, watch};
 
-use super::visit::{Parting, Visit};
+use super::visit::Parting;
 use super::{Control, Ending};
 use crate::net::endpoint::Endpoint;
 use crate::record::RecordError;
@@ -55,8 +54,6 @@ pub struct PtyRequest {
 /// A session that a client asks for. `T` is the terminal that the service has made for it.
 #[derive(Debug)]
 pub struct SessionRequest<T> {
-    /// The visit that the session belongs to.
-    pub visit: Arc<Visit>,
     /// Its number on the record.
     pub channel: u32,
     /// The user name that the client gave.

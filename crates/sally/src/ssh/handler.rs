@@ -104,10 +104,10 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         origin: &str,
         origin_port: u32,
         reply: ChannelOpenHandle,
-        session: &mut Session,
+        _: &mut Session,
     ) -> Result<(), Error> {
         let target = Target::Port(host.into(), port);
-        self.open_local(target, Some(host_and_port(origin, origin_port)), channel, reply, session.handle()).await
+        self.open_local(target, Some(host_and_port(origin, origin_port)), channel, reply).await
     }
 
     async fn channel_open_direct_streamlocal(
@@ -115,9 +115,9 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         channel: Channel<Msg>,
         path: &str,
         reply: ChannelOpenHandle,
-        session: &mut Session,
+        _: &mut Session,
     ) -> Result<(), Error> {
-        self.open_local(Target::Path(path.into()), None, channel, reply, session.handle()).await
+        self.open_local(Target::Path(path.into()), None, channel, reply).await
     }
 
     async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Error> {

@@ -31,7 +31,6 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         let Some(setup) = self.setups.remove(&id) else { return Ok(session.channel_failure(id)?) };
         let Setup { number, channel, terminal, resized, sent, agent, seat } = setup;
         let request = SessionRequest {
-            visit: guest.visit.clone(),
             channel: number,
             user: guest.user.clone(),
             grant: Some(Grant::clone(&guest.grant)),

@@ -251,9 +251,7 @@ impl Conversation {
         let Asking { channel, place, terminal } = asking;
         // A refused terminal gets no failure, but the text that says why: `ssh -tt` leaves at a refusal without reading on.
         let answers = self.relay.has_console(caller) || terminal.is_none();
-        let visit = Visit::new(Terms { wait: Duration::MAX, several: true });
         let request = SessionRequest {
-            visit: Arc::clone(&visit),
             channel: 0,
             user: caller.user.clone(),
             grant: None,
@@ -270,6 +268,7 @@ impl Conversation {
         if answers {
             session.channel_success(id)?;
         }
+        let visit = Visit::new(Terms { wait: Duration::MAX, several: true });
         let (inbound, outbound) = ends(channel, session.handle(), &visit.activity, Some(place));
         let ((_, control), (_, size)) = (mpsc::channel(1), watch::channel(WindowSize::default()));
         let parting = Parting::of_channel(&visit);

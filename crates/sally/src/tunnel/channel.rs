@@ -45,7 +45,7 @@ impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Sink for ChannelS
 pub(crate) struct ChannelCloser<M: From<(ChannelId, ChannelMsg)>>(Arc<ChannelWriteHalf<M>>);
 
 impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> ChannelCloser<M> {
-    /// Closes the channel; if the connection is gone, so is the channel.
+    /// Closes the channel; waits while the connection takes nothing. If the connection is gone, so is the channel.
     pub(crate) async fn close(self) {
         let _ = self.0.close().await;
     }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use russh::server::{Handle, Msg};
-use russh::{Channel, ChannelId, Disconnect};
+use russh::{Channel, Disconnect};
 use tokio_util::sync::CancellationToken;
 
-use super::channel::{ChannelSink, ChannelSource, ends};
+use super::channel::{ChannelCloser, ChannelSink, ChannelSource, ends};
 
 /// How long sending a DISCONNECT with its text may take before the connection is cut.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -17,20 +17,16 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// A channel of a line, to splice and then to close.
 pub(crate) struct Passage {
     pub(crate) ends: (ChannelSource, ChannelSink<Msg>),
-    pub(crate) closing: Closing,
+    pub(crate) closer: Closing,
 }
 
-/// Closes a channel.
-#[derive(Debug)]
-pub(crate) struct Closing {
-    handle: Handle,
-    id: ChannelId,
-}
+/// Closes a channel of a line.
+pub(crate) type Closing = ChannelCloser<Msg>;
 
-impl Closing {
-    /// Closes the channel; waits while the connection takes nothing. If the connection is gone, so is the channel.
-    pub(crate) async fn close(self) {
-        let _ = self.handle.close(self.id).await;
+impl From<Channel<Msg>> for Passage {
+    fn from(channel: Channel<Msg>) -> Self {
+        let (source, sink, closer) = ends(channel);
+        Self { ends: (source, sink), closer }
     }
 }
 
@@ -68,18 +64,11 @@ impl Line {
         let from = originator.ip().to_canonical().to_string();
         let opening = self.handle.channel_open_forwarded_tcpip(address, port.into(), from, originator.port().into());
         match tokio::time::timeout(within, opening).await {
-            Ok(Ok(channel)) => Ok(self.passage(channel)),
+            Ok(Ok(channel)) => Ok(channel.into()),
             Ok(Err(russh::Error::ChannelOpenFailure(_))) => Err(NotOpened::Refused),
             Ok(Err(_)) => Err(NotOpened::Gone),
             Err(_) => Err(NotOpened::NoAnswer),
         }
-    }
-
-    /// Makes a passage of a channel of this line.
-    pub(crate) fn passage(&self, channel: Channel<Msg>) -> Passage {
-        let closing = Closing { handle: self.handle.clone(), id: channel.id() };
-        let (source, sink, _) = ends(channel);
-        Passage { ends: (source, sink), closing }
     }
 
     /// Asks whether the client is alive. Any byte that arrives meanwhile counts as an answer: a busy line may answer slowly.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use russh::Channel;
-use russh::server::{ChannelOpenHandle, Handle, Msg};
+use russh::server::{ChannelOpenHandle, Msg};
 use sally_proto::record::ForwardDirection;
 use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -62,7 +62,6 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         origin: Option<String>,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
-        connection: Handle,
     ) -> Result<(), Error> {
         let may = self.may_open(&target);
         let Some(Guest { forwards: Forwards { forwarder, .. }, .. }) = &self.guest else { return Ok(()) };
@@ -79,7 +78,7 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
             }
         };
         let forward = forwarder.begin(ForwardDirection::Local, &target.to_string(), origin.as_deref())?;
-        tokio::spawn(connect(forward, target, channel, reply, connection, slot));
+        tokio::spawn(connect(forward, target, channel, reply, slot));
         Ok(())
     }
 
@@ -94,19 +93,12 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
     }
 }
 
-async fn connect(
-    forward: Forward,
-    target: Target,
-    channel: Channel<Msg>,
-    reply: ChannelOpenHandle,
-    connection: Handle,
-    _slot: OwnedSemaphorePermit,
-) {
+async fn connect(forward: Forward, target: Target, channel: Channel<Msg>, reply: ChannelOpenHandle, _slot: OwnedSemaphorePermit) {
     match forward.unless_over(target.connect(forward.forwarder.shared.dialer())).await {
         Ok(Ok(socket)) => {
             if forward.opened().is_ok() {
                 reply.accept().await;
-                forward.carry(channel, &connection, socket).await;
+                forward.carry(channel, socket).await;
             } else {
                 forward.fail("not on the record");
             }

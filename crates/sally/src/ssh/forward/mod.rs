@@ -17,7 +17,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use russh::server::{Handle, Msg};
+use russh::server::Msg;
 use russh::{Channel, ChannelOpenFailure};
 use sally_proto::record::{AuditEvent, ForwardDirection};
 use sally_proto::visit::{Event, Part};
@@ -146,20 +146,19 @@ impl Forward {
     }
 
     /// Carries bytes between a channel and a socket until both ways have ended.
-    async fn carry(self, channel: Channel<Msg>, connection: &Handle, socket: Socket) {
+    async fn carry(self, channel: Channel<Msg>, socket: Socket) {
         match socket {
-            Socket::Tcp(stream) => self.join(channel, connection, stream.into_split()).await,
-            Socket::Unix(stream) => self.join(channel, connection, stream.into_split()).await,
+            Socket::Tcp(stream) => self.join(channel, stream.into_split()).await,
+            Socket::Unix(stream) => self.join(channel, stream.into_split()).await,
         }
     }
 
-    async fn join<R, W>(self, channel: Channel<Msg>, connection: &Handle, (reader, writer): (R, W))
+    async fn join<R, W>(self, channel: Channel<Msg>, (reader, writer): (R, W))
     where
         R: AsyncRead + Unpin + Send,
         W: AsyncWrite + Unpin + Send,
     {
-        let id = channel.id();
-        let (source, sink, _) = ends(channel);
+        let (source, sink, closer) = ends(channel);
         let socket = (SocketSource::new(reader), SocketSink(writer));
         let meter = || Meter::hashing(self.recorder.digest()).watched(self.forwarder.visit.activity.clone());
         let (mut received, mut sent) = (meter(), meter());
@@ -169,7 +168,7 @@ impl Forward {
             Err(over) => Some(over),
         };
         // If the connection is over or stuck, there is nothing to close.
-        let _ = self.unless_over(connection.close(id)).await;
+        let _ = self.unless_over(closer.close()).await;
         self.end(&sent, &received, reason);
     }
 

@@ -178,7 +178,7 @@ fn welcome(
         let opened = forward.unless_over(tokio::time::timeout(ANSWER_LIMIT, towards.open(&connection, &origin))).await;
         match opened {
             Ok(Ok(Ok(channel))) => match forward.opened() {
-                Ok(()) => forward.carry(channel, &connection, socket).await,
+                Ok(()) => forward.carry(channel, socket).await,
                 Err(error) => forward.fail(error.to_string()),
             },
             Ok(Ok(Err(error))) => forward.fail(format!("the visitor did not take it: {error}")),

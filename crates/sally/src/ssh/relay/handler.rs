@@ -125,7 +125,7 @@ impl Handler for Conversation {
             match relay.visit(&caller, &host, port).await {
                 Ok(opened) => {
                     reply.accept().await;
-                    opened.carry_channel(caller.line.passage(channel)).await;
+                    opened.carry_channel(channel.into()).await;
                 }
                 Err(why) => {
                     refuse(&relay, &patience, &caller, &format!("{host}:{port}"), &why).await;
