@@ -259,10 +259,7 @@ impl Watcher {
                 let presence = if online { Presence::Online } else { Presence::Offline };
                 Event::Seen { device: name(device), presence, since: START + relay.seconds }
             }
-            Step::After(seconds) => {
-                self.pass(relay, relay.seconds + seconds);
-                Event::Tick
-            }
+            Step::After(seconds) => self.pass(relay, relay.seconds + seconds),
         };
         let actions = relay.on(event);
         self.check(&actions, relay.seconds);
@@ -297,8 +294,8 @@ impl Watcher {
         self.check(&actions, relay.seconds);
     }
 
-    /// Lets time pass as a relay does: it wakes up when the machine says.
-    fn pass(&mut self, relay: &mut Relay, end: u64) {
+    /// Lets time pass as a relay does: it wakes up when the machine says. Returns the tick at the end.
+    fn pass(&mut self, relay: &mut Relay, end: u64) -> Event {
         while let Some(next) = relay.state.deadline().map(|at| at.as_secs()).filter(|next| *next <= end) {
             relay.seconds = relay.seconds.max(next);
             let actions = relay.on(Event::Tick);
@@ -306,6 +303,7 @@ impl Watcher {
             assert!(relay.state.deadline().is_none_or(|at| at.as_secs() > relay.seconds), "it asks for a tick that does nothing");
         }
         relay.seconds = end;
+        Event::Tick
     }
 
     /// Whoever was before a door of it waits again, once; whoever was inside is out.
