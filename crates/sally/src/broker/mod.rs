@@ -172,6 +172,7 @@ impl Broker {
     /// [`Fault::Usage`] if clients on other machines could name themselves; [`Fault::FleetInvalid`], [`Fault::Bind`].
     pub fn start(config: Config) -> Result<Self, Fault> {
         let Config { listen, identity, prefix, limits } = config;
+        let gate = Gate::new(Settings::crowd(limits.waiting), Origins::default());
         let mut hub = Hub::new(prefix.clone(), limits.clients);
         let access = match identity {
             Identity::Unproven { insecure: false } if !listen.ip().to_canonical().is_loopback() => {
@@ -196,7 +197,7 @@ impl Broker {
             access,
             prefix,
             limits,
-            gate: Gate::new(Settings::crowd(limits.waiting), Origins::default()),
+            gate,
             sources: accept::Sources::default(),
             turns,
             counters: Arc::default(),

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use crate::term;
 
 /// How many connections the kernel holds before they are accepted.
-pub(super) const BACKLOG: u32 = 128;
+pub(crate) const BACKLOG: u32 = 128;
 
 /// Binds a socket to one address, or to all addresses of both families.
 ///
