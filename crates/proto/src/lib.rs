@@ -25,6 +25,7 @@ pub mod relay;
 pub mod rendezvous;
 pub mod revocation;
 pub mod sftp;
+pub mod share;
 pub mod signal;
 pub mod ssh_string;
 pub mod text;

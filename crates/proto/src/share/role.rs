@@ -1,0 +1,170 @@
+//! Decides whether a viewer may write.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What a viewer may do, from the least to the most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// See the terminal.
+    #[default]
+    Watch,
+    /// Type, too: whoever may write has the host's account.
+    Write,
+}
+
+impl Role {
+    /// Returns the least of what the link, the source of the key, the share (`--read-only`) and the host's last word allow.
+    #[must_use]
+    pub fn least(link: Self, source: Self, share: Self, host: Self) -> Self {
+        link.min(source).min(share).min(host)
+    }
+
+    /// Returns the name in records and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Write => "write",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Says that a text isn't a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("say `watch` or `write`")]
+pub struct RoleError;
+
+impl FromStr for Role {
+    type Err = RoleError;
+
+    fn from_str(text: &str) -> Result<Self, RoleError> {
+        [Self::Watch, Self::Write].into_iter().find(|role| role.name() == text).ok_or(RoleError)
+    }
+}
+
+/// Says why a viewer can't be promoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PromoteError {
+    /// The source of the viewer's key (`--view-github`, `--view-keys`) lets its keys watch only.
+    #[error("the source of this key lets its keys watch, and never write")]
+    Source,
+    /// The share is read-only.
+    #[error("this share is read-only: nobody can be promoted")]
+    Share,
+}
+
+/// What each of those who have a say allows one viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    link: Role,
+    source: Role,
+    share: Role,
+    host: Role,
+}
+
+impl Rights {
+    /// Makes the rights of a viewer who has just come, of whom the host has said nothing.
+    #[must_use]
+    pub const fn new(link: Role, source: Role, share: Role) -> Self {
+        Self { link, source, share, host: Role::Write }
+    }
+
+    /// Returns what the viewer may do.
+    #[must_use]
+    pub fn role(self) -> Role {
+        Role::least(self.link, self.source, self.share, self.host)
+    }
+
+    /// Lets the viewer write, by the host's word. It takes the place of what the link allows, which the host has made, and never goes
+    /// beyond the source of the key or the share.
+    ///
+    /// # Errors
+    /// [`PromoteError`], where nothing changes.
+    pub fn promote(&mut self) -> Result<(), PromoteError> {
+        if self.share < Role::Write {
+            return Err(PromoteError::Share);
+        }
+        if self.source < Role::Write {
+            return Err(PromoteError::Source);
+        }
+        (self.link, self.host) = (Role::Write, Role::Write);
+        Ok(())
+    }
+
+    /// Lets the viewer watch only, by the host's word.
+    pub const fn demote(&mut self) {
+        self.host = Role::Watch;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Role::{Watch, Write};
+    use super::*;
+
+    #[test]
+    fn one_who_allows_watching_only_is_enough() {
+        assert_eq!(Role::least(Write, Write, Write, Write), Write);
+        for least in [
+            Role::least(Watch, Write, Write, Write),
+            Role::least(Write, Watch, Write, Write),
+            Role::least(Write, Write, Watch, Write),
+            Role::least(Write, Write, Write, Watch),
+        ] {
+            assert_eq!(least, Watch);
+        }
+    }
+
+    #[test]
+    fn the_host_lifts_what_the_link_says_and_no_more() {
+        let mut rights = Rights::new(Watch, Write, Write);
+        assert_eq!((rights.role(), rights.promote(), rights.role()), (Watch, Ok(()), Write));
+        rights.demote();
+        assert_eq!((rights.role(), rights.promote(), rights.role()), (Watch, Ok(()), Write));
+        assert_eq!(Rights::new(Write, Watch, Write).promote(), Err(PromoteError::Source));
+        assert_eq!(Rights::new(Write, Write, Watch).promote(), Err(PromoteError::Share));
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for role in [Watch, Write] {
+            assert_eq!(role.to_string().parse(), Ok(role));
+            assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{role}\""));
+        }
+        assert_eq!("Write".parse::<Role>(), Err(RoleError));
+    }
+
+    fn any_role() -> impl Strategy<Value = Role> {
+        prop_oneof![Just(Watch), Just(Write)]
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_of_the_hosts_goes_beyond_source_and_share(
+            link in any_role(), source in any_role(), share in any_role(), words in prop::collection::vec(any::<bool>(), 0..8),
+        ) {
+            let mut rights = Rights::new(link, source, share);
+            for promote in words {
+                let before = rights;
+                if promote {
+                    prop_assert_eq!(rights.promote().is_ok(), source.min(share) == Write);
+                    prop_assert!(rights.role() == Write || rights == before);
+                } else {
+                    rights.demote();
+                    prop_assert_eq!(rights.role(), Watch);
+                }
+                prop_assert!(rights.role() <= source.min(share));
+            }
+        }
+    }
+}
