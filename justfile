@@ -97,6 +97,6 @@ share: build
 dist:
     tools/dist
 
-# feed a target (authorized_keys, record, preauth, connection, wake, rendezvous, sftp, mqtt) whatever the fuzzer finds, for SECONDS
+# feed a target (authorized_keys, record, keyboard, preauth, connection, wake, rendezvous, sftp, mqtt) whatever the fuzzer finds, for SECONDS
 fuzz TARGET SECONDS="60":
     fuzz/run {{TARGET}} {{SECONDS}}
