@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::said::Said;
+use super::share::{Approval, Join, ShareStart};
 use super::streams::Stream;
+use crate::share::Role;
 
 /// The certificate with which a client logged in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,6 +275,44 @@ pub enum AuditEvent {
         /// The command in the foreground.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         foreground: Option<Said>,
+    },
+    /// A terminal is shared.
+    Share(ShareStart),
+    /// A viewer of a shared terminal joins.
+    Join(Join),
+    /// A viewer has left, or was made to.
+    Leave {
+        /// The viewer's number.
+        channel: u32,
+        /// The reason.
+        reason: String,
+    },
+    /// A viewer's role changes: the event is on the record before the role holds.
+    Role {
+        /// The viewer's number.
+        channel: u32,
+        /// The role that holds from now on.
+        role: Role,
+        /// Who changed it.
+        by: Said,
+    },
+    /// A viewer who waited was let in, or was not.
+    Approve(Approval),
+    /// A viewer is made to leave, and their key is refused from now on.
+    Kick {
+        /// The viewer's number.
+        channel: u32,
+        /// Who said so.
+        by: Said,
+    },
+    /// The shared terminal changes its size: an `r` line follows.
+    Size {
+        /// Columns.
+        cols: u16,
+        /// Rows.
+        rows: u16,
+        /// Whose window or word it follows.
+        by: Said,
     },
     /// The visit is over.
     Close {

@@ -78,6 +78,8 @@ pub struct Header {
     pub term: Option<String>,
     /// How much of a stream without a terminal is recorded.
     pub policy: Policy,
+    /// The minor version of the format: 0, or [`Header::SHARE`].
+    pub minor: u16,
     /// The digest of the chain, streams, files and forwards, which decides the version of the format.
     pub digest: DigestName,
     /// The key that signs, as announced: `ssh-ed25519 AAAA…`, without a comment.
@@ -103,7 +105,7 @@ struct Written<'a> {
     timestamp: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     env: BTreeMap<&'a str, &'a str>,
-    sally: &'a str,
+    sally: String,
     /// Version 1 has one digest, and no name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'a str>,
@@ -126,6 +128,9 @@ struct Read {
 }
 
 impl Header {
+    /// The minor version that adds the events of a shared terminal. Records without them are of minor version 0.
+    pub const SHARE: u16 = 1;
+
     /// Returns the line as written, without its newline.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         let env = [("SHELL", &self.shell), ("TERM", &self.term)];
@@ -136,11 +141,19 @@ impl Header {
             height: self.height,
             timestamp: self.timestamp,
             env: env.collect(),
-            sally: self.digest.format(),
+            sally: self.version(),
             digest: Some(self.digest.name()).filter(|_| self.digest != DigestName::Sha256),
             record: self.policy.to_string(),
             host_key: &self.host_key,
         })
+    }
+
+    /// Returns the version of the format as written: `2`, or with the minor version `2.1`.
+    fn version(&self) -> String {
+        match self.minor {
+            0 => self.digest.format().to_owned(),
+            minor => format!("{}.{minor}", self.digest.format()),
+        }
     }
 
     /// Reads a line. `None`: it isn't a header of ours (but another program's line), and must be skipped.
@@ -164,9 +177,11 @@ impl Header {
             }
             _ => return Some(Err(UnknownFormat::Version(marks.sally))),
         };
+        // Additions of a minor version are passed over, whatever it is.
+        let minor = marks.sally.split_once('.').and_then(|(_, minor)| minor.parse().ok()).unwrap_or_default();
         let Read { width, height, timestamp, mut env, record, host_key } = serde_json::from_slice(line).ok()?;
         let policy = record.parse().ok()?;
-        Some(Ok(Self { width, height, timestamp, shell: env.remove("SHELL"), term: env.remove("TERM"), policy, digest, host_key }))
+        Some(Ok(Self { width, height, timestamp, shell: env.remove("SHELL"), term: env.remove("TERM"), policy, minor, digest, host_key }))
     }
 }
 
@@ -182,6 +197,7 @@ mod tests {
             shell: Some("/bin/bash".into()),
             term: None,
             policy: Policy::Head(1 << 20),
+            minor: 0,
             digest: DigestName::Blake3,
             host_key: "ssh-ed25519 AAAA".into(),
         }
@@ -202,6 +218,8 @@ mod tests {
             written(&Header { digest: DigestName::Sha256, ..header() }),
             r#"{"version":2,"width":80,"height":24,"timestamp":1790000000,"env":{"SHELL":"/bin/bash"},"sally":"1","record":"head=1048576","host_key":"ssh-ed25519 AAAA"}"#
         );
+        assert!(written(&Header { minor: Header::SHARE, ..header() }).contains(r#""sally":"2.1","digest":"blake3""#));
+        assert!(written(&Header { minor: Header::SHARE, digest: DigestName::Sha256, ..header() }).contains(r#""sally":"1.1","record""#));
     }
 
     #[test]
@@ -210,7 +228,10 @@ mod tests {
         let newer = Header::parse(line.replace(r#""sally":"2""#, r#""sally":"3.0","what":{}"#).as_bytes());
         assert_eq!(newer, Some(Err(UnknownFormat::Version("3.0".into()))));
         assert!(newer.unwrap().unwrap_err().to_string().contains("format version 3.0"));
-        assert_eq!(Header::parse(line.replace(r#""sally":"2""#, r#""sally":"2.7","new":"x""#).as_bytes()), Some(Ok(header())));
+        assert_eq!(
+            Header::parse(line.replace(r#""sally":"2""#, r#""sally":"2.7","new":"x""#).as_bytes()),
+            Some(Ok(Header { minor: 7, ..header() }))
+        );
     }
 
     #[test]
@@ -221,7 +242,7 @@ mod tests {
             assert_eq!(read, Some(Err(UnknownFormat::Digest(unknown.into()))), "{digest}");
         }
         let older = Header::parse(line.replace(r#""sally":"2""#, r#""sally":"1.1""#).as_bytes());
-        assert_eq!(older, Some(Ok(Header { digest: DigestName::Sha256, ..header() })));
+        assert_eq!(older, Some(Ok(Header { digest: DigestName::Sha256, minor: 1, ..header() })));
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl Recorder {
             shell: settings.shell.to_str().map(str::to_owned),
             term: None,
             policy: settings.policy,
+            minor: 0,
             digest: settings.digest,
             host_key: signer.public_key(),
         };

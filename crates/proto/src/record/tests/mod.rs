@@ -2,6 +2,7 @@
 
 mod golden;
 mod roundtrip;
+mod share;
 mod speed;
 mod tamper;
 
@@ -44,6 +45,7 @@ pub(super) fn header(key: &TestKey, policy: Policy, digest: DigestName) -> Heade
         shell: Some("/bin/bash".into()),
         term: None,
         policy,
+        minor: 0,
         digest,
         host_key: key.public_key(),
     }
@@ -58,8 +60,12 @@ pub(super) struct Writer<'k> {
 
 impl<'k> Writer<'k> {
     pub(super) fn new(key: &'k TestKey, policy: Policy, max_line: usize, digest: DigestName) -> Self {
-        let mut writer = Self { encoder: Encoder::new(max_line, digest), file: Vec::new(), key };
-        writer.encoder.header(&header(key, policy, digest)).unwrap();
+        Self::begin(key, &header(key, policy, digest), max_line)
+    }
+
+    pub(super) fn begin(key: &'k TestKey, header: &Header, max_line: usize) -> Self {
+        let mut writer = Self { encoder: Encoder::new(max_line, header.digest), file: Vec::new(), key };
+        writer.encoder.header(header).unwrap();
         writer.flush(0, Some(Seal::Checkpoint));
         writer
     }
