@@ -79,7 +79,7 @@ fn a_player_that_seeks_draws_the_screen_as_it_was() {
     player.args(["record", "play", "--seek", "1000"]).arg(home.path("visit.cast"));
     let (status, drawn) = Terminal::start(&player).finish();
     assert!(status.success());
-    for part in ["cafe\u{301}\u{1b}[1;5H|", "  at ", "\u{1b}[0;4:3m", "curly", "\u{1b}[0;8m", "\u{1b}[5;9r", "\u{1b}[4;1H"] {
+    for part in ["cafe\u{301}\u{1b}[5G|", "\u{1b}[3Gat ", "\u{1b}[0;4:3m", "curly", "\u{1b}[0;8m", "\u{1b}[5;9r", "\u{1b}[4;1H"] {
         assert!(drawn.contains(part), "{part:?}: {drawn:?}");
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The floors, the lowest first.
 const FLOORS: &[&[&str]] = &[
-    &["term", "shutdown", "stamp", "arguments", "variables", "clock", "lock"],
+    &["term", "shutdown", "stamp", "arguments", "variables", "clock", "lock", "screen"],
     &["panic", "private_key"],
     &["logfile", "net", "host_key", "monitor", "client"],
     &["tunnel", "record", "fleet", "server_settings"],
@@ -23,7 +23,9 @@ const EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// The modules that may name the SSH library, so that it can be replaced.
 const SSH_LIBRARY: (&str, &[&str]) = ("russh", &["ssh", "tunnel"]);
-/// Files that name it all the same. This list only shrinks.
+/// The modules that may name the terminal emulator.
+const EMULATOR: (&str, &[&str]) = ("alacritty_terminal", &["screen"]);
+/// Files that name the SSH library all the same. This list only shrinks.
 const SSH_LIBRARY_EXCEPTIONS: &[&str] = &[];
 
 /// A file's text, and the path of its module from the root of the crate.
@@ -76,7 +78,11 @@ impl Source {
     }
 
     fn names_ssh_library(&self) -> bool {
-        tokens(&self.text).iter().any(|token| token == SSH_LIBRARY.0)
+        self.has(SSH_LIBRARY.0)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        tokens(&self.text).iter().any(|token| token == name)
     }
 }
 
@@ -173,6 +179,9 @@ fn faults(sources: &[Source], exceptions: &[(&str, &str)], library: &[&str]) -> 
         if source.names_ssh_library() && !SSH_LIBRARY.1.contains(&top) && !library.contains(&source.file.as_str()) {
             faults.push(format!("{}: names the SSH library", source.file));
         }
+        if source.has(EMULATOR.0) && !EMULATOR.1.contains(&top) {
+            faults.push(format!("{}: names the emulator", source.file));
+        }
     }
     let unneeded = exceptions.iter().filter(|(from, to)| !needed.contains(&((*from).to_owned(), (*to).to_owned())));
     faults.extend(unneeded.map(|(from, to)| format!("the exception {from} → {to} is not needed any more")));
@@ -246,4 +255,11 @@ fn the_ssh_library_is_named_in_its_own_places_alone() {
     let text = || "fn f(x: russh::ChannelId) {}".to_owned();
     assert_eq!(faults(&[Source::new("relay/run.rs", text())], &[], &[]), ["relay/run.rs: names the SSH library"]);
     assert_eq!(faults(&[Source::new("ssh/run.rs", text()), Source::new("tunnel/mod.rs", text())], &[], &[]), [""; 0]);
+}
+
+#[test]
+fn the_emulator_is_named_by_the_screen_alone() {
+    let text = || "use alacritty_terminal::Term;".to_owned();
+    assert_eq!(faults(&[Source::new("record/play.rs", text())], &[], &[]), ["record/play.rs: names the emulator"]);
+    assert_eq!(faults(&[Source::new("screen/state.rs", text())], &[], &[]), [""; 0]);
 }

@@ -17,6 +17,7 @@
 //! - `relay`: visitors reach names, devices hold them, and all else is refused
 //! - `session`: runs sessions, each owned by one loop
 //! - `record`: records bytes before they are delivered
+//! - `screen`: a terminal's screen: only this module names the emulator
 //! - `monitor`: the requests of `once` to the agent that has started it
 //! - `broker`: an MQTT broker inside a relay, for fleets without another one
 //! - `logfile`: opens the file of a record or an audit log
@@ -75,6 +76,8 @@ mod private_key;
 pub mod record;
 #[cfg(feature = "relay")]
 pub mod relay;
+#[cfg(feature = "record")]
+pub mod screen;
 #[cfg(any(feature = "once", feature = "relay"))]
 pub mod server_settings;
 #[cfg(any(feature = "once", feature = "relay", feature = "agent"))]

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::cat::{Failure, stdout_failed};
 use super::cmd::{ExportArgs, Format};
 use super::decode::Decoders;
-use super::screen::Screen;
 use super::source::{Moment, Tape};
 use super::visible::{self, Visible, visible};
+use crate::screen::{Screen, Size};
 
 pub(super) fn run(args: &ExportArgs) -> u8 {
     let tape = match Tape::open(&args.file) {
@@ -178,9 +178,9 @@ impl<W: Write> Text<W> {
     }
 
     fn show(&mut self, channel: u32, text: &str) -> io::Result<()> {
-        let (cols, rows) = self.size;
-        let screen = self.screens.entry(channel).or_insert_with(|| Screen::with_transcript(cols, rows));
-        screen.feed(text);
+        let (columns, rows) = self.size;
+        let screen = self.screens.entry(channel).or_insert_with(|| Screen::with_transcript(Size { columns, rows }));
+        screen.feed(text.as_bytes());
         let lines = screen.take_lines();
         self.lines(&lines)
     }
@@ -188,7 +188,7 @@ impl<W: Write> Text<W> {
     fn resize(&mut self, channel: u32, cols: u16, rows: u16) -> io::Result<()> {
         self.size = (cols, rows);
         let Some(screen) = self.screens.get_mut(&channel) else { return Ok(()) };
-        screen.resize(cols, rows);
+        screen.resize(Size { columns: cols, rows });
         let lines = screen.take_lines();
         self.lines(&lines)
     }

@@ -8,7 +8,7 @@
 //! - `stream`: one stream of a channel, whole or only its head
 //! - `signer`: signs the record with the host key
 //! - `cmd`: `sally record verify|play|cat|export`, each in its own file
-//! - `decode`, `visible`: output as text; `screen`: output as a terminal shows it
+//! - `decode`, `visible`: output as text
 //!
 //! The format itself is [`sally_proto::record`].
 
@@ -27,8 +27,6 @@ mod limit;
 mod play;
 mod queue;
 mod recorder;
-#[cfg(feature = "record")]
-mod screen;
 mod signer;
 mod sink;
 #[cfg(feature = "record")]

@@ -12,8 +12,8 @@ use super::cat::{Failure, stdout_failed};
 use super::cmd::PlayArgs;
 use super::decode::Decoders;
 use super::export::Ptys;
-use super::screen::Screen;
 use super::source::{self, Tape};
+use crate::screen::{Permits, Screen, Size};
 
 /// How far an arrow key seeks, in seconds.
 const STEP: f64 = 5.0;
@@ -57,6 +57,11 @@ struct Frame {
     size: Option<(u16, u16)>,
 }
 
+/// Returns the screen at a record's beginning.
+fn blank_screen(tape: &Tape) -> Screen {
+    Screen::new(Size { columns: tape.header.width, rows: tape.header.height }, 0)
+}
+
 struct Player<'a> {
     args: &'a PlayArgs,
     tape: Tape,
@@ -80,7 +85,7 @@ impl<'a> Player<'a> {
     fn new(args: &'a PlayArgs) -> Result<Self, Failure> {
         let tape = Tape::open(&args.file)?;
         let keys = if isatty(rustix::stdio::stdout()) { Keyboard::open() } else { None };
-        let screen = keys.as_ref().map(|_| Screen::new(tape.header.width, tape.header.height));
+        let screen = keys.as_ref().map(|_| blank_screen(&tape));
         let target = Some(args.seek).filter(|seek| *seek > 0.0);
         let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
         let (ptys, decoders, since) = (Ptys::default(), Decoders::default(), Instant::now());
@@ -150,10 +155,10 @@ impl<'a> Player<'a> {
     /// Applies a frame to our own screen.
     fn apply(&mut self, frame: &Frame) {
         let Some(screen) = &mut self.screen else { return };
-        if let Some((cols, rows)) = frame.size {
-            screen.resize(cols, rows);
+        if let Some((columns, rows)) = frame.size {
+            screen.resize(Size { columns, rows });
         }
-        screen.feed(&frame.text);
+        screen.feed(frame.text.as_bytes());
     }
 
     fn show(&mut self, frame: &Frame) -> io::Result<()> {
@@ -234,14 +239,14 @@ impl<'a> Player<'a> {
         self.tape = Tape::open(&self.args.file)?;
         self.decoders = Decoders::default();
         if let Some(screen) = &mut self.screen {
-            *screen = Screen::new(self.tape.header.width, self.tape.header.height);
+            *screen = blank_screen(&self.tape);
         }
         Ok(true)
     }
 
     fn redraw(&mut self) -> io::Result<()> {
-        let Some(screen) = &mut self.screen else { return Ok(()) };
-        let frame = screen.dump();
+        let Some(screen) = &self.screen else { return Ok(()) };
+        let frame = screen.dump(0, Permits::ALL);
         self.out.write_all(frame.as_bytes())?;
         if self.args.status || self.paused {
             self.draw_status()?;

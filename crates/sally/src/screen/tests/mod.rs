@@ -1,26 +1,36 @@
 //! Tests the screen against what terminals do, and against itself drawn again.
 
+mod viewers;
+
 use proptest::prelude::*;
 
 use super::*;
 
 /// Returns the output as text.
 fn text(columns: u16, rows: u16, pieces: &[&str]) -> Vec<String> {
-    let mut screen = Screen::with_transcript(columns, rows);
+    let mut screen = Screen::with_transcript(Size { columns, rows });
     let mut lines = Vec::new();
     for piece in pieces {
-        screen.feed(piece);
+        screen.feed(piece.as_bytes());
         lines.extend(screen.take_lines());
     }
     lines.extend(screen.finish());
     lines
 }
 
+fn screen_of(columns: u16, rows: u16, shown: &str) -> Screen {
+    let mut screen = Screen::new(Size { columns, rows }, 0);
+    screen.feed(shown.as_bytes());
+    screen
+}
+
+fn dump(screen: &Screen) -> String {
+    screen.dump(0, Permits::ALL)
+}
+
 /// Returns the cursor's column, from 0.
 fn column(shown: &str) -> usize {
-    let mut screen = Screen::new(20, 3);
-    screen.feed(shown);
-    screen.state.term.grid().cursor.point.column.0
+    screen_of(20, 3, shown).state.at().1
 }
 
 #[test]
@@ -43,9 +53,8 @@ fn what_follows_characters_of_several_code_points_is_where_terminals_have_it() {
 #[test]
 fn what_is_concealed_is_blank() {
     assert_eq!(text(40, 3, &["user \x1b[8msecret \u{6f22}\x1b[0m shown"]), [format!("user{}shown", " ".repeat(11))]);
-    let mut screen = Screen::new(40, 3);
-    screen.feed("\x1b[8msecret\x1b[0m");
-    assert!(screen.dump().contains("\x1b[0;8m"));
+    let screen = screen_of(40, 3, "\x1b[8msecret\x1b[0m");
+    assert!(dump(&screen).contains("\x1b[0;8m"));
 }
 
 #[test]
@@ -71,9 +80,9 @@ fn a_synchronized_update_is_shown_though_it_never_ends() {
 #[test]
 fn a_size_that_no_terminal_has_is_made_one() {
     for (columns, rows) in [(0, 0), (1, 1), (u16::MAX, u16::MAX)] {
-        let mut screen = Screen::with_transcript(columns, rows);
-        screen.feed("\u{6f22}\r\n\x1b[999;999Hx\x1b[999S");
-        screen.resize(rows, columns);
+        let mut screen = Screen::with_transcript(Size { columns, rows });
+        screen.feed("\u{6f22}\r\n\x1b[999;999Hx\x1b[999S".as_bytes());
+        screen.resize(Size { columns: rows, rows: columns });
         assert_eq!(screen.finish()[0].chars().next(), Some('\u{6f22}'));
     }
 }
@@ -86,11 +95,9 @@ fn marks_on_one_character_are_bounded() {
 
 /// Draws a screen again, and asserts that it is the same.
 fn assert_drawn_again(shown: &str) {
-    let mut screen = Screen::new(20, 6);
-    screen.feed(shown);
-    let mut again = Screen::new(20, 6);
-    again.feed(&screen.dump());
-    assert_eq!(again.dump(), screen.dump(), "{shown:?}");
+    let screen = screen_of(20, 6, shown);
+    let again = screen_of(20, 6, &dump(&screen));
+    assert_eq!(dump(&again), dump(&screen), "{shown:?}");
 }
 
 #[test]
@@ -128,6 +135,18 @@ fn any_output() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Returns whether a cursor, or a saved one, waits behind a cell that was erased: another terminal gets a blank there.
+fn waits_behind_nothing(screen: &Screen) -> bool {
+    let state = &screen.state;
+    let grids = [state.primary(), state.term.grid()];
+    let cursors = [&state.saved[0].cursor, &state.saved[1].cursor, &state.term.grid().cursor];
+    let erased = |cursor: &alacritty_terminal::grid::Cursor<_>, grid: &alacritty_terminal::grid::Grid<_>| {
+        let cell: &alacritty_terminal::term::cell::Cell = &grid[cursor.point];
+        cursor.input_needs_wrap && cell.flags & attributes::WRITTEN != attributes::WRITTEN
+    };
+    cursors.iter().any(|cursor| grids.iter().any(|grid| erased(cursor, grid)))
+}
+
 /// Ends an unfinished sequence: a dump can't hold one.
 const FINISHED: &str = "\x1b\\\x1b[m";
 
@@ -142,19 +161,18 @@ proptest! {
         columns in 2u16..30,
         rows in 1u16..12,
     ) {
-        let mut screen = Screen::new(columns, rows);
-        screen.feed(&before.concat());
-        screen.feed(FINISHED);
-        let mut again = Screen::new(columns, rows);
-        again.feed(&screen.dump());
-        prop_assert_eq!(again.dump(), screen.dump());
+        let mut screen = screen_of(columns, rows, &(before.concat() + FINISHED));
+        prop_assume!(!waits_behind_nothing(&screen));
+        let mut again = screen_of(columns, rows, &dump(&screen));
+        prop_assert_eq!(dump(&again), dump(&screen));
         // REP repeats the last printed character, which on the other terminal is the last drawn one.
         let after = after.iter().filter(|piece| !(piece.starts_with("\x1b[") && piece.ends_with(['b', '['])));
         for piece in after.map(String::as_str).chain([FINISHED]) {
-            screen.feed(piece);
-            again.feed(piece);
+            screen.feed(piece.as_bytes());
+            again.feed(piece.as_bytes());
         }
-        prop_assert_eq!(again.dump(), screen.dump());
+        prop_assume!(!waits_behind_nothing(&screen));
+        prop_assert_eq!(dump(&again), dump(&screen));
     }
 
     #[test]
@@ -167,15 +185,15 @@ proptest! {
         columns in 0u16..40,
         rows in 0u16..20,
     ) {
-        let mut screen = Screen::with_transcript(columns, rows);
+        let mut screen = Screen::with_transcript(Size { columns, rows });
         for (output, size) in steps {
-            screen.feed(&output);
+            screen.feed(output.as_bytes());
             if let Some((columns, rows)) = size {
-                screen.resize(columns, rows);
+                screen.resize(Size { columns, rows });
             }
             let _ = screen.take_lines();
         }
-        let _ = screen.dump();
+        let _ = dump(&screen);
         let _ = screen.finish();
     }
 }
