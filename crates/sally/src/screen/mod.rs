@@ -6,6 +6,7 @@
 //! - `attributes`: how text looks
 //! - `query`: answers to what a program asks
 //! - `dump`: the whole screen, for a terminal of its size that then takes the program's output
+//! - `frame`, `color`: what a terminal of any size shows of it, in the colors that it has
 //! - `filter`: the output that viewers get
 //! - `transcript`: the lines that have left the screen, as text
 //!
@@ -13,9 +14,11 @@
 
 mod alternate;
 mod attributes;
+mod color;
 mod dump;
 mod edit;
 mod filter;
+mod frame;
 mod function;
 mod parser;
 mod query;
@@ -26,7 +29,9 @@ mod transcript;
 
 use alacritty_terminal::grid::Dimensions;
 
+pub use self::color::Depth;
 pub use self::filter::Filter;
+pub use self::frame::{Frame, View};
 use self::parser::Parser;
 use self::state::State;
 
@@ -177,6 +182,13 @@ impl Screen {
     #[must_use]
     pub fn dump(&self, history: usize, permits: Permits) -> String {
         self.state.dump(history, permits)
+    }
+
+    /// Draws what a viewer's terminal of any size shows of this screen, as what differs from the last frame that it has; all of it
+    /// without one. Nothing is drawn if nothing differs.
+    #[must_use]
+    pub fn frame(&self, view: &View<'_>, before: Option<&Frame>) -> (String, Frame) {
+        self.state.frame(view, before)
     }
 
     /// Returns the lines that have left the screen since the last call, each whole, however often it was wrapped.

@@ -1,4 +1,4 @@
-//! Tests what viewers get: the output that passes.
+//! Tests what viewers get: the output that passes, and frames.
 
 use super::*;
 
@@ -126,6 +126,91 @@ proptest! {
     #[test]
     fn no_bytes_pass_a_query(bytes in prop::collection::vec(prop::sample::select(&b"\x1b\x1b\x1b[[]P?>=$!'\";:0125689cnpqtuhlmJKHZ\\\x07\x18\x9b\xc2\xe6x "[..]), 0..200)) {
         prop_assert!(!asks(&filtered(&bytes, 0)));
+    }
+}
+
+fn view(columns: u16, rows: u16) -> View<'static> {
+    View { size: Size { columns, rows }, depth: Depth::True, permits: Permits::ALL, name: "alice", notice: None }
+}
+
+/// Returns what a terminal shows, row by row.
+fn rows(screen: &Screen) -> Vec<String> {
+    let size = screen.size();
+    let grid = screen.state.term.grid();
+    let row = |row: usize| -> String {
+        let cells = grid[state::line(row)].into_iter();
+        cells.filter(|cell| !cell.flags.contains(alacritty_terminal::term::cell::Flags::WIDE_CHAR_SPACER)).map(|cell| cell.c).collect()
+    };
+    (0..usize::from(size.rows)).map(|at| row(at).trim_end().to_owned()).collect()
+}
+
+#[test]
+fn a_larger_window_has_a_border_and_a_smaller_one_the_part_with_the_cursor() {
+    let screen = screen_of(10, 3, "one\r\n\x1b[31mtwo\x1b[m\r\n12345\u{6f22}x");
+    let (out, frame) = screen.frame(&view(14, 5), None);
+    let viewer = screen_of(14, 5, &out);
+    assert_eq!(
+        rows(&viewer),
+        [
+            "one       \u{2502}",
+            "two       \u{2502}",
+            "12345\u{6f22}x  \u{2502}",
+            "\u{2500}\u{2500}alice\u{2500}\u{2500}\u{2500}\u{2518}",
+            ""
+        ]
+    );
+    assert_eq!((viewer.state.at(), frame.on_screen(9, 2), frame.on_screen(10, 2)), ((2, 8), Some((9, 2)), None));
+    let (out, frame) = screen.frame(&view(6, 3), None);
+    let viewer = screen_of(6, 3, &out);
+    assert_eq!(rows(&viewer), ["", "45\u{6f22}x", "6\u{d7}3 of"]);
+    assert_eq!((viewer.state.at(), frame.on_screen(0, 0)), ((1, 5), Some((3, 1))));
+    // Nothing changes, nothing is drawn.
+    assert_eq!(screen.frame(&view(6, 3), Some(&frame)).0, "");
+}
+
+#[test]
+fn colors_are_the_nearest_that_a_terminal_has() {
+    let screen = screen_of(10, 1, "\x1b]4;2;rgb:ff/00/00\x07\x1b[38;2;250;5;5ma\x1b[38;5;196mb\x1b[92mc\x1b[32md\x1b[48;5;4me");
+    for (depth, colors) in [
+        (Depth::True, ["38;2;250;5;5", "38;5;196", "92", "38;2;255;0;0", "48;5;4"]),
+        (Depth::Indexed, ["38;5;196", "38;5;196", "92", "38;5;196", "48;5;4"]),
+        (Depth::Sixteen, ["91", "91", "92", "91", "44"]),
+        (Depth::Eight, ["31", "31", "32", "31", "44"]),
+    ] {
+        let (out, _) = screen.frame(&View { depth, ..view(10, 1) }, None);
+        let drawn = out.split_once("2J").unwrap().1;
+        assert!(colors.iter().all(|color| drawn.contains(color)), "{depth:?}: {drawn:?}");
+    }
+    let (out, _) = screen.frame(&View { depth: Depth::Mono, ..view(10, 1) }, None);
+    assert!(!out.contains("38;") && !out.contains(";31"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// A viewer who gets differences sees what one sees who gets the whole, which is what the frame says.
+    #[test]
+    fn a_frame_is_the_same_however_it_is_reached(
+        steps in prop::collection::vec(prop::collection::vec(any_output(), 0..12), 1..6),
+        (columns, rows) in (2u16..30, 1u16..12),
+        (wide, high) in (2u16..34, 1u16..14),
+    ) {
+        let view = view(wide, high);
+        let mut screen = screen_of(columns, rows, "");
+        let mut viewer = screen_of(wide, high, "");
+        let mut before = None;
+        for step in steps {
+            screen.feed(step.concat().as_bytes());
+            let (out, frame) = screen.frame(&view, before.as_ref());
+            viewer.feed(out.as_bytes());
+            let again = screen_of(wide, high, &screen.frame(&View { notice: None, ..view }, None).0);
+            let [had, whole] = [&viewer, &again].map(|screen| screen.frame(&view, None).0);
+            // Where it had been before, a smaller window may show another part.
+            if wide >= columns && high >= rows {
+                prop_assert_eq!(had, whole);
+            }
+            before = Some(frame);
+        }
     }
 }
 
