@@ -21,4 +21,5 @@ mod once;
 mod record;
 mod relay;
 mod scale;
+mod screen;
 mod smoke;

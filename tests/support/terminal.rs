@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -21,7 +21,7 @@ struct Screen {
     closed: bool,
 }
 
-/// A terminal of 80 × 24 with a program on it. The program is killed when this is dropped.
+/// A terminal with a program on it. The program is killed when this is dropped.
 pub struct Terminal {
     pub child: Child,
     master: File,
@@ -31,15 +31,18 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a program with a new terminal as its controlling one.
+    /// Starts a program with a new terminal of 80 × 24 as its controlling one.
     pub fn start(command: &Command) -> Self {
+        Self::of_size(command, 80, 24)
+    }
+
+    pub fn of_size(command: &Command, columns: u16, rows: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
         let slave = rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
-        let size = |columns, rows| Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&slave, size(80, 24)).unwrap();
+        tcsetwinsize(&slave, Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let mut on_terminal = tool("setsid", "util-linux");
         on_terminal.arg("--ctty").arg(command.get_program()).args(command.get_args()).env("TERM", "xterm");
         for (name, value) in command.get_envs() {
@@ -96,6 +99,20 @@ impl Terminal {
 
     pub fn resize(&self, columns: u16, rows: u16) {
         tcsetwinsize(self.master.as_fd(), Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    }
+
+    /// Waits until the program has written nothing for so long, or is gone: everything it has written, and whether it is gone.
+    pub fn at_rest(&self, quiet: Duration) -> (Vec<u8>, bool) {
+        let start = Instant::now();
+        let (lock, changed) = &*self.screen;
+        let mut screen = lock.lock().unwrap();
+        loop {
+            let before = screen.seen.len();
+            screen = changed.wait_timeout_while(screen, quiet, |screen| !screen.closed && screen.seen.len() == before).unwrap().0;
+            if screen.closed || screen.seen.len() == before || start.elapsed() > 4 * quiet {
+                return (screen.seen.clone(), screen.closed);
+            }
+        }
     }
 
     /// Waits for the program's end: its status, and everything the terminal has shown.
