@@ -22,4 +22,5 @@ mod record;
 mod relay;
 mod scale;
 mod screen;
+mod share;
 mod smoke;

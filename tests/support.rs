@@ -23,8 +23,10 @@ pub mod mqtt;
 mod podman;
 mod process;
 mod relay;
+mod share;
 mod stderr;
 mod terminal;
+mod view;
 
 pub use account::{VISITOR, VisitorAccount, as_number, open_up};
 pub use client::Client;
@@ -35,8 +37,10 @@ pub use lab::{Lab, RELAY, elsewhere};
 pub use podman::Podman;
 pub use process::{as_root, children, cpu, from_requirements, lives, marked, node, python, quiet, rooted, status_field, tool, without};
 pub use relay::{Relay, Sshd, connected, connected_with, free_port, get, metric, whoami};
+pub use share::Share;
 pub use stderr::Stderr;
 pub use terminal::{Terminal, await_echo_off};
+pub use view::View;
 
 /// Nothing that a test waits for takes so long on the slowest machine; a wait that reaches it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -67,6 +67,11 @@ impl Terminal {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
+    /// Everything that the terminal was sent.
+    pub fn seen(&self) -> Vec<u8> {
+        self.screen.0.lock().unwrap().seen.clone()
+    }
+
     /// Waits until ssh hands on what is typed, key by key: through a master what a session shows may come before that.
     pub fn await_raw(&self) {
         let raw = || tcgetattr(&self.master).ok().filter(|modes| !modes.local_modes.contains(LocalModes::ICANON));

@@ -272,6 +272,29 @@ pub enum Fault {
     /// The command needs a relay, and none is named.
     #[error("No relay is named")]
     NoRelay,
+    /// The share would have no way in.
+    #[error("No relay is named, and no --listen")]
+    NoEntrance,
+    /// A share needs a terminal to show, and there is none here.
+    #[error("No terminal is here")]
+    NoTerminal,
+    /// A command found no share.
+    #[error("No share is there: {0}")]
+    NoShare(String),
+    /// The host ended the share.
+    #[error("The host has ended the share")]
+    ShareEnded,
+    /// No viewer joined the share in time.
+    #[error("The share ended: no viewer joined within {0} s")]
+    Unvisited(u64),
+    /// The program of a share can't be started.
+    #[error("Could not start {program}: {reason}")]
+    Program {
+        /// Its name.
+        program: String,
+        /// The system's reason.
+        reason: String,
+    },
     /// Sessions can't run as the named account.
     #[error("Invalid account: {user} ({reason})")]
     AccountInvalid {
@@ -318,9 +341,17 @@ impl Fault {
             | Self::State { .. } => exit::CONFIG,
             Self::FleetInvalid { .. } | Self::AuthorityExposed { .. } | Self::TwoRoles { .. } | Self::NotInFleet { .. } => exit::CONFIG,
             Self::Exists { .. } | Self::Unwritable { .. } => exit::CANT_CREATE,
-            Self::Settings { .. } | Self::NoRelay | Self::Client { .. } | Self::Shell { .. } | Self::AccountInvalid { .. } => exit::CONFIG,
+            Self::Settings { .. }
+            | Self::NoRelay
+            | Self::NoEntrance
+            | Self::NoTerminal
+            | Self::Program { .. }
+            | Self::Client { .. }
+            | Self::Shell { .. }
+            | Self::AccountInvalid { .. } => exit::CONFIG,
             Self::AnnounceFailed { .. } => exit::ANNOUNCE,
-            Self::Bind { .. } | Self::Relay { .. } | Self::Inetd(_) => exit::BIND,
+            Self::Bind { .. } | Self::Relay { .. } | Self::Inetd(_) | Self::NoShare(_) => exit::BIND,
+            Self::ShareEnded | Self::Unvisited(_) => 0,
             Self::ConnectionLost | Self::NoSession(_) => exit::CONNECTION,
             Self::Record { .. } | Self::Audit { .. } => exit::RECORD,
             Self::Usage(_) => exit::USAGE,

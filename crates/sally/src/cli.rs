@@ -9,6 +9,8 @@ pub mod file;
 mod once;
 #[cfg(feature = "relay")]
 mod relay;
+#[cfg(feature = "share")]
+mod share;
 mod words;
 
 use std::ffi::OsString;
@@ -31,6 +33,8 @@ pub use door::{DoorArgs, KeyArgs};
 pub use once::{Forwarding, OnceArgs, RecordArgs, ThroughArgs};
 #[cfg(feature = "relay")]
 pub use relay::{FleetArgs, GithubArgs, JailArgs, RelayArgs, ServerArgs};
+#[cfg(feature = "share")]
+pub use share::{ShareArgs, ShareCommand, ShareKeyArgs};
 
 /// Temporary, recorded SSH access: a server for one visit, and a relay for hosts behind NAT.
 #[derive(Debug, Parser)]
@@ -62,6 +66,9 @@ pub enum Command {
     #[cfg(feature = "once")]
     /// Run an SSH server for exactly one recorded visit
     Once(Box<OnceArgs>),
+    #[cfg(feature = "share")]
+    /// Share one terminal, recorded, with several people
+    Share(Box<ShareArgs>),
     #[cfg(feature = "relay")]
     /// Run a relay: visitors reach devices by name, through tunnels that the devices open
     Relay(Box<RelayArgs>),

@@ -1,7 +1,7 @@
 //! Resolves the command line and the environment into configurations.
 //!
 //! - `server`: the options that once, relay and jail share
-//! - `once`, `relay`: the configuration of each
+//! - `once`, `share`, `relay`: the configuration of each
 
 #[cfg(feature = "once")]
 mod once;
@@ -9,11 +9,15 @@ mod once;
 mod relay;
 #[cfg(any(feature = "once", feature = "relay"))]
 mod server;
+#[cfg(feature = "share")]
+mod share;
 
 #[cfg(feature = "once")]
 pub use once::Once;
 #[cfg(feature = "relay")]
 pub use relay::{of_jail, of_relay};
+#[cfg(feature = "share")]
+pub use share::Share;
 
 #[cfg(feature = "agent")]
 use crate::agent;

@@ -16,6 +16,7 @@
 //! - `tunnel`: connections that another connection carries
 //! - `relay`: visitors reach names, devices hold them, and all else is refused
 //! - `session`: runs sessions, each owned by one loop
+//! - `share`: one program's terminal for several people
 //! - `record`: records bytes before they are delivered
 //! - `screen`: a terminal's screen: only this module names the emulator
 //! - `monitor`: the requests of `once` to the agent that has started it
@@ -32,6 +33,7 @@
 #![cfg_attr(
     not(all(
         feature = "once",
+        feature = "share",
         feature = "relay",
         feature = "agent",
         feature = "fleet",
@@ -76,12 +78,14 @@ mod private_key;
 pub mod record;
 #[cfg(feature = "relay")]
 pub mod relay;
-#[cfg(feature = "record")]
+#[cfg(any(feature = "record", feature = "share"))]
 pub mod screen;
 #[cfg(any(feature = "once", feature = "relay"))]
 pub mod server_settings;
 #[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 pub mod session;
+#[cfg(feature = "share")]
+pub mod share;
 pub mod shutdown;
 #[cfg(any(feature = "once", feature = "relay"))]
 pub mod ssh;

@@ -2,8 +2,14 @@
 
 #[cfg(feature = "once")]
 mod once;
+#[cfg(feature = "once")]
+mod runtime;
 #[cfg(any(feature = "relay", feature = "agent"))]
 mod server;
+#[cfg(feature = "share")]
+mod share;
+#[cfg(feature = "once")]
+mod supervisor;
 
 use std::ffi::OsString;
 #[cfg(feature = "manual")]
@@ -51,6 +57,11 @@ fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let status = match cli.command {
         #[cfg(feature = "once")]
         Command::Once(args) => once::run(config::Once::resolve(*args, &variables)),
+        #[cfg(feature = "share")]
+        Command::Share(args) => match &args.command {
+            Some(command) => share::command(command, &variables),
+            None => share::run(config::Share::resolve(*args, &variables)),
+        },
         #[cfg(feature = "relay")]
         Command::Relay(args) => server::run(config::of_relay(*args, &variables)),
         #[cfg(feature = "relay")]

@@ -1,18 +1,16 @@
 //! Runs `sally once`: the order of its steps is part of the contract (docs/guide-once.md).
 
-mod supervisor;
-
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sally_proto::authorized_keys::{Enforced, KeyRing};
-use sally_proto::error::{Fault, exit};
+use sally_proto::error::Fault;
 use sally_proto::relay::guest_requests;
 use sally_proto::visit::Terms;
 
-use self::supervisor::Supervisor;
+use super::runtime;
+use super::supervisor::Supervisor;
 use crate::announce::Announce;
 use crate::config::Once;
 use crate::fleet::bundle;
@@ -21,7 +19,7 @@ use crate::host_key::keys::HostKeys;
 use crate::monitor::MonitorClient;
 use crate::net::bind::bind;
 use crate::net::inetd;
-use crate::panic::{caught_as_fault, spawn_essential};
+use crate::panic::spawn_essential;
 use crate::record::{RecordError, Recorder, SIZE, Settings, Sink, Target};
 use crate::server_settings::DoorSettings;
 use crate::session::account::can_read;
@@ -38,12 +36,6 @@ use crate::ssh::visits::OneVisit;
 use crate::tunnel::tenure::{self, Tenure};
 use crate::{keys, term};
 
-/// The threads of the runtime: enough for a handful of tasks, and few on a machine with other work.
-const WORKERS: usize = 2;
-/// How long the runtime keeps an idle thread. The runtime panics if it needs its first one and the visit has used up the system's threads
-/// (`pids.max`).
-const SPARE_THREAD: Duration = Duration::from_secs(365 * 86_400);
-
 /// The folder of temporary files, unless another one is set.
 const TMP: &str = "/tmp";
 
@@ -51,32 +43,7 @@ const TMP: &str = "/tmp";
 pub(super) fn run(config: Result<Once, Fault>) -> u8 {
     // Taken before the runtime opens any descriptor.
     let ready = config.and_then(|config| Ok((config.monitor.map(take_monitor).transpose()?, config)));
-    let (monitor, config) = match ready {
-        Ok(ready) => ready,
-        Err(fault) => {
-            term::fault(&fault);
-            return fault.exit_status();
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).thread_keep_alive(SPARE_THREAD).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            term::fault(&Fault::Internal(error.to_string()));
-            return exit::INTERNAL;
-        }
-    };
-    let status = match runtime.block_on(caught_as_fault(visit(config, monitor))) {
-        Ok(status) => status,
-        Err(fault) => {
-            term::fault(&fault);
-            fault.exit_status()
-        }
-    };
-    // The runtime is not shut down: a thread that reads an announce command's last output must not delay the exit, and a thread that waits
-    // for a timer would panic. The exit ends both.
-    std::mem::forget(runtime);
-    status
+    runtime::run(ready, async |(monitor, config)| visit(config, monitor).await)
 }
 
 fn take_monitor(number: i32) -> Result<Arc<MonitorClient>, Fault> {
@@ -87,8 +54,6 @@ fn take_monitor(number: i32) -> Result<Arc<MonitorClient>, Fault> {
 async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     let mut signals = Signals::listen().map_err(internal)?;
-    // Starts the spare thread.
-    tokio::task::spawn_blocking(|| ()).await.map_err(|error| internal(error.into()))?;
     // Before anything is printed: stderr may be the client's connection too.
     let here = if config.inetd { Some(take_over(&config)?) } else { None };
     let keys = tokio::select! {
@@ -125,6 +90,7 @@ async fn visit(config: Once, monitor: Option<Arc<MonitorClient>>) -> Result<u8, 
         account: config.account.name.clone(),
         accept_env: config.accept_env,
         max_sessions: config.max_sessions,
+        first_session: 0,
         allowed: config.allowed,
         temporary,
     };

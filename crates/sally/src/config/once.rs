@@ -80,11 +80,16 @@ pub struct Once {
 
 /// Returns the relay to register on, if one is named.
 fn dial(args: ThroughArgs, variables: &Variables) -> Option<Dial> {
-    let trust = match args.relay_host_key {
+    let trust = trust(args.relay_host_key, variables);
+    args.relay.zip(args.identity).map(|(relay, identity)| Dial { relay, trust, identity, name: args.name })
+}
+
+/// Returns how a relay proves that it is the one: by this key, or by the known hosts of the account.
+pub(super) fn trust(key: Option<ssh_key::PublicKey>, variables: &Variables) -> HostTrust {
+    match key {
         Some(key) => HostTrust::Key(Box::new(key)),
         None => HostTrust::KnownHosts(PathBuf::from(variables.get("HOME").unwrap_or_default()).join(".ssh/known_hosts")),
-    };
-    args.relay.zip(args.identity).map(|(relay, identity)| Dial { relay, trust, identity, name: args.name })
+    }
 }
 
 impl Once {

@@ -47,7 +47,7 @@ fn read_whole(file: impl Read) -> io::Result<Vec<u8>> {
 
 /// Converts the variable to a file's lines: a literal `\n` outside of quotes ends a line too, for systems that can't put a newline into a
 /// variable; within quotes it belongs to a command.
-pub(super) fn lines_of_variable(value: &OsStr) -> Vec<u8> {
+pub fn lines_of_variable(value: &OsStr) -> Vec<u8> {
     let mut lines = Vec::with_capacity(value.len());
     let mut quoted = false;
     let mut rest = value.as_bytes();

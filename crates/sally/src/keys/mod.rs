@@ -18,6 +18,7 @@ use sally_proto::error::{Fault, KeyDefect};
 use crate::net::network::Network;
 
 pub use fetch::{parse_template, url_of};
+pub use local::lines_of_variable;
 pub use revoked::load_revoked;
 
 /// The template of GitHub's addresses for a user's keys.
@@ -102,7 +103,7 @@ impl Source {
             Self::Bundle(_) => Err(KeyDefect::Unreadable("a bundle is the only source where it is one".into())),
             Self::File(file) => local::read_file(file.clone(), deadlines.read).await,
             Self::Stdin => local::read_stdin(deadlines.read).await,
-            Self::Env(value) => Ok(local::lines_of_variable(value)),
+            Self::Env(value) => Ok(lines_of_variable(value)),
             Self::Kept { bytes, .. } => Ok(bytes.clone()),
             Self::Url { user, template, .. } => {
                 let fetched = match url_of(template, user) {

@@ -17,6 +17,10 @@ use super::{Depth, Mouse, Permits, Size};
 /// The modes that a viewer's terminal gets as the program set them.
 const MODES: [Mode; 4] = [Mode::CursorKeys, Mode::Keypad, Mode::Paste, Mode::Reverse];
 
+/// What is sent when a viewer leaves.
+pub(super) const RESTORE: &str = "\x1b\\\x1b[?2026l\x1b[0m\x1b]8;;\x1b\\\x1b(B\x0f\x1b[r\x1b[4l\x1b[20l\x1b[?1l\x1b[?5l\x1b[?6l\x1b[?7h\
+    \x1b[?45l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b>\x1b[0 q\x1b[?25h\x1b[?1049l";
+
 /// A viewer's terminal.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {

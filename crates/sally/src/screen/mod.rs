@@ -40,6 +40,9 @@ const MAX_SIDE: u16 = 1000;
 /// The fewest columns: fewer have no room for a wide character.
 const MIN_COLUMNS: u16 = 2;
 
+/// Gives a terminal back that frames were drawn on: its own screen, its modes as they were before.
+pub const RESTORE: &str = frame::RESTORE;
+
 /// A terminal's size in cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {

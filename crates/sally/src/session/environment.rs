@@ -14,6 +14,8 @@ mod starter;
 const OWN_PREFIX: &str = "SALLY_";
 /// A key source: its keys are not secret, but no session needs them.
 const KEY_SOURCE: &str = "AUTHORIZED_KEYS";
+/// The same, for those who may only watch a share.
+const VIEW_KEYS: &str = "VIEW_KEYS";
 /// The variables that a client may always set, as in Debian's sshd_config.
 const ACCEPTED: [&str; 2] = ["LANG", "LC_*"];
 
@@ -24,6 +26,15 @@ pub type Environment = BTreeMap<OsString, OsString>;
 /// supervisor.
 pub fn copy(variables: impl Iterator<Item = (OsString, OsString)>) -> Environment {
     variables.filter(|(name, _)| !is_own(name) && !starter::tells_of_starter(name)).collect()
+}
+
+/// Returns the environment of a shared program: this process's own, in which nothing of ours but `SALLY_SHARE` is found, and the terminal
+/// that Sally emulates.
+pub fn of_share(variables: impl Iterator<Item = (OsString, OsString)>) -> Environment {
+    let terminal = ["TERM", "TERMCAP", "COLUMNS", "LINES"];
+    let inherited = variables.filter(|(name, _)| !is_own(name) && name != VIEW_KEYS && !terminal.iter().any(|known| name == known));
+    let ours = [("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("SALLY_SHARE", "1")];
+    inherited.chain(ours.map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
 fn is_own(name: &OsStr) -> bool {

@@ -11,11 +11,11 @@ use tokio::io::unix::AsyncFd;
 
 /// Our end of a terminal or a pipe.
 #[derive(Debug)]
-pub(super) struct Fd(AsyncFd<OwnedFd>);
+pub(crate) struct Fd(AsyncFd<OwnedFd>);
 
 impl Fd {
     /// Takes over a descriptor. Must be called within the runtime.
-    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
         #[expect(
             deprecated,
@@ -31,7 +31,7 @@ impl Fd {
 
     /// Waits for bytes, then takes those that are there, at most `limit`: a terminal gives 4 KiB per read, and many such reads make one
     /// piece. An empty buffer means the end. Cancel-safe.
-    pub(super) async fn read(&self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<()> {
+    pub(crate) async fn read(&self, buffer: &mut Vec<u8>, limit: usize) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             let had = buffer.len();
@@ -46,7 +46,7 @@ impl Fd {
     }
 
     /// Returns whether more bytes have come already.
-    pub(super) fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         let mut polled = [PollFd::new(self.0.get_ref(), PollFlags::IN)];
         poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
             && polled.iter().any(|polled| polled.revents().contains(PollFlags::IN))
@@ -67,7 +67,7 @@ impl Fd {
     }
 
     /// Writes all pieces, in as few calls as the pipe allows. Waits while the program does not read.
-    pub(super) async fn write_all(&self, pieces: &[Bytes]) -> io::Result<()> {
+    pub(crate) async fn write_all(&self, pieces: &[Bytes]) -> io::Result<()> {
         let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         let mut left = slices.as_mut_slice();
         // Leaves out empty pieces too: a write of nothing would not end the loop.

@@ -16,7 +16,7 @@
 pub mod account;
 pub mod ending;
 pub mod environment;
-mod fd;
+pub(crate) mod fd;
 pub mod login;
 pub mod masking;
 mod pace;
@@ -41,6 +41,8 @@ use bytes::Bytes;
 pub enum Input {
     /// Bytes for the program.
     Data(Bytes),
+    /// Bytes for the program of a shared terminal, from the keyboard that has this number on the record.
+    Typed(u32, Bytes),
     /// The end of the bytes; the client still reads.
     Eof,
 }

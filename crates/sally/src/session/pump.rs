@@ -17,7 +17,7 @@ use super::fd::Fd;
 use super::masking::TerminalMask;
 use super::pace::Pace;
 use super::{Gone, Inbound, Input, Outbound, Stream};
-use crate::record::{Entry, RecordError, Recorder, StreamRecorder};
+use crate::record::{Entry, RecordError, Recorder, StreamKind, StreamRecorder};
 
 /// The largest piece, in bytes: large enough that locks, wake-ups and hashes don't count, small enough for the caches, and one write of the
 /// record as base64.
@@ -173,6 +173,8 @@ pub(super) struct InputPump<I> {
 struct Arrived {
     pieces: Vec<Bytes>,
     size: usize,
+    /// The keyboard that it comes from, if several share the terminal.
+    keyboard: Option<u32>,
     /// What came after the pieces: the end of the stream, or the client's departure (the inner `None`).
     then: Option<Option<Input>>,
 }
@@ -207,13 +209,18 @@ impl<I: Inbound> InputPump<I> {
 
     /// Waits for the next input and enters it into the record, with the input behind it that has come already.
     async fn arrive(&mut self) -> Result<(Entry, Arrived), Halt> {
-        let mut arrived = Arrived { pieces: Vec::new(), size: 0, then: None };
+        let mut arrived = Arrived { pieces: Vec::new(), size: 0, keyboard: None, then: None };
         let mut next = self.next().await;
         loop {
             match next {
                 Some(Input::Data(bytes)) => {
                     arrived.size += bytes.len();
                     arrived.pieces.push(bytes);
+                }
+                Some(Input::Typed(keyboard, bytes)) => {
+                    arrived.keyboard = Some(keyboard);
+                    arrived.pieces.push(bytes);
+                    break;
                 }
                 other => {
                     arrived.then = Some(other);
@@ -229,7 +236,7 @@ impl<I: Inbound> InputPump<I> {
                 Poll::Pending => break,
             }
         }
-        Ok((self.enter(&arrived.pieces)?, arrived))
+        Ok((self.enter(&arrived)?, arrived))
     }
 
     fn turn(&mut self, then: Option<Input>) -> Result<(), Halt> {
@@ -259,20 +266,24 @@ impl<I: Inbound> InputPump<I> {
         }
     }
 
-    fn enter(&mut self, pieces: &[Bytes]) -> Result<Entry, RecordError> {
+    fn enter(&mut self, arrived: &Arrived) -> Result<Entry, RecordError> {
+        let pieces = &arrived.pieces;
+        let channel = arrived.keyboard.unwrap_or(self.channel);
+        let mut of_keyboard = arrived.keyboard.map(|keyboard| self.recorder.stream(keyboard, StreamKind::PtyInput));
+        let book = of_keyboard.as_mut().unwrap_or(&mut self.book);
         let (Some(mask), Some(terminal), Some(typed)) = (&mut self.mask, &self.sink, pieces.first()) else {
-            return self.book.enter(pieces.iter().map(|piece| &**piece));
+            return book.enter(pieces.iter().map(|piece| &**piece));
         };
         let recordable = mask.input(terminal, typed, self.shown.load(Ordering::Relaxed));
         if recordable.masked {
             let reader = pty::foreground(&**terminal);
             let foreground = reader.map(|reader| process::command_line(reader).into());
-            self.recorder.audit(&AuditEvent::Masked { channel: self.channel, foreground })?;
+            self.recorder.audit(&AuditEvent::Masked { channel, foreground })?;
         }
         if recordable.exhausted {
             self.recorder.marker(NO_LONGER_MASKED)?;
         }
-        self.book.enter([recordable.plain])
+        book.enter([recordable.plain])
     }
 }
 

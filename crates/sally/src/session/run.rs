@@ -28,17 +28,17 @@ use crate::record::{Recorder, StreamKind};
 #[derive(Debug)]
 pub struct Session {
     /// Its number on the record.
-    pub(super) channel: u32,
+    pub channel: u32,
     /// The running program.
-    pub(super) program: Program,
+    pub program: Program,
     /// The requests that it obeys.
-    pub(super) obeys: Obeys,
+    pub obeys: Obeys,
     /// The recorder.
-    pub(super) recorder: Recorder,
+    pub recorder: Recorder,
     /// The reaper, which waits for processes.
-    pub(super) reaper: Reaper,
+    pub reaper: Reaper,
     /// How input at password prompts is masked; `None` if it is recorded.
-    pub(super) mask: Option<Masking>,
+    pub mask: Option<Masking>,
 }
 
 impl Started for Session {

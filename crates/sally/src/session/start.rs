@@ -38,7 +38,8 @@ pub enum Run {
 /// A running program and our ends of its streams.
 #[derive(Debug)]
 pub struct Program {
-    pub(super) child: Child,
+    /// The first process.
+    pub child: Child,
     pub(super) streams: Streams,
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use russh::server::Config;
 use sally_proto::authorized_keys::KeyRing;
@@ -14,7 +15,7 @@ use super::forward::Allowed;
 use super::library;
 use super::listen::Serve;
 use super::visitor::{Error, Visitor};
-use super::visits::Visits;
+use super::visits::{ManyVisits, Visits};
 use crate::lock::lock;
 use crate::net::admission::{Connection, Gate};
 use crate::net::dial::Dialer;
@@ -36,6 +37,8 @@ pub struct Rules {
     pub accept_env: Vec<String>,
     /// How many sessions a visit may have at once; 1 means one session in all.
     pub max_sessions: usize,
+    /// The number of the first session on the record.
+    pub first_session: u32,
     /// What clients may forward.
     pub allowed: Allowed,
     /// The folder for the sockets that lead to a client's agent.
@@ -90,10 +93,15 @@ impl<V: Visits, S: SessionService> Server<V, S> {
     pub fn new(keys: KeyRing, rules: Rules, settings: DoorSettings, recorder: Recorder, visits: V, service: S) -> Arc<Self> {
         let config = Arc::new(library::config(&settings));
         let gate = Gate::new(V::ADMISSION, settings.origins);
-        let (dialer, forwards, sessions) = (OnceLock::new(), AtomicU64::new(0), AtomicU32::new(0));
+        let (dialer, forwards, sessions) = (OnceLock::new(), AtomicU64::new(0), AtomicU32::new(rules.first_session));
         let keys = Mutex::new(Arc::new(keys));
         let shared = Shared { keys, rules, recorder, banner: settings.banner, dialer, forwards, sessions };
         Arc::new(Self { shared: Arc::new(shared), visits, service, gate, config })
+    }
+
+    /// Returns what serves session channels.
+    pub fn service(&self) -> &S {
+        &self.service
     }
 
     /// Replaces the keys that are let in. Present visits go on.
@@ -104,6 +112,13 @@ impl<V: Visits, S: SessionService> Server<V, S> {
     /// Records an event; if that fails, ends all visits.
     pub(super) fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
         self.shared.recorder.audit(event).inspect_err(|error| self.visits.stop(error.clone().into()))
+    }
+}
+
+impl<S: SessionService> Server<ManyVisits, S> {
+    /// Admits no further client, and gives the present ones so long to leave.
+    pub async fn drain(&self, limit: Duration) {
+        let _ = tokio::time::timeout(limit, self.visits.drained()).await; // Those who stay are cut off.
     }
 }
 

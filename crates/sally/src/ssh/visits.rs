@@ -8,6 +8,7 @@ use std::time::Duration;
 use sally_proto::admission::Settings;
 use sally_proto::error::Fault;
 use sally_proto::visit::{Departure, Event, Terms};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::lock::lock;
@@ -109,6 +110,8 @@ pub struct ManyVisits {
     /// The record of all visits.
     recorder: Recorder,
     visits: Arc<Mutex<HashMap<u64, Arc<Visit>>>>,
+    /// Wakes those who wait for a visit to end.
+    ended: Arc<Notify>,
     numbers: AtomicU64,
     closing: CancellationToken,
 }
@@ -117,8 +120,21 @@ impl ManyVisits {
     /// Makes the policy for at most `most` visits at once. `several_sessions`: a visit may have one session after another.
     /// `recorder`: the record of all visits, which end if it fails.
     pub fn new(most: usize, limits: Limits, several_sessions: bool, recorder: Recorder) -> Self {
-        let (visits, numbers, closing) = (Arc::default(), AtomicU64::new(0), CancellationToken::new());
-        Self { most, limits, several_sessions, recorder, visits, numbers, closing }
+        let (visits, ended, numbers, closing) = (Arc::default(), Arc::default(), AtomicU64::new(0), CancellationToken::new());
+        Self { most, limits, several_sessions, recorder, visits, ended, numbers, closing }
+    }
+
+    /// Admits no further client, and waits until the present ones have left.
+    pub(super) async fn drained(&self) {
+        self.closing.cancel();
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// Returns the number of present visits.
@@ -144,7 +160,8 @@ impl Visits for ManyVisits {
             visit.admit(may_forward, || connection.authenticated());
             visits.insert(number, Arc::clone(&visit));
         }
-        let (visits, attended, limits, recorder) = (Arc::clone(&self.visits), Arc::clone(&visit), self.limits, self.recorder.clone());
+        let (visits, ended) = (Arc::clone(&self.visits), Arc::clone(&self.ended));
+        let (attended, limits, recorder) = (Arc::clone(&visit), self.limits, self.recorder.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = attended.attend(limits) => {}
@@ -155,6 +172,7 @@ impl Visits for ManyVisits {
             // The record is shared by all visits, and goes on.
             attended.note(Event::Sealed(Ok(())));
             lock(&visits).remove(&number);
+            ended.notify_waiters();
         });
         Ok(visit)
     }

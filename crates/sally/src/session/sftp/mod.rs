@@ -153,7 +153,7 @@ async fn carry<I: Inbound, O: Outbound>(
     let asking = async move {
         loop {
             match inbound.next().await {
-                Some(Input::Data(piece)) => {
+                Some(Input::Data(piece) | Input::Typed(_, piece)) => {
                     if requests.send(piece).await.is_err() {
                         // The thread takes no more; its last answers are still to be delivered.
                         std::future::pending::<()>().await;

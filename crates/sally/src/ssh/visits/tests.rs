@@ -64,7 +64,7 @@ impl Started for Echo {
                 input = inbound.next() => input.ok_or(Fault::ConnectionLost)?,
             };
             match input {
-                Input::Data(bytes) => {
+                Input::Data(bytes) | Input::Typed(_, bytes) => {
                     assert_ne!(bytes, "panic");
                     let said = [self.user.as_bytes(), b": ", &bytes].concat();
                     outbound.deliver(Stream::Stdout, said.into()).await.map_err(gone)?;
@@ -96,7 +96,8 @@ fn place(most: usize, limits: Limits) -> Place {
     let host_keys = HostKey::fresh().unwrap().into();
     let settings = DoorSettings { host_keys, banner: None, post_quantum_only: false, origins: Origins::default() };
     let (accept_env, allowed) = (Vec::new(), Default::default());
-    let rules = Rules { user: None, account: "test".into(), accept_env, max_sessions: 4, allowed, temporary: "/tmp".into() };
+    let (max_sessions, first_session, temporary) = (4, 0, "/tmp".into());
+    let rules = Rules { user: None, account: "test".into(), accept_env, max_sessions, first_session, allowed, temporary };
     let visits = ManyVisits::new(most, limits, true, recorder.clone());
     let server = Server::new(ring, rules, settings, recorder.clone(), visits, Echoes(recorder));
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

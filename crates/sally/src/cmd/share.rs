@@ -1,0 +1,339 @@
+//! Runs `sally share`: one program on one terminal, for several people.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{Access, access};
+use sally_proto::authorized_keys::{Enforced, KeyRing, OptionKind};
+use sally_proto::error::{Fault, exit};
+use sally_proto::id::DeviceId;
+use sally_proto::record::{AuditEvent, ShareStart};
+use sally_proto::relay::guest_requests;
+use sally_proto::share::Size;
+use sally_proto::visit::{Departure, Event, Outcome, Part, Terms};
+use sally_sys::pty::{self, WindowSize};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, watch};
+
+use super::runtime;
+use super::supervisor::Supervisor;
+use crate::cli::ShareCommand;
+use crate::config::Share;
+use crate::host_key::HostKey;
+use crate::host_key::keys::HostKeys;
+use crate::net::bind::bind;
+use crate::panic::spawn_essential;
+use crate::record::{Recorder, Settings, Sink};
+use crate::server_settings::DoorSettings;
+use crate::session::masking::Masking;
+use crate::session::reaper::Reaper;
+use crate::session::run::Session;
+use crate::session::service::{Obeys, SessionChannel, Started as _};
+use crate::session::start::{self, Run};
+use crate::session::visit::{Limits, Parting, Visit};
+use crate::share::control::{self, Host, Socket};
+use crate::share::hub::{Hub, NotJoined, Rules as ShareRules};
+use crate::share::local::{LOCAL, Terminal, above_status};
+use crate::share::program::{ProgramInput, ProgramOutput};
+use crate::share::service::Viewers;
+use crate::shutdown::Signals;
+use crate::ssh::forward::Allowed;
+use crate::ssh::listen::Entrance;
+use crate::ssh::server::{Rules, Server};
+use crate::ssh::visits::ManyVisits;
+use crate::tunnel::tenure::Tenure;
+use crate::variables::Variables;
+use crate::{keys, term};
+
+/// How long viewers' clients may take to leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// The signal of a terminal that is closed.
+const HANGUP: u8 = 1;
+/// The number of the program's terminal on the record.
+const TERMINAL: u32 = 0;
+/// The most sessions of one viewer's connection.
+const SESSIONS: usize = 4;
+
+/// The server that viewers come to.
+type ShareServer = Server<ManyVisits, Viewers>;
+
+/// Runs a share, or sends a command to a running one; returns the exit status.
+pub(super) fn run(config: Result<Share, Fault>) -> u8 {
+    runtime::run(config, share)
+}
+
+/// Sends a command to a running share.
+pub(super) fn command(command: &ShareCommand, variables: &Variables) -> u8 {
+    let (named, words) = command.request();
+    let found = named.map_or_else(|| only_share(variables), Ok);
+    let answer = match found {
+        Ok(socket) => {
+            control::ask(&socket, &words).map_err(|error| Fault::NoShare(format!("{}: {}", socket.display(), term::reason(&error))))
+        }
+        Err(fault) => Err(fault),
+    };
+    match answer {
+        Ok(answer) if answer.done => match term::data(answer.text.trim_end_matches('\n')) {
+            Ok(()) => 0,
+            Err(_) => exit::RECORD,
+        },
+        Ok(answer) => {
+            term::say(&answer.text);
+            1
+        }
+        Err(fault) => {
+            term::fault(&fault);
+            fault.exit_status()
+        }
+    }
+}
+
+/// Finds the only share of this account.
+fn only_share(variables: &Variables) -> Result<PathBuf, Fault> {
+    let mut sockets = control::sockets(variables.get("XDG_RUNTIME_DIR").map(PathBuf::from));
+    match (sockets.pop(), sockets.len()) {
+        (Some(only), 0) => Ok(only),
+        (None, _) => Err(Fault::NoShare("none runs in $XDG_RUNTIME_DIR/sally".into())),
+        (Some(last), _) => {
+            let all: Vec<_> = sockets.iter().chain([&last]).map(|path| path.display().to_string()).collect();
+            Err(Fault::Usage(format!("error: several shares run: name one with --share\n{}", all.join("\n"))))
+        }
+    }
+}
+
+async fn share(config: Share) -> Result<u8, Fault> {
+    let signals = Signals::listen().map_err(internal)?;
+    let file = program_file(&config)?;
+    let here = if config.foreground { None } else { Some(Terminal::size().map_err(|_| Fault::NoTerminal)?) };
+    let keys = load_keys(&config).await?;
+    let guests = if config.relay.is_some() { guest_requests(&keys, &config.account.name)? } else { Vec::new() };
+    sally_sys::process::guard_ourselves().map_err(internal)?;
+    let settings = DoorSettings::load(&config.door, host_keys(&config)?)?;
+    let host_key = settings.host_keys.main().clone();
+    // Opened first: if it can't be, no name is held and no port is bound.
+    let sink = Sink::open(&config.target, config.sync)?.limited(Some(config.record_limit));
+    let record = sink.name().to_owned();
+    let entrances = open(&config, guests).await?;
+    let socket = Socket::bind(config.runtime.clone()).map_err(|error| unwritable("the control socket", &error))?;
+    let size = first_size(&config, here);
+    let recording = Settings { policy: config.policy, digest: config.digest, shell: file.clone(), size: (size.cols, size.rows) };
+    let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
+    let links = links(&entrances, &config, &host_key);
+    let names = entrances.iter().filter_map(Entrance::name).map(hash).collect();
+    say_how(&links, &record, &socket, config.foreground)?;
+
+    let visit = Visit::new(Terms { wait: Duration::MAX, several: false });
+    visit.admit(false, || ());
+    let host = config.account.name.clone();
+    let rules = ShareRules {
+        host: host.clone(),
+        read_only: config.read_only,
+        announces: config.foreground,
+        viewers: config.max_viewers,
+        size: config.size,
+    };
+    let hub = Hub::new(rules, size, recorder.clone());
+    let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: host, links });
+    let reaper = Reaper::start().map_err(internal)?;
+    let running = start_program(&config, &file, names, size, &recorder, &reaper)?;
+    let leader = running.program.child.pid;
+    visit.note(Event::Began(Part::Session));
+    let server = server(keys, &config, settings, &recorder, &hub);
+    let (sizes, resized) = watch::channel(window(size));
+    let program = tokio::spawn(run_program(running, Arc::clone(&server), Arc::clone(&visit), resized));
+    let resizing = Arc::clone(&hub);
+    spawn_essential(async move { resizing.resize(sizes).await });
+    spawn_essential(socket.serve(Arc::clone(&host), leader));
+    for entrance in entrances {
+        tokio::spawn(entrance.serve(Arc::clone(&server)));
+    }
+    if let Some(limit) = config.timeout {
+        tokio::spawn(end_unvisited(limit, Arc::clone(&hub), Arc::clone(&visit)));
+    }
+    let supervisor = Supervisor { visit, limits: config.limits, timeout: Duration::MAX, recorder, reaper, announced: None, signals };
+    let outcome = if config.foreground { supervisor.supervise().await } else { supervise_here(supervisor, &hub, &host).await? };
+    let _ = program.await; // A panic there is the outcome already.
+    term::say(&format!("Recorded: {record}"));
+    outcome.status
+}
+
+fn internal(error: std::io::Error) -> Fault {
+    Fault::Internal(error.to_string())
+}
+
+fn unwritable(what: &str, error: &std::io::Error) -> Fault {
+    Fault::Unwritable { file: what.into(), reason: term::reason(error) }
+}
+
+/// Loads the keys of all sources, without the revoked ones. Options of a line that a share can't obey stop the start.
+async fn load_keys(config: &Share) -> Result<KeyRing, Fault> {
+    let enforced: Vec<_> = keys::ENFORCED.iter().copied().filter(|option| *option != OptionKind::Environment).collect();
+    let (keys, passed_over) = keys::load(&config.sources, &config.network, Enforced::new(&enforced)).await?;
+    passed_over.iter().for_each(|line| term::say(&line.to_string()));
+    let Some(file) = &config.door.revoked_keys else { return Ok(keys) };
+    let (revoked, passed_over) = keys::load_revoked(file).await?;
+    passed_over.iter().for_each(|line| term::say(&line.to_string()));
+    Ok(keys.less(revoked))
+}
+
+fn host_keys(config: &Share) -> Result<HostKeys, Fault> {
+    match config.door.host_keys.as_slice() {
+        [first, more @ ..] => HostKeys::load(first, more, &config.door.host_certificates),
+        [] => HostKeys::fresh(&config.door.host_certificates),
+    }
+}
+
+/// Binds the port and registers the name.
+async fn open(config: &Share, guests: Vec<String>) -> Result<Vec<Entrance>, Fault> {
+    let mut entrances = Vec::new();
+    if let Some((address, port)) = config.listen {
+        entrances.push(Entrance::Port(bind(address, port)?));
+    }
+    if let Some(dial) = &config.relay {
+        entrances.push(Entrance::Name(Box::new(Tenure::begin(dial.clone(), guests).await?)));
+    }
+    Ok(entrances)
+}
+
+/// Returns the terminal's size before any viewer has joined.
+fn first_size(config: &Share, here: Option<WindowSize>) -> Size {
+    let local = here.map(above_status).map(|size| Size { cols: size.columns, rows: size.rows });
+    config.size.size(local, []).unwrap_or(Size::DEFAULT)
+}
+
+/// Returns the lines that say how to join.
+fn links(entrances: &[Entrance], config: &Share, host_key: &HostKey) -> Vec<String> {
+    let public = host_key.public_line();
+    let pinned = format!("-o 'KnownHostsCommand=/bin/echo %H {public}' -o StrictHostKeyChecking=yes -o UserKnownHostsFile=/dev/null");
+    let hosts = entrances.iter().filter_map(|entrance| match (entrance, &config.relay) {
+        (Entrance::Name(tenure), Some(dial)) => Some(format!("-J {} {}", dial.relay, tenure.name().as_str())),
+        _ => {
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            entrance.port().map(|port| if port == 22 { host.clone() } else { format!("-p {port} {host}") })
+        }
+    });
+    let lines = hosts.flat_map(|host| [format!("ssh session: ssh {host}"), format!("ssh session, host key pinned: ssh {pinned} {host}")]);
+    std::iter::once(format!("host key: {public}")).chain(lines).collect()
+}
+
+/// Prints how to join, and what is recorded where.
+fn say_how(links: &[String], record: &str, socket: &Socket, foreground: bool) -> Result<(), Fault> {
+    for line in links {
+        // Where stdout is the record, it has nothing else.
+        if foreground && record == "stdout" {
+            term::say(line);
+        } else {
+            term::data(line).map_err(|error| unwritable("stdout", &error))?;
+        }
+    }
+    term::say(&format!("Commands: sally share list --share {}", socket.path().display()));
+    term::say(&format!("Recording to {record}. A viewer who may write has the rights of this account"));
+    Ok(())
+}
+
+/// Returns the file of the program to run.
+fn program_file(config: &Share) -> Result<PathBuf, Fault> {
+    let Some(named) = config.program.first() else { return Ok(config.account.shell.clone()) };
+    let is_executable = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();
+    let found = if named.as_bytes().contains(&b'/') {
+        Some(PathBuf::from(named)).filter(is_executable)
+    } else {
+        let path = config.environment.get(OsStr::new("PATH")).cloned().unwrap_or_default();
+        std::env::split_paths(&path).map(|folder| folder.join(named)).find(is_executable)
+    };
+    found.ok_or_else(|| Fault::Program { program: named.display().to_string(), reason: "not found, or not executable".into() })
+}
+
+fn window(size: Size) -> WindowSize {
+    WindowSize { columns: size.cols, rows: size.rows, ..WindowSize::default() }
+}
+
+/// Returns what a record says of a name: who knows it may try to join.
+fn hash(name: &DeviceId) -> String {
+    Sha256::digest(name.as_str()).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn start_program(
+    config: &Share,
+    file: &Path,
+    names: Vec<String>,
+    size: Size,
+    recorder: &Recorder,
+    reaper: &Reaper,
+) -> Result<Session, Fault> {
+    let failed = |error: std::io::Error| Fault::Program { program: file.display().to_string(), reason: term::reason(&error) };
+    let pty = pty::open().map_err(failed)?;
+    pty::resize(&pty.master, window(size)).map_err(failed)?;
+    let Size { cols, rows } = size;
+    recorder.audit(&AuditEvent::Share(ShareStart { names, cols, rows, program: file.as_os_str().as_bytes().into() }))?;
+    let directory = std::env::current_dir().map_err(failed)?;
+    let arguments = config.program.iter().skip(1).cloned().collect();
+    let run = Run::Program { file: file.to_owned(), arguments, directory };
+    let environment = config.environment.clone().into_iter().collect();
+    let program = start::start(reaper, &config.account, &run, environment, Some(pty)).map_err(failed)?;
+    let mask = config.mask.then(|| Masking::new(&config.account.shell));
+    Ok(Session { channel: TERMINAL, program, obeys: Obeys::default(), recorder: recorder.clone(), reaper: reaper.clone(), mask })
+}
+
+/// Runs the program to its end, which is the end of the share.
+async fn run_program(session: Session, server: Arc<ShareServer>, visit: Arc<Visit>, size: watch::Receiver<WindowSize>) {
+    let hub = Arc::clone(&server.service().hub);
+    let (_control, control) = mpsc::channel(1);
+    let (inbound, outbound) = (ProgramInput(Arc::clone(&hub)), ProgramOutput::new(Arc::clone(&hub), Arc::clone(&visit)));
+    let parting = Parting::of_channel(&visit);
+    let ended = session.run(SessionChannel { inbound, outbound, control, size, parting }).await;
+    if let Err(fault) = &ended {
+        hub.stop(fault.clone()).await;
+    }
+    // Their clients leave when they have heard how the share ended.
+    server.drain(FAREWELL).await;
+    visit.note(Event::SessionEnded(ended.map(|ending| ending.status())));
+    visit.note(Event::ClientLeft(Departure::Lost));
+}
+
+fn server(keys: KeyRing, config: &Share, settings: DoorSettings, recorder: &Recorder, hub: &Arc<Hub>) -> Arc<ShareServer> {
+    let rules = Rules {
+        user: None,
+        account: config.account.name.clone(),
+        accept_env: Vec::new(),
+        max_sessions: SESSIONS,
+        first_session: LOCAL + 1,
+        allowed: Allowed::default(),
+        temporary: "/tmp".into(),
+    };
+    let visits = ManyVisits::new(config.max_viewers, Limits::default(), true, recorder.clone());
+    let viewers = Viewers { hub: Arc::clone(hub), watching: config.watching.clone() };
+    Server::new(keys, rules, settings, recorder.clone(), visits, viewers)
+}
+
+/// Ends a share that no viewer has joined in time.
+async fn end_unvisited(limit: Duration, hub: Arc<Hub>, visit: Arc<Visit>) {
+    tokio::time::sleep(limit).await;
+    if !hub.was_visited() {
+        visit.stop(Fault::Unvisited(limit.as_secs()));
+    }
+}
+
+/// Supervises the share while it is shown on this terminal, whose modes are then as before.
+async fn supervise_here(supervisor: Supervisor, hub: &Arc<Hub>, host: &Arc<Host>) -> Result<Outcome, Fault> {
+    let visit = Arc::clone(&host.visit);
+    let terminal = Terminal::take_over().map_err(|_| Fault::NoTerminal)?;
+    let shown = async {
+        match terminal.attend(hub, host).await {
+            Ok(true) => {}
+            // A share ends with its terminal, as a program would.
+            Ok(false) => visit.stop(Fault::Signalled(HANGUP)),
+            Err(NotJoined::Record(error)) => visit.stop(error.into()),
+            Err(NotJoined::Refused(why)) => visit.stop(Fault::Internal(why)),
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        outcome = supervisor.supervise() => Ok(outcome),
+        never = shown => never,
+    }
+}

@@ -1,0 +1,159 @@
+//! The configuration of `sally share`.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sally_proto::error::Fault;
+use sally_proto::share::SizePolicy;
+
+use super::once::trust;
+use super::server::{AUTHORIZED_KEYS, source_file};
+use crate::cli::{ShareArgs, ShareKeyArgs};
+use crate::keys::Source;
+use crate::net::network::Network;
+use crate::record::{DigestName, Policy, Target};
+use crate::server_settings::DoorOptions;
+use crate::session::account::Account;
+use crate::session::environment::{self, Environment};
+use crate::session::visit::Limits;
+use crate::tunnel::dial::Dial;
+use crate::variables::Variables;
+
+/// The variable that holds keys that may only watch.
+const VIEW_KEYS: &str = "VIEW_KEYS";
+/// The time to wait for a viewer if there is no terminal here.
+const TIMEOUT: u64 = 600;
+/// The largest record unless another size is set, in bytes.
+const RECORD_LIMIT: u64 = 1 << 30;
+
+/// The configuration of `sally share`.
+#[derive(Debug)]
+pub struct Share {
+    /// The sources of keys: those that may only watch stand first.
+    pub sources: Vec<Source>,
+    /// The names of the sources whose keys may only watch.
+    pub watching: BTreeSet<String>,
+    /// The settings for sources on the network.
+    pub network: Network,
+    /// The address and port to listen on, if any.
+    pub listen: Option<(Option<IpAddr>, u16)>,
+    /// The relay to register a name on, if any.
+    pub relay: Option<Dial>,
+    /// Whether no viewer may write.
+    pub read_only: bool,
+    /// Whether the terminal is not shown here.
+    pub foreground: bool,
+    /// What decides the terminal's size.
+    pub size: SizePolicy,
+    /// The most viewers at once.
+    pub max_viewers: usize,
+    /// The time to wait for a viewer.
+    pub timeout: Option<Duration>,
+    /// The limits of the share.
+    pub limits: Limits,
+    /// The options that all servers share.
+    pub door: DoorOptions,
+    /// The destination of the record.
+    pub target: Target,
+    /// The amount that is recorded.
+    pub policy: Policy,
+    /// The hash function of the record.
+    pub digest: DigestName,
+    /// Whether each write waits for the disk.
+    pub sync: bool,
+    /// The largest size of the record, in bytes.
+    pub record_limit: u64,
+    /// Whether passwords typed at prompts are masked.
+    pub mask: bool,
+    /// The program and its arguments; the account's shell if empty.
+    pub program: Vec<OsString>,
+    /// The account of this process.
+    pub account: Account,
+    /// The environment that the program inherits.
+    pub environment: Environment,
+    /// The folder for sockets of this login.
+    pub runtime: Option<PathBuf>,
+}
+
+impl Share {
+    /// Resolves the arguments and the environment.
+    ///
+    /// # Errors
+    /// [`Fault::Usage`].
+    pub fn resolve(args: ShareArgs, variables: &Variables) -> Result<Self, Fault> {
+        if args.listen.is_none() && args.relay.is_none() {
+            return Err(Fault::NoEntrance);
+        }
+        let account = Account::current(variables.get("HOME"), variables.get("SHELL"));
+        let target = match &args.record.log {
+            Some(file) if file == Path::new("-") && !args.foreground => {
+                return Err(Fault::Usage("error: --log - needs --foreground: stdout is the terminal".into()));
+            }
+            Some(file) if file == Path::new("-") => Target::Stdout,
+            Some(file) => Target::File(file.clone()),
+            None => Target::File(record_file(variables, &account)?),
+        };
+        let watching = watching(&args.keys, variables);
+        let names = watching.iter().map(Source::name).collect();
+        let default_size = if args.foreground { SizePolicy::Writers } else { SizePolicy::Host };
+        let timeout = args.timeout.or(args.foreground.then_some(TIMEOUT));
+        Ok(Self {
+            sources: watching.into_iter().chain(writing(&args.keys, variables)).collect(),
+            watching: names,
+            network: Network::from_env(&|name| variables.get(name)),
+            listen: args.listen,
+            relay: args.relay.zip(args.identity).map(|(relay, identity)| {
+                let trust = trust(args.relay_host_key, variables);
+                Dial { relay, trust, identity, name: None }
+            }),
+            read_only: args.read_only,
+            foreground: args.foreground,
+            size: args.size.unwrap_or(default_size),
+            max_viewers: usize::try_from(args.max_viewers).unwrap_or(1),
+            timeout: timeout.map(Duration::from_secs),
+            limits: Limits { idle: args.idle_timeout.map(Duration::from_secs), longest: args.max_duration.map(Duration::from_secs) },
+            door: args.door.into(),
+            target,
+            policy: args.record.record,
+            digest: args.record.digest,
+            sync: args.record.record_sync,
+            record_limit: args.record.record_limit.unwrap_or(RECORD_LIMIT),
+            mask: !args.record.record_passwords,
+            program: args.program,
+            environment: environment::of_share(variables.all()),
+            runtime: variables.get("XDG_RUNTIME_DIR").map(PathBuf::from),
+            account,
+        })
+    }
+}
+
+fn watching(args: &ShareKeyArgs, variables: &Variables) -> Vec<Source> {
+    of(&args.view_keys, &args.view_github, &args.keys_url).chain(kept(VIEW_KEYS, variables)).collect()
+}
+
+fn writing(args: &ShareKeyArgs, variables: &Variables) -> Vec<Source> {
+    of(&args.authorized_keys, &args.github, &args.keys_url).chain(variables.get(AUTHORIZED_KEYS).map(Source::Env)).collect()
+}
+
+/// Returns a variable as a source under its own name.
+fn kept(name: &str, variables: &Variables) -> Option<Source> {
+    let value = variables.get(name)?;
+    Some(Source::Kept { name: name.into(), bytes: crate::keys::lines_of_variable(&value) })
+}
+
+fn of(files: &[PathBuf], users: &[String], template: &str) -> impl Iterator<Item = Source> {
+    let url = |user: &String| Source::Url { user: user.clone(), template: template.into(), rules: Vec::new() };
+    files.iter().cloned().map(source_file).chain(users.iter().map(url)).collect::<Vec<_>>().into_iter()
+}
+
+/// Returns a new file in the folder of this account's state, and makes that folder.
+fn record_file(variables: &Variables, account: &Account) -> Result<PathBuf, Fault> {
+    let state = variables.get("XDG_STATE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = state.unwrap_or_else(|| account.home.join(".local/state")).join("sally");
+    let made = std::fs::create_dir_all(&folder);
+    made.map_err(|error| Fault::Unwritable { file: folder.display().to_string(), reason: crate::term::reason(&error) })?;
+    Ok(folder.join(format!("share-{}-{}.cast", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id())))
+}

@@ -1,0 +1,153 @@
+//! What the host decides: who is there, who may write, who has to leave.
+
+use std::time::Instant;
+
+use sally_proto::record::{AuditEvent, Via};
+use sally_proto::share::Role;
+use tokio_util::sync::CancellationToken;
+
+use super::{Hub, State};
+use crate::lock::lock;
+use crate::share::person::Person;
+use crate::share::viewer::READ_ONLY;
+
+/// A person as `sally share list` shows it.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Listed {
+    /// The number, which commands take.
+    pub number: u32,
+    /// The name.
+    pub name: String,
+    /// The source of the key; none for the local terminal.
+    pub source: Option<String>,
+    /// The key's fingerprint.
+    pub fingerprint: Option<String>,
+    /// The way on which the person has come.
+    pub via: Via,
+    /// What the person may do.
+    pub role: Role,
+    /// The window's size: columns, rows.
+    pub window: (u16, u16),
+    /// Whether the person asks for the right to write.
+    pub asks: bool,
+}
+
+impl Hub {
+    /// Lists who is there.
+    pub fn list(&self) -> Vec<Listed> {
+        let listed = |person: &Person| Listed {
+            number: person.joined.number,
+            name: person.name.clone(),
+            source: person.joined.source.clone(),
+            fingerprint: person.joined.fingerprint.clone(),
+            via: person.joined.via,
+            role: person.rights.role(),
+            window: (person.window.columns, person.window.rows),
+            asks: person.asks,
+        };
+        lock(&self.state).people.values().map(listed).collect()
+    }
+
+    /// Makes a viewer one who writes, or one who only watches. What was typed and is not on the record is dropped. Holds before this
+    /// returns.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn set_role(&self, number: u32, role: Role) -> Result<(), String> {
+        let mut state = lock(&self.state);
+        let person = state.viewer(number)?;
+        let mut rights = person.rights;
+        match role {
+            Role::Write => rights.promote().map_err(|error| error.to_string())?,
+            Role::Watch => rights.demote(),
+        }
+        let event = AuditEvent::Role { channel: number, role, by: self.rules.host.as_str().into() };
+        self.recorder.audit(&event).map_err(|error| error.to_string())?;
+        (person.rights, person.asks) = (rights, false);
+        let ending = if role < Role::Write { person.drop_input() } else { None };
+        let notice = format!("{} may {role}", person.name);
+        state.endings.extend(ending.map(|unit| (number, unit)));
+        state.notice = Some((Instant::now(), notice));
+        self.fit(&mut state);
+        drop(state);
+        self.typed.notify_one();
+        self.change();
+        Ok(())
+    }
+
+    /// Ends every connection of a viewer's key, and refuses the key from now on.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn kick(&self, number: u32) -> Result<(), String> {
+        let mut state = lock(&self.state);
+        let fingerprint = state.viewer(number)?.joined.fingerprint.clone();
+        let event = AuditEvent::Kick { channel: number, by: self.rules.host.as_str().into() };
+        self.recorder.audit(&event).map_err(|error| error.to_string())?;
+        let mut endings = Vec::new();
+        for person in state.people.values_mut().filter(|person| person.joined.fingerprint == fingerprint && !person.is_local()) {
+            person.rights.demote();
+            endings.extend(person.drop_input().map(|unit| (person.joined.number, unit)));
+            person.leaves_because = Some("the host has removed you from the share".into());
+            person.dismissed.cancel();
+        }
+        state.endings.extend(endings);
+        state.kicked.extend(fingerprint);
+        drop(state);
+        self.typed.notify_one();
+        Ok(())
+    }
+
+    /// Lets a key that was kicked come again.
+    ///
+    /// # Errors
+    /// It was not kicked.
+    pub fn allow(&self, fingerprint: &str) -> Result<(), String> {
+        let allowed = lock(&self.state).kicked.remove(fingerprint);
+        allowed.then_some(()).ok_or_else(|| "that key is not among those that were kicked".into())
+    }
+
+    /// Notes that a viewer asks for the right to write.
+    pub(in crate::share) fn ask_to_write(&self, number: u32) {
+        let mut state = lock(&self.state);
+        let Some(person) = state.people.get_mut(&number) else { return };
+        person.asks = true;
+        let text = format!("{} asks to write: promote {number}", person.name);
+        state.notice = Some((Instant::now(), text));
+        drop(state);
+        self.change();
+    }
+
+    /// Returns the name that stands in a border.
+    pub(in crate::share) fn name(&self) -> &str {
+        &self.rules.host
+    }
+
+    /// Returns what a person reads first.
+    pub(in crate::share) fn welcome(&self, number: u32) -> String {
+        let state = lock(&self.state);
+        let Some(person) = state.people.get(&number) else { return String::new() };
+        let may = if person.may_write() { "you may write" } else { READ_ONLY };
+        let relay = if person.joined.via == Via::Jump { "; the relay can't read it" } else { "" };
+        format!("{}'s terminal, recorded{relay}; {may}", self.rules.host)
+    }
+
+    /// Returns a person's role; `None` once the person has left.
+    pub(in crate::share) fn role(&self, number: u32) -> Option<Role> {
+        lock(&self.state).people.get(&number).map(|person| person.rights.role())
+    }
+
+    /// Returns the token that is cancelled when a person has to leave, and afterwards the reason.
+    pub(in crate::share) fn dismissal(&self, number: u32) -> (CancellationToken, Option<String>) {
+        let state = lock(&self.state);
+        let person = state.people.get(&number);
+        person.map(|person| (person.dismissed.clone(), person.leaves_because.clone())).unwrap_or_default()
+    }
+}
+
+impl State {
+    fn viewer(&mut self, number: u32) -> Result<&mut Person, String> {
+        let person = self.people.get_mut(&number).filter(|person| !person.is_local());
+        person.ok_or_else(|| format!("there is no viewer {number}"))
+    }
+}

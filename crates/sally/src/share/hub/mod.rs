@@ -1,0 +1,315 @@
+//! Holds the state that the program and the people of a share have in common, and decides whose input is next.
+//!
+//! One lock guards everything that changes; nothing waits while it is held. Who may type is asked in one place, [`Hub::next_input`], when
+//! input goes to the program's pump, which records it and hands it on.
+//!
+//! - `people`: lets people in and out
+//! - `turns`: whose input is next
+//! - `sizes`: the terminal's size
+//! - `host`: what the host decides
+
+mod host;
+mod people;
+mod sizes;
+mod turns;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sally_proto::error::Fault;
+use sally_proto::share::{Size, SizeChanges, SizePolicy, Unit, Viewers};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use self::host::Listed;
+pub use self::people::NotJoined;
+use super::person::Person;
+use crate::lock::lock;
+use crate::record::Recorder;
+use crate::screen::{Frame, Screen, View};
+use crate::session::Ending;
+
+/// How long the people may take to read how the share ended.
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
+/// The byte of Ctrl-C.
+const INTERRUPT: u8 = 3;
+
+/// The rules of a share.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The name of the host's account.
+    pub host: String,
+    /// Whether no viewer may ever write.
+    pub read_only: bool,
+    /// Whether joins and leaves are said on stderr.
+    pub announces: bool,
+    /// The most people that connections bring.
+    pub viewers: usize,
+    /// What decides the terminal's size.
+    pub size: SizePolicy,
+}
+
+/// How a share has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Its program ended.
+    Ended(Ending),
+    /// It was stopped.
+    Stopped(Fault),
+}
+
+impl Over {
+    /// Returns the last line for viewers.
+    pub(super) fn sentence(&self) -> String {
+        match self {
+            Self::Ended(Ending::Exited(status)) => format!("the share has ended: the program exited with status {status}"),
+            Self::Ended(Ending::Signalled { signal, .. }) => format!("the share has ended: signal {signal} ended the program"),
+            Self::Stopped(fault) => format!("the share has ended: {fault}"),
+        }
+    }
+
+    /// Returns the exit status of viewers' ssh.
+    pub(super) fn status(&self) -> u8 {
+        match self {
+            Self::Ended(ending) => ending.status(),
+            Self::Stopped(fault) => fault.exit_status(),
+        }
+    }
+}
+
+/// The shared state.
+pub struct Hub {
+    state: Mutex<State>,
+    rules: Rules,
+    recorder: Recorder,
+    /// Counts what viewers are to be shown.
+    changes: watch::Sender<u64>,
+    /// Wakes the task that gives the terminal its size.
+    resized: Notify,
+    /// Wakes the program's input.
+    typed: Notify,
+    /// Wakes people whose input waited.
+    room: Notify,
+    /// Counts the pieces of output, and says that the newest was drawn by a viewer.
+    drawn: watch::Sender<u64>,
+    /// Cancelled when the share is over.
+    over: CancellationToken,
+}
+
+struct State {
+    screen: Screen,
+    people: BTreeMap<u32, Person>,
+    names: Viewers,
+    /// The keys that the host has removed.
+    kicked: BTreeSet<String>,
+    /// Whether a viewer has ever joined.
+    visited: bool,
+    /// Whose input was next last.
+    turn: u32,
+    /// The screen's answers to the program.
+    replies: Vec<u8>,
+    /// Input of people who may not type any more, which ends what they began.
+    endings: Vec<(u32, Unit)>,
+    /// Since when a paste keeps others waiting, and its size so far.
+    paste: Option<(u32, Instant, usize)>,
+    /// The newest notice for the status line.
+    notice: Option<(Instant, String)>,
+    over: Option<Over>,
+    resizes: SizeChanges,
+    /// Whose window or word the size that is asked for follows.
+    resized_by: String,
+}
+
+/// What a status line says.
+pub(super) struct Summary {
+    pub(super) writing: usize,
+    pub(super) watching: usize,
+    pub(super) notice: Option<String>,
+}
+
+impl Hub {
+    /// Makes a share without people.
+    pub fn new(rules: Rules, size: Size, recorder: Recorder) -> Arc<Self> {
+        let state = State {
+            screen: Screen::new(on_screen(size), 0),
+            people: BTreeMap::new(),
+            names: Viewers::default(),
+            kicked: BTreeSet::new(),
+            visited: false,
+            turn: 0,
+            replies: Vec::new(),
+            endings: Vec::new(),
+            paste: None,
+            notice: None,
+            over: None,
+            resizes: SizeChanges::new(size),
+            resized_by: String::new(),
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            rules,
+            recorder,
+            changes: watch::Sender::new(0),
+            resized: Notify::new(),
+            typed: Notify::new(),
+            room: Notify::new(),
+            drawn: watch::Sender::new(0),
+            over: CancellationToken::new(),
+        })
+    }
+
+    /// Takes what a person typed.
+    pub fn typed(&self, number: u32, bytes: &[u8]) {
+        let mut state = lock(&self.state);
+        let Some(person) = state.people.get_mut(&number) else { return };
+        person.typed(bytes);
+        // The host's Ctrl-C is for what runs now: what others typed before it is dropped.
+        if person.is_local() && bytes.contains(&INTERRUPT) {
+            state.drop_others_input(number);
+        }
+        drop(state);
+        self.typed.notify_one();
+    }
+
+    /// Takes a person's unfinished sequence as it is.
+    pub(super) fn settle(&self, number: u32) {
+        if let Some(person) = lock(&self.state).people.get_mut(&number) {
+            person.settle();
+        }
+        self.typed.notify_one();
+    }
+
+    /// Returns whether a person's keyboard has begun a sequence and not ended it.
+    pub(super) fn waits(&self, number: u32) -> bool {
+        lock(&self.state).people.get(&number).is_some_and(|person| person.keyboard.waits())
+    }
+
+    /// Waits until there is room for more input of a person. Cancel-safe.
+    pub(super) async fn has_room(&self, number: u32) {
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            room.as_mut().enable();
+            if lock(&self.state).people.get(&number).is_none_or(Person::has_room) {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Waits for the next input for the program: the number of the keyboard, and the bytes. 0 is the terminal's own: its answers to the
+    /// program's questions. Cancel-safe.
+    pub(super) async fn next_input(&self) -> (u32, Vec<u8>) {
+        loop {
+            let (input, wait) = lock(&self.state).take_input();
+            if let Some(input) = input {
+                self.room.notify_waiters();
+                return input;
+            }
+            tokio::select! {
+                () = self.typed.notified() => {}
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+            }
+        }
+    }
+
+    /// Shows what the program wrote.
+    pub(super) fn show(&self, bytes: &[u8]) {
+        let has_replies = {
+            let mut state = lock(&self.state);
+            state.screen.feed(bytes);
+            let replies = state.screen.take_replies();
+            state.replies.extend_from_slice(&replies);
+            !state.replies.is_empty()
+        };
+        if has_replies {
+            self.typed.notify_one();
+        }
+        self.change();
+    }
+
+    fn change(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Returns the counter of changes, for a viewer.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Returns the counter of what viewers have drawn.
+    pub(super) fn drawn(&self) -> watch::Receiver<u64> {
+        self.drawn.subscribe()
+    }
+
+    /// Notes that a viewer has taken everything up to a change.
+    pub(super) fn has_drawn(&self, change: u64) {
+        self.drawn.send_if_modified(|drawn| {
+            let newer = change > *drawn;
+            *drawn = change.max(*drawn);
+            newer
+        });
+    }
+
+    /// Draws what a person's terminal shows.
+    pub(super) fn draw(&self, number: u32, view: &View<'_>, before: Option<&Frame>) -> (String, Frame) {
+        let mut state = lock(&self.state);
+        let may_write = state.people.get(&number).is_some_and(Person::may_write);
+        let mut view = *view;
+        view.permits.mouse = may_write;
+        let (drawn, frame) = state.screen.frame(&view, before);
+        if let Some(person) = state.people.get_mut(&number) {
+            person.part = (frame.origin(), frame.area());
+        }
+        (drawn, frame)
+    }
+
+    /// Returns whether any viewer has joined.
+    pub fn was_visited(&self) -> bool {
+        lock(&self.state).visited
+    }
+
+    /// Returns how many people are there, the local one included.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.state).people.len()
+    }
+
+    /// Waits until everybody has left. Cancel-safe.
+    pub(super) async fn emptied(&self) {
+        let mut changes = self.changes.subscribe();
+        while self.count() > 0 && changes.changed().await.is_ok() {}
+    }
+
+    /// Returns what the status line says.
+    pub(super) fn summary(&self, newer_than: Duration) -> Summary {
+        let state = lock(&self.state);
+        let viewers = state.people.values().filter(|person| !person.is_local());
+        let writing = viewers.clone().filter(|person| person.may_write()).count();
+        let watching = viewers.count() - writing;
+        let notice = state.notice.as_ref().filter(|(at, _)| at.elapsed() < newer_than).map(|(_, text)| text.clone());
+        Summary { writing, watching, notice }
+    }
+
+    /// Ends the share for everybody because it was stopped, and gives them a moment to read why.
+    pub async fn stop(&self, why: Fault) {
+        self.end(Over::Stopped(why));
+        let _ = tokio::time::timeout(FAREWELL, self.emptied()).await; // Viewers that don't read are cut off.
+    }
+
+    /// Ends the share for everybody.
+    pub(super) fn end(&self, over: Over) {
+        lock(&self.state).over.get_or_insert(over);
+        self.over.cancel();
+        self.change();
+    }
+
+    /// Waits until the share is over; returns how. Cancel-safe.
+    pub(super) async fn ended(&self) -> Over {
+        self.over.cancelled().await;
+        lock(&self.state).over.clone().unwrap_or_else(|| Over::Stopped(Fault::Internal("ended without a reason".into())))
+    }
+}
+
+fn on_screen(size: Size) -> crate::screen::Size {
+    crate::screen::Size { columns: size.cols, rows: size.rows }
+}

@@ -1,0 +1,113 @@
+//! Lets people in and out.
+
+use std::time::Instant;
+
+use sally_proto::record::{AuditEvent, Join, Via};
+use sally_proto::share::{Rights, Role, Shown};
+
+use super::{Hub, State};
+use crate::lock::lock;
+use crate::record::RecordError;
+use crate::share::person::{Joining, Person};
+use crate::term;
+
+/// The most of them with the same key.
+const VIEWERS_OF_KEY: usize = 4;
+
+/// Why a person can't join.
+#[derive(Debug)]
+pub enum NotJoined {
+    /// In words for that person.
+    Refused(String),
+    /// The record can't be written.
+    Record(RecordError),
+}
+
+impl From<RecordError> for NotJoined {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl Hub {
+    /// Lets a person in, once that is on the record.
+    ///
+    /// # Errors
+    /// [`NotJoined`].
+    pub fn join(&self, joining: Joining) -> Result<(), NotJoined> {
+        let refused = |why: &str| Err(NotJoined::Refused(why.into()));
+        let mut state = lock(&self.state);
+        if let Some(over) = &state.over {
+            return refused(&over.sentence());
+        }
+        if joining.fingerprint.as_ref().is_some_and(|fingerprint| state.kicked.contains(fingerprint)) {
+            return refused("the host has removed this key from the share");
+        }
+        let is_local = joining.via == Via::Local;
+        if !is_local {
+            let viewers = || state.people.values().filter(|person| !person.is_local());
+            if viewers().count() >= self.rules.viewers {
+                return refused(&format!("this share is full ({})", self.rules.viewers));
+            }
+            if viewers().filter(|person| person.joined.fingerprint == joining.fingerprint).count() >= VIEWERS_OF_KEY {
+                return refused(&format!("this key is here {VIEWERS_OF_KEY} times already"));
+            }
+        }
+        let share = if self.rules.read_only && !is_local { Role::Watch } else { Role::Write };
+        let rights = Rights::new(Role::Write, joining.limit, share);
+        let Some(viewer) = state.names.join(&joining.name) else { return refused("this share has had as many viewers as it can") };
+        self.recorder.audit(&AuditEvent::Join(Join {
+            channel: joining.number,
+            name: viewer.name.as_str().into(),
+            fingerprint: joining.fingerprint.clone(),
+            source: joining.source.clone(),
+            via: joining.via,
+            role: rights.role(),
+            peer: joining.peer.clone(),
+        }))?;
+        let person = Person::new(joining, viewer, rights);
+        if !is_local {
+            state.visited = true;
+            self.announce(&mut state, &person, &format!("has joined, and may {}", rights.role()));
+        }
+        state.people.insert(person.joined.number, person);
+        self.fit(&mut state);
+        drop(state);
+        self.change();
+        Ok(())
+    }
+
+    /// Says of a person on the status line, or on stderr if the terminal is not shown here.
+    fn announce(&self, state: &mut State, person: &Person, what: &str) {
+        state.notice = Some((Instant::now(), format!("{} {what}", person.name)));
+        if self.rules.announces {
+            let shown = Shown {
+                name: &person.name,
+                source: person.joined.source.as_deref(),
+                fingerprint: person.joined.fingerprint.as_deref(),
+                as_relay_says: false,
+            };
+            term::say(&format!("{shown} {what}"));
+        }
+    }
+
+    /// Lets a person go; `why` is for the record.
+    pub fn leave(&self, number: u32, why: &str) {
+        let mut state = lock(&self.state);
+        let Some(mut person) = state.people.remove(&number) else { return };
+        let ending = person.drop_input();
+        state.endings.extend(ending.map(|unit| (number, unit)));
+        state.names.leave(person.named);
+        if !person.is_local() {
+            self.announce(&mut state, &person, "has left");
+        }
+        self.fit(&mut state);
+        drop(state);
+        // If the record fails, the share ends for that reason.
+        if let Err(error) = self.recorder.audit(&AuditEvent::Leave { channel: number, reason: why.into() }) {
+            tracing::debug!(%error, "a viewer's leaving is not on the record");
+        }
+        self.typed.notify_one();
+        self.change();
+    }
+}

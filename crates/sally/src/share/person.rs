@@ -1,0 +1,161 @@
+//! Keeps one person of a share: the role, and the input that waits for its turn.
+
+use std::collections::VecDeque;
+
+use sally_proto::record::Via;
+use sally_proto::share::{Keyboard, MouseReport, Rights, Role, Unit, Viewer};
+use sally_sys::pty::WindowSize;
+use tokio_util::sync::CancellationToken;
+
+/// The most bytes of one person's input that wait, beyond which no more is read from that person.
+pub(super) const WAITING: usize = 64 << 10;
+
+/// A person who wants to join.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// The number of the person's keyboard on the record.
+    pub number: u32,
+    /// A name for the person, from the key's source.
+    pub name: String,
+    /// The source of the key; none for the local terminal.
+    pub source: Option<String>,
+    /// The fingerprint of the key.
+    pub fingerprint: Option<String>,
+    /// The way on which the person comes.
+    pub via: Via,
+    /// The most that the source of the key allows.
+    pub limit: Role,
+    /// The person's address, if it is known.
+    pub peer: Option<String>,
+    /// The size of the person's window.
+    pub window: WindowSize,
+}
+
+/// A part of the screen: the first column and row, and how many.
+pub(super) type Part = ((usize, usize), (usize, usize));
+
+/// A person who is there.
+pub(super) struct Person {
+    pub(super) joined: Joining,
+    /// The name that no other person of this share has.
+    pub(super) name: String,
+    /// The number that the name was given with.
+    pub(super) named: u32,
+    pub(super) rights: Rights,
+    /// The first column and row of the screen that the person sees, and how many.
+    pub(super) part: Part,
+    pub(super) window: WindowSize,
+    pub(super) keyboard: Keyboard,
+    /// Input in whole units.
+    waiting: VecDeque<Unit>,
+    /// Bytes in `waiting`.
+    size: usize,
+    /// Whether a paste of this person has begun at the program and not ended.
+    pub(super) pasting: bool,
+    /// Whether the person asks for the right to write.
+    pub(super) asks: bool,
+    /// Cancelled when the person has to leave; `leaves_because` says why.
+    pub(super) dismissed: CancellationToken,
+    pub(super) leaves_because: Option<String>,
+}
+
+impl Person {
+    pub(super) fn new(joined: Joining, name: Viewer, rights: Rights) -> Self {
+        let keyboard = if joined.via == Via::Local { Keyboard::local() } else { Keyboard::new() };
+        Self {
+            name: name.name,
+            named: name.number,
+            rights,
+            part: Part::default(),
+            window: joined.window,
+            keyboard,
+            waiting: VecDeque::new(),
+            size: 0,
+            pasting: false,
+            asks: false,
+            dismissed: CancellationToken::new(),
+            leaves_because: None,
+            joined,
+        }
+    }
+
+    pub(super) fn may_write(&self) -> bool {
+        self.rights.role() >= Role::Write
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        self.joined.via == Via::Local
+    }
+
+    /// Takes what was typed, in whole units. A person who may not write has nothing that waits.
+    pub(super) fn typed(&mut self, bytes: &[u8]) {
+        self.keyboard.push(bytes);
+        self.collect();
+    }
+
+    /// Takes an unfinished sequence as it is: its rest has not come in time.
+    pub(super) fn settle(&mut self) {
+        self.keyboard.flush();
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        while let Some(unit) = self.keyboard.next() {
+            if !self.may_write() {
+                continue;
+            }
+            let unit = match unit {
+                Unit::Mouse(report) => self.on_screen(report).map(Unit::Mouse),
+                unit => Some(unit),
+            };
+            self.size += unit.as_ref().map_or(0, size_of);
+            self.waiting.extend(unit);
+        }
+    }
+
+    /// Returns the report as of a terminal of the screen's size; none outside of what the person sees of it.
+    fn on_screen(&self, report: MouseReport) -> Option<MouseReport> {
+        let (from, count) = self.part;
+        let at = |position: u16, from: usize, count: usize| {
+            let inside = position.checked_sub(1).map(usize::from).filter(|inside| *inside < count)?;
+            u16::try_from(inside + from + 1).ok()
+        };
+        Some(MouseReport { column: at(report.column, from.0, count.0)?, row: at(report.row, from.1, count.1)?, ..report })
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.size < WAITING
+    }
+
+    pub(super) fn has_input(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes the next unit.
+    pub(super) fn next(&mut self) -> Option<Unit> {
+        let unit = self.waiting.pop_front()?;
+        self.size = self.size.saturating_sub(size_of(&unit));
+        match unit {
+            Unit::PasteStart => self.pasting = true,
+            Unit::PasteEnd => self.pasting = false,
+            _ => {}
+        }
+        Some(unit)
+    }
+
+    /// Drops all input that has not gone to the program. Returns the unit that ends a paste which the program has seen begin.
+    pub(super) fn drop_input(&mut self) -> Option<Unit> {
+        let _ = self.keyboard.leave();
+        self.waiting.clear();
+        self.size = 0;
+        std::mem::take(&mut self.pasting).then_some(Unit::PasteEnd)
+    }
+}
+
+/// Returns how many bytes a unit keeps in memory.
+fn size_of(unit: &Unit) -> usize {
+    match unit {
+        Unit::Keys(bytes) | Unit::Paste(bytes) => bytes.len(),
+        _ => 8,
+    }
+}

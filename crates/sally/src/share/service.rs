@@ -1,0 +1,239 @@
+//! Serves viewers on session channels.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sally_proto::authorized_keys::Grant;
+use sally_proto::error::Fault;
+use sally_proto::record::Via;
+use sally_proto::share::Role;
+use sally_sys::pty::WindowSize;
+use tokio::sync::watch;
+
+use super::hub::{Hub, NotJoined, Over};
+use super::person::Joining;
+use super::via_name;
+use super::viewer::{Left, Viewer};
+use crate::net::endpoint::Endpoint;
+use crate::panic::caught;
+use crate::screen::Depth;
+use crate::session::service::{Obeys, PtyRequest, SessionChannel, SessionRequest, SessionService, StartError, Started, What};
+use crate::session::{Ending, Inbound, Outbound, Stream};
+
+/// The answer to a command.
+const NO_COMMANDS: &str = "This is a shared terminal: it runs no commands. Join with plain ssh (not kitten ssh or a wrapper)";
+/// The answer to a client without a terminal.
+const NO_TERMINAL: &str = "This is a shared terminal: join with ssh -t, from a terminal";
+/// The answer to `help`.
+const HELP: &str = "This is a shared terminal.\n  ssh -t …          joins it\n  ssh … who         lists who is there\n  ssh … who --json  the same as JSON";
+
+/// Lets clients watch a share, or write in it.
+pub struct Viewers {
+    /// The share.
+    pub hub: Arc<Hub>,
+    /// The sources whose keys may watch and never write.
+    pub watching: BTreeSet<String>,
+}
+
+/// What a client has in place of a terminal of its own.
+pub struct View {
+    window: WindowSize,
+    depth: Depth,
+}
+
+/// A started session.
+pub enum Session {
+    /// A view of the share.
+    View {
+        /// The share.
+        hub: Arc<Hub>,
+        /// The number of the viewer.
+        number: u32,
+        /// The size of its window at the beginning.
+        window: WindowSize,
+        /// The colors of its terminal.
+        depth: Depth,
+    },
+    /// An answer.
+    Answer {
+        /// What stdout gets.
+        text: String,
+        /// What stderr gets.
+        error: String,
+        /// The exit status.
+        status: u8,
+        /// Whether lines end with CR LF.
+        on_terminal: bool,
+    },
+}
+
+impl SessionService for Viewers {
+    type Terminal = View;
+    type Started = Session;
+
+    fn terminal(&self, _: u32, asked: PtyRequest) -> Result<View, StartError> {
+        Ok(View { window: asked.size, depth: depth_of(&asked.term) })
+    }
+
+    fn check(&self, what: &What, grant: Option<&Grant>) -> Result<(), StartError> {
+        match (what, grant) {
+            (_, None) => Err(StartError::without_grant("session")),
+            (_, Some(grant)) if grant.forces_program() => Err(StartError::Refused("session", "this key runs a command of its own".into())),
+            (What::Subsystem(name), _) => Err(StartError::Refused("subsystem", format!("{}: there is no such subsystem", name.display()))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn start(&self, request: SessionRequest<View>) -> Result<Session, StartError> {
+        let on_terminal = request.terminal.is_some();
+        let answer = |text: String, error: String, status| Ok(Session::Answer { text, error, status, on_terminal });
+        match (&request.what, &request.terminal, &request.grant) {
+            (What::Command(words), ..) => {
+                let words: Vec<_> = words.to_str().unwrap_or_default().split_whitespace().collect();
+                match words.as_slice() {
+                    ["who"] => answer(self.who(), String::new(), 0),
+                    ["who", "--json"] => answer(self.who_in_json(), String::new(), 0),
+                    ["help"] => answer(format!("{HELP}\n"), String::new(), 0),
+                    _ => answer(String::new(), format!("{NO_COMMANDS}\n"), 2),
+                }
+            }
+            (_, Some(view), Some(grant)) => match self.hub.join(self.joining(&request, grant, view.window)) {
+                Ok(()) => {
+                    let window = request.resized.unwrap_or(view.window);
+                    Ok(Session::View { hub: Arc::clone(&self.hub), number: request.channel, window, depth: view.depth })
+                }
+                Err(NotJoined::Refused(why)) => answer(String::new(), format!("{why}\n"), 1),
+                Err(NotJoined::Record(error)) => Err(error.into()),
+            },
+            _ => answer(self.who(), format!("{NO_TERMINAL}\n"), 2),
+        }
+    }
+}
+
+impl Viewers {
+    fn joining(&self, request: &SessionRequest<View>, grant: &Grant, window: WindowSize) -> Joining {
+        let (name, source) = named(grant);
+        Joining {
+            number: request.channel,
+            name,
+            source: Some(source),
+            fingerprint: Some(grant.fingerprint().to_owned()),
+            // A relay gives no address.
+            via: if request.ends.0 == Endpoint::UNKNOWN { Via::Jump } else { Via::Direct },
+            limit: if self.watching.contains(grant.source()) { Role::Watch } else { Role::Write },
+            peer: request.ends.0.address().map(|_| request.ends.0.to_string()),
+            window,
+        }
+    }
+
+    fn who(&self) -> String {
+        let lines = self.hub.list().into_iter().map(|person| {
+            let source = person.source.as_deref().unwrap_or("-");
+            format!("{}\t{}\t{}\t{}\t{source}\n", person.number, person.name, person.role, via_name(person.via))
+        });
+        lines.collect()
+    }
+
+    fn who_in_json(&self) -> String {
+        let lines = self.hub.list().into_iter().filter_map(|person| serde_json::to_string(&person).ok());
+        lines.map(|line| line + "\n").collect()
+    }
+}
+
+/// Returns a name for the holder of a key, and where it is from: the user of GitHub, the certificate's key ID, or the key's comment.
+fn named(grant: &Grant) -> (String, String) {
+    let of_url = grant.source().strip_prefix("https://").and_then(|rest| rest.rsplit('/').next());
+    match (of_url, grant.certificate()) {
+        (Some(file), _) => (file.trim_end_matches(".keys").to_owned(), grant.source().to_owned()),
+        (None, Some(certificate)) => (certificate.key_id.clone(), format!("{}:{}", grant.source(), grant.line())),
+        (None, None) => {
+            let comment = Some(grant.comment()).filter(|comment| !comment.is_empty());
+            (comment.unwrap_or(grant.fingerprint()).to_owned(), format!("{}:{}", grant.source(), grant.line()))
+        }
+    }
+}
+
+impl Started for Session {
+    fn obeys(&self) -> Obeys {
+        Obeys::default()
+    }
+
+    async fn run<I: Inbound, O: Outbound>(self, channel: SessionChannel<I, O>) -> Result<Ending, Fault> {
+        let SessionChannel { inbound, outbound, control: _running, mut size, parting } = channel;
+        let gone = |_| Fault::ConnectionLost;
+        match self {
+            Self::Answer { text, error, status, on_terminal } => {
+                let lines = |text: String| Bytes::from(if on_terminal { text.replace('\n', "\r\n") } else { text });
+                outbound.deliver(Stream::Stdout, lines(text)).await.map_err(gone)?;
+                outbound.deliver(if on_terminal { Stream::Stdout } else { Stream::Stderr }, lines(error)).await.map_err(gone)?;
+                outbound.finish(Ending::Exited(status)).await.map_err(gone)?;
+                Ok(Ending::Exited(status))
+            }
+            Self::View { hub, number, window, depth } => {
+                let status = watch::Sender::new(hub.welcome(number));
+                let (windows, changed) = watch::channel(window);
+                let viewer = Viewer {
+                    hub: Arc::clone(&hub),
+                    number,
+                    window: changed,
+                    status: status.subscribe(),
+                    notice: status.clone(),
+                    is_local: false,
+                    depth,
+                    frame: None,
+                };
+                let sizes = async {
+                    while size.changed().await.is_ok() {
+                        windows.send_replace(*size.borrow_and_update());
+                    }
+                    std::future::pending().await
+                };
+                let viewing = async {
+                    tokio::select! {
+                        biased;
+                        () = parting.gone() => Left::Gone,
+                        fault = parting.stopped() => Left::Over(Over::Stopped(fault)),
+                        left = viewer.run(inbound, &outbound) => left,
+                        never = sizes => never,
+                    }
+                };
+                let left = caught(viewing).await.unwrap_or_else(|panicked| Left::Over(Over::Stopped(panicked.into())));
+                say_why(&hub, number, left, &outbound).await
+            }
+        }
+    }
+}
+
+/// Tells a viewer why its view ends, and records that it has left.
+async fn say_why<O: Outbound>(hub: &Hub, number: u32, left: Left, outbound: &O) -> Result<Ending, Fault> {
+    let (why, line, status) = match left {
+        Left::Gone => {
+            hub.leave(number, "the connection ended");
+            return Err(Fault::ConnectionLost);
+        }
+        Left::Quit => ("the viewer left", None, 0),
+        Left::Dismissed(line) => ("the host removed the viewer", Some(line), 1),
+        Left::Over(over) => ("the share ended", Some(over.sentence()), over.status()),
+    };
+    let told = async {
+        if let Some(line) = line {
+            outbound.deliver(Stream::Stdout, Bytes::from(format!("{line}\r\n"))).await?;
+        }
+        outbound.finish(Ending::Exited(status)).await
+    };
+    let told = told.await;
+    hub.leave(number, why);
+    told.map(|()| Ending::Exited(status)).map_err(|_| Fault::ConnectionLost)
+}
+
+/// Returns the colors that a terminal of this name has, for certain.
+fn depth_of(term: &str) -> Depth {
+    match term {
+        "dumb" | "vt100" | "vt220" => Depth::Mono,
+        "linux" | "ansi" => Depth::Eight,
+        name if name.contains("256color") => Depth::Indexed,
+        name if name.contains("direct") || ["alacritty", "foot", "xterm-kitty", "xterm-ghostty"].contains(&name) => Depth::True,
+        _ => Depth::Sixteen,
+    }
+}

@@ -1,0 +1,148 @@
+//! Serves one person, on a session channel or on the local terminal: draws the screen there, and takes what is typed there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sally_proto::share::Role;
+use sally_sys::pty::WindowSize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::hub::{Hub, Over};
+use super::local::above_status;
+use crate::screen::{Depth, Frame, Permits, RESTORE, Size, View};
+use crate::session::{Gone, Inbound, Input, Outbound, Stream};
+
+/// The least time between two frames.
+const FRAME: Duration = Duration::from_millis(33);
+/// How long the rest of an escape sequence may take to come.
+const SEQUENCE_WAIT: Duration = Duration::from_millis(50);
+/// How long a notice stands on the last row.
+pub(super) const NOTICE: Duration = Duration::from_secs(3);
+/// What a viewer who may not write reads when it types.
+pub(super) const READ_ONLY: &str = "read only: q leaves, w asks to write";
+
+/// Why a person leaves.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// The person closed the connection, or lost it.
+    Gone,
+    /// The person asked to leave.
+    Quit,
+    /// The host removed the person: what to say.
+    Dismissed(String),
+    /// The share is over.
+    Over(Over),
+}
+
+/// A person's view of a share.
+pub(super) struct Viewer {
+    pub(super) hub: Arc<Hub>,
+    /// The number of the person's keyboard on the record.
+    pub(super) number: u32,
+    /// The size of the person's window, whenever it changes.
+    pub(super) window: watch::Receiver<WindowSize>,
+    /// What stands on the last row; nothing if it is empty.
+    pub(super) status: watch::Receiver<String>,
+    /// Sets it.
+    pub(super) notice: watch::Sender<String>,
+    /// Whether the last row is the status line's at all times.
+    pub(super) is_local: bool,
+    pub(super) depth: Depth,
+    /// What the person's terminal shows.
+    pub(super) frame: Option<Frame>,
+}
+
+impl Viewer {
+    /// Shows the share until the person leaves or has to; returns why. The person's terminal is then as it was.
+    pub(super) async fn run<I: Inbound, O: Outbound>(mut self, inbound: I, outbound: &O) -> Left {
+        let (hub, number, notice) = (Arc::clone(&self.hub), self.number, self.notice.clone());
+        let (dismissed, _) = hub.dismissal(number);
+        let left = tokio::select! {
+            biased;
+            left = read(&hub, number, inbound, &notice) => left,
+            Gone = self.show(outbound) => Left::Gone,
+            () = dismissed.cancelled() => Left::Dismissed(hub.dismissal(number).1.unwrap_or_default()),
+            over = hub.ended() => Left::Over(over),
+        };
+        // What the program wrote last is seen too.
+        if matches!(left, Left::Gone) || (matches!(left, Left::Over(_)) && self.draw(outbound).await.is_err()) {
+            return left;
+        }
+        let _ = outbound.deliver(Stream::Stdout, Bytes::from_static(RESTORE.as_bytes())).await; // The person may be gone.
+        left
+    }
+
+    /// Draws the screen whenever it has changed, as often as frames may follow each other.
+    async fn show<O: Outbound>(&mut self, outbound: &O) -> Gone {
+        let mut changes = self.hub.changes();
+        loop {
+            let started = Instant::now();
+            let is_notice = !self.is_local && !self.status.borrow().is_empty();
+            let change = *changes.borrow_and_update();
+            if let Err(gone) = self.draw(outbound).await {
+                return gone;
+            }
+            self.hub.has_drawn(change);
+            tokio::select! {
+                _ = changes.changed() => {}
+                Ok(()) = self.window.changed() => self.hub.window(self.number, self.part()),
+                Ok(()) = self.status.changed() => {}
+                () = tokio::time::sleep(NOTICE), if is_notice => drop(self.notice.send_replace(String::new())),
+            }
+            tokio::time::sleep_until(started + FRAME).await;
+        }
+    }
+
+    /// Returns the part of the window that shows the screen.
+    fn part(&self) -> WindowSize {
+        let window = *self.window.borrow();
+        if self.is_local { above_status(window) } else { window }
+    }
+
+    async fn draw<O: Outbound>(&mut self, outbound: &O) -> Result<(), Gone> {
+        let size = *self.window.borrow_and_update();
+        let status = self.status.borrow_and_update().clone();
+        let status = Some(status).filter(|status| !status.is_empty());
+        let view = View {
+            size: Size { columns: size.columns, rows: size.rows },
+            depth: self.depth,
+            permits: Permits::default(),
+            name: self.hub.name(),
+            notice: status.as_deref(),
+        };
+        let (drawn, frame) = self.hub.draw(self.number, &view, self.frame.as_ref());
+        self.frame = Some(frame);
+        if drawn.is_empty() { Ok(()) } else { outbound.deliver(Stream::Stdout, Bytes::from(drawn)).await }
+    }
+}
+
+/// Reads what a person types, as fast as it goes to the program, until the person leaves.
+async fn read<I: Inbound>(hub: &Hub, number: u32, mut inbound: I, notice: &watch::Sender<String>) -> Left {
+    loop {
+        hub.has_room(number).await;
+        let waits = hub.waits(number);
+        let input = tokio::select! {
+            input = inbound.next() => input,
+            () = tokio::time::sleep(SEQUENCE_WAIT), if waits => {
+                hub.settle(number);
+                continue;
+            }
+        };
+        match input {
+            Some(Input::Data(bytes) | Input::Typed(_, bytes)) if hub.role(number) == Some(Role::Watch) => match bytes.first() {
+                Some(b'q') => return Left::Quit,
+                Some(b'w') => {
+                    hub.ask_to_write(number);
+                    notice.send_replace("the host is asked".into());
+                }
+                _ => drop(notice.send_replace(READ_ONLY.into())),
+            },
+            Some(Input::Data(bytes) | Input::Typed(_, bytes)) => hub.typed(number, &bytes),
+            // A person whose terminal says no more may still watch.
+            Some(Input::Eof) => std::future::pending().await,
+            None => return Left::Gone,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! `sally share`: one terminal, several people.
+
+mod control;
+mod ends;
+mod local;
+mod roles;
+mod share;
+mod through_relay;
