@@ -22,21 +22,21 @@ fn says(words: &[&str]) -> Command {
 #[test]
 fn once_records_a_command_of_stock_ssh() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    let visit = run_with(home.ssh(&door).arg("cat; echo aside >&2; exit 3"), b"through\n");
+    let mut server = home.open(&[]);
+    let visit = run_with(home.ssh(&server).arg("cat; echo aside >&2; exit 3"), b"through\n");
     assert_eq!((visit.status.code(), text(&visit.stdout), text(&visit.stderr)), (Some(3), "through\n".into(), "aside\n".into()));
-    assert_eq!(door.wait().0.code(), Some(3));
-    home.assert_sealed(&door);
+    assert_eq!(server.wait().0.code(), Some(3));
+    home.assert_sealed(&server);
     assert_eq!((home.stream("stdin"), home.stream("stderr")), (b"through\n".to_vec(), b"aside\n".to_vec()));
 }
 
 #[test]
 fn once_records_a_terminal_and_the_record_is_played_and_exported() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    assert_eq!(succeeds(home.ssh(&door).args(["-tt", "stty size; echo h\u{e9}llo"])).lines().last(), Some("h\u{e9}llo"));
-    door.wait();
-    home.assert_sealed(&door);
+    let mut server = home.open(&[]);
+    assert_eq!(succeeds(home.ssh(&server).args(["-tt", "stty size; echo h\u{e9}llo"])).lines().last(), Some("h\u{e9}llo"));
+    server.wait();
+    home.assert_sealed(&server);
     let record = home.path("visit.cast");
     let record = record.to_str().unwrap();
     for words in [&["record", "play", "--speed", "1000"][..], &["record", "cat"], &["record", "export", "--format", "text"]] {
@@ -52,14 +52,14 @@ fn once_serves_sftp() {
     let home = Home::new();
     let content = noise(1 << 20);
     let here = home.write("here", &content);
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let batch = home.write("batch", format!("put {} {}\n", here.display(), home.path("there").display()));
     let mut sftp = tool("sftp", "openssh-client");
-    sftp.args(home.options()).arg("-i").arg(home.path("id")).args(["-P", &door.port.to_string(), "-b"]).arg(batch).arg("127.0.0.1");
+    sftp.args(home.options()).arg("-i").arg(home.path("id")).args(["-P", &server.port.to_string(), "-b"]).arg(batch).arg("127.0.0.1");
     succeeds(&mut sftp);
     assert_eq!(fs::read(home.path("there")).unwrap(), content);
-    assert_eq!(door.wait().0.code(), Some(0));
-    home.assert_sealed(&door);
+    assert_eq!(server.wait().0.code(), Some(0));
+    home.assert_sealed(&server);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A door in a process of its own, and the clients that come to it.
+//! A server in a process of its own, and the clients that come to it.
 
 use std::env;
 use std::fs;
@@ -113,16 +113,16 @@ impl Home {
         command
     }
 
-    /// Opens a door with a record in `visit.cast`.
-    pub fn open(&self, more: &[&str]) -> Door {
+    /// Opens a server with a record in `visit.cast`.
+    pub fn open(&self, more: &[&str]) -> Server {
         let mut command = self.once();
         command.args(more);
-        Door::open(command)
+        Server::open(command)
     }
 
-    /// A stock ssh to a door, with nothing of this machine's configuration.
-    pub fn ssh(&self, door: &Door) -> Command {
-        self.ssh_to(door.port)
+    /// A stock ssh to a server, with nothing of this machine's configuration.
+    pub fn ssh(&self, server: &Server) -> Command {
+        self.ssh_to(server.port)
     }
 
     pub fn ssh_to(&self, port: u16) -> Command {
@@ -139,13 +139,13 @@ impl Home {
     }
 
     /// ssh as a value of `rsync -e`, GIT_SSH_COMMAND and the like.
-    pub fn ssh_line(&self, door: &Door) -> String {
-        format!("ssh {} -i {} -p {}", self.options().join(" "), self.path("id").display(), door.port)
+    pub fn ssh_line(&self, server: &Server) -> String {
+        format!("ssh {} -i {} -p {}", self.options().join(" "), self.path("id").display(), server.port)
     }
 
     /// A visitor without a terminal, in the middle of a command that has said this line.
-    pub fn visit(&self, door: &Door, script: &str, line: &str) -> Client {
-        let mut client = Client::start(self.ssh(door).arg(script));
+    pub fn visit(&self, server: &Server, script: &str, line: &str) -> Client {
+        let mut client = Client::start(self.ssh(server).arg(script));
         client.await_line(line);
         client
     }
@@ -168,7 +168,7 @@ impl Home {
 }
 
 /// A running `sally once`. Killed when dropped.
-pub struct Door {
+pub struct Server {
     pub child: Child,
     pub port: u16,
     /// The public key, as printed on stdout.
@@ -177,7 +177,7 @@ pub struct Door {
     stdout: Receiver<String>,
 }
 
-impl Door {
+impl Server {
     /// Starts it and waits until it listens.
     pub fn open(command: Command) -> Self {
         Self::open_with(command, Stdio::null())
@@ -188,11 +188,11 @@ impl Door {
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = lines(child.stdout.take().unwrap());
         let stderr = Stderr::of(&mut child);
-        let mut door = Self { child, port: 0, host_key: String::new(), stderr, stdout };
-        let line = door.await_stderr("Listening on port ");
-        door.port = line.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty()).unwrap().parse().unwrap();
-        door.host_key = door.stdout.recv_timeout(PATIENCE).expect("the public key on stdout");
-        door
+        let mut server = Self { child, port: 0, host_key: String::new(), stderr, stdout };
+        let line = server.await_stderr("Listening on port ");
+        server.port = line.split(|c: char| !c.is_ascii_digit()).find(|word| !word.is_empty()).unwrap().parse().unwrap();
+        server.host_key = server.stdout.recv_timeout(PATIENCE).expect("the public key on stdout");
+        server
     }
 
     /// Waits for a line on stderr that begins so.
@@ -245,7 +245,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

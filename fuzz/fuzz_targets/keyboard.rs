@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sally_proto::share::{Keyboard, Unit};
+use sally_proto::share::{ShareKeyboard, Unit};
 
 /// A program as it sees the units: whether a paste is open, and what was pasted.
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Program {
 
 /// Everything of these pieces, with neighbouring runs put together.
 fn units<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Unit> {
-    let mut keyboard = Keyboard::new();
+    let mut keyboard = ShareKeyboard::new();
     let mut all: Vec<Unit> = Vec::new();
     for piece in pieces {
         keyboard.push(piece);
@@ -65,7 +65,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(whole, units(bytes.chunks(1)));
     assert_eq!(whole, units(bytes.chunks(7)));
 
-    let mut keyboard = Keyboard::new();
+    let mut keyboard = ShareKeyboard::new();
     let mut program = Program::default();
     let mut rest = bytes;
     while let Some((deed, after)) = rest.split_first() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use rumqttc::mqttbytes::v4::ConnectReturnCode;
-use sally_proto::broker::{CONNECT_MAX, Client, Delivery, End, Hub, Outlet, Packet, connect};
+use sally_proto::broker::{BrokerClient, CONNECT_MAX, Delivery, End, Hub, Outlet, Packet, connect};
 use sally_proto::wake::Prefix;
 
 #[path = "../../crates/sally/src/broker/codec.rs"]
@@ -17,7 +17,7 @@ mod codec;
 const NEXT: &[u8] = b"\xff\xff\xff\xff";
 
 #[derive(Clone)]
-struct Line(Client, Arc<Mutex<Vec<Delivery>>>);
+struct Line(BrokerClient, Arc<Mutex<Vec<Delivery>>>);
 
 impl Outlet for Line {
     fn deliver(&mut self, delivery: Delivery) -> bool {
@@ -61,10 +61,10 @@ fuzz_target!(|input: &[u8]| {
         rest = behind;
         number += 1;
         let mut will = None;
-        let mut client = Client::named("cam-17", "");
+        let mut client = BrokerClient::named("cam-17", "");
         if let Ok(Some((connect, length))) = connect(bytes) {
             assert!(length <= CONNECT_MAX + 5);
-            (bytes, will, client) = (&bytes[length..], connect.will, Client::unproven(&connect.client_id));
+            (bytes, will, client) = (&bytes[length..], connect.will, BrokerClient::unproven(&connect.client_id));
         }
         let Some(client) = client else { continue };
         let line = Line(client.clone(), Arc::default());

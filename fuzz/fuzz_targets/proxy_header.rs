@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sally_proto::proxy_header::{HEADER_MAX, Progress, ProxyHeaderError, read};
+use sally_proto::proxy_header::{HEADER_MAX, HeaderProgress, ProxyHeaderError, read};
 
 /// Reads as a socket's reader does, a byte at a time: the answer, and how many bytes it took.
-fn in_pieces(bytes: &[u8]) -> Option<(Result<Progress, ProxyHeaderError>, usize)> {
+fn in_pieces(bytes: &[u8]) -> Option<(Result<HeaderProgress, ProxyHeaderError>, usize)> {
     (0..=bytes.len()).find_map(|length| match read(&bytes[..length]) {
-        Ok(Progress::More(more)) => {
+        Ok(HeaderProgress::More(more)) => {
             assert!(more > 0 && length + more <= HEADER_MAX);
             None
         }
@@ -18,7 +18,7 @@ fn in_pieces(bytes: &[u8]) -> Option<(Result<Progress, ProxyHeaderError>, usize)
 
 fuzz_target!(|bytes: &[u8]| {
     match (read(bytes), in_pieces(bytes)) {
-        (Ok(Progress::More(_)), pieces) => assert!(pieces.is_none()),
+        (Ok(HeaderProgress::More(_)), pieces) => assert!(pieces.is_none()),
         (whole @ Ok(_), pieces) => assert_eq!(pieces.map(|(answer, _)| answer), Some(whole)),
         (Err(_), pieces) => assert!(pieces.is_some_and(|(answer, _)| answer.is_err())),
     }

@@ -2,13 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sally_proto::record::{Line, Lines, Trust, Verdict, Verifier};
+use sally_proto::record::{RecordLine, RecordLines, Trust, Verdict, Verifier};
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut lines = Lines::new(bytes);
+    let mut lines = RecordLines::new(bytes);
     let mut verifier = Verifier::new(|_| Trust::Unproven);
     while let Ok(Some(line)) = lines.next() {
-        if let Ok(parsed) = Line::parse(line.content()) {
+        if let Ok(parsed) = RecordLine::parse(line.content()) {
             let _ = parsed.event();
         }
         verifier.line(&line);

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use sally_proto::id::DeviceId;
 use sally_proto::rate::Rate;
 use sally_proto::rendezvous::*;
-use sally_proto::wake::{Acknowledgement, Answer, Jti, Moment, Presence, Ticket};
+use sally_proto::wake::{Acknowledgement, ClockReading, DevicePresence, Jti, Ticket, WakeAnswer};
 
 #[path = "../../crates/proto/src/rendezvous/tests/model.rs"]
 mod model;

@@ -35,7 +35,13 @@ fuzz_target!(|data: &[u8]| {
     viewer.feed(&passed);
     viewer.feed(FINISHED);
     assert!(viewer.take_replies().is_empty());
-    let view = View { size: Size { columns: size.rows, rows: size.columns }, depth: Depth::Indexed, permits: Permits::ALL, name: "name", notice: None };
+    let view = View {
+        size: Size { columns: size.rows, rows: size.columns },
+        depth: Depth::Indexed,
+        permits: Permits::ALL,
+        name: "name",
+        notice: None,
+    };
     let (_, frame) = whole.frame(&view, None);
     whole.resize(view.size);
     let _ = whole.frame(&view, Some(&frame));

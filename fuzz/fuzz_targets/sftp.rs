@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use sally_proto::sftp::{BadLength, MAX_PACKET, Message, Packets, Request};
+use sally_proto::sftp::{BadLength, MAX_PACKET, Packets, Request, SftpMessage};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&size, stream)) = data.split_first() else { return };
@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     }
     for packet in whole.0 {
         assert!((1..=MAX_PACKET).contains(&packet.len()));
-        let Ok(Message::Request { request: Ok(request), .. }) = Message::parse(&packet) else { continue };
+        let Ok(SftpMessage::Request { request: Ok(request), .. }) = SftpMessage::parse(&packet) else { continue };
         match request {
             Request::Open { flags, attrs, .. } => drop((flags.to_string(), attrs.to_string())),
             Request::Setstat { attrs, .. } | Request::Fsetstat { attrs, .. } | Request::Lsetstat { attrs, .. } => drop(attrs.to_string()),

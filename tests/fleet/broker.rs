@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use sally::broker::{Broker, Config, Counts, Event, Identity, Limits, Local};
+use sally::broker::{Broker, BrokerConfig, BrokerCounts, BrokerLimits, ClientIdentification, Local, MqttEvent};
 use tokio::runtime::Runtime;
 
 use crate::support::mqtt::Mqtt;
@@ -28,18 +28,18 @@ struct Listener {
 
 impl Listener {
     fn plain() -> Self {
-        Self::with(Limits::default())
+        Self::with(BrokerLimits::default())
     }
 
-    fn with(limits: Limits) -> Self {
-        Self::start(Identity::Unproven { insecure: false }, 0, limits)
+    fn with(limits: BrokerLimits) -> Self {
+        Self::start(ClientIdentification::Unproven { insecure: false }, 0, limits)
     }
 
-    fn start(identity: Identity, port: u16, limits: Limits) -> Self {
+    fn start(identity: ClientIdentification, port: u16, limits: BrokerLimits) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listen = (Ipv4Addr::LOCALHOST, port).into();
         let guard = runtime.enter();
-        let broker = Broker::start(Config { listen, identity, prefix: "".parse().unwrap(), limits }).unwrap();
+        let broker = Broker::start(BrokerConfig { listen, identity, prefix: "".parse().unwrap(), limits }).unwrap();
         drop(guard);
         let address = broker.address();
         Self { runtime, broker: Some(broker), address }
@@ -53,12 +53,12 @@ impl Listener {
     fn relay(&self, topics: &[&str]) -> Relay<'_> {
         let (local, events) = self.broker().attach();
         let mut relay = Relay { listener: self, local, events };
-        assert_eq!(relay.event(), Some(Event::Up));
+        assert_eq!(relay.event(), Some(MqttEvent::Up));
         topics.iter().for_each(|topic| relay.local.subscribe(topic).unwrap());
         relay
     }
 
-    fn counts(&self) -> Counts {
+    fn counts(&self) -> BrokerCounts {
         self.broker().counts()
     }
 
@@ -80,11 +80,11 @@ impl Listener {
 struct Relay<'a> {
     listener: &'a Listener,
     local: Local,
-    events: tokio::sync::mpsc::Receiver<Event>,
+    events: tokio::sync::mpsc::Receiver<MqttEvent>,
 }
 
 impl Relay<'_> {
-    fn event(&mut self) -> Option<Event> {
+    fn event(&mut self) -> Option<MqttEvent> {
         let next = async { tokio::time::timeout(PATIENCE, self.events.recv()).await };
         self.listener.runtime.block_on(next).expect("an event")
     }
@@ -92,7 +92,7 @@ impl Relay<'_> {
     /// The next message.
     fn message(&mut self) -> (String, String) {
         match self.event() {
-            Some(Event::Message { topic, payload }) => (topic, text(&payload)),
+            Some(MqttEvent::Message { topic, payload }) => (topic, text(&payload)),
             other => panic!("{other:?}"),
         }
     }
@@ -242,10 +242,10 @@ fn after_a_restart_devices_that_come_back_say_how_they_are() {
     let (local, mut events) = (relay.local, relay.events);
     listener.stop();
     device.await_end();
-    assert_eq!(listener.runtime.block_on(events.recv()), Some(Event::Down("stopping".into())));
+    assert_eq!(listener.runtime.block_on(events.recv()), Some(MqttEvent::Down("stopping".into())));
     drop(local);
     // The same port, at once.
-    let listener = Listener::start(Identity::Unproven { insecure: false }, listener.address.port(), Limits::default());
+    let listener = Listener::start(ClientIdentification::Unproven { insecure: false }, listener.address.port(), BrokerLimits::default());
     assert_eq!(listener.counts().retained, 0);
     relay = listener.relay(&[STATUS]);
     Mqtt::connected(listener.address, "cam-17").send(&mqtt::publish(STATUS, "online again", true));
@@ -258,8 +258,8 @@ fn without_tls_it_listens_on_loopback_alone_unless_told_to() {
     let _guard = runtime.enter();
     let start = |insecure| {
         let listen = (Ipv4Addr::UNSPECIFIED, 0).into();
-        let identity = Identity::Unproven { insecure };
-        Broker::start(Config { listen, identity, prefix: "".parse().unwrap(), limits: Limits::default() })
+        let identity = ClientIdentification::Unproven { insecure };
+        Broker::start(BrokerConfig { listen, identity, prefix: "".parse().unwrap(), limits: BrokerLimits::default() })
     };
     let refused = start(false).unwrap_err();
     assert_eq!(refused.exit_status(), 2, "{refused}");
@@ -268,7 +268,7 @@ fn without_tls_it_listens_on_loopback_alone_unless_told_to() {
 
 #[test]
 fn a_client_that_is_silent_for_too_long_is_gone() {
-    let listener = Listener::with(Limits { keepalive: Duration::from_millis(100), ..Limits::default() });
+    let listener = Listener::with(BrokerLimits { keepalive: Duration::from_millis(100), ..BrokerLimits::default() });
     let mut relay = listener.relay(&[STATUS]);
     // Half a packet is no sign of life.
     let mut device = Mqtt::connected(listener.address, "cam-17");

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sally::fleet::relay_dir::State;
+use sally::fleet::relay_dir::DeviceStanding;
 use sally_proto::error::Fault;
 
 use crate::support::*;
@@ -145,7 +145,7 @@ fn a_device_is_added_once_and_a_new_bundle_ends_the_old_one() {
     let states: Vec<_> = fleet.list().iter().map(|entry| (entry["name"].as_str().unwrap().to_owned(), entry["state"].clone())).collect();
     assert_eq!(states, [("sally.relay".into(), "valid".into()), ("cam-17".into(), "revoked".into()), ("cam-17".into(), "valid".into())]);
     let known = fleet.relay_dir().unwrap().known;
-    assert_eq!(known.values().map(|device| (device.serial, device.state)).collect::<Vec<_>>(), [(3, State::Active)]);
+    assert_eq!(known.values().map(|device| (device.serial, device.state)).collect::<Vec<_>>(), [(3, DeviceStanding::Active)]);
     let listed = |folder: &str| {
         let (krl, file) = (fleet.path("FLEET/relay/revoked"), fleet.path(folder).join("device_key-cert.pub"));
         ask("ssh-keygen", &["-Q", "-f", krl.to_str().unwrap(), file.to_str().unwrap()]).1.contains("REVOKED")
@@ -223,7 +223,7 @@ fn whoever_is_revoked_is_on_both_lists() {
     assert_eq!(fleet.refused(&["revoke", "FLEET", "--visitor", "bob"]), (Some(78), "Not in the fleet: bob".into()));
     assert_eq!(fleet.refused(&["revoke", "FLEET", "--serial", "1"]), (Some(78), "Not in the fleet: number 1".into()));
     let dir = fleet.relay_dir().unwrap();
-    assert_eq!(dir.known.values().map(|device| device.state).collect::<Vec<_>>(), [State::Revoked, State::Active]);
+    assert_eq!(dir.known.values().map(|device| device.state).collect::<Vec<_>>(), [DeviceStanding::Revoked, DeviceStanding::Active]);
     // Taken in again, it is a new device.
     fleet.sally(&["add", "FLEET", "cam-17", "--out", "back"]);
     assert!(!revoked(&fleet.path("back/device_key-cert.pub")));

@@ -8,5 +8,5 @@ mod wake_brokers;
 mod wake_embedded;
 mod wake_faults;
 mod wake_session;
-mod wake_strangers;
 mod wake_trust;
+mod wake_unauthenticated;

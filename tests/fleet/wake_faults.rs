@@ -176,9 +176,9 @@ fn two_devices_with_one_bundle_take_turns() {
     assert_eq!(live.relay.events("register").len(), 1);
 }
 
-/// A certificate is looked at by the newest files; a stranger who shows one may not have them all read again, for ever.
+/// A certificate is looked at by the newest files; a client that shows one may not have them all read again, for ever.
 #[test]
-fn a_folder_that_cannot_be_read_is_not_read_for_each_stranger() {
+fn a_folder_that_cannot_be_read_is_not_read_for_each_unknown_key() {
     let (fleet, http) = (Fleet::new(), free_port());
     fleet.visitor("alice");
     let mut relay = fleet.lonely_relay(&["--http", &format!("127.0.0.1:{http}")]);

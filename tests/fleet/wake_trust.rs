@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use sally::agent::bundle::Bundle;
-use sally::tunnel::link::{HostTrust, Identity, Link};
+use sally::tunnel::relay_client::{HostTrust, RelayConnection, RelayIdentity};
 use sally_proto::relay::TICKET_REQUEST;
 use ssh_key::certificate::Certificate;
 use ssh_key::{PrivateKey, PublicKey};
@@ -27,14 +27,14 @@ fn field(wake: &str, name: &str) -> String {
 }
 
 /// A connection to the relay as somebody: what they say may be anything.
-async fn dialled(live: &Live, key: PrivateKey, certificate: Certificate) -> Link {
+async fn dialled(live: &Live, key: PrivateKey, certificate: Certificate) -> RelayConnection {
     let relay = format!("127.0.0.1:{}", live.relay.port).parse().unwrap();
     let trust = HostTrust::Key(Box::new(PublicKey::from_openssh(&live.relay.host_key).unwrap()));
-    let identity = Identity { name: "the key".into(), key: Arc::new(key), certificate: Some(certificate) };
-    Link::dial(&relay, trust, &identity).await.unwrap()
+    let identity = RelayIdentity { name: "the key".into(), key: Arc::new(key), certificate: Some(certificate) };
+    RelayConnection::dial(&relay, trust, &identity).await.unwrap()
 }
 
-async fn dialled_as_device(live: &Live, id: &str) -> Link {
+async fn dialled_as_device(live: &Live, id: &str) -> RelayConnection {
     if !live.fleet.path(id).exists() {
         live.fleet.add(id);
     }
@@ -171,7 +171,7 @@ fn whoever_is_revoked_is_gone_at_once() {
 }
 
 #[test]
-fn a_visitor_whose_time_is_over_is_told_from_a_stranger() {
+fn a_visitor_whose_time_is_over_is_told_from_an_unknown_key() {
     let live = Live::new();
     live.fleet.home.key("bob", "ed25519");
     let yesterday = run(&mut off_by("-1d", live.fleet.command(&["visitor", "add", "FLEET", "bob.pub", "--for", "*"])));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::support::*;
 
-/// What the door and its visit may have together, threads too.
+/// What the server and its visit may have together, threads too.
 const PLACES: u32 = 120;
 
 /// A cgroup of that many processes; gone when dropped.
@@ -48,24 +48,24 @@ impl Drop for Crowded {
 }
 
 /// A bomb that has filled all places, and goes on trying, beside a shell that then says much; ended in this way, with this status.
-fn a_bomb_leaves_nothing(test: &str, status: i32, end: impl FnOnce(&Door, &mut Client)) {
+fn a_bomb_leaves_nothing(test: &str, status: i32, end: impl FnOnce(&Server, &mut Client)) {
     let Some(crowd) = Crowded::new(test) else { return };
     let home = Home::new();
     let mut once = tool("sh", "dash");
     let plain = home.once();
     once.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(crowd.0.join("cgroup.procs"));
     once.arg(plain.get_program()).args(plain.get_args()).env("SHELL", "/bin/bash").env("HOME", home.path(""));
-    let mut door = Door::open(once);
+    let mut server = Server::open(once);
     // Nothing can be started any more, no thread either: what the shell says, it says by itself.
     let script = "perl -e 'while (1) { fork }' 2>/dev/null & while read -r _; do printf '%0300000d\\n' 7; done";
-    let mut client = Client::start(home.ssh(&door).arg(script));
+    let mut client = Client::start(home.ssh(&server).arg(script));
     until("all places are taken", || (crowd.current() == PLACES).then_some(()));
     client.write("go\n");
     client.await_line(&format!("{}7", "0".repeat(299_999)));
-    end(&door, &mut client);
-    assert_eq!(door.wait().0.code(), Some(status));
+    end(&server, &mut client);
+    assert_eq!(server.wait().0.code(), Some(status));
     until("nothing is left", || (crowd.current() == 0).then_some(()));
-    home.assert_sealed(&door);
+    home.assert_sealed(&server);
 }
 
 #[test]
@@ -74,6 +74,6 @@ fn a_fork_bomb_is_gone_with_its_visitor() {
 }
 
 #[test]
-fn a_fork_bomb_is_gone_when_the_door_is_told_to_stop() {
-    a_bomb_leaves_nothing("stop", 143, |door, _| door.signal("TERM"));
+fn a_fork_bomb_is_gone_when_the_server_is_told_to_stop() {
+    a_bomb_leaves_nothing("stop", 143, |server, _| server.signal("TERM"));
 }

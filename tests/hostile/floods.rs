@@ -3,21 +3,21 @@
 use super::hostile::{scenario_of, still_open};
 use crate::support::*;
 
-/// What the peak of a door's memory may rise by in KiB, whatever strangers send: some connections' buffers, and far from a flood.
+/// What the peak of a server's memory may rise by in KiB, whatever clients without a key send: some connections' buffers, and far from a flood.
 const PEAK: u64 = 24 << 10;
 
-/// Runs scenarios of tests/python/floods.py one after the other at one door: each ends as it is said, and the right visitor comes in.
+/// Runs scenarios of tests/python/floods.py one after the other at one server: each ends as it is said, and the right visitor comes in.
 fn pour(scenarios: &[(&[&str], &str)]) {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    let before = door.peak();
+    let mut server = home.open(&[]);
+    let before = server.peak();
     for (scenario, expected) in scenarios {
-        assert_eq!(scenario_of("floods.py", &door, scenario[0], &scenario[1..]).trim_end(), *expected, "{scenario:?}");
-        // While the door lives: a peak is nobody's to read afterwards.
-        let after = door.peak();
+        assert_eq!(scenario_of("floods.py", &server, scenario[0], &scenario[1..]).trim_end(), *expected, "{scenario:?}");
+        // While the server lives: a peak is nobody's to read afterwards.
+        let after = server.peak();
         assert!(after < before + PEAK, "{scenario:?}: the peak of {before} KiB rose to {after}");
     }
-    still_open(&home, &mut door);
+    still_open(&home, &mut server);
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_flood_in_place_of_a_banner_is_closed() {
     pour(&[(&["before-banner", "line"], "closed"), (&["before-banner", "lines"], "closed"), (&["before-banner", "noise"], "closed")]);
 }
 
-/// 256 MB each where the door doesn't close.
+/// 256 MB each where the server doesn't close.
 #[test]
 fn a_flood_after_the_banner_is_closed_or_passed_over() {
     let _turn = big();

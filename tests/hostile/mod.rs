@@ -4,4 +4,4 @@ mod bomb;
 mod floods;
 mod hostile;
 mod logins;
-mod strangers;
+mod unauthenticated;

@@ -1,4 +1,4 @@
-//! Who sessions run as, and that this account has no key: of the device, of the door, or from the memory of whoever serves it.
+//! Who sessions run as, and that this account has no key: of the device, of the server, or from the memory of whoever serves it.
 
 use std::fs;
 use std::net::TcpListener;
@@ -233,14 +233,14 @@ fn an_account_that_can_not_be_had_stops_the_start() {
 fn a_host_key_that_sessions_can_read_is_warned_of() {
     let home = Home::new();
     let key = home.key("host", "ed25519");
-    let mut door = home.open(&["--host-key", key.to_str().unwrap()]);
-    let warning = door.await_stderr("warning: ");
+    let mut server = home.open(&["--host-key", key.to_str().unwrap()]);
+    let warning = server.await_stderr("warning: ");
     let account = whoami();
     let expected =
         format!("warning: sessions run as {account}, who can read {}: a visitor can copy that key, and imitate this server", key.display());
     assert!(warning.starts_with(&expected), "{warning}");
-    drop(door);
-    // A fresh one is nobody's but the door's; what comes through a pipe is in no file.
+    drop(server);
+    // A fresh one is nobody's but the server's; what comes through a pipe is in no file.
     let pipe = format!(
         "cat {} | {} once --host-key /dev/stdin --authorized-keys {} --port 0 --timeout 1",
         key.display(),

@@ -1,4 +1,4 @@
-//! `--announce`: somebody is told that the door is open.
+//! `--announce`: a command is told where the server listens.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ fn fifo(home: &Home, name: &str) -> PathBuf {
     file
 }
 
-fn open(home: &Home, text: &str) -> Door {
+fn open(home: &Home, text: &str) -> Server {
     home.open(&["--announce", script(home, text).to_str().unwrap()])
 }
 
@@ -36,11 +36,11 @@ fn the_command_gets_the_key_and_knows_the_port() {
         &format!("{{ echo \"$#\"; echo \"$1\"; echo \"$SALLY_HOST_KEY\"; echo \"$SALLY_PORT\"; echo \"$SALLY_FINGERPRINT\"; echo \"$KEPT\"; }} >{}", told.display()),
     ));
     command.env("KEPT", "a b").env("SALLY_TICKET", "secret");
-    let door = Door::open(command);
+    let server = Server::open(command);
     let said = std::fs::read_to_string(told).unwrap();
     let said: Vec<_> = said.lines().collect();
-    let key = door.host_key.as_str();
-    assert_eq!(said[..4], ["1", key, key, &door.port.to_string()]);
+    let key = server.host_key.as_str();
+    assert_eq!(said[..4], ["1", key, key, &server.port.to_string()]);
     let public = home.write("host.pub", format!("{key}\n"));
     let fingerprint = text(&run(Command::new("ssh-keygen").arg("-lf").arg(public)).stdout);
     assert!(fingerprint.contains(said[4]), "{fingerprint}: {}", said[4]);
@@ -52,9 +52,9 @@ fn whoever_is_told_can_already_connect() {
     let home = Home::new();
     let result = fifo(&home, "result");
     let ssh = format!("ssh {} -i {} -p $SALLY_PORT 127.0.0.1", home.options().join(" "), home.path("id").display());
-    let mut door = open(&home, &format!("{ssh} 'echo in; exit 3' >{0} 2>&1 </dev/null; exit 0", result.display()));
+    let mut server = open(&home, &format!("{ssh} 'echo in; exit 3' >{0} 2>&1 </dev/null; exit 0", result.display()));
     assert_eq!(std::fs::read_to_string(result).unwrap(), "in\n");
-    assert_eq!(door.wait().0.code(), Some(3));
+    assert_eq!(server.wait().0.code(), Some(3));
 }
 
 #[test]
@@ -62,20 +62,20 @@ fn what_it_prints_is_not_on_our_stdout() {
     let home = Home::new();
     let mut command = home.once_for(&home.path("id.pub"));
     command.arg("--announce").arg(script(&home, "echo told everybody"));
-    let mut door = Door::open(command);
-    door.await_stderr("told everybody");
-    assert!(run(home.ssh(&door).arg("true")).status.success());
-    assert!(door.rest_of_stdout().iter().all(|line| !line.contains("told everybody")));
+    let mut server = Server::open(command);
+    server.await_stderr("told everybody");
+    assert!(run(home.ssh(&server).arg("true")).status.success());
+    assert!(server.rest_of_stdout().iter().all(|line| !line.contains("told everybody")));
 }
 
 #[test]
 fn its_failure_ends_everything() {
     let home = Home::new();
-    let mut door = open(&home, "echo first >&2; echo nobody listens to me >&2; exit 3");
-    let (status, said) = door.wait();
+    let mut server = open(&home, "echo first >&2; echo nobody listens to me >&2; exit 3");
+    let (status, said) = server.wait();
     assert_eq!(status.code(), Some(75));
     assert!(said.contains("\nAnnounce failed: 3 first\nnobody listens to me\n"), "{said}");
-    home.assert_sealed(&door);
+    home.assert_sealed(&server);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn what_may_not_be_executed_is_passed_over_in_path() {
     let mut command = home.once();
     command.args(["--announce", "announce"]);
     command.env("PATH", format!("{}:{}:{}", first.display(), second.display(), std::env::var("PATH").unwrap()));
-    let _door = Door::open(command);
+    let _server = Server::open(command);
     assert_eq!(std::fs::read_to_string(told).unwrap(), "second\n");
 }
 
@@ -126,17 +126,17 @@ fn a_flood_on_its_stderr_is_cut() {
 fn its_failure_ends_a_session_that_has_begun() {
     let home = Home::new();
     let gate = fifo(&home, "gate");
-    let mut door = open(&home, &format!("read line <{}; echo regrets >&2; exit 4", gate.display()));
-    let mut visit = home.visit(&door, "echo in; echo $$; exec sleep 1000", "in");
+    let mut server = open(&home, &format!("read line <{}; echo regrets >&2; exit 4", gate.display()));
+    let mut visit = home.visit(&server, "echo in; echo $$; exec sleep 1000", "in");
     let pid = visit.await_pid();
     std::fs::write(gate, "now\n").unwrap();
-    let (status, said) = door.wait();
+    let (status, said) = server.wait();
     assert!(status.code() == Some(75) && said.contains("\nAnnounce failed: 4 regrets"), "{said}");
     assert!(!lives(pid), "the session is over");
     let (status, _, heard) = visit.finish();
     assert_eq!(status.code(), Some(75), "{heard}");
     assert!(heard.contains("Announce failed: 4 regrets"), "{heard}");
-    home.assert_sealed(&door);
+    home.assert_sealed(&server);
 }
 
 #[test]
@@ -174,10 +174,10 @@ fn a_script_without_interpreter_is_a_failure_that_is_named() {
 fn it_ends_with_the_visit() {
     let home = Home::new();
     let told = fifo(&home, "told");
-    let mut door = open(&home, &format!("echo $$ >{}; exec sleep 1000", told.display()));
+    let mut server = open(&home, &format!("echo $$ >{}; exec sleep 1000", told.display()));
     let pid: u32 = std::fs::read_to_string(told).unwrap().trim().parse().unwrap();
     assert!(lives(pid));
-    assert!(run(home.ssh(&door).arg("true")).status.success());
-    assert_eq!(door.wait().0.code(), Some(0));
+    assert!(run(home.ssh(&server).arg("true")).status.success());
+    assert_eq!(server.wait().0.code(), Some(0));
     assert!(!lives(pid));
 }

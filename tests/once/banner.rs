@@ -21,14 +21,14 @@ const NOTICE: &str = "Nur für Befugte.\r\n\x1b[1mEverything is recorded.\x1b[0m
 fn a_text_is_shown_before_authentication_as_it_is() {
     let home = Home::new();
     let banner = home.write("banner", NOTICE);
-    let door = home.open(&["--banner", banner.to_str().unwrap()]);
-    assert_eq!(heard(&home, door.port, "id"), NOTICE);
+    let server = home.open(&["--banner", banner.to_str().unwrap()]);
+    assert_eq!(heard(&home, server.port, "id"), NOTICE);
     for (mut command, key) in [(home.relay(), "alice"), (home.jail("2022"), "id")] {
         command.arg("--banner").arg(&banner);
         let relay = Relay::start(&home, command);
         assert_eq!(heard(&home, relay.port, key), NOTICE);
     }
-    let quiet = Door::open(home.once_to(&home.path("quiet.cast")));
+    let quiet = Server::open(home.once_to(&home.path("quiet.cast")));
     assert_eq!(heard(&home, quiet.port, "id"), "-", "nothing is shown where nothing is to be");
 }
 

@@ -1,4 +1,4 @@
-//! Requests, and a stock sshd beside the door: the answers to each in every order, and what comes of it.
+//! Requests, and a stock sshd beside the server: the answers to each in every order, and what comes of it.
 
 use crate::support::*;
 
@@ -11,22 +11,22 @@ fn scenario(home: &Home, port: u16, user: &str, arguments: &[&str]) -> Vec<Strin
     text(&said.stdout).lines().map(String::from).collect()
 }
 
-/// It takes of a client's environment what Debian's does, and is as closed as a door without --allow.
+/// It takes of a client's environment what Debian's does, and is as closed as a server without --allow.
 fn sshd(home: &Home, options: &str) -> Sshd {
     home.sshd_for(&format!("{options} {}", home.read("id.pub")), "AcceptEnv LANG LC_*\nAllowAgentForwarding no\n")
 }
 
-fn door(home: &Home, options: &str, log: &str) -> Door {
+fn server(home: &Home, options: &str, log: &str) -> Server {
     let keys = home.write("keys", format!("{options} {}", home.read("id.pub")));
     let mut command = home.once_for(&keys);
     command.args(["--max-sessions", "2", "--log"]).arg(home.path(log));
-    Door::open(command)
+    Server::open(command)
 }
 
-/// The same at a door, and at an sshd, for a key with these options: line by line.
+/// The same at a server, and at an sshd, for a key with these options: line by line.
 fn compared(home: &Home, options: &str, arguments: &[&str]) -> Vec<(String, String)> {
-    let (sshd, door) = (sshd(home, options), door(home, options, "visit.cast"));
-    let (theirs, ours) = (scenario(home, sshd.port, &whoami(), arguments), scenario(home, door.port, "anyone", arguments));
+    let (sshd, server) = (sshd(home, options), server(home, options, "visit.cast"));
+    let (theirs, ours) = (scenario(home, sshd.port, &whoami(), arguments), scenario(home, server.port, "anyone", arguments));
     assert_eq!(theirs.len(), ours.len(), "{theirs:#?} {ours:#?}");
     theirs.into_iter().zip(ours).collect()
 }
@@ -38,10 +38,10 @@ const ADDRESSES: [&str; 9] = ["", "*", "localhost", "127.0.0.1", "::1", "0.0.0.0
 const TAKEN: [&str; 3] = ["", "127.0.0.1", "::1"];
 
 /// Where each spelling is listened on at this server.
-fn listening(home: &Home, (server, user): (u16, &str), wanted: u16, taken: &str) -> Vec<String> {
+fn listening(home: &Home, (server_port, user): (u16, &str), wanted: u16, taken: &str) -> Vec<String> {
     let port = wanted.to_string();
     let arguments: Vec<_> = ["forwarded", &*port, taken].into_iter().chain(ADDRESSES).collect();
-    scenario(home, server, user, &arguments)
+    scenario(home, server_port, user, &arguments)
 }
 
 #[test]
@@ -62,18 +62,18 @@ fn a_port_of_a_jail_or_a_relay_is_bound_as_by_sshd() {
     }
 }
 
-/// Likewise at a door, which is sshd's `GatewayPorts no`; but an address of one family is of that one there too.
+/// Likewise at a server, which is sshd's `GatewayPorts no`; but an address of one family is of that one there too.
 #[test]
-fn a_port_of_a_door_is_loopbacks_as_with_sshd() {
+fn a_forwarded_port_is_loopbacks_as_with_sshd() {
     let home = Home::new();
     let wanted = free_port();
     let sshd = home.sshd_for(&home.read("id.pub"), "GatewayPorts no\n");
     for taken in TAKEN {
         let mut command = home.once_to(&home.path(format!("{taken}.cast")));
         command.args(["--allow", "remote-forward"]);
-        let door = Door::open(command);
+        let server = Server::open(command);
         let theirs = listening(&home, (sshd.port, &whoami()), wanted, taken);
-        let ours = listening(&home, (door.port, "anyone"), wanted, taken);
+        let ours = listening(&home, (server.port, "anyone"), wanted, taken);
         assert_eq!(ours.len(), theirs.len());
         for (theirs, ours) in theirs.iter().zip(&ours) {
             let mut words = theirs.split(' ');
@@ -135,8 +135,8 @@ fn a_terminal_request_that_is_cut_off_ends_the_connection_as_with_sshd() {
     let home = Home::new();
     let sshd = sshd(&home, "");
     for case in ["argument", "opcode", "length", "sizes", "term"] {
-        let door = door(&home, "", case);
-        for (port, user) in [(sshd.port, whoami()), (door.port, "anyone".into())] {
+        let server = server(&home, "", case);
+        for (port, user) in [(sshd.port, whoami()), (server.port, "anyone".into())] {
             assert_eq!(scenario(&home, port, &user, &["truncated", case]), ["closed"], "{case}");
         }
     }

@@ -64,10 +64,10 @@ impl Agent {
     }
 
     /// `sally once` for alice.
-    fn door(&self, name: &str) -> Door {
+    fn server(&self, name: &str) -> Server {
         let mut command = self.home.once_for(&self.home.path("alice.pub"));
         command.arg("--log").arg(self.home.path(format!("{name}.cast"))).args(["--allow", "agent-forward", "--user", &whoami()]);
-        Door::open(command)
+        Server::open(command)
     }
 }
 
@@ -83,9 +83,9 @@ fn a_key_for_named_hosts_opens_these_from_where_it_may() {
     let mut agent = Agent::start();
     let sshd = agent.home.sshd();
     agent.knows("hop", &agent.home.read("sshd_host.pub"));
-    let (near, far, other) = (agent.door("near"), agent.door("far"), agent.door("other"));
-    for (name, door) in [("near", &near), ("far", &far), ("other", &other)] {
-        agent.knows(name, &door.host_key);
+    let (near, far, other) = (agent.server("near"), agent.server("far"), agent.server("other"));
+    for (name, server) in [("near", &near), ("far", &far), ("other", &other)] {
+        agent.knows(name, &server.host_key);
     }
     agent.hold(&["near", "hop", "hop>far"]);
     // Not over the hop, and not from here; nor is a host of the key's own taken for another.
@@ -102,13 +102,13 @@ fn a_key_for_named_hosts_opens_these_from_where_it_may() {
 }
 
 #[test]
-fn a_door_is_a_hop_too() {
+fn a_server_is_a_hop_too() {
     let mut agent = Agent::start();
     let sshd = agent.home.sshd();
     agent.knows("end", &agent.home.read("sshd_host.pub"));
-    let (first, second, last) = (agent.door("first"), agent.door("second"), agent.door("last"));
-    for (name, door) in [("first", &first), ("second", &second), ("last", &last)] {
-        agent.knows(name, &door.host_key);
+    let (first, second, last) = (agent.server("first"), agent.server("second"), agent.server("last"));
+    for (name, server) in [("first", &first), ("second", &second), ("last", &last)] {
+        agent.knows(name, &server.host_key);
     }
     agent.hold(&["first", "first>end", "second", "second>last"]);
     let (said, why) = agent.visit_over(("first", first.port), ("end", sshd.port), "echo in");
@@ -141,16 +141,16 @@ fn a_relay_and_a_jail_take_such_a_key_too() {
 #[test]
 fn a_request_that_is_bound_to_another_host_key_is_the_end() {
     let home = Home::new();
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let asked =
-        |how: &str| text(&run(python("logins.py").arg("hostbound").arg(door.port.to_string()).arg(home.path("id")).arg(how)).stdout);
+        |how: &str| text(&run(python("logins.py").arg("hostbound").arg(server.port.to_string()).arg(home.path("id")).arg(how)).stdout);
     for how in ["another", "none", "longer"] {
         assert_eq!(asked(how), "closed\n", "{how}");
     }
     assert_eq!(asked("offered"), "offered ok: closed\n");
     assert_eq!(asked("unsigned"), "51\n", "a signature of the request without the host key");
     assert_eq!(asked("ours"), "52\n");
-    door.signal("TERM");
-    door.wait();
+    server.signal("TERM");
+    server.wait();
     assert_eq!(home.audits("auth").len(), 1);
 }

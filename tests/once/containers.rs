@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 
 use crate::support::*;
 
-/// A container in which a door is open: no root, no /etc/passwd, nothing that can be written to.
+/// A container in which a server runs: no root, no /etc/passwd, nothing that can be written to.
 struct Container<'a> {
     podman: &'a Podman,
     name: &'static str,
@@ -36,7 +36,7 @@ impl<'a> Container<'a> {
         let mut logs = logs.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let said: Receiver<String> = lines(logs.stderr.take().unwrap());
         let line = loop {
-            let line = said.recv_timeout(PATIENCE).expect("the door opens");
+            let line = said.recv_timeout(PATIENCE).expect("the server listens");
             if let Some(rest) = line.strip_prefix("Listening on port ") {
                 break rest.to_owned();
             }

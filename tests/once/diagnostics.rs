@@ -4,21 +4,21 @@ use serde_json::Value;
 
 use crate::support::*;
 
-/// What a door says to this, when somebody without a key has come and then somebody with one.
+/// What a server says to this, when somebody without a key has come and then somebody with one.
 fn said(options: &[&str]) -> Vec<String> {
     let home = Home::new();
     home.key("wrong", "ed25519");
-    let mut door = home.open(options);
+    let mut server = home.open(options);
     let wrong = home.path("wrong");
-    assert!(!run(home.ssh_with(door.port, &["-i", wrong.to_str().unwrap()]).arg("true")).status.success());
-    assert!(run(home.ssh(&door).arg("true")).status.success());
-    door.wait().1.lines().map(String::from).collect()
+    assert!(!run(home.ssh_with(server.port, &["-i", wrong.to_str().unwrap()]).arg("true")).status.success());
+    assert!(run(home.ssh(&server).arg("true")).status.success());
+    server.wait().1.lines().map(String::from).collect()
 }
 
 const REFUSED: &str = "refused: no line has this key";
 
 #[test]
-fn without_asking_nobody_is_told_of_strangers() {
+fn without_v_refused_clients_are_not_reported() {
     let lines = said(&[]);
     assert_eq!(lines.len(), 1, "{lines:#?}");
 }
@@ -42,13 +42,13 @@ fn json_is_one_object_a_line() {
     assert!(refused["level"] == "INFO" && refused["fields"]["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{refused}");
 }
 
-/// Everything on stderr of a door at which a client says what a terminal would obey.
+/// Everything on stderr of a server at which a client says what a terminal would obey.
 fn said_to_hostile_words(format: &str) -> Vec<String> {
     let home = Home::new();
-    let mut door = home.open(&["-vv", "--log-format", format]);
-    let visit = run(python("hostile.py").arg("words-for-a-log").arg(door.port.to_string()).arg(home.path("id")));
+    let mut server = home.open(&["-vv", "--log-format", format]);
+    let visit = run(python("hostile.py").arg("words-for-a-log").arg(server.port.to_string()).arg(home.path("id")));
     assert_eq!(text(&visit.stdout), "True\n".repeat(6), "{}", text(&visit.stderr));
-    let said = door.wait().1;
+    let said = server.wait().1;
     // The words are there: what is checked is something.
     assert!(said.matches("FAKE LINE").count() >= 6, "{said}");
     let obeyed: Vec<_> = said.chars().filter(|c| *c != '\n' && is_obeyed(*c)).collect();

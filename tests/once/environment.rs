@@ -16,8 +16,8 @@ fn the_whole_environment_is_copied_less_our_own_secrets() {
     let mut command = home.once();
     command.env("DATABASE_URL", "postgres://x\ny=z").env("EMPTY", "").env("TERM", "dumb").env("SSH_TTY", "/dev/pts/99");
     command.env("SALLY_TICKET", "secret").env("AUTHORIZED_KEYS", home.read("id.pub"));
-    let mut door = Door::open(command);
-    let visit = run(home.ssh(&door).arg("env -0"));
+    let mut server = Server::open(command);
+    let visit = run(home.ssh(&server).arg("env -0"));
     let found = parse(&visit.stdout);
     assert_eq!(found["DATABASE_URL"], "postgres://x\ny=z");
     assert_eq!(found["EMPTY"], "");
@@ -35,13 +35,13 @@ fn the_whole_environment_is_copied_less_our_own_secrets() {
         assert_eq!(found[name], value, "{name}");
     }
     let peer = found["SSH_CLIENT"].split(' ').nth(1).unwrap();
-    assert_eq!(found["SSH_CLIENT"], format!("127.0.0.1 {peer} {}", door.port));
-    assert_eq!(found["SSH_CONNECTION"], format!("127.0.0.1 {peer} 127.0.0.1 {}", door.port));
+    assert_eq!(found["SSH_CLIENT"], format!("127.0.0.1 {peer} {}", server.port));
+    assert_eq!(found["SSH_CONNECTION"], format!("127.0.0.1 {peer} 127.0.0.1 {}", server.port));
     assert_eq!(home.audits("connect")[0]["peer"], format!("127.0.0.1:{peer}"));
-    door.wait();
+    server.wait();
 }
 
-/// What a shell, a terminal and a login have put around whoever started the door, and the supervisor that did.
+/// What a shell, a terminal and a login have put around the account that started the server, and the supervisor that did.
 const STARTERS: &str = "SHLVL OLDPWD _ COLUMNS LINES GPG_TTY TERM COLORTERM COLORFGBG TERMCAP TERM_PROGRAM TERM_PROGRAM_VERSION TERM_SESSION_ID \
     VTE_VERSION WINDOWID ITERM_SESSION_ID KITTY_WINDOW_ID KONSOLE_VERSION WT_SESSION TMUX TMUX_PANE STY ZELLIJ INSIDE_EMACS NVIM \
     SSH_TTY SSH_ORIGINAL_COMMAND SSH_AUTH_SOCK SSH_AGENT_PID SSH_USER_AUTH SSH_TUNNEL DISPLAY WAYLAND_DISPLAY XAUTHORITY MAIL \
@@ -60,8 +60,8 @@ fn what_tells_of_the_starter_stays_behind() {
     for name in kept {
         command.env(name, "the container's");
     }
-    let door = Door::open(command);
-    let found = parse(&run(home.ssh(&door).arg("env -0")).stdout);
+    let server = Server::open(command);
+    let found = parse(&run(home.ssh(&server).arg("env -0")).stdout);
     let stayed: Vec<_> = found.iter().filter(|(_, value)| *value == "the starter's").map(|(name, _)| name).collect();
     assert!(stayed.is_empty(), "{stayed:?}");
     assert!(kept.iter().all(|name| found.get(*name).is_some_and(|value| value == "the container's")), "{found:?}");
@@ -75,15 +75,15 @@ fn bash_reads_bashrc_for_a_command_as_with_sshd() {
     let line = format!("environment=\"HOME={}\" {}", home.path("").display(), home.read("id.pub"));
     let mut command = home.once_for(&home.write("keys", line));
     command.arg("--log").arg(home.path("visit.cast")).env("SHELL", "/bin/bash").env("SHLVL", "3");
-    let door = Door::open(command);
-    assert_eq!(text(&run(home.ssh(&door).arg("echo command")).stdout), "from .bashrc\ncommand\n");
+    let server = Server::open(command);
+    assert_eq!(text(&run(home.ssh(&server).arg("echo command")).stdout), "from .bashrc\ncommand\n");
 }
 
 #[test]
 fn a_session_on_a_terminal_knows_it() {
     let home = Home::new();
-    let door = home.open(&[]);
-    let mut ssh = home.ssh(&door);
+    let server = home.open(&[]);
+    let mut ssh = home.ssh(&server);
     ssh.args(["-tt", "echo \"tty=$SSH_TTY $(tty)\"; echo \"term=$TERM\""]);
     let mut terminal = Terminal::start(&ssh);
     let tty = terminal.await_word("tty=");
@@ -98,10 +98,10 @@ fn a_session_on_a_terminal_knows_it() {
 #[test]
 fn a_client_sets_its_language_and_nothing_else() {
     let home = Home::new();
-    let door = home.open(&[]);
+    let server = home.open(&[]);
     let sent = "-oSetEnv=LANG=C.UTF-8 LC_TIME=de_DE LD_PRELOAD=/evil.so PATH=/evil BASH_ENV=/evil IFS=x LANGUAGE=evil SALLY_X=evil USER=evil HOME=/evil SSH_CONNECTION=evil MINE=evil";
     let id = home.path("id");
-    let visit = run(home.ssh_with(door.port, &[sent, "-i", id.to_str().unwrap()]).arg("env -0"));
+    let visit = run(home.ssh_with(server.port, &[sent, "-i", id.to_str().unwrap()]).arg("env -0"));
     let found = parse(&visit.stdout);
     assert_eq!((&*found["LANG"], &*found["LC_TIME"]), ("C.UTF-8", "de_DE"));
     assert!(found.values().all(|value| !value.contains("evil")), "{found:?}");
@@ -110,10 +110,10 @@ fn a_client_sets_its_language_and_nothing_else() {
 #[test]
 fn accept_env_accepts_more_and_never_our_own() {
     let home = Home::new();
-    let door = home.open(&["--accept-env", "GIT_*", "--accept-env", "MINE", "--accept-env", "SALLY_*"]);
+    let server = home.open(&["--accept-env", "GIT_*", "--accept-env", "MINE", "--accept-env", "SALLY_*"]);
     let sent = "-oSetEnv=GIT_PROTOCOL=version=2 MINE=1 MINE_TOO=1 SALLY_X=1";
     let id = home.path("id");
-    let visit = run(home.ssh_with(door.port, &[sent, "-i", id.to_str().unwrap()]).arg("env -0"));
+    let visit = run(home.ssh_with(server.port, &[sent, "-i", id.to_str().unwrap()]).arg("env -0"));
     let found = parse(&visit.stdout);
     assert_eq!((&*found["GIT_PROTOCOL"], &*found["MINE"]), ("version=2", "1"));
     assert!(!found.contains_key("MINE_TOO") && !found.contains_key("SALLY_X"), "{found:?}");
@@ -133,8 +133,8 @@ fn a_login_shell_reads_the_profile_and_a_command_does_not() {
         let home = Home::new();
         let mut once = home.once();
         once.env("PATH", format!("/odd:{}", std::env::var("PATH").unwrap()));
-        let door = Door::open(once);
-        let visit = run_with(home.ssh(&door).args(["-T", command]), b"echo \"$0 $PATH\"\n");
+        let server = Server::open(once);
+        let visit = run_with(home.ssh(&server).args(["-T", command]), b"echo \"$0 $PATH\"\n");
         let said = text(&visit.stdout);
         let expected = if profile { said.starts_with("-sh ") && !said.contains("/odd") } else { said.starts_with("sh /odd:") };
         assert!(expected, "{command:?}: {said}");
@@ -146,8 +146,8 @@ fn bash_knows_that_it_is_a_login_shell() {
     let home = Home::new();
     let mut once = home.once();
     once.env("SHELL", "/bin/bash").env("HOME", home.path(""));
-    let door = Door::open(once);
-    let visit = run_with(home.ssh(&door).arg("-T"), b"shopt -q login_shell && echo \"login $0 $SHELL\"\n");
+    let server = Server::open(once);
+    let visit = run_with(home.ssh(&server).arg("-T"), b"shopt -q login_shell && echo \"login $0 $SHELL\"\n");
     assert_eq!(text(&visit.stdout), "login -bash /bin/bash\n");
 }
 
@@ -156,8 +156,8 @@ fn a_command_runs_through_the_shell() {
     let home = Home::new();
     let mut once = home.once();
     once.env("SHELL", "/bin/bash").env("HOME", home.path(""));
-    let door = Door::open(once);
-    let visit = run(home.ssh(&door).arg("echo $0 ${BASH_VERSION%%.*}; [[ a == a ]] && echo {1..3} | tr ' ' -"));
+    let server = Server::open(once);
+    let visit = run(home.ssh(&server).arg("echo $0 ${BASH_VERSION%%.*}; [[ a == a ]] && echo {1..3} | tr ' ' -"));
     let version = text(&run(std::process::Command::new("bash").args(["-c", "echo ${BASH_VERSION%%.*}"])).stdout);
     assert_eq!(text(&visit.stdout), format!("bash {version}1-2-3\n"), "{}", text(&visit.stderr));
 }
@@ -182,8 +182,8 @@ fn a_home_that_can_not_be_entered_is_no_obstacle() {
         command.arg(sally());
     }
     command.args(["once", "--port", "0", "--listen", "127.0.0.1"]).env("AUTHORIZED_KEYS", home.read("id.pub")).env("SHELL", "/bin/sh");
-    let door = Door::open(command);
-    let visit = run(home.ssh(&door).arg("pwd"));
+    let server = Server::open(command);
+    let visit = run(home.ssh(&server).arg("pwd"));
     assert_eq!(text(&visit.stdout), "/\n", "{}", text(&visit.stderr));
 }
 
@@ -195,8 +195,8 @@ fn nothing_of_ours_is_inherited() {
     once.args(["-c", "exec 7</etc/passwd 8>/dev/null; trap '' HUP INT PIPE; exec \"$@\"", "bash"]);
     let inner = home.once();
     once.arg(inner.get_program()).args(inner.get_args()).env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
-    let door = Door::open(once);
-    let visit = run(home.ssh(&door).arg("ls /proc/self/fd | tr '\\n' ' '; grep -E 'Sig(Ign|Blk)' /proc/self/status"));
+    let server = Server::open(once);
+    let visit = run(home.ssh(&server).arg("ls /proc/self/fd | tr '\\n' ' '; grep -E 'Sig(Ign|Blk)' /proc/self/status"));
     let said = text(&visit.stdout);
     // 3 is that of ls itself.
     assert!(said.starts_with("0 1 2 3 "), "{said}");
@@ -208,10 +208,10 @@ fn nothing_of_ours_is_inherited() {
 }
 
 #[test]
-fn the_memory_of_the_door_can_not_be_read_from_the_session() {
+fn the_memory_of_the_server_can_not_be_read_from_the_session() {
     let home = Home::new();
     // Root may trace every process, unless it gives that up.
-    let door = Door::open(without("-sys_ptrace,-sys_admin,-perfmon", &home.once()));
-    let visit = run(home.ssh(&door).arg(format!("cd /proc/{}; for file in environ mem fd/0; do cat $file; done", door.child.id())));
+    let server = Server::open(without("-sys_ptrace,-sys_admin,-perfmon", &home.once()));
+    let visit = run(home.ssh(&server).arg(format!("cd /proc/{}; for file in environ mem fd/0; do cat $file; done", server.child.id())));
     assert_eq!(text(&visit.stderr).matches("Permission denied").count(), 3, "{}", text(&visit.stderr));
 }

@@ -1,4 +1,4 @@
-//! What a person reads when the door does not open, word for word, and its exit status.
+//! What a person reads when the server does not start, word for word, and its exit status.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -128,8 +128,8 @@ fn keys_come_through_stdin() {
     let keys = Stdio::from(std::fs::File::open(home.path("id.pub")).unwrap());
     let mut command = home.once_for(Path::new("-"));
     command.arg("--log").arg(home.path("visit.cast"));
-    let door = Door::open_with(command, keys);
-    assert!(run(home.ssh(&door).arg("true")).status.success());
+    let server = Server::open_with(command, keys);
+    assert!(run(home.ssh(&server).arg("true")).status.success());
 
     let empty = run(&mut home.once_for(Path::new("-")));
     let said = text(&empty.stderr);
@@ -145,8 +145,8 @@ fn keys_come_through_the_environment() {
         let mut command = Command::new(sally());
         command.args(["once", "--port", "0", "--listen", "127.0.0.1", "--log"]).arg(home.path("visit.cast"));
         command.env("AUTHORIZED_KEYS", format!("# mine{newline}{}{newline}{}", other.trim(), home.read("id.pub").trim()));
-        let door = Door::open(command);
-        assert!(run(home.ssh(&door).arg("true")).status.success());
+        let server = Server::open(command);
+        assert!(run(home.ssh(&server).arg("true")).status.success());
         assert_eq!(home.audits("auth")[0]["source"], "AUTHORIZED_KEYS:3");
     }
 }
@@ -164,11 +164,11 @@ fn the_same_command_works_once_the_port_is_free() {
     };
     assert_eq!(refused(&mut command()).0, Some(69));
     drop(taken);
-    let door = Door::open(command());
-    assert!(run(home.ssh(&door).arg("true")).status.success());
+    let server = Server::open(command());
+    assert!(run(home.ssh(&server).arg("true")).status.success());
 }
 
-/// A door at an address of our choice.
+/// A server at an address of our choice.
 fn at(home: &Home, address: &str, port: u16) -> Command {
     let mut command = Command::new(sally());
     command.arg("once").arg("--authorized-keys").arg(home.path("id.pub")).args(["--listen", address, "--port", &port.to_string()]);
@@ -241,7 +241,7 @@ fn a_record_is_never_written_over_or_added_to() {
     assert!(status == Some(74) && said.starts_with(&expected), "{status:?} {said}");
     assert_eq!(home.read("old.cast"), "precious\n");
     let empty = home.write("empty.cast", "");
-    Door::open(home.once_to(&empty));
+    Server::open(home.once_to(&empty));
 }
 
 #[test]

@@ -70,16 +70,16 @@ fn expected(question: &[u8]) -> String {
 }
 
 /// ssh that says what it is refused, and runs nothing.
-fn forwarding(home: &Home, door: &Door, options: &[&str]) -> Command {
+fn forwarding(home: &Home, server: &Server, options: &[&str]) -> Command {
     let id = home.path("id");
     let all: Vec<_> = ["-oLogLevel=INFO", "-i", id.to_str().unwrap()].iter().chain(options).copied().collect();
-    home.ssh_with(door.port, &all)
+    home.ssh_with(server.port, &all)
 }
 
 /// ssh -N -L with a Unix socket at this end: the socket, once it is there.
-fn local(home: &Home, door: &Door, target: &str) -> (Client, PathBuf) {
+fn local(home: &Home, server: &Server, target: &str) -> (Client, PathBuf) {
     let socket = home.path("local.sock");
-    let client = Client::start(&mut forwarding(home, door, &["-N", "-L", &format!("{}:{target}", socket.display())]));
+    let client = Client::start(&mut forwarding(home, server, &["-N", "-L", &format!("{}:{target}", socket.display())]));
     until("ssh listens", || socket.exists().then_some(()));
     (client, socket)
 }
@@ -94,11 +94,11 @@ fn leave(client: Client) {
     client.finish();
 }
 
-fn open_for(home: &Home, options: &str, more: &[&str]) -> Door {
+fn open_for(home: &Home, options: &str, more: &[&str]) -> Server {
     let file = home.write("keys", format!("{options} {}", home.read("id.pub")));
     let mut command = home.once_for(&file);
     command.arg("--log").arg(home.path("visit.cast")).args(more);
-    Door::open(command)
+    Server::open(command)
 }
 
 fn refusals(home: &Home) -> Vec<(String, String)> {
@@ -110,32 +110,32 @@ fn refusals(home: &Home) -> Vec<(String, String)> {
 fn nothing_is_forwarded_unless_it_is_allowed() {
     let home = Home::new();
     let port = digest();
-    let mut door = home.open(&[]);
-    let visit = run(&mut forwarding(&home, &door, &["-W", &format!("127.0.0.1:{port}")]));
+    let mut server = home.open(&[]);
+    let visit = run(&mut forwarding(&home, &server, &["-W", &format!("127.0.0.1:{port}")]));
     let said = text(&visit.stderr);
     assert!(said.contains("administratively prohibited: forwarding is not allowed here"), "{said}");
-    assert_eq!(door.wait().0.code(), Some(255));
+    assert_eq!(server.wait().0.code(), Some(255));
     assert_eq!(refusals(&home), [("direct-tcpip".into(), format!("127.0.0.1:{port}: forwarding is not allowed here"))]);
     assert!(home.audits("forward").is_empty());
-    home.assert_sealed(&door);
+    home.assert_sealed(&server);
 }
 
 #[test]
 fn what_is_allowed_opens_nothing_else() {
     let home = Home::new();
     let id = home.path("id");
-    let mut door = home.open(&["--allow", "remote-forward,agent-forward"]);
+    let mut server = home.open(&["--allow", "remote-forward,agent-forward"]);
     let local = format!("127.0.0.1:{}", digest());
-    assert!(!run(&mut forwarding(&home, &door, &["-W", &local])).status.success());
-    door.wait();
-    let mut door = Door::open({
+    assert!(!run(&mut forwarding(&home, &server, &["-W", &local])).status.success());
+    server.wait();
+    let mut server = Server::open({
         let mut command = home.once_to(&home.path("second.cast"));
         command.args(LOCAL);
         command
     });
     let options = ["-oExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1", "-i", id.to_str().unwrap()];
-    assert!(!run(home.ssh_with(door.port, &options).arg("true")).status.success());
-    door.wait();
+    assert!(!run(home.ssh_with(server.port, &options).arg("true")).status.success());
+    server.wait();
 }
 
 #[test]
@@ -149,20 +149,20 @@ fn a_certificate_says_what_may_be_forwarded() {
     let file = home.write("keys", format!("cert-authority {}", home.read("ca.pub")));
     let mut command = home.once_for(&file);
     command.arg("--log").arg(home.path("visit.cast")).args(LOCAL);
-    let mut door = Door::open(command);
-    let visit = run(&mut forwarding(&home, &door, &["-W", &format!("127.0.0.1:{}", digest())]));
+    let mut server = Server::open(command);
+    let visit = run(&mut forwarding(&home, &server, &["-W", &format!("127.0.0.1:{}", digest())]));
     assert!(text(&visit.stderr).contains("not permitted for this key"), "{}", text(&visit.stderr));
-    door.wait();
+    server.wait();
 }
 
 #[test]
 fn a_session_ends_and_a_forward_goes_on() {
     let home = Home::new();
     let port = digest();
-    let mut door = home.open(LOCAL);
+    let mut server = home.open(LOCAL);
     let socket = home.path("local.sock");
     let specification = format!("{}:127.0.0.1:{port}", socket.display());
-    let mut client = Client::start(forwarding(&home, &door, &["-L", &specification]).arg("echo in; read line; exit 3"));
+    let mut client = Client::start(forwarding(&home, &server, &["-L", &specification]).arg("echo in; read line; exit 3"));
     client.await_line("in");
     let stream = connect(&socket);
     (&stream).write_all(b"half").unwrap();
@@ -171,36 +171,36 @@ fn a_session_ends_and_a_forward_goes_on() {
     until("the session is over", || home.record().contains("\"x\",\"3\"").then_some(()));
     assert_eq!(ask(stream, b"way"), expected(b"halfway"));
     assert_eq!(client.finish().0.code(), Some(3));
-    assert_eq!(door.wait().0.code(), Some(3));
+    assert_eq!(server.wait().0.code(), Some(3));
 }
 
-/// A door with a forward in use: a question is on its way, and its end not said.
-fn asked(home: &Home) -> (Door, Client, UnixStream) {
-    let door = home.open(LOCAL);
-    let (client, socket) = local(home, &door, &format!("127.0.0.1:{}", digest()));
+/// A server with a forward in use: a question is on its way, and its end not said.
+fn asked(home: &Home) -> (Server, Client, UnixStream) {
+    let server = home.open(LOCAL);
+    let (client, socket) = local(home, &server, &format!("127.0.0.1:{}", digest()));
     let mut stream = connect(socket);
     stream.write_all(b"question").unwrap();
     until("the forward is open", || (!home.audits("forward-open").is_empty()).then_some(()));
-    (door, client, stream)
+    (server, client, stream)
 }
 
 #[test]
 fn being_told_to_stop_ends_the_forwards_on_the_record() {
     let home = Home::new();
-    let (mut door, client, _stream) = asked(&home);
-    door.signal("TERM");
-    assert_eq!(door.wait().0.code(), Some(143));
+    let (mut server, client, _stream) = asked(&home);
+    server.signal("TERM");
+    assert_eq!(server.wait().0.code(), Some(143));
     assert_eq!(home.audits("forward-end")[0]["reason"], "Stopped by signal 15");
-    home.assert_sealed(&door);
+    home.assert_sealed(&server);
     drop(client);
 }
 
 #[test]
 fn a_forward_that_cannot_be_recorded_ends_the_visit() {
     let home = Home::new();
-    let (mut door, client, mut stream) = asked(&home);
+    let (mut server, client, mut stream) = asked(&home);
     std::fs::remove_file(home.path("visit.cast")).unwrap();
-    assert_eq!(door.wait().0.code(), Some(74));
+    assert_eq!(server.wait().0.code(), Some(74));
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
     client.finish();
 }

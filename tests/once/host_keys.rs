@@ -50,16 +50,16 @@ fn a_client_that_knows_one_type_alone_sees_a_key_of_that_type_and_the_ed25519_on
     for (kind, algorithm) in [("rsa", "rsa-sha2-512"), ("ecdsa", "ecdsa-sha2-nistp256"), ("ed25519", "ssh-ed25519")] {
         let home = Home::new();
         let keys = host_keys(&home, &["rsa", "ed25519", "ecdsa"]);
-        let mut door = home.open(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut server = home.open(&keys.iter().map(String::as_str).collect::<Vec<_>>());
         let announced = home.read("host_ed25519.pub");
-        assert!(announced.starts_with(&door.host_key), "{announced} {}", door.host_key);
+        assert!(announced.starts_with(&server.host_key), "{announced} {}", server.host_key);
         let hosts = format!("door {}", home.read(&format!("host_{kind}.pub")));
         let algorithms = format!("-oHostKeyAlgorithms={algorithm}");
-        let visit = run(believing(&home, door.port, &hosts, &[&algorithms]).arg("echo in"));
+        let visit = run(believing(&home, server.port, &hosts, &[&algorithms]).arg("echo in"));
         assert_eq!(text(&visit.stdout), "in\n", "{kind} {}", text(&visit.stderr));
-        let (status, said) = door.wait();
+        let (status, said) = server.wait();
         assert!(status.success() && said.contains("\nHost key: ssh-rsa ") && said.contains("\nHost key: ecdsa-sha2-nistp256 "), "{said}");
-        home.assert_sealed(&door);
+        home.assert_sealed(&server);
     }
 }
 
@@ -97,14 +97,14 @@ fn a_certificate_beside_a_host_key_or_named_is_shown() {
             std::fs::rename(home.path("host-cert.pub"), &elsewhere).unwrap();
             command.arg("--host-cert").arg(&elsewhere);
         }
-        let door = Door::open(command);
-        let visit = run(believing(&home, door.port, &authority(&home), &[]).arg("echo in"));
+        let server = Server::open(command);
+        let visit = run(believing(&home, server.port, &authority(&home), &[]).arg("echo in"));
         assert_eq!(text(&visit.stdout), "in\n", "beside: {beside} {}", text(&visit.stderr));
     }
     // Who knows the key and not the authority is served as well.
-    let door = home.open(&["--host-key", key.to_str().unwrap(), "--host-cert", elsewhere.to_str().unwrap()]);
+    let server = home.open(&["--host-key", key.to_str().unwrap(), "--host-cert", elsewhere.to_str().unwrap()]);
     let hosts = format!("door {}", home.read("host.pub"));
-    assert_eq!(text(&run(believing(&home, door.port, &hosts, &[]).arg("echo in")).stdout), "in\n");
+    assert_eq!(text(&run(believing(&home, server.port, &hosts, &[]).arg("echo in")).stdout), "in\n");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_key_in_pem_is_named_as_such_and_the_hint_mends_it() {
         keygen(&["-p", "-N", "", "-f", file.to_str().unwrap()]);
         let mut command = home.once_to(&file.with_extension("cast"));
         command.arg("--host-key").arg(&file);
-        let door = Door::open(command);
-        assert_eq!(text(&run(home.ssh(&door).arg("echo in")).stdout), "in\n");
+        let server = Server::open(command);
+        assert_eq!(text(&run(home.ssh(&server).arg("echo in")).stdout), "in\n");
     }
 }

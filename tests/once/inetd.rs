@@ -37,7 +37,7 @@ fn sealed(home: &Home, stderr: &str) {
 }
 
 #[test]
-fn a_proxy_command_is_a_door() {
+fn a_proxy_command_serves_a_visit() {
     let home = Home::new();
     let mut ssh = through(&home, &line(&inetd(&home)));
     let visit = run_with(ssh.arg("cat; echo \"$SSH_CONNECTION\"; exit 7"), b"both ways\n");
@@ -82,8 +82,8 @@ fn a_socket_of_an_inetd_tells_where_the_visitor_comes_from() {
         let said = text(&visit.stdout);
         assert!(said.starts_with("127.0.0.1 ") && said.ends_with(&format!(" {port}\n")), "{said} {}", text(&visit.stderr));
         assert_eq!(visit.status.code(), Some(5));
-        let mut door = accepting.join().unwrap();
-        assert_eq!(wait(&mut door).code(), Some(5));
+        let mut server = accepting.join().unwrap();
+        assert_eq!(wait(&mut server).code(), Some(5));
         assert!(home.audits("connect")[0]["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
     }
 }

@@ -1,4 +1,4 @@
-//! A door on a host whose ports are used up.
+//! A server on a host whose ports are used up.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -25,18 +25,18 @@ fn take_all(lab: &Lab) -> Vec<TcpListener> {
     lab.at("relay", || PORTS.iter().map(|port| TcpListener::bind(("::", *port)).unwrap()).collect())
 }
 
-/// A door on it, at a port that is none of those.
-fn door(lab: &Lab, home: &Home) -> Door {
+/// A server on it, at a port that is none of those.
+fn server(lab: &Lab, home: &Home) -> Server {
     let mut command = elsewhere(&home.once(), "0.0.0.0");
     command.args(["--allow", "local-forward,remote-forward"]);
-    lab.at("relay", || Door::open(command))
+    lab.at("relay", || Server::open(command))
 }
 
 /// ssh -N, from a host that has ports of its own, that says what it is refused.
-fn ssh(home: &Home, door: &Door, options: &[&str]) -> Command {
+fn ssh(home: &Home, server: &Server, options: &[&str]) -> Command {
     let id = home.path("id");
     let all: Vec<_> = ["-N", "-oLogLevel=INFO", "-i", id.to_str().unwrap()].iter().chain(options).copied().collect();
-    elsewhere(&home.ssh_with(door.port, &all), RELAY)
+    elsewhere(&home.ssh_with(server.port, &all), RELAY)
 }
 
 fn refusals(home: &Home) -> Vec<(String, String)> {
@@ -67,9 +67,9 @@ fn through(socket: &Path, arrivals: &Receiver<TcpStream>) -> (UnixStream, TcpStr
 fn a_forward_without_a_port_left_is_refused_in_the_systems_words() {
     let Some(lab) = Lab::new("a_forward_without_a_port_left_is_refused_in_the_systems_words") else { return };
     let home = Home::new();
-    let (mut door, arrivals, socket) = (door(&lab, &home), target(&lab, "relay"), home.path("local.sock"));
+    let (mut server, arrivals, socket) = (server(&lab, &home), target(&lab, "relay"), home.path("local.sock"));
     shorten(&lab);
-    let mut client = ssh(&home, &door, &["-L", &format!("{}:127.0.0.1:{TARGET}", socket.display())]);
+    let mut client = ssh(&home, &server, &["-L", &format!("{}:127.0.0.1:{TARGET}", socket.display())]);
     let mut client = lab.at("device", || Client::start(&mut client));
     let mut open: Vec<_> = PORTS.iter().map(|_| through(&socket, &arrivals)).collect();
     await_audits(&home, "forward-open", 4);
@@ -91,13 +91,13 @@ fn a_forward_without_a_port_left_is_refused_in_the_systems_words() {
     await_audits(&home, "forward-open", 5);
     client.signal("TERM");
     client.finish();
-    assert_eq!(door.wait().0.code(), Some(0));
-    home.assert_sealed(&door);
+    assert_eq!(server.wait().0.code(), Some(0));
+    home.assert_sealed(&server);
 }
 
 #[test]
-fn a_door_without_a_port_left_says_so() {
-    let Some(lab) = Lab::new("a_door_without_a_port_left_says_so") else { return };
+fn a_server_without_a_port_left_says_so() {
+    let Some(lab) = Lab::new("a_server_without_a_port_left_says_so") else { return };
     shorten(&lab);
     let (home, _taken) = (Home::new(), take_all(&lab));
     let mut once = home.once();
@@ -110,15 +110,15 @@ fn a_door_without_a_port_left_says_so() {
 fn a_port_for_the_visitor_is_refused_until_one_is_free() {
     let Some(lab) = Lab::new("a_port_for_the_visitor_is_refused_until_one_is_free") else { return };
     let home = Home::new();
-    let (mut door, arrivals, control) = (door(&lab, &home), target(&lab, "device"), home.path("control"));
+    let (mut server, arrivals, control) = (server(&lab, &home), target(&lab, "device"), home.path("control"));
     shorten(&lab);
     let mut taken = take_all(&lab);
     let control = format!("-oControlPath={}", control.display());
-    let mut master = ssh(&home, &door, &["-M", &control]);
+    let mut master = ssh(&home, &server, &["-M", &control]);
     let master = lab.at("device", || Client::start(&mut master));
     await_audits(&home, "auth", 1);
     let specification = format!("0:127.0.0.1:{TARGET}");
-    let ask = || run(&mut ssh(&home, &door, &[&control, "-O", "forward", "-R", &specification]));
+    let ask = || run(&mut ssh(&home, &server, &[&control, "-O", "forward", "-R", &specification]));
     // Before it listens nobody answers, and nothing is asked.
     let refused = until("the master listens", || Some(ask()).filter(|asked| !text(&asked.stderr).contains("Control socket connect")));
     assert!(!refused.status.success(), "{}", text(&refused.stdout));
@@ -135,6 +135,6 @@ fn a_port_for_the_visitor_is_refused_until_one_is_free() {
     there.read_exact(&mut [0]).unwrap();
     master.signal("TERM");
     master.finish();
-    assert_eq!(door.wait().0.code(), Some(0));
-    home.assert_sealed(&door);
+    assert_eq!(server.wait().0.code(), Some(0));
+    home.assert_sealed(&server);
 }

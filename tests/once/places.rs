@@ -1,4 +1,4 @@
-//! Where a door may stand: as PID 1, on a read-only root, without /etc/passwd, as nobody in particular. Keys come by the environment and
+//! Where a server may run: as PID 1, on a read-only root, without /etc/passwd, as nobody in particular. Keys come by the environment and
 //! the record goes to stdout, as in a container.
 
 use std::process::Command;
@@ -16,11 +16,11 @@ fn within(home: &Home, namespaces: &[&str], before: &str) -> Command {
 
 /// A visit that says this; the record on stdout is sealed.
 fn visit(home: &Home, command: Command, script: &str) -> String {
-    let mut door = Door::open(command);
-    let visit = run(home.ssh(&door).arg(script));
-    assert!(visit.status.success(), "{} {}", text(&visit.stderr), door.wait().1);
-    let record = home.write("stdout.cast", door.rest_of_stdout().join("\n") + "\n");
-    let (verdict, said) = verify(&record, Some(&door.host_key));
+    let mut server = Server::open(command);
+    let visit = run(home.ssh(&server).arg(script));
+    assert!(visit.status.success(), "{} {}", text(&visit.stderr), server.wait().1);
+    let record = home.write("stdout.cast", server.rest_of_stdout().join("\n") + "\n");
+    let (verdict, said) = verify(&record, Some(&server.host_key));
     assert_eq!(verdict, 0, "{said}");
     text(&visit.stdout)
 }
@@ -35,9 +35,9 @@ fn as_pid_1_it_buries_orphans() {
 }
 
 /// What a container's runtime does, from outside.
-fn signal_pid_1(door: &Door, name: &str) {
+fn signal_pid_1(server: &Server, name: &str) {
     let inner = until("PID 1 is found", || {
-        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", door.child.id())).ok()?;
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.child.id())).ok()?;
         children.split_whitespace().next().map(String::from)
     });
     assert!(Command::new("kill").args(["-s", name, &inner]).status().unwrap().success());
@@ -49,28 +49,28 @@ fn kill_9_of_pid_1_takes_even_who_left_its_session_with_it() {
     let mut command = within(&home, &["--pid", "--fork", "--mount-proc"], "");
     command.env("VISIT_MARK", home.path(""));
     let mark = format!("VISIT_MARK={}", home.path("").display());
-    let mut door = Door::open(command);
-    let mut client = Client::start(home.ssh(&door).arg("setsid sh -c 'trap \"\" HUP TERM; echo in; while :; do sleep 1000; done'"));
+    let mut server = Server::open(command);
+    let mut client = Client::start(home.ssh(&server).arg("setsid sh -c 'trap \"\" HUP TERM; echo in; while :; do sleep 1000; done'"));
     client.await_line("in");
     assert!(!marked(&mark).is_empty());
-    signal_pid_1(&door, "KILL");
+    signal_pid_1(&server, "KILL");
     assert_eq!(client.finish().0.code(), Some(255));
-    let record = home.write("stdout.cast", door.rest_of_stdout().join("\n") + "\n");
+    let record = home.write("stdout.cast", server.rest_of_stdout().join("\n") + "\n");
     until("nothing of the session is left", || marked(&mark).is_empty().then_some(()));
-    let (verdict, said) = verify(&record, Some(&door.host_key));
+    let (verdict, said) = verify(&record, Some(&server.host_key));
     assert!(verdict == 5 && said.to_lowercase().contains("not sealed"), "{verdict} {said}");
 }
 
 #[test]
 fn as_pid_1_it_ends_in_good_order_when_the_container_is_stopped() {
     let home = Home::new();
-    let mut door = Door::open(within(&home, &["--pid", "--fork", "--kill-child", "--mount-proc"], ""));
-    let mut client = Client::start(home.ssh(&door).arg("trap 'echo hung up' HUP; echo in; while :; do sleep 1000 & wait; done"));
+    let mut server = Server::open(within(&home, &["--pid", "--fork", "--kill-child", "--mount-proc"], ""));
+    let mut client = Client::start(home.ssh(&server).arg("trap 'echo hung up' HUP; echo in; while :; do sleep 1000 & wait; done"));
     client.await_line("in");
-    signal_pid_1(&door, "TERM");
+    signal_pid_1(&server, "TERM");
     let (status, _, said) = client.finish();
     assert!(said.contains("sally: Stopped by signal 15"), "{said}");
-    assert_eq!((status.code(), door.wait().0.code()), (Some(143), Some(143)));
+    assert_eq!((status.code(), server.wait().0.code()), (Some(143), Some(143)));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn without_etc_an_account_is_its_number() {
 }
 
 #[test]
-fn nobody_in_particular_may_open_a_door() {
+fn an_account_without_a_name_may_run_a_server() {
     let home = Home::new();
     let mut command = if as_root() { tool("setpriv", "util-linux") } else { tool("env", "coreutils") };
     if as_root() {

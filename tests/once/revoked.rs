@@ -35,7 +35,7 @@ fn enters(home: &Home, port: u16, key: &str) -> bool {
 }
 
 #[test]
-fn a_revoked_key_certificate_or_authority_opens_no_door() {
+fn a_revoked_key_certificate_or_authority_is_refused() {
     let home = Home::new();
     home.key("ca", "ed25519");
     for (name, serial) in [("seven", 7), ("eight", 8)] {
@@ -58,11 +58,11 @@ fn a_revoked_key_certificate_or_authority_opens_no_door() {
         for (turn, name) in welcome.iter().enumerate() {
             let mut command = home.once_for(&keys);
             command.arg("--log").arg(home.path(format!("{number}-{turn}.cast"))).arg("--revoked-keys").arg(list);
-            let door = Door::open(command);
+            let server = Server::open(command);
             for name in revoked {
-                assert!(!enters(&home, door.port, name), "{name} by {}", list.display());
+                assert!(!enters(&home, server.port, name), "{name} by {}", list.display());
             }
-            assert!(enters(&home, door.port, name), "{name} by {}", list.display());
+            assert!(enters(&home, server.port, name), "{name} by {}", list.display());
         }
     }
 }

@@ -8,20 +8,20 @@ use crate::support::*;
 const TOUCHED: &str = "1";
 const TOUCHED_AND_VERIFIED: &str = "5";
 
-/// A security key in software, and a door for it with these options.
-fn open(home: &Home, kind: &str, options: &str) -> Door {
+/// A security key in software, and a server for it with these options.
+fn open(home: &Home, kind: &str, options: &str) -> Server {
     let key = home.path("sk");
     assert!(run(python("security_key.py").arg("make").arg(kind).arg(&key)).status.success());
     let file = home.write("keys", format!("{options} {}", home.read("sk.pub")).trim_start());
     let _ = std::fs::remove_file(home.path("visit.cast"));
     let mut command = home.once_for(&file);
     command.arg("--log").arg(home.path("visit.cast"));
-    Door::open(command)
+    Server::open(command)
 }
 
 /// Signs with these flags: `in` or `denied`.
-fn login(home: &Home, door: &Door, arguments: &[&str]) -> String {
-    let output = run(python("security_key.py").arg("login").arg(door.port.to_string()).arg(home.path("sk")).args(arguments));
+fn login(home: &Home, server: &Server, arguments: &[&str]) -> String {
+    let output = run(python("security_key.py").arg("login").arg(server.port.to_string()).arg(home.path("sk")).args(arguments));
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout).trim().to_owned()
 }
@@ -30,31 +30,31 @@ fn login(home: &Home, door: &Door, arguments: &[&str]) -> String {
 fn a_security_key_has_to_be_touched() {
     for kind in ["ed25519", "ecdsa"] {
         let home = Home::new();
-        let mut door = open(&home, kind, "");
-        assert_eq!(login(&home, &door, &["0"]), "denied", "{kind}");
-        assert_eq!(login(&home, &door, &["4"]), "denied", "{kind}: a PIN is no touch");
-        assert_eq!(login(&home, &door, &["0", TOUCHED]), "denied", "{kind}: whoever claims a touch that was not signed");
-        assert_eq!(login(&home, &door, &[TOUCHED]), "in", "{kind}");
-        assert_eq!(door.wait().0.code(), Some(0));
+        let mut server = open(&home, kind, "");
+        assert_eq!(login(&home, &server, &["0"]), "denied", "{kind}");
+        assert_eq!(login(&home, &server, &["4"]), "denied", "{kind}: a PIN is no touch");
+        assert_eq!(login(&home, &server, &["0", TOUCHED]), "denied", "{kind}: whoever claims a touch that was not signed");
+        assert_eq!(login(&home, &server, &[TOUCHED]), "in", "{kind}");
+        assert_eq!(server.wait().0.code(), Some(0));
         assert!(home.audits("auth")[0]["key_type"].as_str().unwrap().starts_with("sk-"), "{:?}", home.audits("auth"));
-        home.assert_sealed(&door);
+        home.assert_sealed(&server);
     }
 }
 
 #[test]
 fn no_touch_required_says_so() {
     let home = Home::new();
-    let door = open(&home, "ed25519", "no-touch-required");
-    assert_eq!(login(&home, &door, &["0"]), "in");
+    let server = open(&home, "ed25519", "no-touch-required");
+    assert_eq!(login(&home, &server, &["0"]), "in");
 }
 
 #[test]
 fn verify_required_wants_a_pin_and_a_touch() {
     let home = Home::new();
-    let door = open(&home, "ed25519", "verify-required");
-    assert_eq!(login(&home, &door, &[TOUCHED]), "denied");
-    assert_eq!(login(&home, &door, &["4"]), "denied");
-    assert_eq!(login(&home, &door, &[TOUCHED_AND_VERIFIED]), "in");
+    let server = open(&home, "ed25519", "verify-required");
+    assert_eq!(login(&home, &server, &[TOUCHED]), "denied");
+    assert_eq!(login(&home, &server, &["4"]), "denied");
+    assert_eq!(login(&home, &server, &[TOUCHED_AND_VERIFIED]), "in");
 }
 
 /// A certificate over the security key: it needs the touch unless both the line and the certificate say otherwise.
@@ -80,10 +80,10 @@ fn a_certificate_over_a_security_key_has_to_be_touched() {
         let file = home.write("keys", format!("cert-authority,principals=\"dev\"{line} {}", home.read("ca.pub")));
         let mut command = home.once_for(&file);
         command.arg("--log").arg(home.path("visit.cast"));
-        let door = Door::open(command);
-        assert_eq!(login(&home, &door, &["0", "0", &certificate]), without, "{line} {options:?}");
+        let server = Server::open(command);
+        assert_eq!(login(&home, &server, &["0", "0", &certificate]), without, "{line} {options:?}");
         if without == "denied" {
-            assert_eq!(login(&home, &door, &[TOUCHED, TOUCHED, &certificate]), "in", "{line} {options:?}");
+            assert_eq!(login(&home, &server, &[TOUCHED, TOUCHED, &certificate]), "in", "{line} {options:?}");
         }
     }
 }

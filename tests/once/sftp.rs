@@ -34,25 +34,25 @@ fn digest(file: &Path) -> String {
 }
 
 /// OpenSSH's sftp or scp, about to be given its arguments.
-fn openssh(home: &Home, door: &Door, name: &str) -> Command {
+fn openssh(home: &Home, server: &Server, name: &str) -> Command {
     let mut command = tool(name, "openssh-client");
-    command.args(home.options()).arg("-i").arg(home.path("id")).args(["-P", &door.port.to_string()]).current_dir(home.path(""));
+    command.args(home.options()).arg("-i").arg(home.path("id")).args(["-P", &server.port.to_string()]).current_dir(home.path(""));
     command
 }
 
 /// A batch of sftp's commands; each must succeed that is not preceded by `-`.
-fn batch(home: &Home, door: &Door, commands: &str) -> Output {
-    let mut sftp = openssh(home, door, "sftp");
+fn batch(home: &Home, server: &Server, commands: &str) -> Output {
+    let mut sftp = openssh(home, server, "sftp");
     let output = run_with(sftp.args(["-b", "-", "anyone@127.0.0.1"]), commands.as_bytes());
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     output
 }
 
 /// The visit is over in good order, and so is its record.
-fn over(home: &Home, door: &mut Door) {
-    let (status, said) = door.wait();
+fn over(home: &Home, server: &mut Server) {
+    let (status, said) = server.wait();
     assert_eq!(status.code(), Some(0), "{said}");
-    home.assert_sealed(door);
+    home.assert_sealed(server);
 }
 
 /// Operations on the record that have a result.
@@ -76,10 +76,10 @@ fn sftp_does_all_it_can() {
     let there = folder(&home);
     let content = random(&home.path("file"), 1_000_003);
     home.write("empty", "");
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let output = batch(
         &home,
-        &door,
+        &server,
         &format!(
             "cd {}\npwd\nput -p file one\nput empty\nget one back\nrename one two\nln two three\nln -s two four\nls -l\nls -la\ndf\ndf -hi\n\
              chmod 640 two\nchown {uid} two\nchgrp {gid} two\nmkdir sub\ncp two sub/copied\nls -l sub\nrm three\n-rm three\n-rmdir sub\n\
@@ -101,7 +101,7 @@ fn sftp_does_all_it_can() {
     let mut left: Vec<_> = fs::read_dir(&there).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["empty", "four"]);
-    over(&home, &mut door);
+    over(&home, &mut server);
     assert_eq!(home.audits("subsystem")[0]["name"], "sftp");
     let hash = digest(&home.path("file"));
     let put = done(&home).into_iter().find(|event| event["op"] == "close" && event["written"] == 1_000_003).unwrap();
@@ -120,9 +120,9 @@ fn sftp_does_all_it_can() {
 fn what_changes_files_is_on_the_record_before_it_is_done() {
     let home = Home::new();
     let there = folder(&home);
-    let mut door = home.open(&[]);
-    batch(&home, &door, &format!("cd {}\nmkdir new\nrmdir new\n", there.display()));
-    over(&home, &mut door);
+    let mut server = home.open(&[]);
+    batch(&home, &server, &format!("cd {}\nmkdir new\nrmdir new\n", there.display()));
+    over(&home, &mut server);
     let events: Vec<_> = home.audits("sftp").into_iter().filter(|event| event["path"].as_str().unwrap().ends_with("/new")).collect();
     let told: Vec<_> = events.iter().map(|event| (event["op"].as_str().unwrap(), event["result"].as_str())).collect();
     assert_eq!(told, [("mkdir", None), ("mkdir", Some("ok")), ("rmdir", None), ("rmdir", Some("ok"))]);
@@ -143,10 +143,10 @@ fn scp_brings_a_folder_and_fetches_it() {
     fs::set_permissions(home.path("src/one"), fs::Permissions::from_mode(0o604)).unwrap();
     let remote = |name: &str| format!("anyone@127.0.0.1:{}/{name}", there.display());
     for (record, from, to) in [("up.cast", "src".to_owned(), remote("")), ("visit.cast", remote("src"), "back".to_owned())] {
-        let mut door = Door::open(home.once_to(&home.path(record)));
-        let copied = run(openssh(&home, &door, "scp").args(["-r", "-p", &from, &to]));
+        let mut server = Server::open(home.once_to(&home.path(record)));
+        let copied = run(openssh(&home, &server, "scp").args(["-r", "-p", &from, &to]));
         assert!(copied.status.success(), "{record}: {}", text(&copied.stderr));
-        let (status, said) = door.wait();
+        let (status, said) = server.wait();
         assert_eq!(status.code(), Some(0), "{said}");
     }
     let same = run(Command::new("diff").arg("-r").arg(home.path("src")).arg(home.path("back")));
@@ -170,9 +170,9 @@ fn a_transfer_that_broke_off_is_resumed() {
     let content = random(&home.path("file"), 900_000);
     fs::write(there.join("file"), &content[..300_000]).unwrap();
     home.write("back", &content[..500_000]);
-    let mut door = home.open(&[]);
-    batch(&home, &door, &format!("reput file {0}/file\nreget {0}/file back\n", there.display()));
-    over(&home, &mut door);
+    let mut server = home.open(&[]);
+    batch(&home, &server, &format!("reput file {0}/file\nreget {0}/file back\n", there.display()));
+    over(&home, &mut server);
     assert!(fs::read(there.join("file")).unwrap() == content && fs::read(home.path("back")).unwrap() == content);
     let part = |from: usize| {
         home.write("part", &content[from..]);
@@ -194,10 +194,10 @@ fn a_file_may_be_larger_than_4_gib() {
     fs::File::create(home.path("down")).unwrap().set_len(FAR).unwrap();
     sparse(home.path("up"), b"its end");
     fs::File::create(there.join("up")).unwrap().set_len(FAR).unwrap();
-    let mut door = home.open(&[]);
-    let output = batch(&home, &door, &format!("cd {}\nreget down\nreput up\nls -l\n", there.display()));
+    let mut server = home.open(&[]);
+    let output = batch(&home, &server, &format!("cd {}\nreget down\nreput up\nls -l\n", there.display()));
     assert_eq!(text(&output.stdout).matches(&(FAR + 7).to_string()).count(), 2, "{}", text(&output.stdout));
-    over(&home, &mut door);
+    over(&home, &mut server);
     for (file, tail) in [(home.path("down"), b"the end"), (there.join("up"), b"its end")] {
         let mut read = [0; 7];
         fs::File::open(&file).unwrap().read_exact_at(&mut read, FAR).unwrap();
@@ -213,9 +213,9 @@ fn sixty_four_mib_go_both_ways_byte_for_byte() {
     let home = Home::new();
     let there = folder(&home);
     let content = random(&home.path("file"), 64 << 20);
-    let mut door = home.open(&[]);
-    batch(&home, &door, &format!("put file {0}/file\nget {0}/file back\n", there.display()));
-    over(&home, &mut door);
+    let mut server = home.open(&[]);
+    batch(&home, &server, &format!("put file {0}/file\nget {0}/file back\n", there.display()));
+    over(&home, &mut server);
     assert!(fs::read(there.join("file")).unwrap() == content && fs::read(home.path("back")).unwrap() == content);
     let hash = digest(&home.path("file"));
     let closes: Vec<_> = done(&home).into_iter().filter(|event| event["op"] == "close").collect();
@@ -231,11 +231,11 @@ fn relative_paths_begin_at_home() {
     let mut command = home.once();
     // Without a name in /etc/passwd, $HOME counts; with one, its directory does: both are asked for.
     command.env("HOME", &there);
-    let mut door = Door::open(command);
+    let mut server = Server::open(command);
     let wanted = home_directory().unwrap_or(there);
-    let output = batch(&home, &door, "pwd\n");
+    let output = batch(&home, &server, "pwd\n");
     assert_eq!(text(&output.stdout).lines().last(), Some(&*format!("Remote working directory: {}", wanted.display())));
-    over(&home, &mut door);
+    over(&home, &mut server);
 }
 
 /// The home directory of who runs the tests, as /etc/passwd has it.
@@ -245,26 +245,26 @@ fn home_directory() -> Option<PathBuf> {
     entry.split(':').nth(5).map(|home| PathBuf::from(home).canonicalize().unwrap())
 }
 
-/// A door for one key with these options.
-fn with_options(home: &Home, options: &str) -> Door {
+/// A server for one key with these options.
+fn with_options(home: &Home, options: &str) -> Server {
     let keys = home.write("keys", format!("{options} {}", home.read("id.pub")));
     let mut command = home.once_for(&keys);
     command.arg("--log").arg(home.path("visit.cast"));
-    Door::open(command)
+    Server::open(command)
 }
 
 #[test]
 fn a_restricted_key_may_use_sftp_and_internal_sftp_is_sftp_alone() {
     for options in ["restrict", "command=\"internal-sftp\"", "restrict,command=\"internal-sftp\""] {
         let home = Home::new();
-        let mut door = with_options(&home, options);
-        assert!(text(&batch(&home, &door, "pwd\n").stdout).contains("Remote working directory"));
-        over(&home, &mut door);
+        let mut server = with_options(&home, options);
+        assert!(text(&batch(&home, &server, "pwd\n").stdout).contains("Remote working directory"));
+        over(&home, &mut server);
     }
     for command in [&["echo in"][..], &["-T"], &["-s", "whatever"]] {
         let home = Home::new();
-        let door = with_options(&home, "command=\"internal-sftp\"");
-        let visit = run(home.ssh(&door).args(command));
+        let server = with_options(&home, "command=\"internal-sftp\"");
+        let visit = run(home.ssh(&server).args(command));
         assert_eq!((text(&visit.stdout), visit.status.code()), (String::new(), Some(255)), "{}", text(&visit.stderr));
         assert_eq!(home.audits("refusal").len(), 1);
         assert!(home.audits("exec").is_empty() && home.audits("shell").is_empty());
@@ -282,9 +282,9 @@ fn a_record_that_fills_up_ends_the_session() {
         .args(inner.get_args())
         .env("SHELL", "/bin/sh")
         .env_remove("AUTHORIZED_KEYS");
-    let mut door = Door::open(command);
-    let seen = hostile::scenario(&home, &door, "stats");
-    let (status, said) = door.wait();
+    let mut server = Server::open(command);
+    let seen = hostile::scenario(&home, &server, "stats");
+    let (status, said) = server.wait();
     assert_eq!(status.code(), Some(74), "{said}");
     // No answer without its line.
     let record = text(&fs::read(home.path("visit.cast")).unwrap());
@@ -297,9 +297,9 @@ fn a_record_that_fills_up_ends_the_session() {
 #[test]
 fn our_own_memory_is_no_file() {
     let home = Home::new();
-    let door = home.open(&[]);
+    let server = home.open(&[]);
     let output =
-        batch(&home, &door, "-get /proc/self/maps x\n-get /proc/self/environ x\n-put id.pub /proc/self/mem\nget /proc/meminfo meminfo\n");
+        batch(&home, &server, "-get /proc/self/maps x\n-get /proc/self/environ x\n-put id.pub /proc/self/mem\nget /proc/meminfo meminfo\n");
     let complained = text(&output.stderr);
     assert_eq!(complained.matches("Permission denied").count(), 3, "{complained}");
     assert!(output.status.success() && home.read("meminfo").contains("MemTotal"), "{complained}");

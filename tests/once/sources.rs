@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use crate::support::*;
 
 /// A server for the name localhost that shows this home's key as alice's, and its ports: its own, and that of a proxy in front of it.
-pub fn server(home: &Home) -> (Client, u16, u16) {
+pub fn key_server(home: &Home) -> (Client, u16, u16) {
     let authority = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -17,10 +17,10 @@ pub fn server(home: &Home) -> (Client, u16, u16) {
     home.write("root.pem", root.pem());
     let certificate = home.write("certificate.pem", certificate.pem());
     let key = home.write("key.pem", key.serialize_pem());
-    let mut server = Client::start(python("https_keys.py").arg(certificate).arg(key).arg(home.path("id.pub")));
-    let port = server.await_line("server ").parse().unwrap();
-    let proxy = server.await_line("proxy ").parse().unwrap();
-    (server, port, proxy)
+    let mut key_server = Client::start(python("https_keys.py").arg(certificate).arg(key).arg(home.path("id.pub")));
+    let port = key_server.await_line("server ").parse().unwrap();
+    let proxy = key_server.await_line("proxy ").parse().unwrap();
+    (key_server, port, proxy)
 }
 
 /// `sally once` for the keys of a user of that server.
@@ -38,11 +38,11 @@ fn once(home: &Home, port: u16, user: &str) -> Command {
 #[test]
 fn the_keys_that_a_server_shows_let_their_owner_in() {
     let home = Home::new();
-    let (mut server, port, _) = server(&home);
-    let mut door = Door::open(once(&home, port, "alice"));
-    server.await_line("GET /alice.keys");
-    assert_eq!(text(&run(home.ssh(&door).arg("echo in")).stdout), "in\n");
-    assert_eq!(door.wait().0.code(), Some(0));
+    let (mut key_server, port, _) = key_server(&home);
+    let mut server = Server::open(once(&home, port, "alice"));
+    key_server.await_line("GET /alice.keys");
+    assert_eq!(text(&run(home.ssh(&server).arg("echo in")).stdout), "in\n");
+    assert_eq!(server.wait().0.code(), Some(0));
     let source = format!("https://localhost:{port}/alice.keys:1");
     assert_eq!(home.audits("auth")[0]["source"], source);
 }
@@ -50,19 +50,19 @@ fn the_keys_that_a_server_shows_let_their_owner_in() {
 #[test]
 fn a_proxy_is_asked_where_there_is_one() {
     let home = Home::new();
-    let (mut server, port, proxy) = server(&home);
+    let (mut key_server, port, proxy) = key_server(&home);
     let mut command = once(&home, port, "alice");
     command.env("https_proxy", format!("http://localhost:{proxy}"));
-    let door = Door::open(command);
-    server.await_line(&format!("CONNECT localhost:{port}"));
-    server.await_line("GET /alice.keys");
-    assert!(run(home.ssh(&door).arg("true")).status.success());
+    let server = Server::open(command);
+    key_server.await_line(&format!("CONNECT localhost:{port}"));
+    key_server.await_line("GET /alice.keys");
+    assert!(run(home.ssh(&server).arg("true")).status.success());
 }
 
 #[test]
 fn a_server_that_nobody_vouches_for_is_not_believed() {
     let home = Home::new();
-    let (_server, port, _) = server(&home);
+    let (_key_server, port, _) = key_server(&home);
     for (user, roots, reason) in [("alice", None, "certificate"), ("mallory", Some("root.pem"), "404")] {
         let mut command = once(&home, port, user);
         match roots {
@@ -116,13 +116,13 @@ fn keys_that_never_come_do_not_hold_off_a_signal() {
 fn a_key_of_a_newer_type_is_passed_over_and_said_and_the_others_let_their_owner_in() {
     let home = Home::new();
     home.write("id.pub", [NEWER_KEY, " alice@new\n", &home.read("id.pub")].concat());
-    let (_server, port, _) = server(&home);
+    let (_key_server, port, _) = key_server(&home);
     let file = home.path("id.pub").display().to_string();
     for (command, source) in [(once(&home, port, "alice"), format!("https://localhost:{port}/alice.keys")), (home.once(), file)] {
-        let mut door = Door::open(command);
-        door.await_stderr(&format!("{source}, line 1: skipped: keys of type `ssh-new@example.com` are not supported"));
-        assert_eq!(text(&run(home.ssh(&door).arg("echo in")).stdout), "in\n");
-        assert_eq!(door.wait().0.code(), Some(0));
+        let mut server = Server::open(command);
+        server.await_stderr(&format!("{source}, line 1: skipped: keys of type `ssh-new@example.com` are not supported"));
+        assert_eq!(text(&run(home.ssh(&server).arg("echo in")).stdout), "in\n");
+        assert_eq!(server.wait().0.code(), Some(0));
         std::fs::remove_file(home.path("visit.cast")).unwrap();
     }
 }

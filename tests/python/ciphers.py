@@ -1,4 +1,4 @@
-"""The other ciphers that a door takes, with the length of a packet in the caller's hand: chacha20-poly1305@openssh.com (OpenSSH's
+"""The other ciphers that a server takes, with the length of a packet in the caller's hand: chacha20-poly1305@openssh.com (OpenSSH's
 PROTOCOL.chacha20poly1305) and CTR with hmac-sha2-256-etm@openssh.com."""
 import hashlib
 import hmac

@@ -350,7 +350,7 @@ def line_of(client):
 
 
 def size_once_it_is(client, channel, wanted, before=()):
-    """Sizes and input go different ways in the door: what is typed after a change may arrive before it."""
+    """Sizes and input go different ways in the server: what is typed after a change may arrive before it."""
     for _ in range(200):
         client.send(*before, data_message(channel, "go\n"))
         size = line_of(client)
@@ -392,8 +392,8 @@ def words_for_a_log(port, key):
     client = Client(port)
     client.handshake()
     client.service()
-    stranger = ed25519.Ed25519PrivateKey.generate()
-    print(client.publickey(stranger, user=words) == USERAUTH_FAILURE)
+    unknown = ed25519.Ed25519PrivateKey.generate()
+    print(client.publickey(unknown, user=words) == USERAUTH_FAILURE)
     client = Client(port)
     client.enter(key)
     ends = string(words) + uint(22) + string(words) + uint(1)

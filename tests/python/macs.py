@@ -1,4 +1,4 @@
-"""The MACs that a door's KEXINIT offers, in each direction: macs.py waiting PORT, or macs.py first PORT CIPHERS MACS."""
+"""The MACs that a server's KEXINIT offers, in each direction: macs.py waiting PORT, or macs.py first PORT CIPHERS MACS."""
 import sys
 
 from rawssh import KEXINIT, Client, string, take

@@ -23,12 +23,12 @@ const HALVES: &str = "printf 'a\\346'; read go; printf '\\274\\242b\\n'";
 #[test]
 fn a_character_in_two_halves_is_shown_whole_from_a_terminal() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    let mut terminal = Terminal::start(home.ssh(&door).args(["-tt", &format!("stty -echo; {HALVES}")]));
+    let mut server = home.open(&[]);
+    let mut terminal = Terminal::start(home.ssh(&server).args(["-tt", &format!("stty -echo; {HALVES}")]));
     until("the first half is on the record", || home.record().contains("\"b\",\"o:5g==").then_some(()));
     terminal.keys("\r");
     assert!(terminal.finish().0.success());
-    door.wait();
+    server.wait();
     for arguments in [&["play", "--speed", "100"][..], &["cat"], &["export", "--format", "text"]] {
         assert!(shown(&home, arguments).contains("a\u{6f22}b"), "{arguments:?}: {}", shown(&home, arguments));
     }
@@ -38,12 +38,12 @@ fn a_character_in_two_halves_is_shown_whole_from_a_terminal() {
 #[test]
 fn a_character_in_two_halves_is_shown_whole_from_a_pipe() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    let mut client = Client::start(home.ssh(&door).arg(format!("{HALVES}; printf 'end\\346'")));
+    let mut server = home.open(&[]);
+    let mut client = Client::start(home.ssh(&server).arg(format!("{HALVES}; printf 'end\\346'")));
     until("the first half is on the record", || home.record().contains("\"b\",\"o:5g==").then_some(()));
     client.write("\n");
     client.finish();
-    door.wait();
+    server.wait();
     for arguments in [&["play", "--speed", "100"][..], &["cat"]] {
         assert!(shown(&home, arguments).replace('\r', "").starts_with("a\u{6f22}b\nend"), "{arguments:?}: {}", shown(&home, arguments));
     }
@@ -54,9 +54,9 @@ fn a_character_in_two_halves_is_shown_whole_from_a_pipe() {
 
 /// A session on a terminal that shows this (for printf), and then waits until it is over.
 fn session(home: &Home, printf: &str) {
-    let mut door = home.open(&[]);
-    assert!(Terminal::start(home.ssh(&door).args(["-tt", &format!("printf '{printf}'")])).finish().0.success());
-    door.wait();
+    let mut server = home.open(&[]);
+    assert!(Terminal::start(home.ssh(&server).args(["-tt", &format!("printf '{printf}'")])).finish().0.success());
+    server.wait();
 }
 
 #[test]

@@ -8,13 +8,13 @@ use serde_json::Value;
 use crate::support::*;
 
 /// A visit that leaves every kind of digest on the record: of a stream past its head, of a file both ways, of a forwarded connection.
-fn visit_with_everything(more: &[&str]) -> (Home, Door) {
+fn visit_with_everything(more: &[&str]) -> (Home, Server) {
     let home = Home::new();
     home.write("file", "file\n".repeat(1000));
-    let mut door = home.open(&[&["--record", "head=1K", "--max-sessions", "4", "--allow", "local-forward"], more].concat());
+    let mut server = home.open(&[&["--record", "head=1K", "--max-sessions", "4", "--allow", "local-forward"], more].concat());
     let (id, socket) = (home.path("id"), home.path("control"));
     let control = format!("-oControlPath={}", socket.display());
-    let master = Client::start(home.ssh_with(door.port, &["-i", id.to_str().unwrap(), "-M", &control]).arg("-N"));
+    let master = Client::start(home.ssh_with(server.port, &["-i", id.to_str().unwrap(), "-M", &control]).arg("-N"));
     until("the master listens", || socket.exists().then_some(()));
     let mut copying = tool("sftp", "openssh-client");
     copying.args(home.options()).args(["-b", "-", &control, "anyone@127.0.0.1"]);
@@ -24,15 +24,15 @@ fn visit_with_everything(more: &[&str]) -> (Home, Door) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let target = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
     let answering = std::thread::spawn(move || std::io::Write::write_all(&mut listener.accept().unwrap().0, b"answer").unwrap());
-    let forwarded = run_with(&mut home.ssh_with(door.port, &[&control, "-W", &target]), b"");
+    let forwarded = run_with(&mut home.ssh_with(server.port, &[&control, "-W", &target]), b"");
     answering.join().unwrap();
     assert_eq!(text(&forwarded.stdout), "answer", "{}", text(&forwarded.stderr));
-    let ran = run(home.ssh_with(door.port, &[&control]).arg("seq 10000"));
+    let ran = run(home.ssh_with(server.port, &[&control]).arg("seq 10000"));
     assert!(ran.status.success(), "{}", text(&ran.stderr));
     master.signal("TERM");
     master.finish();
-    door.wait();
-    (home, door)
+    server.wait();
+    (home, server)
 }
 
 /// Each line's hash is what `sum` says of the file before it, and each digest field ends with `name` and is what `sum` says of the bytes.
@@ -61,18 +61,18 @@ fn assert_hashed(home: &Home, name: &str, sum: impl Fn(&[u8]) -> String) {
 
 #[test]
 fn stock_b3sum_says_what_every_line_and_every_digest_says() {
-    let (home, door) = visit_with_everything(&[]);
+    let (home, server) = visit_with_everything(&[]);
     assert!(home.record().contains(r#","sally":"2","digest":"blake3","record":"head=1024","#), "{}", home.record());
     assert_hashed(&home, "blake3", b3sum);
-    assert_eq!(home.verify(&door).0, 3);
+    assert_eq!(home.verify(&server).0, 3);
 }
 
 #[test]
 fn who_must_have_sha256_gets_format_1() {
-    let (home, door) = visit_with_everything(&["--digest", "sha256"]);
+    let (home, server) = visit_with_everything(&["--digest", "sha256"]);
     assert!(home.record().contains(r#","sally":"1","record":"head=1024","#), "{}", home.record());
     assert_hashed(&home, "sha256", hash);
-    assert_eq!(home.verify(&door).0, 3);
+    assert_eq!(home.verify(&server).0, 3);
     for format in ["v3", "text", "audit"] {
         let exported = run(Command::new(sally()).args(["record", "export", "--format", format]).arg(home.path("visit.cast")));
         assert!(exported.status.success(), "{}", text(&exported.stderr));

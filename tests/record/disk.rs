@@ -7,7 +7,7 @@ use crate::support::*;
 /// Prints a numbered line again and again: whoever compares sees what is missing.
 const COUNT: &str = "n=0; while :; do n=$((n+1)); echo line $n; done";
 
-/// A visit to a door whose record fails: the door ends with the named error, the visitor has seen nothing that is not recorded, and nothing
+/// A visit to a server whose record fails: the server ends with the named error, the visitor has seen nothing that is not recorded, and nothing
 /// that the session started lives on.
 fn visit_fails(home: &Home, command: Command, name: &str) {
     let mark = format!("VISIT_MARK={}", home.path(name).display());
@@ -122,20 +122,20 @@ fn a_write_that_fails_ends_the_session_whichever_it_is() {
 #[test]
 fn the_visitor_is_told_nothing_more_and_does_not_hang() {
     let home = Home::new();
-    let mut door = Door::open(limited(&home, 20_000, "visit.cast", "trap '' XFSZ; "));
-    let mut terminal = Terminal::start(home.ssh(&door).args(["-tt", COUNT]));
+    let mut server = Server::open(limited(&home, 20_000, "visit.cast", "trap '' XFSZ; "));
+    let mut terminal = Terminal::start(home.ssh(&server).args(["-tt", COUNT]));
     let (status, _) = terminal.finish();
     assert_ne!(status.code(), Some(0));
-    assert_eq!(door.wait().0.code(), Some(74));
+    assert_eq!(server.wait().0.code(), Some(74));
 }
 
-/// Does something to the record in the midst of a visit; what the door says then.
+/// Does something to the record in the midst of a visit; what the server says then.
 fn tampered(home: &Home, tamper: impl FnOnce(&std::path::Path)) -> String {
-    let mut door = home.open(&[]);
-    let mut visit = home.visit(&door, "echo $$; exec cat", "");
+    let mut server = home.open(&[]);
+    let mut visit = home.visit(&server, "echo $$; exec cat", "");
     tamper(&home.path("visit.cast"));
     visit.write("anything\n");
-    let (status, said) = door.wait();
+    let (status, said) = server.wait();
     assert_eq!(status.code(), Some(74), "{said}");
     assert_ne!(visit.finish().0.code(), Some(0));
     let prefix = format!("Could not write to log file {}: ", home.path("visit.cast").display());
@@ -170,11 +170,11 @@ fn a_record_whose_reader_is_gone_ends_the_session() {
     let pipe = home.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut reader = Command::new("cat").arg(&pipe).stdout(Stdio::null()).spawn().unwrap();
-    let mut door = Door::open(home.once_to(&pipe));
-    let visit = home.visit(&door, "echo in; while :; do echo more; done", "in");
+    let mut server = Server::open(home.once_to(&pipe));
+    let visit = home.visit(&server, "echo in; while :; do echo more; done", "in");
     reader.kill().unwrap();
     reader.wait().unwrap();
-    let (status, said) = door.wait();
+    let (status, said) = server.wait();
     assert_eq!(status.code(), Some(74), "{said}");
     assert!(said.contains(&format!("Could not write to log file {}: Broken pipe", pipe.display())), "{said}");
     drop(visit);
@@ -198,16 +198,16 @@ fn a_record_whose_reader_is_slow_slows_the_session() {
             all
         }
     });
-    let mut door = Door::open(home.once_to(&pipe));
-    let mut visit = Client::start(home.ssh(&door).arg("echo 1; read go; seq 2 100000; exit 3"));
+    let mut server = Server::open(home.once_to(&pipe));
+    let mut visit = Client::start(home.ssh(&server).arg("echo 1; read go; seq 2 100000; exit 3"));
     visit.await_line("1");
     // The pipe holds 64 KiB: the visitor gets no further until somebody reads what is recorded.
     visit.write("go\n");
-    quiet("the session", || cpu(door.child.id()));
+    quiet("the session", || cpu(server.child.id()));
     sender.send(()).unwrap();
     let (status, rest, _) = visit.finish();
     assert!(status.code() == Some(3) && rest.ends_with("\n100000"), "{status:?}");
-    assert_eq!(door.wait().0.code(), Some(3));
+    assert_eq!(server.wait().0.code(), Some(3));
     let record = text(&reading.join().unwrap());
     assert_eq!(stream(&record, "stdout").len(), 588_895);
 }

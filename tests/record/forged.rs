@@ -15,11 +15,11 @@ const LAST_EVENT: &str = "[99.0,\"o\",\"FORGED\\r\\n\"]\n";
 /// The record of a short visit, and the key that sealed it.
 fn genuine() -> (Home, String, String) {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    assert!(run(home.ssh(&door).arg("echo hello")).status.success());
-    door.wait();
+    let mut server = home.open(&[]);
+    assert!(run(home.ssh(&server).arg("echo hello")).status.success());
+    server.wait();
     let record = home.record();
-    (home, door.host_key.clone(), record)
+    (home, server.host_key.clone(), record)
 }
 
 /// Whether Debian's asciinema shows forged output of this file.

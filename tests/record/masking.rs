@@ -11,9 +11,9 @@ fn type_slowly(terminal: &mut Terminal, text: &str) {
     }
 }
 
-/// A shell on a terminal of the door, and the path of that terminal.
-fn shell(home: &Home, door: &Door) -> (Terminal, String) {
-    let mut terminal = Terminal::start(home.ssh(door).args(["-tt", "echo tty=$(tty); PS1='prompt> ' exec bash --norc --noprofile -i"]));
+/// A shell on a terminal of the server, and the path of that terminal.
+fn shell(home: &Home, server: &Server) -> (Terminal, String) {
+    let mut terminal = Terminal::start(home.ssh(server).args(["-tt", "echo tty=$(tty); PS1='prompt> ' exec bash --norc --noprofile -i"]));
     let tty = terminal.await_word("tty=");
     terminal.await_text("prompt> ");
     (terminal, tty)
@@ -22,8 +22,8 @@ fn shell(home: &Home, door: &Door) -> (Terminal, String) {
 /// A program asks these questions; each is answered with a secret. None of it is on the record; there is a marker.
 fn asks(program: &str, questions: &[&str], secrets: &[&str]) {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    let (mut terminal, tty) = shell(&home, &door);
+    let mut server = home.open(&[]);
+    let (mut terminal, tty) = shell(&home, &server);
     terminal.keys(&format!("{}\r", program.replace("HOME", home.path("").to_str().unwrap())));
     for (question, secret) in questions.iter().zip(secrets) {
         terminal.await_text(question);
@@ -36,7 +36,7 @@ fn asks(program: &str, questions: &[&str], secrets: &[&str]) {
     terminal.await_text("prompt> ");
     terminal.keys("exit 0\r");
     terminal.finish();
-    assert_eq!(door.wait().0.code(), Some(0));
+    assert_eq!(server.wait().0.code(), Some(0));
     let record = home.record();
     for secret in secrets {
         assert!(!record.contains(secret), "{program}: {record}");
@@ -47,7 +47,7 @@ fn asks(program: &str, questions: &[&str], secrets: &[&str]) {
     let masked = home.audits("masked");
     assert_eq!(masked.len(), questions.len(), "{program}: {masked:?}");
     assert!(text(&home.stream("stdin")).contains("echo plain-$((6*7)) again\r"), "{program}: {record}");
-    home.assert_sealed(&door);
+    home.assert_sealed(&server);
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn the_marker_tells_who_asked_and_no_length() {
     let markers: Vec<_> = ["short", "a-much-longer-secret-of-forty-characters"]
         .map(|secret| {
             let home = Home::new();
-            let mut door = home.open(&[]);
-            let (mut terminal, tty) = shell(&home, &door);
+            let mut server = home.open(&[]);
+            let (mut terminal, tty) = shell(&home, &server);
             terminal.keys("python3 -c 'import getpass; getpass.getpass(\"secret? \")'\r");
             terminal.await_text("secret? ");
             await_echo_off(Path::new(&tty));
@@ -128,7 +128,7 @@ fn the_marker_tells_who_asked_and_no_length() {
             terminal.await_text("prompt> ");
             terminal.keys("exit 0\r");
             terminal.finish();
-            door.wait();
+            server.wait();
             let codes: Vec<_> =
                 home.events("visit.cast").into_iter().filter(|(code, data)| code != "h" && !data.contains("stream")).collect();
             let at = codes.iter().position(|(code, data)| code == "a" && data.contains("masked")).unwrap();
@@ -145,14 +145,14 @@ fn the_marker_tells_who_asked_and_no_length() {
 /// A program that asks for nothing: what is typed at it is on the record, and nothing is masked.
 fn is_plain(program: &str, ready: &str, typed: &str, answer: &str, leave: &str) {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    let mut terminal = Terminal::start(home.ssh(&door).args(["-tt", program]));
+    let mut server = home.open(&[]);
+    let mut terminal = Terminal::start(home.ssh(&server).args(["-tt", program]));
     terminal.await_text(ready);
     type_slowly(&mut terminal, typed);
     terminal.await_text(answer);
     terminal.keys(leave);
     terminal.finish();
-    door.wait();
+    server.wait();
     let stdin = text(&home.stream("stdin"));
     assert!(stdin.contains(typed), "{program}: {stdin:?}");
     assert_eq!(home.audits("masked").len(), 0, "{program}");
@@ -193,8 +193,8 @@ fn cat_is_plain() {
 #[test]
 fn echo_off_does_not_hide_a_session() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    let mut terminal = Terminal::start(home.ssh(&door).args(["-tt", "stty -echo; echo ready; exec sh"]));
+    let mut server = home.open(&[]);
+    let mut terminal = Terminal::start(home.ssh(&server).args(["-tt", "stty -echo; echo ready; exec sh"]));
     terminal.await_text("ready");
     // A shell shows something after each line, as a program does that asks again; what the visit's own shell reads is masked for two lines.
     for line in 1..=10 {
@@ -203,7 +203,7 @@ fn echo_off_does_not_hide_a_session() {
     }
     terminal.keys("exit 0\r");
     terminal.finish();
-    door.wait();
+    server.wait();
     assert_hidden(&home, 2, &(1..=10).map(|line| format!("echo {line}-$((6*7))\r")).collect::<Vec<_>>());
 }
 
@@ -236,8 +236,8 @@ fn a_shell_that_turns_echo_off_and_on_for_each_line_hides_two() {
     let home = Home::new();
     let mut command = home.once();
     command.env("SHELL", "/bin/bash");
-    let mut door = Door::open(command);
-    let (mut terminal, tty) = shell(&home, &door);
+    let mut server = Server::open(command);
+    let (mut terminal, tty) = shell(&home, &server);
     let script =
         "while :; do stty -echo; printf 'go> '; IFS= read -r l; stty echo; [ \"$l\" = end ] && break; eval \"$l\"; done; echo over";
     terminal.keys(&format!("{script}\r"));
@@ -247,9 +247,9 @@ fn a_shell_that_turns_echo_off_and_on_for_each_line_hides_two() {
     terminal.await_text("over\r\n");
     terminal.keys("exit 0\r");
     terminal.finish();
-    door.wait();
+    server.wait();
     assert_hidden(&home, 2, &lines);
-    home.assert_sealed(&door);
+    home.assert_sealed(&server);
 }
 
 /// A program that asks for a line without echo, runs it, and asks again.
@@ -259,15 +259,15 @@ const ASKS_AND_RUNS: &str = "import getpass, os\nwhile (line := getpass.getpass(
 fn whatever_reads_without_echo_eight_lines_are_hidden_in_a_visit() {
     let home = Home::new();
     let script = home.write("ask.py", ASKS_AND_RUNS);
-    let mut door = home.open(&["--max-sessions", "2"]);
+    let mut server = home.open(&["--max-sessions", "2"]);
     let (id, control) = (home.path("id"), format!("-oControlPath={}", home.path("control").display()));
-    let master = Client::start(home.ssh_with(door.port, &["-i", id.to_str().unwrap(), "-M", &control]).arg("-N"));
+    let master = Client::start(home.ssh_with(server.port, &["-i", id.to_str().unwrap(), "-M", &control]).arg("-N"));
     until("the master listens", || home.path("control").exists().then_some(()));
     let all = commands(12);
     // In two sessions: the budget is the visit's.
     for lines in [&all[..5], &all[5..]] {
         let command = format!("read go; echo tty=$(tty); python3 '{}'", script.display());
-        let mut terminal = Terminal::start(home.ssh_with(door.port, &[&control]).args(["-tt", &command]));
+        let mut terminal = Terminal::start(home.ssh_with(server.port, &[&control]).args(["-tt", &command]));
         terminal.await_raw();
         terminal.keys("\r");
         let tty = terminal.await_word("tty=");
@@ -276,7 +276,7 @@ fn whatever_reads_without_echo_eight_lines_are_hidden_in_a_visit() {
     }
     master.signal("TERM");
     master.finish();
-    door.wait();
+    server.wait();
     let stdin = text(&home.stream("stdin"));
     let on_record: Vec<_> = all.iter().map(|line| stdin.contains(line.as_str())).collect();
     let hidden = on_record.iter().filter(|there| !*there).count();
@@ -288,8 +288,8 @@ fn whatever_reads_without_echo_eight_lines_are_hidden_in_a_visit() {
 #[test]
 fn with_record_passwords_they_are_recorded() {
     let home = Home::new();
-    let mut door = home.open(&["--record-passwords"]);
-    let (mut terminal, tty) = shell(&home, &door);
+    let mut server = home.open(&["--record-passwords"]);
+    let (mut terminal, tty) = shell(&home, &server);
     terminal.keys("read -rsp 'secret? ' x\r");
     terminal.await_text("secret? ");
     await_echo_off(Path::new(&tty));
@@ -297,7 +297,7 @@ fn with_record_passwords_they_are_recorded() {
     terminal.await_text("prompt> ");
     terminal.keys("exit 0\r");
     terminal.finish();
-    door.wait();
+    server.wait();
     assert!(text(&home.stream("stdin")).contains("Hunter-2\r"));
     assert_eq!(home.audits("masked").len(), 0);
 }
@@ -305,8 +305,8 @@ fn with_record_passwords_they_are_recorded() {
 #[test]
 fn without_a_terminal_nothing_is_masked() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    run_with(home.ssh(&door).arg("read -r x; echo done"), b"not-a-password\n");
-    door.wait();
+    let mut server = home.open(&[]);
+    run_with(home.ssh(&server).arg("read -r x; echo done"), b"not-a-password\n");
+    server.wait();
     assert_eq!(text(&home.stream("stdin")), "not-a-password\n");
 }

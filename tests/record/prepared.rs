@@ -86,13 +86,13 @@ fn what_is_named_as_a_descriptor_or_device_is_written_to() {
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\" 3>>\"$0\""]).arg(&file).arg(inner.get_program()).args(inner.get_args());
     command.env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
-    let mut door = Door::open(command);
-    assert!(run(home.ssh(&door).arg("true")).status.success());
-    door.wait();
-    assert_eq!(verify(&file, Some(&door.host_key)).0, 0);
-    let mut door = Door::open(home.once_to(Path::new("/dev/null")));
-    assert!(run(home.ssh(&door).arg("true")).status.success());
-    assert_eq!(door.wait().0.code(), Some(0));
+    let mut server = Server::open(command);
+    assert!(run(home.ssh(&server).arg("true")).status.success());
+    server.wait();
+    assert_eq!(verify(&file, Some(&server.host_key)).0, 0);
+    let mut server = Server::open(home.once_to(Path::new("/dev/null")));
+    assert!(run(home.ssh(&server).arg("true")).status.success());
+    assert_eq!(server.wait().0.code(), Some(0));
 }
 
 #[test]

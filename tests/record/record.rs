@@ -8,11 +8,11 @@ use crate::support::*;
 /// The record of a short visit, and the key that sealed it.
 fn small() -> (Home, String, Vec<String>) {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    assert!(run(home.ssh(&door).arg("echo hello")).status.success());
-    door.wait();
+    let mut server = home.open(&[]);
+    assert!(run(home.ssh(&server).arg("echo hello")).status.success());
+    server.wait();
     let lines = home.record().split_inclusive('\n').map(str::to_owned).collect();
-    (home, door.host_key.clone(), lines)
+    (home, server.host_key.clone(), lines)
 }
 
 fn judge(home: &Home, key: &str, lines: &[String]) -> i32 {
@@ -192,12 +192,12 @@ fn plain(shown: &str) -> String {
 #[test]
 fn asciinema_plays_it() {
     let home = Home::new();
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let mut terminal = Terminal::start(
-        home.ssh(&door).args(["-tt", "printf 'grü\\303\\237e \\033[1mbold\\033[0m\\n'; printf 'raw \\377 byte\\n'; echo end"]),
+        home.ssh(&server).args(["-tt", "printf 'grü\\303\\237e \\033[1mbold\\033[0m\\n'; printf 'raw \\377 byte\\n'; echo end"]),
     );
     let (_, shown) = terminal.finish();
-    door.wait();
+    server.wait();
     let cast = home.path("visit.cast");
     let environment = [("LC_ALL", "C.UTF-8"), ("TERM", "xterm")];
     let expected = "grüße \x1b[1mbold\x1b[0m\n";
@@ -213,9 +213,9 @@ fn asciinema_plays_it() {
 #[test]
 fn our_own_player_shows_the_same() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    let (_, shown) = Terminal::start(home.ssh(&door).args(["-tt", "for i in 1 2 3; do echo line $i; done"])).finish();
-    door.wait();
+    let mut server = home.open(&[]);
+    let (_, shown) = Terminal::start(home.ssh(&server).args(["-tt", "for i in 1 2 3; do echo line $i; done"])).finish();
+    server.wait();
     let mut player = Command::new(sally());
     player.args(["record", "play", "--speed", "100"]).arg(home.path("visit.cast"));
     let (status, played) = Terminal::start(&player).finish();
@@ -232,10 +232,10 @@ fn cat(home: &Home, arguments: &[&str]) -> Vec<u8> {
 #[test]
 fn bytes_that_are_no_text_are_restored_exactly() {
     let home = Home::new();
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let input: Vec<u8> = (0..=255).cycle().take(70_000).chain(*b"text again\n").collect();
-    let visit = run_with(home.ssh(&door).arg("tee /dev/stderr; head -c 100000 /dev/urandom"), &input);
-    door.wait();
+    let visit = run_with(home.ssh(&server).arg("tee /dev/stderr; head -c 100000 /dev/urandom"), &input);
+    server.wait();
     assert!(home.record().contains("\"b\",\"o:"), "in base64");
     assert!(cat(&home, &["--stream", "stdout"]) == visit.stdout);
     assert!(cat(&home, &["--stream", "stderr"]) == input);
@@ -247,9 +247,9 @@ fn bytes_that_are_no_text_are_restored_exactly() {
 #[test]
 fn stderr_is_apart_from_stdout() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    run(home.ssh(&door).arg("echo one; echo two >&2; echo three; echo four >&2"));
-    door.wait();
+    let mut server = home.open(&[]);
+    run(home.ssh(&server).arg("echo one; echo two >&2; echo three; echo four >&2"));
+    server.wait();
     assert_eq!(text(&cat(&home, &["--stream", "stdout"])), "one\nthree\n");
     assert_eq!(text(&cat(&home, &["--stream", "stderr"])), "two\nfour\n");
 }
@@ -257,9 +257,9 @@ fn stderr_is_apart_from_stdout() {
 #[test]
 fn exports_have_everything_that_was_shown() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    Terminal::start(home.ssh(&door).args(["-tt", "echo shown; printf '\\033[31mred\\033[0m\\n'"])).finish();
-    door.wait();
+    let mut server = home.open(&[]);
+    Terminal::start(home.ssh(&server).args(["-tt", "echo shown; printf '\\033[31mred\\033[0m\\n'"])).finish();
+    server.wait();
     let export = |format: &str| {
         let output = run(Command::new(sally()).args(["record", "export", "--format", format]).arg(home.path("visit.cast")));
         assert!(output.status.success(), "{}", text(&output.stderr));
@@ -280,14 +280,14 @@ fn exports_have_everything_that_was_shown() {
 #[test]
 fn a_head_is_recorded_and_the_rest_counted_and_hashed() {
     let home = Home::new();
-    let mut door = home.open(&["--record", "head=1K"]);
+    let mut server = home.open(&["--record", "head=1K"]);
     let file = home.path("data");
     assert!(Command::new("sh").args(["-c", &format!("head -c 3000000 /dev/urandom >'{}'", file.display())]).status().unwrap().success());
     let data = std::fs::read(&file).unwrap();
-    let visit = run_with(home.ssh(&door).arg("cat; echo short >&2"), &data);
+    let visit = run_with(home.ssh(&server).arg("cat; echo short >&2"), &data);
     assert!(visit.stdout == data);
-    door.wait();
-    let (verdict, sentence) = home.verify(&door);
+    server.wait();
+    let (verdict, sentence) = home.verify(&server);
     assert_eq!(verdict, 3, "partial: {sentence}");
     assert!(home.record_length() < 20_000);
     assert!(home.stream("stdout") == data[..1024] && home.stream("stdin") == data[..1024]);
@@ -302,9 +302,9 @@ fn a_head_is_recorded_and_the_rest_counted_and_hashed() {
 #[test]
 fn a_terminal_is_recorded_whole_whatever_the_head() {
     let home = Home::new();
-    let mut door = home.open(&["--record", "head=0"]);
-    let (_, shown) = Terminal::start(home.ssh(&door).args(["-tt", "seq 3000"])).finish();
-    door.wait();
+    let mut server = home.open(&["--record", "head=0"]);
+    let (_, shown) = Terminal::start(home.ssh(&server).args(["-tt", "seq 3000"])).finish();
+    server.wait();
     assert_eq!(home.recorded("o"), shown);
 }
 
@@ -321,12 +321,12 @@ fn a_dash_is_stdout() {
 }
 
 fn a_visit_on_stdout(home: &Home, once: Command) {
-    let mut door = Door::open(once);
-    let key = door.host_key.clone();
+    let mut server = Server::open(once);
+    let key = server.host_key.clone();
     let input: Vec<u8> = (0..=255).cycle().take(300_000).collect();
-    let visit = run_with(home.ssh(&door).arg(format!("cat; seq 20000; : {}", "x".repeat(50_000))), &input);
+    let visit = run_with(home.ssh(&server).arg(format!("cat; seq 20000; : {}", "x".repeat(50_000))), &input);
     assert!(visit.status.success());
-    let lines = door.rest_of_stdout();
+    let lines = server.rest_of_stdout();
     assert!(lines[0].starts_with("{\"version\":2,"), "{}", lines[0]);
     assert!(lines.iter().all(|line| line.len() < 16 * 1024), "{}", lines.iter().map(String::len).max().unwrap());
     // A platform's log has other programs' lines around it.
@@ -339,7 +339,7 @@ fn a_visit_on_stdout(home: &Home, once: Command) {
 #[test]
 fn only_the_owner_reads_it() {
     let home = Home::new();
-    let _door = home.open(&[]);
+    let _server = home.open(&[]);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(home.path("visit.cast")).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -347,11 +347,11 @@ fn only_the_owner_reads_it() {
 #[test]
 fn what_a_visitor_says_can_not_forge_a_line() {
     let home = Home::new();
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let evil = "printf '\\n[0.1,\"x\",\"0\"]\\n'; : '\n[0.2,\"o\",\"forged\"]\n' \"\u{1b}]0;x\u{7}\"";
-    run(home.ssh(&door).arg(evil));
-    door.wait();
-    home.assert_sealed(&door);
+    run(home.ssh(&server).arg(evil));
+    server.wait();
+    home.assert_sealed(&server);
     assert!(!home.events("visit.cast").contains(&("o".into(), "forged".into())));
     assert_eq!(home.audits("exec")[0]["command"], evil);
 }
@@ -359,13 +359,13 @@ fn what_a_visitor_says_can_not_forge_a_line() {
 #[test]
 fn a_long_record_has_checkpoints() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    run(home.ssh(&door).arg("head -c 6000000 /dev/zero | tr '\\0' x"));
-    door.wait();
+    let mut server = home.open(&[]);
+    run(home.ssh(&server).arg("head -c 6000000 /dev/zero | tr '\\0' x"));
+    server.wait();
     let record = home.record();
     assert!(record.matches(" checkpoint ").count() >= 5, "{}", record.matches(" checkpoint ").count());
     assert!(record.lines().all(|line| line.len() < 64 * 1024));
-    home.assert_sealed(&door);
+    home.assert_sealed(&server);
 }
 
 #[test]

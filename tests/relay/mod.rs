@@ -2,10 +2,10 @@
 
 mod penalties;
 mod relay;
+mod relay_admitted;
 mod relay_audit;
 mod relay_console;
 mod relay_faults;
-mod relay_guests;
 mod relay_http;
 mod relay_keys;
 mod relay_names;

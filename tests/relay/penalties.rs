@@ -93,7 +93,7 @@ fn own_address() -> Option<IpAddr> {
 
 /// The same without a balancer: somebody else's garbage, from where clients come in too.
 #[test]
-fn who_shares_an_address_with_a_stranger_is_not_locked_out_once_they_were_in_or_it_is_exempt() {
+fn an_address_with_failed_logins_is_not_locked_out_after_a_login_or_if_exempt() {
     let Some(own) = own_address() else { return skipped("who_shares_an_address_…", "this machine has no address but loopback") };
     let home = Home::new();
     let jail = |more: &[&str]| {
@@ -103,7 +103,7 @@ fn who_shares_an_address_with_a_stranger_is_not_locked_out_once_they_were_in_or_
         command.env("AUTHORIZED_KEYS", home.read("id.pub")).env_remove("OPEN_PORTS");
         Relay::start(&home, command)
     };
-    let stranger = |port: u16| {
+    let unknown = |port: u16| {
         let mut stream = TcpStream::connect((own, port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let _ = stream.write_all(b"garbage\r\n");
@@ -117,14 +117,14 @@ fn who_shares_an_address_with_a_stranger_is_not_locked_out_once_they_were_in_or_
         text(&run(&mut ssh).stderr).contains("This account can only be used for forwarding")
     };
     let strict = jail(&[]);
-    assert!(stranger(strict.port) && stranger(strict.port));
-    until("the address is refused", || (!stranger(strict.port)).then_some(()));
+    assert!(unknown(strict.port) && unknown(strict.port));
+    until("the address is refused", || (!unknown(strict.port)).then_some(()));
     assert!(!enters(strict.port));
     let exempt = jail(&["--penalty-exempt", &own.to_string()]);
-    assert!((0..5).all(|_| stranger(exempt.port)) && enters(exempt.port));
+    assert!((0..5).all(|_| unknown(exempt.port)) && enters(exempt.port));
     let visited = jail(&[]);
     assert!(enters(visited.port));
-    assert!((0..5).all(|_| stranger(visited.port)) && enters(visited.port));
+    assert!((0..5).all(|_| unknown(visited.port)) && enters(visited.port));
 }
 
 /// An office, or a provider, behind one address.
@@ -173,8 +173,8 @@ fn the_address_that_a_balancer_says_is_the_one_that_counts() {
     for (from, permitted) in [("198.51.100.0/24", true), ("127.0.0.1", false)] {
         home.write("id.pub", format!("from=\"{from}\" {bare}"));
         let _ = std::fs::remove_file(home.path("visit.cast"));
-        let door = home.open(&["--proxy-protocol", "127.0.0.1"]);
-        let through = balancer(door.port, "tcp", "198.51.100.7");
+        let server = home.open(&["--proxy-protocol", "127.0.0.1"]);
+        let through = balancer(server.port, "tcp", "198.51.100.7");
         let visit = run(home.ssh_to(through.port).arg("echo $SSH_CONNECTION"));
         let said = if permitted { "198.51.100.7 50000 192.0.2.1 22\n" } else { "" };
         assert_eq!(text(&visit.stdout), said, "{from} {}", text(&visit.stderr));
@@ -218,13 +218,13 @@ fn a_relay_takes_addresses_from_its_options_in_a_file_too() {
 fn haproxy_tells_where_a_client_comes_from() {
     let home = Home::new();
     home.write("id.pub", format!("from=\"127.0.0.2\" {}", home.read("id.pub")));
-    let door = home.open(&["--proxy-protocol", "127.0.0.1"]);
+    let server = home.open(&["--proxy-protocol", "127.0.0.1"]);
     let front = free_port();
     let config = format!(
         "global\n maxconn 100\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
          frontend ssh\n bind 127.0.0.1:{front}\n unique-id-format %{{+X}}o\\ %ci:%cp_%rt\n default_backend door\n\
          backend door\n server door 127.0.0.1:{} source 127.0.0.1 send-proxy-v2 proxy-v2-options crc32c,unique-id\n",
-        door.port
+        server.port
     );
     let mut haproxy = tool("/usr/sbin/haproxy", "haproxy");
     let mut haproxy = haproxy.arg("-db").arg("-f").arg(home.write("haproxy.cfg", config)).spawn().unwrap();

@@ -314,24 +314,24 @@ fn certificates_let_visitors_and_devices_in() {
     assert_eq!(fleet.refusal("cam", &["-W", "cam-17:22", "relay"]), "connect failed: not permitted");
     // ssh shows the plain key first; it is nobody's refusal, and another key's is.
     assert!(fleet.relay.events("auth_refused").is_empty());
-    fleet.home.key("stranger", "ed25519");
+    fleet.home.key("unknown", "ed25519");
     let config = fleet.home.config(&fleet.relay, "alice");
     let both =
-        |command: &mut Command| run(command.arg("-i").arg(fleet.home.path("stranger")).arg("-F").arg(&config).args(["relay", "help"]));
+        |command: &mut Command| run(command.arg("-i").arg(fleet.home.path("unknown")).arg("-F").arg(&config).args(["relay", "help"]));
     assert!(both(&mut Command::new("ssh")).status.success());
-    let stranger = run(Command::new("ssh-keygen").arg("-lf").arg(fleet.home.path("stranger.pub")));
+    let unknown = run(Command::new("ssh-keygen").arg("-lf").arg(fleet.home.path("unknown.pub")));
     let event = fleet.relay.await_events("auth_refused", 1);
-    assert_eq!(Some(event["key"].as_str().unwrap()), text(&stranger.stdout).split(' ').nth(1));
+    assert_eq!(Some(event["key"].as_str().unwrap()), text(&unknown.stdout).split(' ').nth(1));
     // Without a certificate that is let in, the plain key's refusal stays one.
-    assert!(!run(fleet.home.via(&fleet.relay, "stranger").args(["relay", "help"])).status.success());
+    assert!(!run(fleet.home.via(&fleet.relay, "unknown").args(["relay", "help"])).status.success());
     assert_eq!(fleet.relay.await_events("auth_refused", 2)["reason"], "no line has this key");
 }
 
 #[test]
-fn a_stranger_is_refused_and_it_is_on_the_log_once() {
+fn an_unknown_key_is_refused_and_it_is_on_the_log_once() {
     let fleet = Fleet::new();
-    fleet.home.key("stranger", "ed25519");
-    let refused = run(fleet.home.via(&fleet.relay, "stranger").args(["relay", "help"]));
+    fleet.home.key("unknown", "ed25519");
+    let refused = run(fleet.home.via(&fleet.relay, "unknown").args(["relay", "help"]));
     assert!(text(&refused.stderr).contains("Permission denied (publickey)"), "{}", text(&refused.stderr));
     let event = fleet.relay.await_events("auth_refused", 1);
     assert_eq!(event["reason"], "no line has this key");

@@ -1,4 +1,4 @@
-//! The audit log under whoever would fill it: strangers are summed up, and a log has a size.
+//! The audit log under whoever would fill it: clients without a key are summed up, and a log has a size.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ fn sum(events: &[Value], field: &str) -> u64 {
 }
 
 #[test]
-fn strangers_at_a_forwarded_port_are_summed_up_and_visitors_are_not() {
+fn connections_to_a_forwarded_port_are_summed_up_and_visits_are_not() {
     let (home, port, http) = (Home::new(), free_port(), free_port());
     let mut command = home.relay();
     home.write("devices", home.line("cam", &format!(r#"permitlisten="cam-17:22",permitlisten="localhost:{port}""#)));
@@ -59,7 +59,7 @@ fn strangers_at_a_forwarded_port_are_summed_up_and_visitors_are_not() {
 }
 
 #[test]
-fn keys_that_strangers_show_are_summed_up() {
+fn keys_that_are_refused_are_summed_up() {
     let home = Home::new();
     let mut relay = Relay::start(&home, home.relay());
     assert!(run(python("noise.py").args(["keys", &relay.port.to_string(), "400"])).status.success());

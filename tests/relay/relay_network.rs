@@ -129,7 +129,7 @@ fn a_partition_that_is_shorter_than_the_budget_costs_no_tunnel() {
     assert!(net.relay.events("release").is_empty());
 }
 
-/// A device that autossh keeps connected, and a door: both behind the NAT, and both there.
+/// A device that autossh keeps connected, and a server: both behind the NAT, and both there.
 fn both(net: &Net, to: u16) -> (Client, Client) {
     let mut autossh = tool("autossh", "autossh");
     autossh.args(["-M", "0"]).args(net.device(to).get_args()).env("AUTOSSH_GATETIME", "0").env("AUTOSSH_POLL", "5");

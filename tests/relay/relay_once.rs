@@ -1,10 +1,10 @@
-//! `sally once --relay`: a door without a port, reached by its name on a relay.
+//! `sally once --relay`: a server without a port, reached by its name on a relay.
 
 use std::process::{Command, Stdio};
 
 use crate::support::*;
 
-/// A relay that knows the key `app` as a device, and a home whose `id` may visit the door.
+/// A relay that knows the key `app` as a device, and a home whose `id` may visit the server.
 fn start(devices: &str) -> (Home, Relay) {
     let home = Home::new();
     home.line("app", "");
@@ -33,11 +33,11 @@ fn once_as(home: &Home, relay: &Relay, key: &str) -> Command {
 #[test]
 fn a_visit_through_a_name_that_the_relay_makes() {
     let (home, relay) = start("");
-    let mut door = Client::start(&mut once(&home, &relay));
-    let host_key = format!("ssh-ed25519 {}", door.await_line("ssh-ed25519 "));
-    let name = door.await_line("");
+    let mut server = Client::start(&mut once(&home, &relay));
+    let host_key = format!("ssh-ed25519 {}", server.await_line("ssh-ed25519 "));
+    let name = server.await_line("");
     assert!(name.len() == 26 && name.bytes().all(|byte| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte)), "{name}");
-    // The door's own visitor passes the relay to this name, without being one of its visitors.
+    // The server's own visitor passes the relay to this name, without being one of its visitors.
     let refused = run(home.via(&relay, "id").args(["-W", "other:22", "relay"]));
     assert!(text(&refused.stderr).contains("not permitted"), "{}", text(&refused.stderr));
     let known = home.write("known", format!("{name} {host_key}\n"));
@@ -53,7 +53,7 @@ fn a_visit_through_a_name_that_the_relay_makes() {
         "{}",
         text(&visit.stderr)
     );
-    let (status, _, said) = door.finish();
+    let (status, _, said) = server.finish();
     assert_eq!(status.code(), Some(7), "{said}");
     relay.await_events("release", 1);
     let (verdict, said) = verify(&home.path("visit.cast"), Some(&host_key));
@@ -67,28 +67,28 @@ fn a_name_of_ones_own_and_announce_is_told() {
     let announce = home.write("announce", format!("#!/bin/sh\necho \"$SALLY_NAME $1\" >{}\n", told.display()));
     let made = Command::new("chmod").arg("755").arg(&announce).status().unwrap();
     assert!(made.success());
-    let mut door = Client::start(once(&home, &relay).args(["--name", "My-App", "--announce"]).arg(&announce));
-    let host_key = format!("ssh-ed25519 {}", door.await_line("ssh-ed25519 "));
-    assert_eq!(door.await_line(""), "my-app");
+    let mut server = Client::start(once(&home, &relay).args(["--name", "My-App", "--announce"]).arg(&announce));
+    let host_key = format!("ssh-ed25519 {}", server.await_line("ssh-ed25519 "));
+    assert_eq!(server.await_line(""), "my-app");
     until("announce was told", || std::fs::read_to_string(&told).ok().filter(|said| *said == format!("my-app {host_key}\n")));
-    // One of the relay's own visitors comes as far as the door, whose keys decide.
+    // One of the relay's own visitors comes as far as the server, whose keys decide.
     let refused = run(home.jump(&relay, "alice", "my-app").arg("true"));
     assert!(text(&refused.stderr).contains("Permission denied (publickey)"), "{}", text(&refused.stderr));
     let visit = run(home.jump(&relay, "id", "my-app").arg("echo in"));
     assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
-    assert!(door.finish().0.success());
+    assert!(server.finish().0.success());
 }
 
 #[test]
-fn who_may_reach_a_door_may_not_reach_what_has_its_name_afterwards() {
+fn who_may_reach_a_server_may_not_reach_what_has_its_name_afterwards() {
     let (home, relay) = start(r#"permitlisten="my-app:22""#);
-    let mut door = Client::start(once(&home, &relay).args(["--name", "my-app"]));
-    door.await_line("my-app");
+    let mut server = Client::start(once(&home, &relay).args(["--name", "my-app"]));
+    server.await_line("my-app");
     let control = home.path("control");
-    let _guest = Client::start(home.via(&relay, "id").args(["-N", "-M", "-S"]).arg(&control).arg("relay"));
-    until("the guest is in", || control.exists().then_some(()));
-    door.signal("TERM");
-    door.finish();
+    let _admitted = Client::start(home.via(&relay, "id").args(["-N", "-M", "-S"]).arg(&control).arg("relay"));
+    until("the client is in", || control.exists().then_some(()));
+    server.signal("TERM");
+    server.finish();
     relay.await_events("release", 1);
     let _device = home.hold(&relay, "app", "my-app:22:127.0.0.1:1");
     relay.await_events("register", 2);
@@ -101,7 +101,7 @@ fn who_may_reach_a_door_may_not_reach_what_has_its_name_afterwards() {
 #[test]
 fn what_a_relay_refuses_is_said() {
     let (home, relay) = start(r#"permitlisten="my-app:22""#);
-    home.key("stranger", "ed25519");
+    home.key("unknown", "ed25519");
     let asked = |change: &dyn Fn(&mut Command)| {
         let mut command = once(&home, &relay);
         change(&mut command);
@@ -146,30 +146,30 @@ fn keeping(home: &Home, port: u16) -> Relay {
     Relay::start(home, command)
 }
 
-/// A door on that relay: its name.
+/// A server on that relay: its name.
 fn open(home: &Home, relay: &Relay, more: &[&str]) -> (Client, String) {
-    let mut door = Client::start(once(home, relay).args(more));
-    door.await_line("ssh-ed25519 ");
-    let name = door.await_line("");
-    (door, name)
+    let mut server = Client::start(once(home, relay).args(more));
+    server.await_line("ssh-ed25519 ");
+    let name = server.await_line("");
+    (server, name)
 }
 
 #[test]
-fn a_relay_that_is_killed_and_started_again_has_the_door_under_the_name_that_was_told() {
+fn a_relay_that_is_killed_and_started_again_has_the_server_under_its_name() {
     for (options, more) in [("", &[][..]), (r#"permitlisten="my-app:22""#, &["--name", "my-app"])] {
         let (home, _) = start(options);
         let relay = keeping(&home, 0);
-        let (mut door, name) = open(&home, &relay, more);
+        let (mut server, name) = open(&home, &relay, more);
         relay.await_events("register", 1);
         let port = relay.port;
         drop(relay); // SIGKILL
-        door.await_stderr("dialling again in ");
+        server.await_stderr("dialling again in ");
         let relay = keeping(&home, port);
         let shown = if more.is_empty() { "NAME~" } else { &name };
-        door.await_stderr(&format!("Reached again as: ssh -J 127.0.0.1:{port} {shown}"));
+        server.await_stderr(&format!("Reached again as: ssh -J 127.0.0.1:{port} {shown}"));
         let visit = run(home.jump(&relay, "id", &name).arg("echo in; exit 7"));
         assert_eq!((visit.status.code(), text(&visit.stdout)), (Some(7), "in\n".into()), "{}", text(&visit.stderr));
-        assert_eq!(door.finish().0.code(), Some(7));
+        assert_eq!(server.finish().0.code(), Some(7));
     }
 }
 
@@ -178,13 +178,13 @@ fn a_relay_that_is_killed_and_started_again_has_the_door_under_the_name_that_was
 fn the_identity_is_read_once() {
     let (home, _) = start("");
     let relay = keeping(&home, 0);
-    let (mut door, _) = open(&home, &relay, &[]);
+    let (mut server, _) = open(&home, &relay, &[]);
     let port = relay.port;
     std::fs::remove_file(home.path("app")).unwrap();
     drop(relay);
-    door.await_stderr("dialling again in ");
+    server.await_stderr("dialling again in ");
     let _relay = keeping(&home, port);
-    door.await_stderr("Reached again as: ssh -J ");
+    server.await_stderr("Reached again as: ssh -J ");
 }
 
 #[test]
@@ -193,9 +193,9 @@ fn a_name_that_the_relay_made_is_nobody_elses_and_no_other_relays() {
     home.write("devices", [home.read("devices"), home.line("other", "")].concat());
     relay.signal("HUP");
     relay.await_events("keys", 2);
-    let (mut door, name) = open(&home, &relay, &[]);
-    door.signal("TERM");
-    door.await_stderr("Stopped by signal 15");
+    let (mut server, name) = open(&home, &relay, &[]);
+    server.signal("TERM");
+    server.await_stderr("Stopped by signal 15");
     relay.await_events("release", 1);
     // The key that had it gets it back; another doesn't, nor does anybody get one that was never made.
     let (_again, back) = open(&home, &relay, &["--name", &name]);
@@ -213,24 +213,24 @@ fn a_name_that_the_relay_made_is_nobody_elses_and_no_other_relays() {
 fn a_relay_that_comes_back_as_another_or_lets_the_key_in_no_more_ends_it() {
     let (home, _) = start("");
     let relay = keeping(&home, 0);
-    let (mut door, _) = open(&home, &relay, &[]);
+    let (mut server, _) = open(&home, &relay, &[]);
     let port = relay.port;
     drop(relay);
-    door.await_stderr("dialling again in ");
+    server.await_stderr("dialling again in ");
     home.write("devices", home.line("other", ""));
     let relay = keeping(&home, port);
-    let (status, _, said) = door.finish();
+    let (status, _, said) = server.finish();
     assert_eq!(status.code(), Some(69), "{said}");
     assert!(said.contains("it doesn't accept the key of"), "{said}");
     home.write("devices", home.line("app", ""));
     relay.signal("HUP");
     relay.await_events("keys", 2);
-    let (mut door, _) = open(&home, &relay, &[]);
+    let (mut server, _) = open(&home, &relay, &[]);
     drop(relay);
-    door.await_stderr("dialling again in ");
+    server.await_stderr("dialling again in ");
     // A fresh host key: whoever answers there now is not who was dialled.
     let _relay = Relay::start(&home, home.relay_at(port));
-    let (status, _, said) = door.finish();
+    let (status, _, said) = server.finish();
     assert_eq!(status.code(), Some(69), "{said}");
     assert!(said.contains("is not known"), "{said}");
 }
@@ -238,10 +238,10 @@ fn a_relay_that_comes_back_as_another_or_lets_the_key_in_no_more_ends_it() {
 #[test]
 fn a_relay_that_stays_away_is_dialled_until_the_time_is_up() {
     let (home, relay) = start("");
-    let (mut door, _) = open(&home, &relay, &["--timeout", "4"]);
+    let (mut server, _) = open(&home, &relay, &["--timeout", "4"]);
     drop(relay);
-    door.await_stderr("dialling again in ");
-    let (status, _, said) = door.finish();
+    server.await_stderr("dialling again in ");
+    let (status, _, said) = server.finish();
     assert!(status.success(), "{said}");
     assert!(said.contains("No client logged in within 4 s"), "{said}");
 }

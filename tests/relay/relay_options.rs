@@ -85,7 +85,7 @@ fn a_relay_starts_from_a_file() {
 fn a_github_users_keys_reach_what_the_option_says_and_nothing_else() {
     let home = Home::new();
     home.relay();
-    let (mut server, port, _) = crate::once::sources::server(&home);
+    let (mut server, port, _) = crate::once::sources::key_server(&home);
     home.write("visitors", home.line("alice", ""));
     let mut command = home.relay_of_files();
     command.args(["--github", "alice", "--keys-url", &format!("https://localhost:{port}/{{user}}.keys")]);

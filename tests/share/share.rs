@@ -143,9 +143,9 @@ fn nobody_starts_without_keys_or_joins_without_one_that_is_listed() {
     let (status, said) = fails(home.share().args(["--foreground", "--view-keys"]).arg(home.path("sets")));
     assert_eq!(status, Some(78), "{said}");
 
-    home.key("stranger", "ed25519");
+    home.key("unknown", "ed25519");
     let share = home.shared(&[], REPEAT);
-    let stranger = home.join(&share, "stranger").finish();
+    let stranger = home.join(&share, "unknown").finish();
     assert_eq!(stranger.0.code(), Some(255), "{}", stranger.1);
 }
 

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{Door, Home, run, sally, text};
+use super::{Home, Server, run, sally, text};
 
 /// The events of a record: code and data. Lines that are no events are passed over.
 pub fn events(record: &str) -> Vec<(String, String)> {
@@ -89,14 +89,14 @@ impl Home {
         fs::metadata(self.path("visit.cast")).map_or(0, |file| file.len())
     }
 
-    /// `sally record verify` with the door's key: exit status and sentence.
-    pub fn verify(&self, door: &Door) -> (i32, String) {
-        verify(&self.path("visit.cast"), Some(&door.host_key))
+    /// `sally record verify` with the server's key: exit status and sentence.
+    pub fn verify(&self, server: &Server) -> (i32, String) {
+        verify(&self.path("visit.cast"), Some(&server.host_key))
     }
 
-    /// The record is whole: sealed by the door's key.
-    pub fn assert_sealed(&self, door: &Door) {
-        let (verdict, sentence) = self.verify(door);
+    /// The record is whole: sealed by the server's key.
+    pub fn assert_sealed(&self, server: &Server) {
+        let (verdict, sentence) = self.verify(server);
         assert_eq!(verdict, 0, "{sentence}");
     }
 }

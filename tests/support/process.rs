@@ -35,7 +35,7 @@ pub fn cpu(pid: u32) -> u64 {
     fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }
 
-/// Living processes with this text in their environment: everything that a door started with it has left running.
+/// Living processes with this text in their environment: everything that a server started with it has left running.
 pub fn marked(mark: &str) -> BTreeSet<u32> {
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let has_mark = |pid: &u32| {

@@ -149,7 +149,7 @@ fn watch(master: &mut File, screen: &(Mutex<Screen>, Condvar)) {
     changed.notify_all();
 }
 
-/// Waits until a program on this terminal (the door's, by its path) reads a line without echo.
+/// Waits until a program on this terminal (the server's, by its path) reads a line without echo.
 pub fn await_echo_off(tty: &Path) {
     until("a password is asked for", || {
         let slave = rustix::fs::open(tty, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()?;

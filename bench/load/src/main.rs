@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
-use sally::broker::{Broker, Config, Identity, Limits};
+use sally::broker::{Broker, BrokerConfig, BrokerLimits, ClientIdentification};
 
 use self::devices::Devices;
 
@@ -50,9 +50,9 @@ async fn main() -> Outcome<()> {
     match Args::parse() {
         Args::Fleet { folder, devices } => certificates::make(&folder, devices),
         Args::Listen { address, fleet } => {
-            let identity = fleet.map_or(Identity::Unproven { insecure: false }, Identity::Certificates);
-            let limits = Limits { retained_unproven: usize::MAX, ..Limits::default() };
-            let broker = Broker::start(Config { listen: address, identity, prefix: "".parse()?, limits })?;
+            let identity = fleet.map_or(ClientIdentification::Unproven { insecure: false }, ClientIdentification::Certificates);
+            let limits = BrokerLimits { retained_unproven: usize::MAX, ..BrokerLimits::default() };
+            let broker = Broker::start(BrokerConfig { listen: address, identity, prefix: "".parse()?, limits })?;
             say(&format!("listening on {}", broker.address()))?;
             stdin_ends().await
         }

@@ -8,7 +8,7 @@
 //!
 //! A penalty belongs to a source, as in sshd's `PerSourcePenalties`: an IPv4 address, or an IPv6 network of 64 bits. Behind one proxy all
 //! clients have its address, the right client too: a server for one visit therefore never refuses a source, and a penalty only decides
-//! which connection makes room first. A server for many visits over a long time ([`Settings::refuse`]) refuses a source with a penalty,
+//! which connection makes room first. A server for many visits over a long time ([`AdmissionSettings::refuse`]) refuses a source with a penalty,
 //! but never a source from which a client authenticated lately, because many clients may share it. Loopback gets no penalty, because a
 //! client on this machine is a proxy, or needs no network to do harm; neither do exempt sources, nor a proxy before it has named its
 //! client.
@@ -22,20 +22,20 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::address_block::{self, AddressBlock};
-pub use penalties::{LATELY, PENALTY_MAX, PENALTY_MIN, SOURCES, Source};
-use penalties::{Penalties, Welcome};
+pub use penalties::{ClientSource, LATELY, PENALTY_MAX, PENALTY_MIN, SOURCES};
+use penalties::{Penalties, RecentLogins};
 pub use startups::Startups;
 
 /// The settings of an admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct AdmissionSettings {
     /// How many connections may be mid-authentication at once.
     pub startups: Startups,
     /// Whether a source with a penalty is refused: for a server with many visits; never where one client must get in.
     pub refuse: bool,
 }
 
-impl Settings {
+impl AdmissionSettings {
     /// The settings of a server for one visit.
     pub const ONE_VISIT: Self = Self { startups: Startups::DEFAULT, refuse: false };
     /// The settings of a server for many visits over a long time.
@@ -49,7 +49,7 @@ impl Settings {
 
 /// The place of one connection; the numbers rise in the order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(u64);
+pub struct ArrivalNumber(u64);
 
 /// What becomes of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +57,9 @@ pub enum Arrival {
     /// The connection has a place. The one in `makes_room` loses its place and has to be closed.
     Admitted {
         /// The place of the new connection.
-        ticket: Ticket,
+        ticket: ArrivalNumber,
         /// The connection that makes room.
-        makes_room: Option<Ticket>,
+        makes_room: Option<ArrivalNumber>,
     },
     /// The connection is refused, because its source has a penalty.
     Refused {
@@ -70,7 +70,7 @@ pub enum Arrival {
 
 /// How the time before authentication ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum LoginOutcome {
     /// The client authenticated: the source's penalty is forgiven.
     Authenticated,
     /// The client left and had asked for nothing (sshd's `noauth`).
@@ -83,7 +83,7 @@ pub enum Outcome {
     Garbage,
 }
 
-impl Outcome {
+impl LoginOutcome {
     /// Returns the penalty for an outcome: sshd's own. Garbage, which sshd counts as leaving, gets more, because no stock client sends
     /// it.
     fn penalty(self) -> Duration {
@@ -98,27 +98,27 @@ impl Outcome {
 
 /// Where a connection comes from, and whether that source gets penalties.
 #[derive(Clone, Copy, Debug)]
-struct Origin {
-    source: Source,
+struct WaitingOrigin {
+    source: ClientSource,
     exempt: bool,
 }
 
 /// Holds the connections that are mid-authentication, and the penalties. Times are durations since any fixed moment of a monotonic clock.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    settings: Settings,
+    settings: AdmissionSettings,
     exempt: Vec<AddressBlock>,
-    waiting: BTreeMap<Ticket, Origin>,
+    waiting: BTreeMap<ArrivalNumber, WaitingOrigin>,
     penalties: Penalties,
-    welcome: Welcome,
+    recent: RecentLogins,
     next: u64,
 }
 
 impl Admission {
     /// Makes an admission without connections. Addresses in the blocks never get a penalty.
-    pub fn new(settings: Settings, exempt: Vec<AddressBlock>) -> Self {
-        let (penalties, welcome) = (Penalties::default(), Welcome::default());
-        Self { settings, exempt, waiting: BTreeMap::new(), penalties, welcome, next: 0 }
+    pub fn new(settings: AdmissionSettings, exempt: Vec<AddressBlock>) -> Self {
+        let (penalties, recent) = (Penalties::default(), RecentLogins::default());
+        Self { settings, exempt, waiting: BTreeMap::new(), penalties, recent, next: 0 }
     }
 
     /// Returns how many connections are mid-authentication.
@@ -137,14 +137,14 @@ impl Admission {
 
     /// Admits a proxy's connection, which has yet to name its client: until then it has a place, and gets no penalty.
     pub fn arrive_by_proxy(&mut self, proxy: IpAddr, now: Duration, roll: u32) -> Arrival {
-        self.admit(Origin { source: proxy.into(), exempt: true }, now, roll)
+        self.admit(WaitingOrigin { source: proxy.into(), exempt: true }, now, roll)
     }
 
     /// Notes the client that a proxy has named. If the client is refused, its place becomes free.
     ///
     /// # Errors
     /// What is left of the client's penalty.
-    pub fn bring(&mut self, ticket: Ticket, client: IpAddr, now: Duration) -> Result<(), Duration> {
+    pub fn bring(&mut self, ticket: ArrivalNumber, client: IpAddr, now: Duration) -> Result<(), Duration> {
         let origin = self.origin(client);
         let Some(place) = self.waiting.get_mut(&ticket) else { return Ok(()) }; // It has made room.
         *place = origin;
@@ -157,29 +157,29 @@ impl Admission {
         }
     }
 
-    fn origin(&self, peer: IpAddr) -> Origin {
+    fn origin(&self, peer: IpAddr) -> WaitingOrigin {
         let exempt = peer.to_canonical().is_loopback() || address_block::any_contains(&self.exempt, peer);
-        Origin { source: peer.into(), exempt }
+        WaitingOrigin { source: peer.into(), exempt }
     }
 
     /// Returns what is left of the penalty for which an origin is refused.
-    fn refusal(&self, origin: Origin, now: Duration) -> Option<Duration> {
-        let may_be = self.settings.refuse && !origin.exempt && !self.welcome.is_lately(origin.source, now);
+    fn refusal(&self, origin: WaitingOrigin, now: Duration) -> Option<Duration> {
+        let may_be = self.settings.refuse && !origin.exempt && !self.recent.is_lately(origin.source, now);
         self.penalties.of(origin.source, now).filter(|_| may_be)
     }
 
-    fn admit(&mut self, origin: Origin, now: Duration, roll: u32) -> Arrival {
+    fn admit(&mut self, origin: WaitingOrigin, now: Duration, roll: u32) -> Arrival {
         let crowded = roll < self.settings.startups.percent(self.waiting.len());
         let makes_room = if crowded { self.make_room(now) } else { None };
-        let ticket = Ticket(self.next);
+        let ticket = ArrivalNumber(self.next);
         self.next += 1;
         self.waiting.insert(ticket, origin);
         Arrival::Admitted { ticket, makes_room }
     }
 
     /// Takes the place of the connection that has to make room, if there is one; also for want of something else, such as descriptors.
-    pub fn make_room(&mut self, now: Duration) -> Option<Ticket> {
-        let mut places: HashMap<Source, usize> = HashMap::new();
+    pub fn make_room(&mut self, now: Duration) -> Option<ArrivalNumber> {
+        let mut places: HashMap<ClientSource, usize> = HashMap::new();
         for origin in self.waiting.values() {
             *places.entry(origin.source).or_default() += 1;
         }
@@ -194,12 +194,12 @@ impl Admission {
     }
 
     /// Ends a connection's time before authentication. A connection that has made room before gets no penalty.
-    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, now: Duration) {
-        let Some(Origin { source, exempt }) = self.waiting.remove(&ticket) else { return };
+    pub fn settle(&mut self, ticket: ArrivalNumber, outcome: LoginOutcome, now: Duration) {
+        let Some(WaitingOrigin { source, exempt }) = self.waiting.remove(&ticket) else { return };
         match outcome {
-            Outcome::Authenticated => {
+            LoginOutcome::Authenticated => {
                 self.penalties.forgive(source);
-                self.welcome.note(source, now);
+                self.recent.note(source, now);
             }
             _ if exempt => {}
             failure => self.penalties.add(source, failure.penalty(), now),

@@ -10,7 +10,7 @@ use ssh_key::public::KeyData;
 use ssh_key::{HashAlg, PublicKey};
 
 use crate::authorized_keys::{
-    Context, Denial, Enforced, Limits, OptionKind, Presence, check_certificate, check_signature, matches_pattern,
+    CertificateLimits, Context, Denial, Enforced, OptionKind, UserPresence, check_certificate, check_signature, matches_pattern,
 };
 use crate::id::{DEVICE_ID_MAX, DeviceId};
 use crate::krl::Krl;
@@ -46,7 +46,7 @@ pub enum AuthoritiesError {
 
 /// A visitor, as a certificate describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Visitor {
+pub struct CertifiedVisitor {
     /// Patterns of the devices that the visitor may reach: `cam-*`.
     pub patterns: Vec<String>,
     /// The certificate's key ID: the name that it was issued for.
@@ -56,10 +56,10 @@ pub struct Visitor {
     /// The end of the certificate, in Unix seconds; `u64::MAX` is never.
     pub valid_before: u64,
     /// What a signature of the certified key must say, if that is a security key.
-    pub presence: Presence,
+    pub presence: UserPresence,
 }
 
-impl Visitor {
+impl CertifiedVisitor {
     /// Returns whether the visitor may reach a device.
     pub fn may_reach(&self, device: &DeviceId) -> bool {
         self.patterns.iter().any(|pattern| matches_pattern(pattern, device.as_str()))
@@ -106,7 +106,7 @@ impl Authorities {
     ///
     /// # Errors
     /// Why the certificate is refused.
-    pub fn device(&self, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<(DeviceId, Presence), Denial> {
+    pub fn device(&self, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<(DeviceId, UserPresence), Denial> {
         let presence = self.user(Role::Device, certificate, krl, peer, now)?;
         let name = match certificate.valid_principals() {
             [name] => DeviceId::parse(name).ok().filter(|id| id.as_str() == name).ok_or(Denial::NotOneDevice),
@@ -119,7 +119,7 @@ impl Authorities {
     ///
     /// # Errors
     /// Why the certificate is refused.
-    pub fn visitor(&self, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<Visitor, Denial> {
+    pub fn visitor(&self, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<CertifiedVisitor, Denial> {
         let presence = self.user(Role::Visitor, certificate, krl, peer, now)?;
         let patterns = certificate.valid_principals().to_vec();
         if patterns.is_empty() {
@@ -129,7 +129,7 @@ impl Authorities {
             return Err(Denial::NotAPattern);
         }
         let key_id = certificate.key_id().to_owned();
-        Ok(Visitor { patterns, key_id, serial: certificate.serial(), valid_before: certificate.valid_before(), presence })
+        Ok(CertifiedVisitor { patterns, key_id, serial: certificate.serial(), valid_before: certificate.valid_before(), presence })
     }
 
     /// Checks a host's certificate, which must name this host.
@@ -159,7 +159,7 @@ impl Authorities {
         if krl.revokes(certificate) { Err(Denial::Revoked) } else { Ok(()) }
     }
 
-    fn user(&self, role: Role, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<Presence, Denial> {
+    fn user(&self, role: Role, certificate: &Certificate, krl: &Krl, peer: Option<IpAddr>, now: u64) -> Result<UserPresence, Denial> {
         if certificate.cert_type() != CertType::User {
             return Err(Denial::NotUserCertificate);
         }
@@ -168,11 +168,11 @@ impl Authorities {
         // enforce more than that.
         use OptionKind::{AgentForwarding, From, PortForwarding, Pty, TouchRequired, UserRc, VerifyRequired, X11Forwarding};
         let enforced = Enforced::new(&[From, PortForwarding, Pty, AgentForwarding, X11Forwarding, UserRc, TouchRequired, VerifyRequired]);
-        let limits: Limits = check_certificate(certificate, enforced, &Context { peer, now, account: None })?;
+        let limits: CertificateLimits = check_certificate(certificate, enforced, &Context { peer, now, account: None })?;
         if !limits.port_forwarding {
             return Err(Denial::NoForwarding);
         }
-        Ok(Presence::of(certificate.public_key(), !limits.no_touch_required, limits.verify_required))
+        Ok(UserPresence::of(certificate.public_key(), !limits.no_touch_required, limits.verify_required))
     }
 }
 

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn one_visit_takes_half_of_the_room_and_the_next_one_half_of_the_rest() {
+    fn one_visit_takes_half_of_the_space_and_the_next_one_half_of_the_rest() {
         let mut budget = Budget::new(MB);
         assert_eq!(budget.promise(1, 0), Some(FIRST_PROMISE));
         assert_eq!(grown(&mut budget, 1, 0), MB / 2);
@@ -111,11 +111,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn promises_and_records_never_exceed_the_budget(most in 0..64 * MB, deeds in prop::collection::vec((0..3, 0..8_u8), 0..200)) {
+        fn promises_and_records_never_exceed_the_budget(most in 0..64 * MB, actions in prop::collection::vec((0..3, 0..8_u8), 0..200)) {
             let mut budget = Budget::new(most);
             let mut kept = 0;
-            for (deed, visit) in deeds {
-                match deed {
+            for (action, visit) in actions {
+                match action {
                     0 => drop(budget.promise(visit, kept)),
                     1 => {
                         let before = budget.left(kept);

@@ -61,7 +61,7 @@ impl From<ssh_key::encoding::Error> for KrlError {
 
 /// What one authority has revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Revoked {
+struct AuthorityRevocations {
     serials: BTreeSet<u64>,
     ranges: Vec<(u64, u64)>,
     key_ids: BTreeSet<String>,
@@ -75,7 +75,7 @@ pub struct Krl {
     /// When the list was written, in Unix seconds.
     pub generated: u64,
     /// The revocations by the authority's key, in its encoding. An empty key stands for all authorities.
-    authorities: BTreeMap<Vec<u8>, Revoked>,
+    authorities: BTreeMap<Vec<u8>, AuthorityRevocations>,
     keys: BTreeSet<Vec<u8>>,
     /// Hashes of revoked keys, in their encoding.
     sha1: BTreeSet<Vec<u8>>,
@@ -169,7 +169,7 @@ impl Krl {
         }
     }
 
-    fn of(&mut self, authority: &KeyData) -> Option<&mut Revoked> {
+    fn of(&mut self, authority: &KeyData) -> Option<&mut AuthorityRevocations> {
         Some(self.authorities.entry(blob(authority)?).or_default())
     }
 
@@ -249,7 +249,7 @@ impl Krl {
     }
 }
 
-impl Revoked {
+impl AuthorityRevocations {
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), KrlError> {
         if !self.serials.is_empty() {
             let mut list = Vec::new();

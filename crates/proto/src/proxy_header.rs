@@ -32,7 +32,7 @@ pub enum ProxyHeader {
 
 /// How far a header has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum HeaderProgress {
     /// So many bytes more must be read, and no others: what follows the header isn't part of it.
     More(usize),
     /// The header is complete.
@@ -57,16 +57,16 @@ pub enum ProxyHeaderError {
 }
 
 /// Reads the first bytes of a connection. Call it again with more bytes, those read before in front, as long as it returns
-/// [`Progress::More`].
+/// [`HeaderProgress::More`].
 ///
 /// # Errors
 /// As soon as it is certain that no valid header comes.
-pub fn read(bytes: &[u8]) -> Result<Progress, ProxyHeaderError> {
+pub fn read(bytes: &[u8]) -> Result<HeaderProgress, ProxyHeaderError> {
     if bytes.iter().zip(SIGNATURE).any(|(byte, wanted)| *byte != wanted) {
         return Err(ProxyHeaderError::Missing);
     }
     let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED>() else {
-        return Ok(Progress::More(FIXED.saturating_sub(bytes.len())));
+        return Ok(HeaderProgress::More(FIXED.saturating_sub(bytes.len())));
     };
     let [.., command, family, high, low] = *fixed;
     let length = usize::from(u16::from_be_bytes([high, low]));
@@ -74,7 +74,7 @@ pub fn read(bytes: &[u8]) -> Result<Progress, ProxyHeaderError> {
         return Err(ProxyHeaderError::TooLong);
     }
     let Some(rest) = rest.get(..length) else {
-        return Ok(Progress::More(length.saturating_sub(rest.len())));
+        return Ok(HeaderProgress::More(length.saturating_sub(rest.len())));
     };
     let whole = bytes.get(..FIXED.saturating_add(length)).unwrap_or_default();
     let (header, values) = match (command, family) {
@@ -87,7 +87,7 @@ pub fn read(bytes: &[u8]) -> Result<Progress, ProxyHeaderError> {
     if let Some(values) = values {
         check_values(whole, values)?;
     }
-    Ok(Progress::Whole(header))
+    Ok(HeaderProgress::Whole(header))
 }
 
 /// Reads the two addresses and ports, and the values that follow them.
@@ -160,19 +160,19 @@ mod tests {
 
     #[test]
     fn the_addresses_of_a_tcp_connection_are_taken() {
-        assert_eq!(read(&header(&[])), Ok(Progress::Whole(said())));
-        assert_eq!(read(&header(&[4, 0, 1, 9, 5, 0, 0])), Ok(Progress::Whole(said())), "values that don't matter");
+        assert_eq!(read(&header(&[])), Ok(HeaderProgress::Whole(said())));
+        assert_eq!(read(&header(&[4, 0, 1, 9, 5, 0, 0])), Ok(HeaderProgress::Whole(said())), "values that don't matter");
         let v6 = |address: &str| address.parse::<Ipv6Addr>().unwrap().octets();
         let rest = [&v6("2001:db8::7")[..], &v6("::ffff:192.0.2.1"), &[0, 1, 0, 22]].concat();
         let bytes = [&SIGNATURE[..], &[0x21, 0x21, 0, 36], &rest].concat();
         let client = "[2001:db8::7]:1".parse().unwrap();
-        assert_eq!(read(&bytes), Ok(Progress::Whole(ProxyHeader::Proxied { client, server: "192.0.2.1:22".parse().unwrap() })));
+        assert_eq!(read(&bytes), Ok(HeaderProgress::Whole(ProxyHeader::Proxied { client, server: "192.0.2.1:22".parse().unwrap() })));
     }
 
     #[test]
     fn a_connection_of_the_balancers_own_is_local_whatever_else_it_says() {
         for family in [0, 0x11, 0x31] {
-            assert_eq!(read(&[&SIGNATURE[..], &[0x20, family, 0, 3, 9, 9, 9]].concat()), Ok(Progress::Whole(ProxyHeader::Local)));
+            assert_eq!(read(&[&SIGNATURE[..], &[0x20, family, 0, 3, 9, 9, 9]].concat()), Ok(HeaderProgress::Whole(ProxyHeader::Local)));
         }
     }
 
@@ -202,12 +202,12 @@ mod tests {
         // RFC 9260's own example: 32 bytes of zero.
         assert_eq!(crc32c(&[0; 32], 100), 0x8a91_36aa);
         let good = with_checksum(&[4, 0, 1, 9]);
-        assert_eq!(read(&good), Ok(Progress::Whole(said())));
+        assert_eq!(read(&good), Ok(HeaderProgress::Whole(said())));
         let kind = good.len() - 7;
         for at in (FIXED..good.len()).filter(|at| *at != kind) {
             let mut bad = good.clone();
             bad[at] ^= 0x10;
-            assert_ne!(read(&bad), Ok(Progress::Whole(said())), "{at}");
+            assert_ne!(read(&bad), Ok(HeaderProgress::Whole(said())), "{at}");
         }
         assert_eq!(read(&header(&[CHECKSUM, 0, 0])), Err(ProxyHeaderError::Damaged), "one of no length");
     }
@@ -218,7 +218,7 @@ mod tests {
             let _ = read(&bytes);
             let fixed = [&SIGNATURE[..], &[0x21, family], &length.to_be_bytes()].concat();
             let all = [&fixed[..], &bytes].concat();
-            if let Ok(Progress::More(more)) = read(&all) {
+            if let Ok(HeaderProgress::More(more)) = read(&all) {
                 prop_assert!(more > 0 && all.len() + more <= HEADER_MAX);
                 prop_assert_eq!(all.len() + more, FIXED + usize::from(length), "no byte beyond the header");
             }
@@ -229,14 +229,14 @@ mod tests {
             let value = |(kind, value): &(u8, Vec<u8>)| [&[*kind, 0, u8::try_from(value.len()).unwrap()][..], value].concat();
             let whole = with_checksum(&values.iter().flat_map(value).collect::<Vec<_>>());
             let (mut read_so_far, mut rest) = (Vec::new(), &whole[..]);
-            while let Progress::More(more) = read(&read_so_far).unwrap() {
+            while let HeaderProgress::More(more) = read(&read_so_far).unwrap() {
                 // A byte at a time first, then what is asked for.
                 let (next, later) = rest.split_at(if read_so_far.len() < 20 { 1 } else { more });
                 read_so_far.extend_from_slice(next);
                 rest = later;
             }
             prop_assert!(rest.is_empty());
-            prop_assert_eq!(read(&[&whole[..], &after].concat()), Ok(Progress::Whole(said())));
+            prop_assert_eq!(read(&[&whole[..], &after].concat()), Ok(HeaderProgress::Whole(said())));
         }
     }
 }

@@ -3,7 +3,7 @@
 #[cfg(feature = "agent")]
 mod agent;
 #[cfg(any(feature = "once", feature = "relay"))]
-mod door;
+mod connection;
 pub mod file;
 #[cfg(feature = "once")]
 mod once;
@@ -28,7 +28,7 @@ use crate::record::cmd::RecordCommand;
 #[cfg(feature = "agent")]
 pub use agent::AgentArgs;
 #[cfg(any(feature = "once", feature = "relay"))]
-pub use door::{DoorArgs, KeyArgs};
+pub use connection::{ConnectionArgs, KeyArgs};
 #[cfg(feature = "once")]
 pub use once::{Forwarding, OnceArgs, RecordArgs, ThroughArgs};
 #[cfg(feature = "relay")]

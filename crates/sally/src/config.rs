@@ -13,7 +13,7 @@ mod server;
 mod share;
 
 #[cfg(feature = "once")]
-pub use once::Once;
+pub use once::OnceConfig;
 #[cfg(feature = "relay")]
 pub use relay::{of_jail, of_relay};
 #[cfg(feature = "share")]
@@ -26,6 +26,6 @@ use crate::cli::AgentArgs;
 
 /// Resolves the arguments of `agent`.
 #[cfg(feature = "agent")]
-pub fn of_agent(args: AgentArgs) -> agent::Config {
-    agent::Config { bundle: args.bundle, to: args.to, prefix: args.topic_prefix }
+pub fn of_agent(args: AgentArgs) -> agent::AgentConfig {
+    agent::AgentConfig { bundle: args.bundle, to: args.to, prefix: args.topic_prefix }
 }

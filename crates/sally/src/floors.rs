@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The floors, the lowest first.
 const FLOORS: &[&[&str]] = &[
-    &["term", "shutdown", "stamp", "arguments", "variables", "clock", "lock", "screen"],
+    &["term", "shutdown", "file_version", "arguments", "variables", "clock", "lock", "screen"],
     &["panic", "private_key"],
     &["logfile", "net", "host_key", "monitor", "client"],
     &["tunnel", "record", "fleet", "server_settings"],

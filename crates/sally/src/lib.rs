@@ -24,7 +24,7 @@
 //! - `logfile`: opens the file of a record or an audit log
 //! - `fleet`: a fleet's authorities, and the folders that they make for relays and devices
 //! - `mqtt`: messages through a broker
-//! - `stamp`: tells whether a file has changed
+//! - `file_version`: tells whether a file has changed
 //! - `clock`, `private_key`: the time of day; private keys in files
 //! - `lock`, `panic`: what a panic ends, and what goes on
 //! - `shutdown`, `term`: the signals that end Sally, and everything that users read
@@ -58,6 +58,7 @@ mod clock;
 pub mod cmd;
 #[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 pub mod config;
+mod file_version;
 #[cfg(any(feature = "once", feature = "relay", feature = "agent", feature = "fleet"))]
 pub mod fleet;
 #[cfg(test)]
@@ -89,7 +90,6 @@ pub mod share;
 pub mod shutdown;
 #[cfg(any(feature = "once", feature = "relay"))]
 pub mod ssh;
-mod stamp;
 pub mod term;
 #[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 pub mod tunnel;

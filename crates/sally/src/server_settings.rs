@@ -16,7 +16,7 @@ pub const BANNER_MAX: u64 = 64 << 10;
 
 /// The options for what clients see before authentication, and for clients that are refused in any case.
 #[derive(Clone, Debug)]
-pub struct DoorOptions {
+pub struct ServerOptions {
     /// The files of host keys.
     pub host_keys: Vec<PathBuf>,
     /// The files of their certificates.
@@ -33,7 +33,7 @@ pub struct DoorOptions {
 
 /// The settings that every connection of a server shares.
 #[derive(Clone, Debug)]
-pub struct DoorSettings {
+pub struct ServerSettings {
     /// The host keys.
     pub host_keys: HostKeys,
     /// The banner, which is shown before authentication.
@@ -44,12 +44,12 @@ pub struct DoorSettings {
     pub origins: Origins,
 }
 
-impl DoorSettings {
+impl ServerSettings {
     /// Reads the files that the options name, except keys.
     ///
     /// # Errors
     /// [`Fault::BannerInvalid`].
-    pub fn load(options: &DoorOptions, host_keys: HostKeys) -> Result<Self, Fault> {
+    pub fn load(options: &ServerOptions, host_keys: HostKeys) -> Result<Self, Fault> {
         Ok(Self {
             host_keys,
             banner: options.banner.as_deref().map(read_banner).transpose()?,

@@ -37,14 +37,14 @@ const MMAP_THRESHOLD: libc::c_int = 1 << 20;
 #[cfg(target_env = "gnu")]
 const TRIM_THRESHOLD: libc::c_int = 2 << 20;
 
-type Job = (Launch, mpsc::SyncSender<io::Result<Pid>>);
+type LaunchJob = (Launch, mpsc::SyncSender<io::Result<Pid>>);
 
 /// Starts children from one thread that lives as long as the process.
 ///
 /// The kernel delivers a parent-death signal when the THREAD that forked ends: children forked from a runtime's worker would die with it.
 #[derive(Clone, Debug)]
 pub struct Spawner {
-    jobs: mpsc::SyncSender<Job>,
+    jobs: mpsc::SyncSender<LaunchJob>,
 }
 
 impl Spawner {
@@ -53,7 +53,7 @@ impl Spawner {
     /// # Errors
     /// If no thread can be made.
     pub fn new() -> io::Result<Self> {
-        let (jobs, inbox) = mpsc::sync_channel::<Job>(1);
+        let (jobs, inbox) = mpsc::sync_channel::<LaunchJob>(1);
         thread::Builder::new().name("spawner".into()).stack_size(256 << 10).spawn(move || {
             while let Ok((launch, reply)) = inbox.recv() {
                 // A caller that has gone has no use for the answer; the reaper handles the child.
@@ -178,7 +178,7 @@ pub fn tune_allocator() {
 
 /// One row of /proc.
 #[derive(Clone, Copy, Debug)]
-struct Row {
+struct ProcessRow {
     pid: i32,
     parent: i32,
     group: i32,
@@ -186,7 +186,7 @@ struct Row {
     zombie: bool,
 }
 
-impl Row {
+impl ProcessRow {
     fn living(&self) -> Option<Pid> {
         if self.zombie { None } else { Pid::from_raw(self.pid) }
     }
@@ -194,8 +194,8 @@ impl Row {
 
 /// Returns the living descendants of this process: all of them, or those of one session (`setsid` escapes a session, not its ancestry).
 pub fn descendants(session: Option<Pid>) -> Vec<Pid> {
-    let wanted = |row: &&Row| session.is_none_or(|session| row.session == number(session));
-    family(&table(), &[rustix::process::getpid()]).iter().filter(wanted).filter_map(Row::living).collect()
+    let wanted = |row: &&ProcessRow| session.is_none_or(|session| row.session == number(session));
+    family(&table(), &[rustix::process::getpid()]).iter().filter(wanted).filter_map(ProcessRow::living).collect()
 }
 
 /// Returns which of these processes and their descendants are alive.
@@ -216,7 +216,7 @@ fn number(pid: Pid) -> i32 {
 }
 
 /// Returns all processes that descend from these.
-fn family(rows: &[Row], ancestors: &[Pid]) -> Vec<Row> {
+fn family(rows: &[ProcessRow], ancestors: &[Pid]) -> Vec<ProcessRow> {
     let children = |parent: i32| rows.iter().filter(move |row| row.parent == parent).copied();
     let mut family: Vec<_> = ancestors.iter().flat_map(|pid| children(number(*pid))).collect();
     let mut at = 0;
@@ -227,7 +227,7 @@ fn family(rows: &[Row], ancestors: &[Pid]) -> Vec<Row> {
     family
 }
 
-fn table() -> Vec<Row> {
+fn table() -> Vec<ProcessRow> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()
@@ -240,14 +240,14 @@ fn table() -> Vec<Row> {
 }
 
 /// Reads a line of proc(5): `pid (comm) state ppid pgrp session …`; a comm may contain spaces and parentheses, so the last `)` counts.
-fn parse_stat(pid: i32, stat: &str) -> Option<Row> {
+fn parse_stat(pid: i32, stat: &str) -> Option<ProcessRow> {
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
-    Some(Row { pid, parent, group, session, zombie: matches!(state, "Z" | "X") })
+    Some(ProcessRow { pid, parent, group, session, zombie: matches!(state, "Z" | "X") })
 }
 
 /// Returns whether no other process is alive in the group that a process leads.

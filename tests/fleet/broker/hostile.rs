@@ -183,7 +183,7 @@ fn who_does_not_read_is_cut_off_and_slows_nobody() {
 
 #[test]
 fn hundreds_who_never_finish_keep_nobody_out() {
-    let limits = Limits { waiting_per_source: 100, entry: Duration::from_millis(500), ..Limits::default() };
+    let limits = BrokerLimits { waiting_per_source: 100, entry: Duration::from_millis(500), ..BrokerLimits::default() };
     let listener = Listener::with(limits);
     let mut neighbour = Neighbour::new(&listener);
     let mut crowd: Vec<_> = (0..300).map(|_| Mqtt::open(listener.address)).collect();
@@ -203,7 +203,7 @@ fn hundreds_who_never_finish_keep_nobody_out() {
 
 #[test]
 fn when_all_places_are_taken_somebody_makes_room() {
-    let limits = Limits { waiting: 50, waiting_per_source: 40, ..Limits::default() };
+    let limits = BrokerLimits { waiting: 50, waiting_per_source: 40, ..BrokerLimits::default() };
     let listener = Listener::with(limits);
     let crowd: Vec<_> = (0..100).map(|one| Mqtt::from(10 + one / 25, listener.address)).collect();
     listener.await_count("made_room", 50);
@@ -213,7 +213,7 @@ fn when_all_places_are_taken_somebody_makes_room() {
 
 #[test]
 fn there_is_no_place_for_one_more_than_there_are() {
-    let listener = Listener::with(Limits { clients: 2, ..Limits::default() });
+    let listener = Listener::with(BrokerLimits { clients: 2, ..BrokerLimits::default() });
     let (_one, _two) = (Mqtt::connected(listener.address, "a"), Mqtt::connected(listener.address, "b"));
     let mut three = Mqtt::open(listener.address);
     three.send(&mqtt::connect("c", 0, None));
@@ -224,7 +224,7 @@ fn there_is_no_place_for_one_more_than_there_are() {
 /// Without certificates names cost nothing: what is kept for them is bounded, and not by how many names there are.
 #[test]
 fn names_that_nobody_proves_are_not_remembered_without_end() {
-    let limits = Limits { retained_unproven: 100, ..Limits::default() };
+    let limits = BrokerLimits { retained_unproven: 100, ..BrokerLimits::default() };
     let listener = Listener::with(limits);
     let mut relay = listener.relay(&["sally/v1/x-0/status", "sally/v1/x-149/status"]);
     for number in 0..150 {
@@ -238,5 +238,5 @@ fn names_that_nobody_proves_are_not_remembered_without_end() {
     // Who is there now hears each all the same.
     assert_eq!([relay.message(), relay.message()], [said("sally/v1/x-0/status", "online"), said("sally/v1/x-149/status", "online")]);
     assert_eq!(listener.counts().retained, 100);
-    assert!(Limits::default().retained_unproven <= 20_000);
+    assert!(BrokerLimits::default().retained_unproven <= 20_000);
 }

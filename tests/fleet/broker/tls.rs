@@ -18,7 +18,7 @@ impl Fleet {
         let home = Home::new();
         fleet(&home, &["init", "FLEET", "--relay", "localhost:2222", "--broker", "mqtts://localhost"]);
         fleet(&home, &["add", "FLEET", "cam-17", "--out", "cam-17"]);
-        let listener = Listener::start(Identity::Certificates(home.path("FLEET/relay")), 0, Limits::default());
+        let listener = Listener::start(ClientIdentification::Certificates(home.path("FLEET/relay")), 0, BrokerLimits::default());
         Self { home, listener }
     }
 

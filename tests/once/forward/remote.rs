@@ -3,8 +3,8 @@
 use super::*;
 
 /// ssh -N -R: the client, and the port that it was given.
-fn remote(home: &Home, door: &Door, specification: &str) -> (Client, u16) {
-    let mut client = Client::start(&mut forwarding(home, door, &["-N", "-R", specification]));
+fn remote(home: &Home, server: &Server, specification: &str) -> (Client, u16) {
+    let mut client = Client::start(&mut forwarding(home, server, &["-N", "-R", specification]));
     let line = client.await_stderr("Allocated port ");
     let port = line.split("Allocated port ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     (client, port)
@@ -18,14 +18,14 @@ fn refused(port: u16) -> bool {
 fn a_port_here_leads_to_the_visitor_until_they_leave() {
     let home = Home::new();
     let target = digest();
-    let mut door = home.open(REMOTE);
-    let (client, port) = remote(&home, &door, &format!("0:127.0.0.1:{target}"));
+    let mut server = home.open(REMOTE);
+    let (client, port) = remote(&home, &server, &format!("0:127.0.0.1:{target}"));
     let question = noise(1 << 20);
     for address in ["127.0.0.1", "::1"] {
         assert_eq!(ask(TcpStream::connect((address, port)).unwrap(), &question), expected(&question), "{address}");
     }
     leave(client);
-    assert_eq!(door.wait().0.code(), Some(0));
+    assert_eq!(server.wait().0.code(), Some(0));
     assert!(refused(port));
     let forwards = home.audits("forward");
     assert_eq!((forwards.len(), home.audits("forward-end").len()), (3, 3));
@@ -33,7 +33,7 @@ fn a_port_here_leads_to_the_visitor_until_they_leave() {
     assert!(forwards[1]["origin"].as_str().unwrap().starts_with("127.0.0.1:"), "{}", forwards[1]);
     let through = home.audits("forward-end").into_iter().find(|end| end["id"] == forwards[1]["id"]).unwrap();
     assert_eq!((&through["sent"], &through["sent_blake3"]), (&question.len().into(), &b3sum(&question).into()));
-    home.assert_sealed(&door);
+    home.assert_sealed(&server);
 }
 
 #[test]
@@ -41,12 +41,12 @@ fn a_port_here_is_loopbacks_alone_whatever_address_is_asked_for() {
     let home = Home::new();
     let target = digest();
     for (index, address) in ["0.0.0.0:", "*:", "127.0.0.2:"].into_iter().enumerate() {
-        let door = Door::open({
+        let server = Server::open({
             let mut command = home.once_to(&home.path(format!("{index}.cast")));
             command.args(REMOTE);
             command
         });
-        let (client, port) = remote(&home, &door, &format!("{address}0:127.0.0.1:{target}"));
+        let (client, port) = remote(&home, &server, &format!("{address}0:127.0.0.1:{target}"));
         assert_eq!(ask(TcpStream::connect(("127.0.0.1", port)).unwrap(), b"?"), expected(b"?"), "{address}");
         assert!(TcpStream::connect(("127.0.0.2", port)).is_err(), "{address}");
         leave(client);
@@ -59,11 +59,11 @@ fn a_port_that_is_taken_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let _of_the_other_family = TcpListener::bind(("::1", port)).unwrap();
-    let mut door = home.open(REMOTE);
+    let mut server = home.open(REMOTE);
     let options = ["-oExitOnForwardFailure=yes", "-N", "-R", &format!("{port}:127.0.0.1:1")];
-    let visit = run(&mut forwarding(&home, &door, &options));
+    let visit = run(&mut forwarding(&home, &server, &options));
     assert!(text(&visit.stderr).contains("remote port forwarding failed"), "{}", text(&visit.stderr));
-    door.wait();
+    server.wait();
     assert_eq!(refusals(&home), [("tcpip-forward".into(), format!("localhost:{port}: Address already in use"))]);
 }
 
@@ -80,11 +80,11 @@ fn the_line_of_the_key_says_where_may_be_listened() {
         ("restrict", first, false),
     ] {
         let home = Home::new();
-        let mut door = open_for(&home, options, REMOTE);
+        let mut server = open_for(&home, options, REMOTE);
         let arguments = ["-oExitOnForwardFailure=yes", "-R", &format!("{port}:127.0.0.1:1")];
-        let visit = run(forwarding(&home, &door, &arguments).arg("true"));
+        let visit = run(forwarding(&home, &server, &arguments).arg("true"));
         assert_eq!(visit.status.success(), listens, "{options} {port}: {}", text(&visit.stderr));
-        door.wait();
+        server.wait();
         assert_eq!(refusals(&home).len(), usize::from(!listens), "{options} {port}");
     }
 }
@@ -94,11 +94,11 @@ fn a_port_is_given_back_while_the_visitor_stays() {
     let home = Home::new();
     let (target, port, control) = (digest(), free_port(), home.path("control"));
     let specification = format!("{port}:127.0.0.1:{target}");
-    let mut door = home.open(REMOTE);
+    let mut server = home.open(REMOTE);
     let control = format!("-oControlPath={}", control.display());
-    let master = Client::start(&mut forwarding(&home, &door, &["-N", "-M", &control, "-R", &specification]));
+    let master = Client::start(&mut forwarding(&home, &server, &["-N", "-M", &control, "-R", &specification]));
     let through = until("the port is there", || TcpStream::connect(("127.0.0.1", port)).ok());
-    let ask_master = |command: &str| run(&mut forwarding(&home, &door, &[&control, "-O", command, "-R", &specification]));
+    let ask_master = |command: &str| run(&mut forwarding(&home, &server, &[&control, "-O", command, "-R", &specification]));
     let cancelled = ask_master("cancel");
     assert!(cancelled.status.success(), "{}", text(&cancelled.stderr));
     assert!(refused(port));
@@ -107,7 +107,7 @@ fn a_port_is_given_back_while_the_visitor_stays() {
     assert!(ask_master("forward").status.success());
     assert_eq!(ask(TcpStream::connect(("127.0.0.1", port)).unwrap(), b"?"), expected(b"?"));
     leave(master);
-    assert_eq!(door.wait().0.code(), Some(0));
+    assert_eq!(server.wait().0.code(), Some(0));
     assert!(home.audits("forward-end").iter().any(|end| end["reason"] == "cancelled"));
 }
 
@@ -115,14 +115,14 @@ fn a_port_is_given_back_while_the_visitor_stays() {
 fn a_unix_socket_here_leads_to_the_visitor_and_is_removed() {
     let home = Home::new();
     let (target, socket) = (digest(), home.path("remote.sock"));
-    let mut door = home.open(REMOTE);
+    let mut server = home.open(REMOTE);
     let specification = format!("{}:127.0.0.1:{target}", socket.display());
-    let client = Client::start(&mut forwarding(&home, &door, &["-N", "-R", &specification]));
+    let client = Client::start(&mut forwarding(&home, &server, &["-N", "-R", &specification]));
     let stream = connect(&socket);
     assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(ask(stream, b"question"), expected(b"question"));
     leave(client);
-    assert_eq!(door.wait().0.code(), Some(0));
+    assert_eq!(server.wait().0.code(), Some(0));
     assert!(!socket.exists());
     assert!(home.audits("forward")[1]["origin"].as_str().unwrap().starts_with("pid "));
 }
@@ -131,10 +131,10 @@ fn a_unix_socket_here_leads_to_the_visitor_and_is_removed() {
 fn a_file_in_the_way_of_a_socket_stays() {
     let home = Home::new();
     let file = home.write("remote.sock", "somebody's");
-    let mut door = home.open(REMOTE);
+    let mut server = home.open(REMOTE);
     let options = ["-oExitOnForwardFailure=yes", "-R", &format!("{}:127.0.0.1:1", file.display())];
-    assert!(!run(forwarding(&home, &door, &options).arg("true")).status.success());
-    door.wait();
+    assert!(!run(forwarding(&home, &server, &options).arg("true")).status.success());
+    server.wait();
     assert_eq!(home.read("remote.sock"), "somebody's");
 }
 
@@ -146,14 +146,14 @@ fn a_link_in_the_way_of_a_socket_is_not_followed() {
     for target in ["somebody's", "nothing"] {
         let link = home.path(format!("to-{target}"));
         std::os::unix::fs::symlink(home.path(target), &link).unwrap();
-        let mut door = Door::open({
+        let mut server = Server::open({
             let mut once = home.once_to(&home.path(format!("{target}.cast")));
             once.args(REMOTE);
             once
         });
         let options = ["-oExitOnForwardFailure=yes", "-R", &format!("{}:127.0.0.1:1", link.display())];
-        assert!(!run(forwarding(&home, &door, &options).arg("true")).status.success(), "{target}");
-        door.wait();
+        assert!(!run(forwarding(&home, &server, &options).arg("true")).status.success(), "{target}");
+        server.wait();
         assert_eq!(std::fs::read_link(&link).unwrap(), home.path(target));
     }
     assert!(UnixStream::connect(home.path("somebody's")).is_ok(), "it still listens");
@@ -168,9 +168,9 @@ fn a_socket_is_the_owners_whatever_the_umask() {
     let plain = home.once();
     let mut command = tool("sh", "dash");
     command.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(plain.get_program()).args(plain.get_args()).args(REMOTE).env("SHELL", "/bin/sh");
-    let door = Door::open(command);
+    let server = Server::open(command);
     let options = ["-oExitOnForwardFailure=yes", "-R", &format!("{}:127.0.0.1:1", socket.display())];
-    let mut visit = Client::start(forwarding(&home, &door, &options).arg(format!("stat -c %a {}; read -r _", socket.display())));
+    let mut visit = Client::start(forwarding(&home, &server, &options).arg(format!("stat -c %a {}; read -r _", socket.display())));
     assert_eq!(visit.await_line(""), "600");
     visit.write("\n");
     assert!(visit.finish().0.success());

@@ -10,10 +10,10 @@ use crate::support::*;
 fn python_client(name: &str) -> (Home, String) {
     let home = Home::new();
     let there = folder(&home);
-    let mut door = home.open(&[]);
-    let visit = run(python("sftp.py").arg(name).arg(door.port.to_string()).arg(home.path("id")).arg(there));
+    let mut server = home.open(&[]);
+    let visit = run(python("sftp.py").arg(name).arg(server.port.to_string()).arg(home.path("id")).arg(there));
     assert!(visit.status.success(), "{name}: {}", text(&visit.stderr));
-    over(&home, &mut door);
+    over(&home, &mut server);
     (home, text(&visit.stdout))
 }
 
@@ -33,17 +33,17 @@ fn asyncssh_does_all_it_can() {
     assert_eq!(said, "version 3\nTrue\nTrue True\n2\n255\n255\nno such file: No such file\n['harder']\n");
 }
 
-fn putty(home: &Home, door: &Door, name: &str) -> Command {
+fn putty(home: &Home, server: &Server, name: &str) -> Command {
     let ppk = home.path("id.ppk");
     if !ppk.exists() {
         let made = run(tool("puttygen", "putty-tools").arg(home.path("id")).arg("-o").arg(&ppk));
         assert!(made.status.success(), "{}", text(&made.stderr));
     }
-    let public = home.write("host.pub", format!("{}\n", door.host_key));
+    let public = home.write("host.pub", format!("{}\n", server.host_key));
     let fingerprint = text(&run(Command::new("ssh-keygen").arg("-lf").arg(public)).stdout).split(' ').nth(1).unwrap().to_owned();
     let mut command = tool(name, "putty-tools");
     command.env("HOME", home.path("")).current_dir(home.path(""));
-    command.args(["-batch", "-P", &door.port.to_string(), "-hostkey", &fingerprint, "-i"]).arg(ppk);
+    command.args(["-batch", "-P", &server.port.to_string(), "-hostkey", &fingerprint, "-i"]).arg(ppk);
     command
 }
 
@@ -52,14 +52,14 @@ fn psftp_brings_a_file_and_fetches_it() {
     let home = Home::new();
     let there = folder(&home);
     let content = random(&home.path("file"), 800_000);
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let script = format!("cd {}\nput file one\nls\nmv one two\nget two back\nmkdir sub\nchmod 600 two\nrmdir sub\nquit\n", there.display());
     let script = home.write("script", script);
-    let visit = run(putty(&home, &door, "psftp").arg("-b").arg(script).arg("anyone@127.0.0.1"));
+    let visit = run(putty(&home, &server, "psftp").arg("-b").arg(script).arg("anyone@127.0.0.1"));
     assert!(visit.status.success(), "{}{}", text(&visit.stdout), text(&visit.stderr));
     assert!(text(&visit.stdout).contains("  800000 ") && text(&visit.stdout).contains(" one\n"), "{}", text(&visit.stdout));
     assert_eq!(fs::read(home.path("back")).unwrap(), content);
-    over(&home, &mut door);
+    over(&home, &mut server);
     let read = done(&home).into_iter().find(|event| event["read"] == 800_000).unwrap();
     assert_eq!(read["read_blake3"], digest(&home.path("file")));
 }
@@ -74,10 +74,10 @@ fn pscp_brings_a_folder_and_fetches_it() {
     fs::create_dir_all(home.path("back")).unwrap();
     let remote = |name: &str| format!("anyone@127.0.0.1:{}/{name}", there.display());
     for (record, from, to) in [("up.cast", "src".to_owned(), remote("")), ("visit.cast", remote("src"), "back".to_owned())] {
-        let mut door = Door::open(home.once_to(&home.path(record)));
-        let copied = run(putty(&home, &door, "pscp").args(["-sftp", "-r", "-p", "-q", &from, &to]));
+        let mut server = Server::open(home.once_to(&home.path(record)));
+        let copied = run(putty(&home, &server, "pscp").args(["-sftp", "-r", "-p", "-q", &from, &to]));
         assert!(copied.status.success(), "{}", text(&copied.stderr));
-        assert_eq!(door.wait().0.code(), Some(0));
+        assert_eq!(server.wait().0.code(), Some(0));
     }
     assert!(run(Command::new("diff").arg("-r").arg(home.path("src")).arg(home.path("back/src"))).status.success());
 }
@@ -87,20 +87,20 @@ fn curl_brings_a_file_and_fetches_it() {
     let home = Home::new();
     let there = folder(&home);
     let content = random(&home.path("file"), 600_000);
-    let curl = |door: &Door, path: &str| {
+    let curl = |server: &Server, path: &str| {
         let mut curl = tool("curl", "curl");
         curl.args(["-sS", "--insecure", "--user", "anyone:", "--key"]).arg(home.path("id")).arg("--pubkey").arg(home.path("id.pub"));
-        curl.arg(format!("sftp://127.0.0.1:{}{}/{path}", door.port, there.display()));
+        curl.arg(format!("sftp://127.0.0.1:{}{}/{path}", server.port, there.display()));
         curl
     };
-    let mut door = Door::open(home.once_to(&home.path("up.cast")));
-    let up = run(curl(&door, "new/folder/file").arg("--ftp-create-dirs").arg("-T").arg(home.path("file")));
+    let mut server = Server::open(home.once_to(&home.path("up.cast")));
+    let up = run(curl(&server, "new/folder/file").arg("--ftp-create-dirs").arg("-T").arg(home.path("file")));
     assert!(up.status.success(), "{}", text(&up.stderr));
-    assert_eq!(door.wait().0.code(), Some(0));
-    let mut door = home.open(&[]);
-    let down = run(curl(&door, "new/folder/file").arg("-o").arg(home.path("back")));
+    assert_eq!(server.wait().0.code(), Some(0));
+    let mut server = home.open(&[]);
+    let down = run(curl(&server, "new/folder/file").arg("-o").arg(home.path("back")));
     assert!(down.status.success(), "{}", text(&down.stderr));
-    over(&home, &mut door);
+    over(&home, &mut server);
     assert_eq!(fs::read(home.path("back")).unwrap(), content);
 }
 
@@ -109,21 +109,21 @@ fn curl_brings_a_file_and_fetches_it() {
 fn curl_copies_by_scp() {
     let home = Home::new();
     let content = random(&home.path("file"), 600_000);
-    let curl = |door: &Door| {
+    let curl = |server: &Server| {
         let mut curl = tool("curl", "curl");
         curl.args(["-sS", "--insecure", "--user", "anyone:", "--key"]).arg(home.path("id")).arg("--pubkey").arg(home.path("id.pub"));
-        curl.arg(format!("scp://127.0.0.1:{}{}", door.port, home.path("there").display()));
+        curl.arg(format!("scp://127.0.0.1:{}{}", server.port, home.path("there").display()));
         curl
     };
-    let mut door = Door::open(home.once_to(&home.path("up.cast")));
-    let up = run(curl(&door).arg("-T").arg(home.path("file")));
+    let mut server = Server::open(home.once_to(&home.path("up.cast")));
+    let up = run(curl(&server).arg("-T").arg(home.path("file")));
     assert!(up.status.success(), "{}", text(&up.stderr));
-    door.wait();
-    let mut door = home.open(&[]);
-    let down = run(curl(&door).arg("-o").arg(home.path("back")));
+    server.wait();
+    let mut server = home.open(&[]);
+    let down = run(curl(&server).arg("-o").arg(home.path("back")));
     assert!(down.status.success(), "{}", text(&down.stderr));
-    door.wait();
-    home.assert_sealed(&door);
+    server.wait();
+    home.assert_sealed(&server);
     assert_eq!(fs::read(home.path("back")).unwrap(), content);
 }
 
@@ -136,20 +136,20 @@ fn lftp_mirrors_a_folder() {
         random(&home.path("src").join(name), bytes);
     }
     std::os::unix::fs::symlink("one", home.path("src/link")).unwrap();
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let mut lftp = tool("lftp", "lftp");
     let ssh = format!("ssh -a -x {} -i {}", home.options().join(" "), home.path("id").display());
     let script = format!(
         "set cmd:fail-exit yes; set sftp:connect-program \"{ssh}\"; open -p {} sftp://anyone:@127.0.0.1; mirror -R src {there}/m; \
          mirror {there}/m back; ls -l {there}/m",
-        door.port,
+        server.port,
         there = there.display()
     );
     let visit = run(lftp.args(["--norc", "-c", &script]).env("HOME", home.path("")).current_dir(home.path("")));
     assert!(visit.status.success(), "{}{}", text(&visit.stdout), text(&visit.stderr));
     let same = run(Command::new("diff").args(["-r", "--no-dereference"]).arg(home.path("src")).arg(home.path("back")));
     assert!(same.status.success(), "{}", text(&same.stdout));
-    over(&home, &mut door);
+    over(&home, &mut server);
 }
 
 #[test]
@@ -164,9 +164,9 @@ fn sshfs_mounts_a_folder() {
     let there = folder(&home);
     let content = random(&home.path("file"), 500_000);
     fs::create_dir(home.path("mount")).unwrap();
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let mut sshfs = tool("sshfs", "sshfs");
-    sshfs.arg("-f").args(["-p", &door.port.to_string()]).arg(format!("anyone@127.0.0.1:{}", there.display())).arg(home.path("mount"));
+    sshfs.arg("-f").args(["-p", &server.port.to_string()]).arg(format!("anyone@127.0.0.1:{}", there.display())).arg(home.path("mount"));
     for option in home.options().iter().filter_map(|option| option.strip_prefix("-o")) {
         // Options that sshfs does not know itself it hands to ssh, if it has heard of them; the others are in a file.
         fs::write(home.path("config"), fs::read_to_string(home.path("config")).unwrap_or_default() + option + "\n").unwrap();
@@ -183,5 +183,5 @@ fn sshfs_mounts_a_folder() {
     let unmounted = run(tool("fusermount3", "fuse3").arg("-u").arg(home.path("mount")));
     assert!(unmounted.status.success(), "{}", text(&unmounted.stderr));
     drop(mount.finish());
-    over(&home, &mut door);
+    over(&home, &mut server);
 }

@@ -1,4 +1,4 @@
-//! `command="internal-sftp …"`: its flags are obeyed as by a stock sshd beside the door, or nothing starts.
+//! `command="internal-sftp …"`: its flags are obeyed as by a stock sshd beside the server, or nothing starts.
 
 use std::process::Output;
 
@@ -14,16 +14,16 @@ fn each_request(home: &Home, port: u16, user: &str) -> Vec<String> {
     text(&said.stdout).lines().map(String::from).collect()
 }
 
-/// The same at an sshd and at a door, of a key with these flags.
+/// The same at an sshd and at a server, of a key with these flags.
 fn is_as_with_sshd(flags: &str) -> (Home, Vec<String>) {
     let home = Home::new();
     let flags = flags.replace("FOLDER", folder(&home).to_str().unwrap());
     let options = format!("command=\"internal-sftp {flags}\"");
     let sshd = home.sshd_for(&format!("{options} {}", home.read("id.pub")), "");
     let theirs = each_request(&home, sshd.port, &whoami());
-    let mut door = with_options(&home, &options);
-    let ours = each_request(&home, door.port, "anyone");
-    over(&home, &mut door);
+    let mut server = with_options(&home, &options);
+    let ours = each_request(&home, server.port, "anyone");
+    over(&home, &mut server);
     assert_eq!(ours, theirs, "{flags}");
     (home, ours)
 }
@@ -127,25 +127,25 @@ fn a_certificate_says_so_too() {
         let keys = home.write("keys", format!("cert-authority,principals=\"dev\" {}", home.read("ca.pub")));
         let mut command = home.once_for(&keys);
         command.arg("-v").arg("--log").arg(home.path("visit.cast"));
-        let mut door = Door::open(command);
+        let mut server = Server::open(command);
         if enters {
-            denies_a_put(&home, &door);
-            over(&home, &mut door);
+            denies_a_put(&home, &server);
+            over(&home, &mut server);
         } else {
-            assert!(!run_batch(&home, &door, "pwd\n").status.success());
-            door.await_stderr_with("the certificate's force-command is not obeyed here: internal-sftp: -X is not obeyed here");
+            assert!(!run_batch(&home, &server, "pwd\n").status.success());
+            server.await_stderr_with("the certificate's force-command is not obeyed here: internal-sftp: -X is not obeyed here");
         }
     }
 }
 
-fn run_batch(home: &Home, door: &Door, commands: &str) -> Output {
-    run_with(openssh(home, door, "sftp").args(["-b", "-", "anyone@127.0.0.1"]), commands.as_bytes())
+fn run_batch(home: &Home, server: &Server, commands: &str) -> Output {
+    run_with(openssh(home, server, "sftp").args(["-b", "-", "anyone@127.0.0.1"]), commands.as_bytes())
 }
 
-fn denies_a_put(home: &Home, door: &Door) {
+fn denies_a_put(home: &Home, server: &Server) {
     let there = folder(home);
     home.write("there/file", "content");
-    let output = batch(home, door, &format!("cd {}\nget file back\n-put back new\n-rm file\nls\n", there.display()));
+    let output = batch(home, server, &format!("cd {}\nget file back\n-put back new\n-rm file\nls\n", there.display()));
     assert_eq!(text(&output.stderr).matches("Permission denied").count(), 2, "{}", text(&output.stderr));
     assert_eq!((home.read("back"), there.join("new").exists()), ("content".into(), false));
 }

@@ -6,12 +6,12 @@ use super::{done, folder, over};
 use crate::support::*;
 
 /// Runs a scenario of tests/python/sftp.py: what it says.
-pub(super) fn scenario(home: &Home, door: &Door, name: &str) -> String {
-    scenario_in(home, door, name, &folder(home))
+pub(super) fn scenario(home: &Home, server: &Server, name: &str) -> String {
+    scenario_in(home, server, name, &folder(home))
 }
 
-fn scenario_in(home: &Home, door: &Door, name: &str, folder: &std::path::Path) -> String {
-    let visit = run(python("sftp.py").arg(name).arg(door.port.to_string()).arg(home.path("id")).arg(folder));
+fn scenario_in(home: &Home, server: &Server, name: &str, folder: &std::path::Path) -> String {
+    let visit = run(python("sftp.py").arg(name).arg(server.port.to_string()).arg(home.path("id")).arg(folder));
     assert!(visit.status.success(), "{name}: {}", text(&visit.stderr));
     text(&visit.stdout)
 }
@@ -19,9 +19,9 @@ fn scenario_in(home: &Home, door: &Door, name: &str, folder: &std::path::Path) -
 /// A whole visit: home, and what was said.
 fn visit(name: &str) -> (Home, String) {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    let said = scenario(&home, &door, name);
-    over(&home, &mut door);
+    let mut server = home.open(&[]);
+    let said = scenario(&home, &server, name);
+    over(&home, &mut server);
     (home, said)
 }
 
@@ -29,10 +29,10 @@ fn visit(name: &str) -> (Home, String) {
 fn packets_of_impossible_lengths_end_the_session() {
     for name in ["zero", "over", "huge", "early", "short"] {
         let home = Home::new();
-        let mut door = home.open(&[]);
-        assert_eq!(scenario_in(&home, &door, "lengths", &home.path(name)), "255\n", "{name}");
-        assert_eq!(door.wait().0.code(), Some(255), "{name}");
-        home.assert_sealed(&door);
+        let mut server = home.open(&[]);
+        assert_eq!(scenario_in(&home, &server, "lengths", &home.path(name)), "255\n", "{name}");
+        assert_eq!(server.wait().0.code(), Some(255), "{name}");
+        home.assert_sealed(&server);
     }
 }
 
@@ -74,19 +74,19 @@ fn twenty_thousand_opens_are_512() {
 fn a_hundred_thousand_files_one_after_another_leave_nothing_open() {
     let _turn = big();
     let home = Home::new();
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let mut client =
-        Client::start(python("sftp.py").arg("opens-and-closes").arg(door.port.to_string()).arg(home.path("id")).arg(folder(&home)));
-    let held = || fs::read_dir(format!("/proc/{}/fd", door.child.id())).unwrap().count();
+        Client::start(python("sftp.py").arg("opens-and-closes").arg(server.port.to_string()).arg(home.path("id")).arg(folder(&home)));
+    let held = || fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap().count();
     client.await_line("so far 5000");
-    let before = door.rss();
+    let before = server.rss();
     for count in (10_000..=100_000).step_by(5000) {
         client.await_line(&format!("so far {count}"));
     }
-    assert!(door.rss() < before + (8 << 10), "{before} KiB grew to {}", door.rss());
+    assert!(server.rss() < before + (8 << 10), "{before} KiB grew to {}", server.rss());
     assert!(held() < 50, "{} descriptors", held());
     assert!(client.finish().0.success());
-    over(&home, &mut door);
+    over(&home, &mut server);
     let opened = done(&home).into_iter().filter(|event| event["op"] == "open" && event["result"] == "ok").count();
     assert_eq!(opened, 100_000);
 }
@@ -109,20 +109,20 @@ fn the_limits_that_are_told_hold() {
 #[test]
 fn who_asks_and_does_not_take_is_not_kept_in_memory() {
     let home = Home::new();
-    let door = home.open(&[]);
-    let mut client = Client::start(python("sftp.py").arg("greedy").arg(door.port.to_string()).arg(home.path("id")).arg(folder(&home)));
+    let server = home.open(&[]);
+    let mut client = Client::start(python("sftp.py").arg("greedy").arg(server.port.to_string()).arg(home.path("id")).arg(folder(&home)));
     client.await_line("asked");
-    quiet("the session", || cpu(door.child.id()));
-    assert!(door.rss() < 64 << 10, "{} KiB", door.rss());
+    quiet("the session", || cpu(server.child.id()));
+    assert!(server.rss() < 64 << 10, "{} KiB", server.rss());
 }
 
 #[test]
 fn who_vanishes_in_the_middle_leaves_a_hash_of_what_came() {
     let home = Home::new();
-    let mut door = home.open(&[]);
-    assert_eq!(scenario(&home, &door, "vanish"), "0 0 0\n");
-    assert_eq!(door.wait().0.code(), Some(255));
-    home.assert_sealed(&door);
+    let mut server = home.open(&[]);
+    assert_eq!(scenario(&home, &server, "vanish"), "0 0 0\n");
+    assert_eq!(server.wait().0.code(), Some(255));
+    home.assert_sealed(&server);
     let left = done(&home).into_iter().find(|event| event["op"] == "close").unwrap();
     assert_eq!((&left["result"], &left["written"]), (&"left open".into(), &15.into()));
     // Not in one run: the hash is that of the pieces as they came.
@@ -139,9 +139,9 @@ fn a_disk_that_is_full_is_said_and_the_session_goes_on() {
     command.args(if as_root() { &["-m"][..] } else { &["-r", "-m"] });
     command.args(["sh", "-c", &format!("mount -t tmpfs -o size=1M none '{}' && exec \"$@\"", there.display()), "sh"]);
     command.arg(inner.get_program()).args(inner.get_args()).env("SHELL", "/bin/sh").env_remove("AUTHORIZED_KEYS");
-    let mut door = Door::open(command);
-    assert_eq!(scenario_in(&home, &door, "full", &there), "4 No space left on device\n0 0\n");
-    over(&home, &mut door);
+    let mut server = Server::open(command);
+    assert_eq!(scenario_in(&home, &server, "full", &there), "4 No space left on device\n0 0\n");
+    over(&home, &mut server);
     let closed = done(&home).into_iter().find(|event| event["op"] == "close").unwrap();
     assert_eq!((&closed["written"], &closed["written_from"]), (&(1 << 20).into(), &0.into()));
     assert!(fs::read_dir(&there).unwrap().next().is_none());

@@ -30,13 +30,13 @@ fn rclone_copies_a_folder_and_back() {
     let remote = format!(":sftp:{}", copied.display());
     let back = home.path("back");
     for (record, from, to) in [("up.cast", src.to_str().unwrap(), &*remote), ("visit.cast", &remote, back.to_str().unwrap())] {
-        let mut door = Door::open(home.once_to(&home.path(record)));
+        let mut server = Server::open(home.once_to(&home.path(record)));
         let mut rclone = tool("rclone", "rclone");
         rclone.args(["copy", "--transfers", "1", "--checkers", "1", "--sftp-host", "127.0.0.1", "--sftp-user", "anyone"]);
-        rclone.args(["--sftp-port", &door.port.to_string(), "--sftp-key-file"]).arg(home.path("id")).args([from, to]);
+        rclone.args(["--sftp-port", &server.port.to_string(), "--sftp-key-file"]).arg(home.path("id")).args([from, to]);
         let done = run(rclone.env("RCLONE_CONFIG", "/dev/null").env("HOME", home.path("")));
         assert!(done.status.success(), "{}", text(&done.stderr));
-        door.wait();
+        server.wait();
         are_same(&src, if to == remote { &copied } else { &back });
     }
 }
@@ -45,8 +45,8 @@ fn rclone_copies_a_folder_and_back() {
 fn restic_makes_a_repository_and_fills_it_through_one_connection() {
     let home = Home::new();
     let (src, repository) = files(&home);
-    let mut door = home.open(&["--max-sessions", "8"]);
-    let (client, control) = master(&home, &door);
+    let mut server = home.open(&["--max-sessions", "8"]);
+    let (client, control) = master(&home, &server);
     let ssh = format!("sftp.command=ssh -F /dev/null {control} anyone@127.0.0.1 -s sftp");
     for words in [vec!["init"], vec!["backup", src.to_str().unwrap()], vec!["check"]] {
         let mut restic = tool("restic", "restic");
@@ -56,15 +56,15 @@ fn restic_makes_a_repository_and_fills_it_through_one_connection() {
     }
     client.signal("TERM");
     client.finish();
-    over(&home, &mut door);
+    over(&home, &mut server);
 }
 
 #[test]
 fn lftp_mirrors_by_several_at_once_through_one_connection() {
     let home = Home::new();
     let (src, copied) = files(&home);
-    let mut door = home.open(&["--max-sessions", "8"]);
-    let (client, control) = master(&home, &door);
+    let mut server = home.open(&["--max-sessions", "8"]);
+    let (client, control) = master(&home, &server);
     let script = format!(
         "set cmd:fail-exit yes; set sftp:connect-program \"ssh -a -x -F /dev/null {control}\"; open sftp://anyone:@127.0.0.1; \
          mirror -P 3 -R {} {}; mirror -P 3 {1} {}",
@@ -76,7 +76,7 @@ fn lftp_mirrors_by_several_at_once_through_one_connection() {
     assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
     client.signal("TERM");
     client.finish();
-    over(&home, &mut door);
+    over(&home, &mut server);
     are_same(&src, &copied);
     are_same(&src, &home.path("back"));
 }

@@ -6,11 +6,11 @@ use super::{batch, done, folder, over};
 use crate::support::*;
 
 /// The link is there, alone, and leads where it was to lead; the record says the same.
-fn leads_there(home: &Home, door: &mut Door) {
+fn leads_there(home: &Home, server: &mut Server) {
     let there = folder(home);
     assert_eq!(fs::read_link(there.join("link")).unwrap().to_str(), Some("the target"));
     assert_eq!(fs::read_dir(&there).unwrap().count(), 1);
-    over(home, door);
+    over(home, server);
     let made: Vec<_> = done(home).into_iter().filter(|event| event["op"] == "symlink").collect();
     assert_eq!(made.len(), 1, "{made:#?}");
     assert!(made[0]["path"].as_str().unwrap().ends_with("/link") && made[0]["to"] == "the target", "{made:#?}");
@@ -19,11 +19,11 @@ fn leads_there(home: &Home, door: &mut Door) {
 fn by_library(library: &str) {
     let home = Home::new();
     let there = folder(&home);
-    let mut door = home.open(&[]);
+    let mut server = home.open(&[]);
     let mut client = python("sftp.py");
-    let made = run(client.arg("symlink").arg(door.port.to_string()).arg(home.path("id")).arg(&there).arg(library));
+    let made = run(client.arg("symlink").arg(server.port.to_string()).arg(home.path("id")).arg(&there).arg(library));
     assert_eq!(text(&made.stdout), "the target ['link']\n", "{library}: {}", text(&made.stderr));
-    leads_there(&home, &mut door);
+    leads_there(&home, &mut server);
 }
 
 #[test]
@@ -50,17 +50,17 @@ fn libssh2_makes_a_link() {
 fn a_program_for_node_makes_a_link() {
     let home = Home::new();
     let there = folder(&home);
-    let mut door = home.open(&[]);
-    let made = run(node("symlink.js").arg(door.port.to_string()).arg(home.path("id")).arg("the target").arg(there.join("link")));
+    let mut server = home.open(&[]);
+    let made = run(node("symlink.js").arg(server.port.to_string()).arg(home.path("id")).arg("the target").arg(there.join("link")));
     assert!(made.status.success(), "{}", text(&made.stderr));
-    leads_there(&home, &mut door);
+    leads_there(&home, &mut server);
 }
 
 #[test]
 fn openssh_makes_a_link() {
     let home = Home::new();
     let there = folder(&home);
-    let mut door = home.open(&[]);
-    batch(&home, &door, &format!("ln -s \"the target\" {}/link\n", there.display()));
-    leads_there(&home, &mut door);
+    let mut server = home.open(&[]);
+    batch(&home, &server, &format!("ln -s \"the target\" {}/link\n", there.display()));
+    leads_there(&home, &mut server);
 }

@@ -17,14 +17,14 @@ pub const LATELY: Duration = Duration::from_secs(24 * 3600);
 
 /// The source of a connection, for penalties and shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Source {
+pub enum ClientSource {
     /// An IPv4 address.
     V4(Ipv4Addr),
     /// The first 64 bits of an IPv6 address: what one subscriber has.
     V6([u16; 4]),
 }
 
-impl From<IpAddr> for Source {
+impl From<IpAddr> for ClientSource {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
@@ -39,19 +39,19 @@ impl From<IpAddr> for Source {
 /// Holds one moment for each source, for a limited number of sources.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Moments {
-    pub(super) of: HashMap<Source, (Duration, u64)>,
+    pub(super) of: HashMap<ClientSource, (Duration, u64)>,
     /// The sources by the time when they were last set, oldest first.
-    pub(super) order: BTreeMap<u64, Source>,
+    pub(super) order: BTreeMap<u64, ClientSource>,
     next: u64,
 }
 
 impl Moments {
-    pub(super) fn get(&self, source: Source) -> Option<Duration> {
+    pub(super) fn get(&self, source: ClientSource) -> Option<Duration> {
         self.of.get(&source).map(|(moment, _)| *moment)
     }
 
     /// Sets a source's moment. If there are too many sources, forgets the one that was quiet for longest.
-    pub(super) fn set(&mut self, source: Source, moment: Duration) {
+    pub(super) fn set(&mut self, source: ClientSource, moment: Duration) {
         self.forget(source);
         if self.of.len() >= SOURCES
             && let Some((_, oldest)) = self.order.pop_first()
@@ -63,7 +63,7 @@ impl Moments {
         self.next += 1;
     }
 
-    pub(super) fn forget(&mut self, source: Source) {
+    pub(super) fn forget(&mut self, source: ClientSource) {
         if let Some((_, place)) = self.of.remove(&source) {
             self.order.remove(&place);
         }
@@ -76,30 +76,30 @@ pub(super) struct Penalties(pub(super) Moments);
 
 impl Penalties {
     /// Returns what is left of a source's penalty, if it is long enough to have an effect.
-    pub(super) fn of(&self, source: Source, now: Duration) -> Option<Duration> {
+    pub(super) fn of(&self, source: ClientSource, now: Duration) -> Option<Duration> {
         self.0.get(source)?.checked_sub(now).filter(|remaining| *remaining >= PENALTY_MIN)
     }
 
-    pub(super) fn add(&mut self, source: Source, penalty: Duration, now: Duration) {
+    pub(super) fn add(&mut self, source: ClientSource, penalty: Duration, now: Duration) {
         let before = self.0.get(source).map_or(now, |until| until.max(now));
         self.0.set(source, (before + penalty).min(now + PENALTY_MAX));
     }
 
-    pub(super) fn forgive(&mut self, source: Source) {
+    pub(super) fn forgive(&mut self, source: ClientSource) {
         self.0.forget(source);
     }
 }
 
 /// Holds the sources from which a client authenticated lately.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Welcome(Moments);
+pub(super) struct RecentLogins(Moments);
 
-impl Welcome {
-    pub(super) fn note(&mut self, source: Source, now: Duration) {
+impl RecentLogins {
+    pub(super) fn note(&mut self, source: ClientSource, now: Duration) {
         self.0.set(source, now);
     }
 
-    pub(super) fn is_lately(&self, source: Source, now: Duration) -> bool {
+    pub(super) fn is_lately(&self, source: ClientSource, now: Duration) -> bool {
         self.0.get(source).is_some_and(|when| now.saturating_sub(when) < LATELY)
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 
 const NOW: Duration = Duration::from_secs(1000);
 
-fn admitted(arrival: Arrival) -> (Ticket, Option<Ticket>) {
+fn admitted(arrival: Arrival) -> (ArrivalNumber, Option<ArrivalNumber>) {
     match arrival {
         Arrival::Admitted { ticket, makes_room } => (ticket, makes_room),
         Arrival::Refused { remaining } => panic!("refused for {remaining:?}"),
@@ -29,7 +29,7 @@ fn room_is_made_as_max_startups_says() {
 
 #[test]
 fn a_silent_crowd_keeps_nobody_out() {
-    let mut admission = Admission::new(Settings::ONE_VISIT, vec![]);
+    let mut admission = Admission::new(AdmissionSettings::ONE_VISIT, vec![]);
     for _ in 0..1000 {
         admission.arrive(address("192.0.2.1"), NOW, 0);
     }
@@ -41,7 +41,7 @@ fn a_silent_crowd_keeps_nobody_out() {
 
 #[test]
 fn a_crowd_from_one_address_drives_out_itself() {
-    let mut admission = Admission::new(Settings::ONE_VISIT, vec![]);
+    let mut admission = Admission::new(AdmissionSettings::ONE_VISIT, vec![]);
     let (visitor, _) = admitted(admission.arrive(address("2001:db8::7"), NOW, 0));
     for host in 0..1000u16 {
         let crowd = IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
@@ -51,36 +51,36 @@ fn a_crowd_from_one_address_drives_out_itself() {
 
 #[test]
 fn misdeeds_add_up_and_are_forgiven() {
-    let mut admission = Admission::new(Settings::MANY_VISITS, vec![]);
+    let mut admission = Admission::new(AdmissionSettings::MANY_VISITS, vec![]);
     let bad = address("::ffff:192.0.2.1");
     let once = |admission: &mut Admission, outcome, now| {
         let (ticket, _) = admitted(admission.arrive(bad, now, 99));
         admission.settle(ticket, outcome, now);
     };
-    once(&mut admission, Outcome::Denied, NOW);
-    once(&mut admission, Outcome::Denied, NOW);
-    once(&mut admission, Outcome::TooLate, NOW);
+    once(&mut admission, LoginOutcome::Denied, NOW);
+    once(&mut admission, LoginOutcome::Denied, NOW);
+    once(&mut admission, LoginOutcome::TooLate, NOW);
     let refused = Arrival::Refused { remaining: Duration::from_secs(20) };
     assert_eq!(admission.arrive(address("192.0.2.1"), NOW, 99), refused, "the same address, whatever it is written like");
     admitted(admission.arrive(address("192.0.2.2"), NOW, 99));
     let later = NOW + Duration::from_secs(6);
-    once(&mut admission, Outcome::Authenticated, later);
-    once(&mut admission, Outcome::Garbage, later);
+    once(&mut admission, LoginOutcome::Authenticated, later);
+    once(&mut admission, LoginOutcome::Garbage, later);
     admitted(admission.arrive(bad, later, 99));
 }
 
 #[test]
 fn a_source_from_which_a_client_got_in_lately_is_not_refused() {
-    let mut admission = Admission::new(Settings::MANY_VISITS, vec![]);
+    let mut admission = Admission::new(AdmissionSettings::MANY_VISITS, vec![]);
     let (shared, now) = (address("192.0.2.1"), NOW);
     let once = |admission: &mut Admission, outcome, now| {
         let (ticket, _) = admitted(admission.arrive(shared, now, 99));
         admission.settle(ticket, outcome, now);
     };
-    once(&mut admission, Outcome::Authenticated, now);
+    once(&mut admission, LoginOutcome::Authenticated, now);
     let last = now + LATELY - Duration::from_secs(1);
     for _ in 0..100 {
-        once(&mut admission, Outcome::Garbage, last);
+        once(&mut admission, LoginOutcome::Garbage, last);
     }
     admitted(admission.arrive(shared, last, 99));
     assert!(matches!(admission.arrive(shared, now + LATELY, 99), Arrival::Refused { .. }), "that was long ago");
@@ -88,11 +88,12 @@ fn a_source_from_which_a_client_got_in_lately_is_not_refused() {
 
 #[test]
 fn an_exempt_source_has_no_penalty() {
-    let mut admission = Admission::new(Settings::MANY_VISITS, vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
+    let mut admission =
+        Admission::new(AdmissionSettings::MANY_VISITS, vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
     for peer in ["192.0.2.200", "::ffff:192.0.2.9", "2001:db8:1::1"].map(address) {
         for _ in 0..100 {
             let (ticket, _) = admitted(admission.arrive(peer, NOW, 99));
-            admission.settle(ticket, Outcome::Garbage, NOW);
+            admission.settle(ticket, LoginOutcome::Garbage, NOW);
         }
         admitted(admission.arrive(peer, NOW, 99));
         assert!(admission.penalties.of(peer.into(), NOW).is_none(), "nor is it the first to make room");
@@ -101,7 +102,7 @@ fn an_exempt_source_has_no_penalty() {
 
 #[test]
 fn whom_a_proxy_brings_is_judged_by_their_own_address_and_the_proxy_never() {
-    let mut admission = Admission::new(Settings::MANY_VISITS, vec![]);
+    let mut admission = Admission::new(AdmissionSettings::MANY_VISITS, vec![]);
     let (proxy, bad, good) = (address("192.0.2.1"), address("198.51.100.1"), address("198.51.100.2"));
     let brought = |admission: &mut Admission, client: Option<IpAddr>, outcome| {
         let (ticket, _) = admitted(admission.arrive_by_proxy(proxy, NOW, 99));
@@ -110,11 +111,11 @@ fn whom_a_proxy_brings_is_judged_by_their_own_address_and_the_proxy_never() {
         let_in
     };
     for _ in 0..100 {
-        assert!(brought(&mut admission, None, Outcome::Garbage), "no header");
+        assert!(brought(&mut admission, None, LoginOutcome::Garbage), "no header");
     }
-    assert!(brought(&mut admission, Some(bad), Outcome::Garbage) && brought(&mut admission, Some(bad), Outcome::Garbage));
-    assert!(!brought(&mut admission, Some(bad), Outcome::Left), "it has 20 s by now");
-    assert!(brought(&mut admission, Some(good), Outcome::Left) && brought(&mut admission, None, Outcome::Left));
+    assert!(brought(&mut admission, Some(bad), LoginOutcome::Garbage) && brought(&mut admission, Some(bad), LoginOutcome::Garbage));
+    assert!(!brought(&mut admission, Some(bad), LoginOutcome::Left), "it has 20 s by now");
+    assert!(brought(&mut admission, Some(good), LoginOutcome::Left) && brought(&mut admission, None, LoginOutcome::Left));
     assert!(matches!(admission.arrive(bad, NOW, 99), Arrival::Refused { .. }));
     admitted(admission.arrive(proxy, NOW, 99));
     assert_eq!(admission.waiting(), 1, "whoever is refused has no place");
@@ -122,12 +123,12 @@ fn whom_a_proxy_brings_is_judged_by_their_own_address_and_the_proxy_never() {
 
 #[test]
 fn who_made_room_has_not_failed() {
-    let mut admission = Admission::new(Settings::MANY_VISITS, vec![]);
+    let mut admission = Admission::new(AdmissionSettings::MANY_VISITS, vec![]);
     let (ticket, _) = admitted(admission.arrive(address("192.0.2.1"), NOW, 99));
     for _ in 0..2 {
         assert!(admission.make_room(NOW).is_none_or(|gone| gone == ticket));
         for _ in 0..10 {
-            admission.settle(ticket, Outcome::Garbage, NOW);
+            admission.settle(ticket, LoginOutcome::Garbage, NOW);
         }
     }
     admitted(admission.arrive(address("192.0.2.1"), NOW, 99));
@@ -135,11 +136,15 @@ fn who_made_room_has_not_failed() {
 
 #[test]
 fn loopback_is_never_refused_and_one_visit_refuses_nobody() {
-    for (peer, settings) in [("127.0.0.9", Settings::MANY_VISITS), ("::1", Settings::MANY_VISITS), ("192.0.2.1", Settings::ONE_VISIT)] {
+    for (peer, settings) in [
+        ("127.0.0.9", AdmissionSettings::MANY_VISITS),
+        ("::1", AdmissionSettings::MANY_VISITS),
+        ("192.0.2.1", AdmissionSettings::ONE_VISIT),
+    ] {
         let mut admission = Admission::new(settings, vec![]);
         for _ in 0..1000 {
             let (ticket, _) = admitted(admission.arrive(address(peer), NOW, 99));
-            admission.settle(ticket, Outcome::Garbage, NOW);
+            admission.settle(ticket, LoginOutcome::Garbage, NOW);
         }
         admitted(admission.arrive(address(peer), NOW, 99));
     }
@@ -148,17 +153,17 @@ fn loopback_is_never_refused_and_one_visit_refuses_nobody() {
 #[derive(Clone, Debug)]
 enum Step {
     Arrive { peer: u16, roll: u32 },
-    Settle { which: usize, outcome: Outcome },
+    Settle { which: usize, outcome: LoginOutcome },
     Wait(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let outcome = prop_oneof![
-        Just(Outcome::Authenticated),
-        Just(Outcome::Left),
-        Just(Outcome::Denied),
-        Just(Outcome::TooLate),
-        Just(Outcome::Garbage)
+        Just(LoginOutcome::Authenticated),
+        Just(LoginOutcome::Left),
+        Just(LoginOutcome::Denied),
+        Just(LoginOutcome::TooLate),
+        Just(LoginOutcome::Garbage)
     ];
     prop_oneof![
         8 => (any::<u16>(), 0..100u32).prop_map(|(peer, roll)| Step::Arrive { peer: peer % 300, roll }),
@@ -171,8 +176,8 @@ proptest! {
     #[test]
     fn bounds_hold_whatever_happens(steps in proptest::collection::vec(step(), 0..400), refuse: bool) {
         let startups = Startups { start: 10, rate: 30, full: 20 };
-        let mut admission = Admission::new(Settings { startups, refuse }, vec![]);
-        let (mut now, mut inside) = (NOW, Vec::<Ticket>::new());
+        let mut admission = Admission::new(AdmissionSettings { startups, refuse }, vec![]);
+        let (mut now, mut inside) = (NOW, Vec::<ArrivalNumber>::new());
         for step in steps {
             match step {
                 Step::Wait(seconds) => now += Duration::from_secs(seconds),
@@ -207,9 +212,9 @@ proptest! {
     #[test]
     fn penalties_are_bounded_in_number_and_length(misdeeds in 0..600u32, seconds in 0..2000u64) {
         let mut penalties = Penalties::default();
-        let source = Source::from(address("192.0.2.1"));
+        let source = ClientSource::from(address("192.0.2.1"));
         for _ in 0..misdeeds {
-            penalties.add(source, Outcome::Garbage.penalty(), NOW);
+            penalties.add(source, LoginOutcome::Garbage.penalty(), NOW);
         }
         let left = penalties.of(source, NOW + Duration::from_secs(seconds));
         prop_assert!(left.is_none_or(|left| left + Duration::from_secs(seconds) <= PENALTY_MAX));
@@ -220,7 +225,7 @@ proptest! {
 #[test]
 fn of_too_many_sources_the_quietest_is_forgotten() {
     let mut penalties = Penalties::default();
-    let source = |number: u32| Source::from(IpAddr::from(Ipv4Addr::from(number)));
+    let source = |number: u32| ClientSource::from(IpAddr::from(Ipv4Addr::from(number)));
     for number in 0..10_000 {
         penalties.add(source(number), PENALTY_MIN, NOW);
         penalties.add(source(0), PENALTY_MIN, NOW);

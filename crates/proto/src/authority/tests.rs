@@ -153,7 +153,7 @@ fn a_security_keys_certificate_says_whether_it_has_to_be_touched() {
         builder.extension("permit-port-forwarding", "").unwrap();
         authorities(Role::Visitor, 3).visitor(&builder.sign(&self::key(3)).unwrap(), &Krl::default(), None, NOW).unwrap().presence
     };
-    let answers = |presence: Presence| [0, 1, 4, 5].map(|flags| presence.check(flags).is_ok());
+    let answers = |presence: UserPresence| [0, 1, 4, 5].map(|flags| presence.check(flags).is_ok());
     assert_eq!(answers(certified(&[], &[])), [false, true, false, true]);
     assert_eq!(answers(certified(&[], &["no-touch-required"])), [true, true, true, true]);
     assert_eq!(answers(certified(&["verify-required"], &[])), [false, false, false, true]);

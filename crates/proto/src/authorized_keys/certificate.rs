@@ -16,12 +16,12 @@ use super::checker::{Context, Denial};
 use super::key;
 use super::kinds::{Enforced, OptionKind};
 use super::line::quote;
-use super::pattern::{Verdict, match_source_address};
+use super::pattern::{PatternMatch, match_source_address};
 use crate::sftp::SftpFlags;
 
 /// What a valid certificate permits: nothing by default, and then what its extensions say.
 #[derive(Debug, Default)]
-pub(crate) struct Limits {
+pub(crate) struct CertificateLimits {
     pub(crate) command: Option<String>,
     pub(crate) port_forwarding: bool,
     pub(crate) agent_forwarding: bool,
@@ -35,13 +35,13 @@ pub(crate) struct Limits {
 /// Checks everything of a certificate but its principals.
 ///
 /// The caller has found the signing key among the authorities; this checks that the signature is that key's.
-pub(crate) fn check(certificate: &Certificate, enforced: Enforced, context: &Context<'_>) -> Result<Limits, Denial> {
+pub(crate) fn check(certificate: &Certificate, enforced: Enforced, context: &Context<'_>) -> Result<CertificateLimits, Denial> {
     if certificate.cert_type() != CertType::User {
         return Err(Denial::NotUserCertificate);
     }
     key::check(certificate.public_key()).map_err(Denial::KeyNotAccepted)?;
     check_signature(certificate, context.now)?;
-    let mut limits = Limits::default();
+    let mut limits = CertificateLimits::default();
     let mut carried = Enforced::NONE;
     for (name, value) in certificate.critical_options().iter() {
         carried = carried.with(take_critical(&mut limits, name, value, context.peer)?);
@@ -107,7 +107,7 @@ pub(crate) fn check_signature(certificate: &Certificate, now: u64) -> Result<(),
     certificate.validate_at(now, [&authority.fingerprint(HashAlg::Sha256)]).map_err(|_| Denial::CertificateSignature)
 }
 
-fn take_critical(limits: &mut Limits, name: &str, value: &str, peer: Option<IpAddr>) -> Result<OptionKind, Denial> {
+fn take_critical(limits: &mut CertificateLimits, name: &str, value: &str, peer: Option<IpAddr>) -> Result<OptionKind, Denial> {
     let corrupt = || Denial::CertificateCorrupt(quote(name.as_bytes()));
     match name {
         "force-command" if value.is_empty() => Err(corrupt()),
@@ -119,9 +119,9 @@ fn take_critical(limits: &mut Limits, name: &str, value: &str, peer: Option<IpAd
         "source-address" => {
             let peer = peer.ok_or(Denial::SourceUnproven)?;
             match match_source_address(value, peer) {
-                Verdict::Matches => Ok(OptionKind::From),
-                Verdict::Differs => Err(Denial::WrongSource),
-                Verdict::Invalid => Err(corrupt()),
+                PatternMatch::Matches => Ok(OptionKind::From),
+                PatternMatch::Differs => Err(Denial::WrongSource),
+                PatternMatch::Invalid => Err(corrupt()),
             }
         }
         "verify-required" if value.is_empty() => {
@@ -133,7 +133,7 @@ fn take_critical(limits: &mut Limits, name: &str, value: &str, peer: Option<IpAd
     }
 }
 
-fn take_extension(limits: &mut Limits, name: &str, value: &str) -> Result<(), Denial> {
+fn take_extension(limits: &mut CertificateLimits, name: &str, value: &str) -> Result<(), Denial> {
     let flag = match name {
         "permit-port-forwarding" => &mut limits.port_forwarding,
         "permit-agent-forwarding" => &mut limits.agent_forwarding,

@@ -6,13 +6,13 @@ use ssh_key::PublicKey;
 use ssh_key::certificate::Certificate;
 use ssh_key::public::KeyData;
 
-use super::certificate::{self, Limits};
+use super::certificate::{self, CertificateLimits};
 use super::grant::Grant;
 use super::key;
 use super::kinds::OptionKind;
 use super::options::Options;
-use super::pattern::{Verdict, match_from};
-use super::ring::{Held, KeyRing};
+use super::pattern::{PatternMatch, match_from};
+use super::ring::{KeyRing, SourcedEntry};
 
 /// What a client offers to prove possession of.
 #[derive(Clone, Copy, Debug)]
@@ -181,7 +181,7 @@ impl KeyRing {
         Err(refusal.unwrap_or(if certificate.is_some() { Denial::UnknownAuthority } else { Denial::UnknownKey }))
     }
 
-    fn authorize_line(&self, held: &Held, certificate: Option<&Certificate>, context: &Context<'_>) -> Result<Grant, Denial> {
+    fn authorize_line(&self, held: &SourcedEntry, certificate: Option<&Certificate>, context: &Context<'_>) -> Result<Grant, Denial> {
         let options = held.entry.options();
         check_line(options, context)?;
         let grant = match certificate {
@@ -214,14 +214,14 @@ fn check_line(options: &Options, context: &Context<'_>) -> Result<(), Denial> {
     }
     let Some(from) = &options.from else { return Ok(()) };
     match match_from(from, context.peer.ok_or(Denial::SourceUnproven)?) {
-        Verdict::Matches => Ok(()),
-        Verdict::Differs => Err(Denial::WrongSource),
-        Verdict::Invalid => Err(Denial::InvalidFrom),
+        PatternMatch::Matches => Ok(()),
+        PatternMatch::Differs => Err(Denial::WrongSource),
+        PatternMatch::Invalid => Err(Denial::InvalidFrom),
     }
 }
 
 /// Merges two forced commands by sshd's rule: they must be equal.
-fn merge_commands(options: &Options, limits: &Limits) -> Result<Option<String>, Denial> {
+fn merge_commands(options: &Options, limits: &CertificateLimits) -> Result<Option<String>, Denial> {
     match (&options.command, &limits.command) {
         (Some(of_line), Some(of_certificate)) if of_line != of_certificate => Err(Denial::CommandsDiffer),
         (Some(command), _) | (None, Some(command)) => Ok(Some(command.clone())),

@@ -4,13 +4,13 @@ use ssh_key::certificate::Certificate;
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg};
 
-use super::certificate::Limits;
+use super::certificate::CertificateLimits;
 use super::checker::Denial;
 use super::line::displayable;
-use super::options::{Options, Tunnel};
+use super::options::{Options, TunDevice};
 use super::permit::PermitRule;
-use super::presence::Presence;
-use super::ring::Held;
+use super::presence::UserPresence;
+use super::ring::SourcedEntry;
 use crate::sftp::SftpFlags;
 
 /// The permission to log in, and its limits: the line's and the certificate's, whichever is narrower.
@@ -20,7 +20,7 @@ use crate::sftp::SftpFlags;
 pub struct Grant {
     options: Options,
     algorithm: Algorithm,
-    presence: Presence,
+    presence: UserPresence,
     fingerprint: String,
     comment: String,
     source: std::sync::Arc<str>,
@@ -50,12 +50,17 @@ impl Grant {
         self.options == other.options && self.certificate == other.certificate
     }
 
-    pub(super) fn of_key(held: &Held) -> Self {
+    pub(super) fn of_key(held: &SourcedEntry) -> Self {
         Self::new(held, held.entry.key(), held.entry.options().clone(), held.entry.comment().to_owned())
     }
 
     /// Makes a grant of the line's options narrowed by the certificate's, as sshd's `sshauthopt_merge` does.
-    pub(super) fn of_certificate(held: &Held, certificate: &Certificate, limits: Limits, command: Option<String>) -> Self {
+    pub(super) fn of_certificate(
+        held: &SourcedEntry,
+        certificate: &Certificate,
+        limits: CertificateLimits,
+        command: Option<String>,
+    ) -> Self {
         let line = held.entry.options();
         let options = Options {
             port_forwarding: line.port_forwarding && limits.port_forwarding,
@@ -80,9 +85,9 @@ impl Grant {
         grant
     }
 
-    fn new(held: &Held, key: &KeyData, options: Options, comment: String) -> Self {
+    fn new(held: &SourcedEntry, key: &KeyData, options: Options, comment: String) -> Self {
         Self {
-            presence: Presence::of(key, options.touch_required, options.verify_required),
+            presence: UserPresence::of(key, options.touch_required, options.verify_required),
             options,
             algorithm: key.algorithm(),
             fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
@@ -171,7 +176,7 @@ impl Grant {
     }
 
     /// Returns the tun device that `tunnel=` names, if any.
-    pub fn tunnel(&self) -> Option<Tunnel> {
+    pub fn tunnel(&self) -> Option<TunDevice> {
         self.options.tunnel
     }
 
@@ -189,7 +194,7 @@ impl Grant {
     }
 
     /// Returns what a signature of a security key must say.
-    pub fn presence(&self) -> Presence {
+    pub fn presence(&self) -> UserPresence {
         self.presence
     }
 

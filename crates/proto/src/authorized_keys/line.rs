@@ -66,14 +66,14 @@ impl From<LineError> for KeyDefect {
 
 /// An accepted line: a public key (or a certificate authority's) and what it permits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct KeyEntry {
     line: usize,
     options: Options,
     key: KeyData,
     comment: String,
 }
 
-impl Entry {
+impl KeyEntry {
     /// Returns the line's number in its source, from 1.
     pub fn line(&self) -> usize {
         self.line
@@ -111,7 +111,7 @@ impl Entry {
 }
 
 /// Writes the line as it could be in a file: [`parse`] reads the same entry again.
-impl fmt::Display for Entry {
+impl fmt::Display for KeyEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = self.options.to_string();
         if !options.is_empty() {
@@ -130,12 +130,12 @@ impl fmt::Display for Entry {
 ///
 /// A caller that starts a server rejects the file at the first error that may not be passed over; a caller that reloads skips that line
 /// and reports it. Accepts any bytes.
-pub fn parse(bytes: &[u8]) -> Vec<Result<Entry, LineError>> {
+pub fn parse(bytes: &[u8]) -> Vec<Result<KeyEntry, LineError>> {
     let lines = bytes.split(|byte| *byte == b'\n').enumerate();
     lines.filter_map(|(index, line)| parse_line(index.saturating_add(1), line).transpose()).collect()
 }
 
-fn parse_line(number: usize, line: &[u8]) -> Result<Option<Entry>, LineError> {
+fn parse_line(number: usize, line: &[u8]) -> Result<Option<KeyEntry>, LineError> {
     let fail = |reason: String| LineError::damaged(number, reason);
     if line.len() > LINE_MAX {
         return Err(fail(format!("longer than {LINE_MAX} bytes")));
@@ -157,7 +157,7 @@ fn parse_line(number: usize, line: &[u8]) -> Result<Option<Entry>, LineError> {
         KeyFault::Damaged(reason) => fail(reason),
         KeyFault::Unsupported(reason) => LineError { line: number, reason, kind: LineErrorKind::Unsupported { bare } },
     })?;
-    Ok(Some(Entry { line: number, options, key, comment: displayable(comment) }))
+    Ok(Some(KeyEntry { line: number, options, key, comment: displayable(comment) }))
 }
 
 /// Recognises common mistakes with whole files.

@@ -1,6 +1,6 @@
 //! Reads the OpenSSH `authorized_keys` format, and decides in one place which clients may log in and what they may do.
 //!
-//! [`parse`] makes [`Entry`]s of bytes; entries become a [`KeyRing`]; a key ring and a client's offer become a [`Grant`], or a [`Denial`]
+//! [`parse`] makes [`KeyEntry`]s of bytes; entries become a [`KeyRing`]; a key ring and a client's offer become a [`Grant`], or a [`Denial`]
 //! that says why. A `Grant` can't be made in any other way: authorisation is a value that only the checker makes.
 //!
 //! Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT", and what OpenSSH's sshd does where the page is silent;
@@ -24,10 +24,10 @@
 //! The SSH layer must check besides [`KeyRing::authorize`]: the signature itself, that its algorithm is one that
 //! [`signature_algorithm_allowed`] names (no SHA-1), and for security keys [`Grant::check_presence`].
 
+mod admitted;
 mod certificate;
 mod checker;
 mod grant;
-mod guests;
 mod key;
 mod kinds;
 mod line;
@@ -37,17 +37,17 @@ mod permit;
 mod presence;
 mod ring;
 
-pub(crate) use certificate::{Limits, check as check_certificate, check_signature};
+pub use admitted::{ADMITTED_OPTIONS, AdmittedLine};
+pub(crate) use certificate::{CertificateLimits, check as check_certificate, check_signature};
 pub use checker::{Context, Denial, Offer};
 pub use grant::{CertificateFacts, Grant};
-pub use guests::{GUEST_OPTIONS, GuestLine};
 pub use key::{RSA_BITS_MAX, RSA_BITS_MIN, signature_algorithm_allowed};
 pub use kinds::{Enforced, OptionKind};
-pub use line::{COMMENT_MAX, Entry, LINE_MAX, LineError, LineErrorKind, parse};
-pub use options::{ENVIRONMENT_MAX, Options, PERMIT_MAX, Tunnel};
+pub use line::{COMMENT_MAX, KeyEntry, LINE_MAX, LineError, LineErrorKind, parse};
+pub use options::{ENVIRONMENT_MAX, Options, PERMIT_MAX, TunDevice};
 pub use pattern::{HOST_MAX, matches_pattern};
 pub use permit::PermitRule;
-pub use presence::Presence;
+pub use presence::UserPresence;
 pub use ring::{KeyRing, KeyRingBuilder};
 
 #[cfg(test)]

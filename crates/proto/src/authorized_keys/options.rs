@@ -16,7 +16,7 @@ pub const PERMIT_MAX: usize = 4096;
 
 /// The tun device that `tunnel=` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tunnel {
+pub enum TunDevice {
     /// Any free one.
     Any,
     /// The device with this number.
@@ -60,7 +60,7 @@ pub struct Options {
     /// The `permitlisten=` rules; none means no limit.
     pub permit_listen: Vec<PermitRule>,
     /// The last `tunnel=`.
-    pub tunnel: Option<Tunnel>,
+    pub tunnel: Option<TunDevice>,
 }
 
 /// Makes the options of a line without options: everything is permitted.
@@ -223,8 +223,8 @@ impl Options {
             OptionKind::PermitOpen => self.permit_open.iter().try_for_each(|rule| f.value(kind, &rule.to_string())),
             OptionKind::PermitListen => self.permit_listen.iter().try_for_each(|rule| f.value(kind, &rule.to_string())),
             OptionKind::Tunnel => self.tunnel.iter().try_for_each(|tunnel| match tunnel {
-                Tunnel::Any => f.value(kind, "any"),
-                Tunnel::Unit(unit) => f.value(kind, &unit.to_string()),
+                TunDevice::Any => f.value(kind, "any"),
+                TunDevice::Unit(unit) => f.value(kind, &unit.to_string()),
             }),
             kind => f.flag(kind, self.clone().flag(kind).is_none_or(|on| *on)),
         }
@@ -277,13 +277,13 @@ fn push_rule(rules: &mut Vec<PermitRule>, rule: PermitRule) -> Result<(), String
 }
 
 /// Reads `any`, or a number that sshd's `a2tun` accepts.
-fn parse_tunnel(value: &str) -> Option<Tunnel> {
+fn parse_tunnel(value: &str) -> Option<TunDevice> {
     const UNIT_MAX: u32 = 0x7fff_fffd;
     if value.eq_ignore_ascii_case("any") {
-        return Some(Tunnel::Any);
+        return Some(TunDevice::Any);
     }
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    value.parse().ok().filter(|unit| digits && *unit <= UNIT_MAX).map(Tunnel::Unit)
+    value.parse().ok().filter(|unit| digits && *unit <= UNIT_MAX).map(TunDevice::Unit)
 }
 
 /// Takes a quoted value off the front; the only escape is `\"`.

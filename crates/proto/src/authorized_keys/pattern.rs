@@ -7,7 +7,7 @@ pub const HOST_MAX: usize = 1024;
 
 /// The result of matching an address against a list of patterns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PatternMatch {
     /// An element matches, and no negated one does.
     Matches,
     /// No element matches, or a negated one does.
@@ -48,50 +48,50 @@ pub fn matches_pattern(pattern: &str, text: &str) -> bool {
 }
 
 /// Matches a peer against a `from=` list: addresses, `ADDRESS/BITS`, and patterns of the address's text; `!` in front negates.
-pub(super) fn match_from(list: &str, peer: IpAddr) -> Verdict {
+pub(super) fn match_from(list: &str, peer: IpAddr) -> PatternMatch {
     let peer = peer.to_canonical();
     let text = peer.to_string();
-    let mut verdict = Verdict::Differs;
+    let mut verdict = PatternMatch::Differs;
     let mut excluded = false;
     for element in list.split(',') {
         let (negated, element) = element.strip_prefix('!').map_or((false, element), |rest| (true, rest));
         if element.is_empty() || element.len() > HOST_MAX {
-            return Verdict::Invalid;
+            return PatternMatch::Invalid;
         }
         let hit = match parse_network(element) {
-            Network::Invalid => return Verdict::Invalid,
-            Network::Block(network, bits) => contains(network, bits, peer),
-            Network::Not => false,
+            NetworkPattern::Invalid => return PatternMatch::Invalid,
+            NetworkPattern::Block(network, bits) => contains(network, bits, peer),
+            NetworkPattern::Not => false,
         };
         // A name can't match, but `192.168.*` and `2001:DB8:*` must.
         let hit = hit || matches_pattern(&element.to_ascii_lowercase(), &text);
         match (hit, negated) {
             (true, true) => excluded = true,
-            (true, false) => verdict = Verdict::Matches,
+            (true, false) => verdict = PatternMatch::Matches,
             (false, _) => {}
         }
     }
-    if excluded { Verdict::Differs } else { verdict }
+    if excluded { PatternMatch::Differs } else { verdict }
 }
 
 /// Matches a peer against a certificate's `source-address`: a list of addresses and blocks only (PROTOCOL.certkeys).
-pub(super) fn match_source_address(list: &str, peer: IpAddr) -> Verdict {
+pub(super) fn match_source_address(list: &str, peer: IpAddr) -> PatternMatch {
     let peer = peer.to_canonical();
-    let mut verdict = Verdict::Differs;
+    let mut verdict = PatternMatch::Differs;
     for element in list.split(',') {
         if !element.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'/')) {
-            return Verdict::Invalid;
+            return PatternMatch::Invalid;
         }
         match parse_network(element) {
-            Network::Block(network, bits) if contains(network, bits, peer) => verdict = Verdict::Matches,
-            Network::Block(..) => {}
-            Network::Not | Network::Invalid => return Verdict::Invalid,
+            NetworkPattern::Block(network, bits) if contains(network, bits, peer) => verdict = PatternMatch::Matches,
+            NetworkPattern::Block(..) => {}
+            NetworkPattern::Not | NetworkPattern::Invalid => return PatternMatch::Invalid,
         }
     }
     verdict
 }
 
-enum Network {
+enum NetworkPattern {
     /// An address and the number of its leading bits.
     Block(IpAddr, u32),
     /// Not an address: a name, or a pattern.
@@ -100,20 +100,20 @@ enum Network {
     Invalid,
 }
 
-fn parse_network(text: &str) -> Network {
+fn parse_network(text: &str) -> NetworkPattern {
     // A zone (`fe80::1%eth0`) can't be compared: only the peer's address is known.
     if text.contains('%') {
-        return Network::Invalid;
+        return NetworkPattern::Invalid;
     }
     let Some((address, bits)) = text.split_once('/') else {
-        return parse_address(text).map_or(Network::Not, |address| Network::Block(address, width(address)));
+        return parse_address(text).map_or(NetworkPattern::Not, |address| NetworkPattern::Block(address, width(address)));
     };
     let digits = !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit());
     match (parse_address(address), bits.parse::<u32>()) {
         (Some(address), Ok(bits)) if digits && bits <= width(address) && network_of(address, bits) == number(address) => {
-            Network::Block(address, bits)
+            NetworkPattern::Block(address, bits)
         }
-        _ => Network::Invalid,
+        _ => NetworkPattern::Invalid,
     }
 }
 

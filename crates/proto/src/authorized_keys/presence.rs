@@ -12,12 +12,12 @@ const USER_VERIFIED: u8 = 0x04;
 
 /// What a security key's signature must attest. For any other key there is nothing to check: its signatures have no flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Presence {
+pub struct UserPresence {
     touch: bool,
     verify: bool,
 }
 
-impl Presence {
+impl UserPresence {
     /// Makes the requirement for a key; none if it isn't a security key.
     pub(crate) fn of(key: &KeyData, touch: bool, verify: bool) -> Self {
         let security_key = is_security_key(key);

@@ -8,7 +8,7 @@ use ssh_key::public::KeyData;
 use super::checker::{Denial, Offer};
 use super::key;
 use super::kinds::{Enforced, OptionKind};
-use super::line::{Entry, LineError, LineErrorKind, parse};
+use super::line::{KeyEntry, LineError, LineErrorKind, parse};
 use super::permit::PermitRule;
 use crate::error::KeyDefect;
 use crate::id::DeviceId;
@@ -16,15 +16,15 @@ use crate::krl::Krl;
 
 /// An entry and its source.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
-    pub(super) entry: Entry,
+pub(super) struct SourcedEntry {
+    pub(super) entry: KeyEntry,
     pub(super) source: Arc<str>,
 }
 
 /// The keys that may log in: at least one, each with options that are all enforced.
 #[derive(Clone, Debug)]
 pub struct KeyRing {
-    held: Vec<Held>,
+    held: Vec<SourcedEntry>,
     /// The places of each key in `held`: an offered key takes one look-up, however long the list.
     index: HashMap<KeyData, Vec<usize>>,
     enforced: Enforced,
@@ -97,12 +97,12 @@ impl KeyRing {
     }
 
     /// Returns every entry with the name of its source, in the order of the sources.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &KeyEntry)> {
         self.held.iter().map(|held| (&*held.source, &held.entry))
     }
 
     /// Returns the entries whose key isn't revoked.
-    pub fn unrevoked(&self) -> impl Iterator<Item = (&str, &Entry)> {
+    pub fn unrevoked(&self) -> impl Iterator<Item = (&str, &KeyEntry)> {
         self.entries().filter(|(_, entry)| self.check_revoked(Offer::Key(entry.key())).is_ok())
     }
 
@@ -118,7 +118,7 @@ impl KeyRing {
         Self { fleet: self.fleet, revoked: self.revoked.or(other.revoked), ..Self::of(held, self.enforced) }
     }
 
-    fn of(held: Vec<Held>, enforced: Enforced) -> Self {
+    fn of(held: Vec<SourcedEntry>, enforced: Enforced) -> Self {
         let mut index: HashMap<KeyData, Vec<usize>> = HashMap::new();
         for (at, held) in held.iter().enumerate() {
             index.entry(held.entry.key().clone()).or_default().push(at);
@@ -126,7 +126,7 @@ impl KeyRing {
         Self { held, index, enforced, revoked: None, fleet: None }
     }
 
-    pub(super) fn lines_of(&self, key: &KeyData) -> impl Iterator<Item = &Held> {
+    pub(super) fn lines_of(&self, key: &KeyData) -> impl Iterator<Item = &SourcedEntry> {
         self.index.get(key).into_iter().flatten().filter_map(|at| self.held.get(*at))
     }
 }
@@ -134,7 +134,7 @@ impl KeyRing {
 /// Gathers sources into a [`KeyRing`].
 #[derive(Clone, Debug)]
 pub struct KeyRingBuilder {
-    held: Vec<Held>,
+    held: Vec<SourcedEntry>,
     enforced: Enforced,
 }
 
@@ -178,7 +178,7 @@ impl KeyRingBuilder {
         let before = self.held.len();
         let passed_over = self.add(source, bytes)?;
         let fetched = self.held.split_off(before);
-        self.held.extend(fetched.into_iter().map(|held| Held { entry: held.entry.only_for(rules), ..held }));
+        self.held.extend(fetched.into_iter().map(|held| SourcedEntry { entry: held.entry.only_for(rules), ..held }));
         Ok(passed_over)
     }
 
@@ -211,7 +211,7 @@ impl KeyRingBuilder {
     }
 
     /// Splits a source into entries and lines that give none.
-    fn sort(&self, bytes: &[u8]) -> (Vec<Entry>, Vec<LineError>) {
+    fn sort(&self, bytes: &[u8]) -> (Vec<KeyEntry>, Vec<LineError>) {
         let (mut entries, mut errors) = (Vec::new(), Vec::new());
         for line in parse(bytes) {
             match line.and_then(|entry| check_enforced(entry, self.enforced)) {
@@ -222,14 +222,14 @@ impl KeyRingBuilder {
         (entries, errors)
     }
 
-    fn keep(&mut self, source: &str, entries: Vec<Entry>) {
+    fn keep(&mut self, source: &str, entries: Vec<KeyEntry>) {
         let source: Arc<str> = source.into();
-        self.held.extend(entries.into_iter().map(|entry| Held { entry, source: source.clone() }));
+        self.held.extend(entries.into_iter().map(|entry| SourcedEntry { entry, source: source.clone() }));
     }
 }
 
 /// Rejects an option that no caller would obey: it is never ignored.
-fn check_enforced(entry: Entry, enforced: Enforced) -> Result<Entry, LineError> {
+fn check_enforced(entry: KeyEntry, enforced: Enforced) -> Result<KeyEntry, LineError> {
     let options = entry.options();
     let fail = |reason: String| LineError::damaged(entry.line(), reason);
     if let Some(kind) = enforced.lacks(options.kinds) {

@@ -10,7 +10,7 @@ use ssh_key::public::{KeyData, RsaPublicKey, SkEd25519};
 use ssh_key::{Mpint, PrivateKey};
 
 use super::certificate::check_principals;
-use super::pattern::{Verdict, match_from, match_source_address};
+use super::pattern::{PatternMatch, match_from, match_source_address};
 use super::*;
 use crate::calendar::{format_expiry, parse_expiry};
 use crate::error::KeyDefect;
@@ -263,16 +263,16 @@ fn expiry_times_are_utc_seconds() {
 
 #[test]
 fn addresses_match_as_addresses() {
-    let matches = |list: &str, peer: &str| match_from(list, peer.parse().unwrap()) == Verdict::Matches;
+    let matches = |list: &str, peer: &str| match_from(list, peer.parse().unwrap()) == PatternMatch::Matches;
     assert!(matches("127.0.0.1", "::ffff:127.0.0.1"));
     assert!(matches("2001:DB8::/32", "2001:db8::1") && matches("2001:DB8:*", "2001:db8::1"));
     assert!(matches("0.0.0.0/0", "255.255.255.255") && matches("::/0", "ffff::") && matches("::1/128", "::1"));
     assert!(!matches("10.0.0.0/8", "11.0.0.1") && !matches("fe80::1%eth0", "fe80::1"));
     let certified = |list: &str| match_source_address(list, IpAddr::from([10, 1, 2, 3]));
-    assert_eq!(certified("10.0.0.0/8,::1"), Verdict::Matches);
-    assert_eq!(certified("11.0.0.0/8"), Verdict::Differs);
+    assert_eq!(certified("10.0.0.0/8,::1"), PatternMatch::Matches);
+    assert_eq!(certified("11.0.0.0/8"), PatternMatch::Differs);
     for list in ["", "10.*", "!10.1.2.3", "10.1.2.3/8", "10.0.0.0/8,", "localhost", "10.0.0.0/8, 10.0.0.0/8"] {
-        assert_eq!(certified(list), Verdict::Invalid, "{list}");
+        assert_eq!(certified(list), PatternMatch::Invalid, "{list}");
     }
 }
 

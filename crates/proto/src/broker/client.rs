@@ -14,7 +14,7 @@ pub const KEEPALIVE_MAX: Duration = Duration::from_secs(1200);
 
 /// A connected client. It has one connection: a second one replaces the first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Client {
+pub enum BrokerClient {
     /// A device of the fleet.
     Device(DeviceId),
     /// A relay in another process, by the client identifier it chose: relays share one certificate.
@@ -23,7 +23,7 @@ pub enum Client {
     Local(u32),
 }
 
-impl Client {
+impl BrokerClient {
     /// Returns the client that a certificate's name means, with the client identifier of its CONNECT; `None` for an unknown name.
     pub fn named(name: &str, client_id: &str) -> Option<Self> {
         if name == RELAY_NAME {
@@ -62,7 +62,7 @@ impl Client {
     }
 }
 
-impl fmt::Display for Client {
+impl fmt::Display for BrokerClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(id) => id.fmt(f),

@@ -76,15 +76,15 @@ pub fn connect(bytes: &[u8]) -> Result<Option<(Connect, usize)>, NotConnected> {
     }
     let body = bytes.get(head..).unwrap_or_default();
     let whole = body.len() >= body_length;
-    let mut reader = Reader { left: body.get(..body_length).unwrap_or(body) };
+    let mut reader = ConnectReader { left: body.get(..body_length).unwrap_or(body) };
     match read(&mut reader) {
         Ok(_) if !reader.left.is_empty() => Err(Malformed("bytes behind its end")),
         Ok(_) if body_length > CONNECT_MAX => Err(Malformed("too long")),
         Ok(connect) => Ok(whole.then_some((connect, head.saturating_add(body_length)))),
-        Err(Short::Fault(fault)) => Err(fault),
-        Err(Short::Missing) if whole => Err(Malformed("it ends too early")),
-        Err(Short::Missing) if body_length > CONNECT_MAX && body.len() >= BEGINNING => Err(Malformed("too long")),
-        Err(Short::Missing) => Ok(None),
+        Err(Incomplete::Fault(fault)) => Err(fault),
+        Err(Incomplete::Missing) if whole => Err(Malformed("it ends too early")),
+        Err(Incomplete::Missing) if body_length > CONNECT_MAX && body.len() >= BEGINNING => Err(Malformed("too long")),
+        Err(Incomplete::Missing) => Ok(None),
     }
 }
 
@@ -103,7 +103,7 @@ fn length(bytes: &[u8]) -> Result<Option<(usize, usize)>, NotConnected> {
     if bytes.len() > 4 { Err(Malformed("a length of more than four bytes")) } else { Ok(None) }
 }
 
-fn read(reader: &mut Reader<'_>) -> Result<Connect, Short> {
+fn read(reader: &mut ConnectReader<'_>) -> Result<Connect, Incomplete> {
     let name = reader.field()?;
     let level = reader.byte()?;
     match (name, level) {
@@ -155,45 +155,45 @@ fn check_flags(flags: u8) -> Result<(), NotConnected> {
 }
 
 /// The rest of a packet, which may be incomplete.
-struct Reader<'a> {
+struct ConnectReader<'a> {
     left: &'a [u8],
 }
 
-enum Short {
+enum Incomplete {
     /// The packet isn't complete yet.
     Missing,
     Fault(NotConnected),
 }
 
-impl From<NotConnected> for Short {
+impl From<NotConnected> for Incomplete {
     fn from(fault: NotConnected) -> Self {
         Self::Fault(fault)
     }
 }
 
-impl<'a> Reader<'a> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Short> {
-        let (array, left) = self.left.split_first_chunk::<N>().ok_or(Short::Missing)?;
+impl<'a> ConnectReader<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Incomplete> {
+        let (array, left) = self.left.split_first_chunk::<N>().ok_or(Incomplete::Missing)?;
         self.left = left;
         Ok(*array)
     }
 
-    fn byte(&mut self) -> Result<u8, Short> {
+    fn byte(&mut self) -> Result<u8, Incomplete> {
         self.array::<1>().map(|[byte]| byte)
     }
 
     /// Reads a field with its length before it (sections 1.5.3 and 3.1.3.3).
-    fn field(&mut self) -> Result<&'a [u8], Short> {
+    fn field(&mut self) -> Result<&'a [u8], Incomplete> {
         let length = usize::from(u16::from_be_bytes(self.array()?));
-        let (field, left) = self.left.split_at_checked(length).ok_or(Short::Missing)?;
+        let (field, left) = self.left.split_at_checked(length).ok_or(Incomplete::Missing)?;
         self.left = left;
         Ok(field)
     }
 
     /// Reads a field of UTF-8 without U+0000 (section 1.5.3).
-    fn text(&mut self, otherwise: &'static str) -> Result<&'a str, Short> {
+    fn text(&mut self, otherwise: &'static str) -> Result<&'a str, Incomplete> {
         let text = str::from_utf8(self.field()?).ok().filter(|text| !text.contains('\0'));
-        text.ok_or(Short::Fault(Malformed(otherwise)))
+        text.ok_or(Incomplete::Fault(Malformed(otherwise)))
     }
 }
 

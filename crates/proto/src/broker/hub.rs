@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::client::Client;
-use super::packet::{Answer, Delivery, End, Packet, Refused};
+use super::client::BrokerClient;
+use super::connection::{HubConnection, Outlet, PendingWill};
+use super::packet::{ConnectRefusal, Delivery, End, Packet, PacketAnswer};
 use super::retained::Retained;
-use super::seat::{Outlet, Parting, Seat};
 use crate::id::DeviceId;
 use crate::wake::{Prefix, Topic};
 
@@ -39,15 +39,15 @@ pub struct Standing {
 pub struct Hub<O> {
     prefix: Prefix,
     most: usize,
-    seats: HashMap<Client, Box<Seat<O>>>,
-    /// The relays by topic; a device's own subscriptions are only in its seat.
-    relays: BTreeMap<Topic, BTreeSet<Client>>,
+    connections: HashMap<BrokerClient, Box<HubConnection<O>>>,
+    /// The relays by topic; a device's own subscriptions are only in its connection.
+    relays: BTreeMap<Topic, BTreeSet<BrokerClient>>,
     retained: Retained,
     /// The fleet's devices; `None` without a fleet: every client is known.
     known: Option<BTreeMap<DeviceId, Standing>>,
     revoked: BTreeSet<u64>,
-    /// Seats that were taken away, whose wills have to be published.
-    parted: VecDeque<Parting>,
+    /// Connections that were taken away, whose wills have to be published.
+    parted: VecDeque<PendingWill>,
 }
 
 impl<O: Outlet> Hub<O> {
@@ -56,7 +56,7 @@ impl<O: Outlet> Hub<O> {
         Self {
             prefix,
             most,
-            seats: HashMap::new(),
+            connections: HashMap::new(),
             relays: BTreeMap::new(),
             retained: Retained::new(most),
             known: None,
@@ -77,25 +77,25 @@ impl<O: Outlet> Hub<O> {
         self.retained.retain(|id| devices.contains_key(id));
         self.known = Some(devices);
         self.revoked = revoked;
-        let gone = self.seats.iter().filter(|(client, seat)| !self.admits(client, seat.serial));
-        let gone: Vec<_> = gone.map(|(client, seat)| (client.clone(), seat.connection)).collect();
+        let gone = self.connections.iter().filter(|(client, state)| !self.admits(client, state.serial));
+        let gone: Vec<_> = gone.map(|(client, state)| (client.clone(), state.connection)).collect();
         for (client, connection) in gone {
             self.gone(&client, connection, End::Revoked);
         }
     }
 
     /// Returns whether the list has a client.
-    pub fn knows(&self, client: &Client) -> bool {
+    pub fn knows(&self, client: &BrokerClient) -> bool {
         match (client, &self.known) {
-            (Client::Device(id), Some(known)) => known.contains_key(id),
+            (BrokerClient::Device(id), Some(known)) => known.contains_key(id),
             _ => true,
         }
     }
 
     /// Returns whether a certificate with this serial number admits a client.
-    pub fn admits(&self, client: &Client, serial: u64) -> bool {
+    pub fn admits(&self, client: &BrokerClient, serial: u64) -> bool {
         let standing = match (client, &self.known) {
-            (Client::Device(id), Some(known)) => known.get(id),
+            (BrokerClient::Device(id), Some(known)) => known.get(id),
             _ => None,
         };
         // A device that isn't on the list yet was certified after the list was copied here.
@@ -106,21 +106,28 @@ impl<O: Outlet> Hub<O> {
     ///
     /// # Errors
     /// Why the client is refused.
-    pub fn connect(&mut self, client: &Client, connection: u64, serial: u64, will: Option<Will>, outlet: O) -> Result<(), Refused> {
+    pub fn connect(
+        &mut self,
+        client: &BrokerClient,
+        connection: u64,
+        serial: u64,
+        will: Option<Will>,
+        outlet: O,
+    ) -> Result<(), ConnectRefusal> {
         if !self.admits(client, serial) {
-            return Err(Refused::Revoked);
+            return Err(ConnectRefusal::Revoked);
         }
         let look = |Will { topic, payload, retain, acknowledged }| {
-            let topic = self.permitted(client, &topic, retain, payload.len()).ok_or(Refused::Will)?;
-            Ok(Parting { topic, payload, retain, acknowledged })
+            let topic = self.permitted(client, &topic, retain, payload.len()).ok_or(ConnectRefusal::Will)?;
+            Ok(PendingWill { topic, payload, retain, acknowledged })
         };
         let will = will.map(look).transpose()?;
-        if let Some(older) = self.seats.get(client) {
+        if let Some(older) = self.connections.get(client) {
             self.gone(client, older.connection, End::Replaced);
-        } else if self.seats.len() >= self.most {
-            return Err(Refused::Full);
+        } else if self.connections.len() >= self.most {
+            return Err(ConnectRefusal::Full);
         }
-        self.seats.insert(client.clone(), Box::new(Seat::new(client, connection, serial, will, outlet)));
+        self.connections.insert(client.clone(), Box::new(HubConnection::new(client, connection, serial, will, outlet)));
         Ok(())
     }
 
@@ -128,38 +135,38 @@ impl<O: Outlet> Hub<O> {
     ///
     /// # Errors
     /// Why its connection ends; it has no place any more.
-    pub fn packet(&mut self, client: &Client, connection: u64, packet: Packet, now: Duration) -> Result<Answer, End> {
+    pub fn packet(&mut self, client: &BrokerClient, connection: u64, packet: Packet, now: Duration) -> Result<PacketAnswer, End> {
         // Without a place, it has been replaced meanwhile.
-        let seat = self.seats.get_mut(client).filter(|seat| seat.connection == connection).ok_or(End::Replaced)?;
-        let answered = if seat.hears(now) { self.answer(client, packet) } else { Err(End::TooOften) };
+        let state = self.connections.get_mut(client).filter(|state| state.connection == connection).ok_or(End::Replaced)?;
+        let answered = if state.hears(now) { self.answer(client, packet) } else { Err(End::TooOften) };
         if let Err(why) = &answered {
             self.gone(client, connection, *why);
         }
         answered
     }
 
-    fn answer(&mut self, client: &Client, packet: Packet) -> Result<Answer, End> {
+    fn answer(&mut self, client: &BrokerClient, packet: Packet) -> Result<PacketAnswer, End> {
         Ok(match packet {
             Packet::Publish { topic, payload, retain, id } => {
                 self.publish(client, &topic, payload, retain, id.is_some())?;
-                id.map_or(Answer::None, Answer::Published)
+                id.map_or(PacketAnswer::None, PacketAnswer::Published)
             }
             Packet::Acknowledged => {
-                if let Some(seat) = self.seats.get_mut(client) {
-                    seat.acknowledged();
+                if let Some(state) = self.connections.get_mut(client) {
+                    state.acknowledged();
                 }
-                Answer::None
+                PacketAnswer::None
             }
             Packet::Subscribe(id, topics) => {
                 let subscribe =
                     |(topic, acknowledged): (String, bool)| self.subscribe(client, &topic, acknowledged).then_some(acknowledged);
-                Answer::Subscribed(id, topics.into_iter().map(subscribe).collect())
+                PacketAnswer::Subscribed(id, topics.into_iter().map(subscribe).collect())
             }
             Packet::Unsubscribe(id, topics) => {
                 topics.iter().for_each(|topic| self.unsubscribe(client, topic));
-                Answer::Unsubscribed(id)
+                PacketAnswer::Unsubscribed(id)
             }
-            Packet::Ping => Answer::Pong,
+            Packet::Ping => PacketAnswer::Pong,
             Packet::Disconnect => return Err(End::Goodbye),
         })
     }
@@ -168,7 +175,7 @@ impl<O: Outlet> Hub<O> {
     ///
     /// # Errors
     /// [`End::Forbidden`] if the client may not.
-    pub fn publish(&mut self, client: &Client, topic: &str, payload: Bytes, retain: bool, acknowledged: bool) -> Result<(), End> {
+    pub fn publish(&mut self, client: &BrokerClient, topic: &str, payload: Bytes, retain: bool, acknowledged: bool) -> Result<(), End> {
         let topic = self.permitted(client, topic, retain, payload.len()).ok_or(End::Forbidden)?;
         self.spread(topic, payload, retain, acknowledged);
         self.bury();
@@ -176,13 +183,13 @@ impl<O: Outlet> Hub<O> {
     }
 
     /// Subscribes a client to an exact topic, and delivers what is retained there; returns `false` if it may not.
-    pub fn subscribe(&mut self, client: &Client, topic: &str, acknowledged: bool) -> bool {
+    pub fn subscribe(&mut self, client: &BrokerClient, topic: &str, acknowledged: bool) -> bool {
         let Some(topic) = Topic::parse(topic, &self.prefix).filter(|topic| client.may_subscribe(topic)) else { return false };
-        let Some(seat) = self.seats.get_mut(client) else { return false };
-        if !seat.subscribe(client, &topic, acknowledged) {
+        let Some(state) = self.connections.get_mut(client) else { return false };
+        if !state.subscribe(client, &topic, acknowledged) {
             return false;
         }
-        if !matches!(client, Client::Device(_)) {
+        if !matches!(client, BrokerClient::Device(_)) {
             self.relays.entry(topic.clone()).or_default().insert(client.clone());
         }
         if let Topic::Status(id) = &topic
@@ -196,44 +203,44 @@ impl<O: Outlet> Hub<O> {
     }
 
     /// Ends a subscription, if there is one.
-    pub fn unsubscribe(&mut self, client: &Client, topic: &str) {
+    pub fn unsubscribe(&mut self, client: &BrokerClient, topic: &str) {
         let Some(topic) = Topic::parse(topic, &self.prefix) else { return };
-        if let Some(seat) = self.seats.get_mut(client) {
-            seat.unsubscribe(client, &topic);
+        if let Some(state) = self.connections.get_mut(client) {
+            state.unsubscribe(client, &topic);
         }
         self.forget(client, &topic);
     }
 
     /// Notes that a connection has ended, or must end. Publishes its will unless it sent DISCONNECT; a connection that was replaced has
     /// gone already.
-    pub fn gone(&mut self, client: &Client, connection: u64, why: End) {
+    pub fn gone(&mut self, client: &BrokerClient, connection: u64, why: End) {
         self.part(client, connection, why);
         self.bury();
     }
 
     /// Returns how many clients are connected, and how many statuses are retained.
     pub fn counts(&self) -> (usize, usize) {
-        (self.seats.len(), self.retained.len())
+        (self.connections.len(), self.retained.len())
     }
 
     /// Returns whether nothing is left but what is retained.
     #[cfg(test)]
     pub(super) fn is_bare(&self) -> bool {
-        self.seats.is_empty() && self.relays.is_empty() && self.parted.is_empty()
+        self.connections.is_empty() && self.relays.is_empty() && self.parted.is_empty()
     }
 
     /// Disconnects all clients, and accepts no more. Publishes no will: no client is left to receive it.
     pub fn stop(&mut self) {
         self.most = 0;
-        for seat in self.seats.values_mut() {
-            seat.outlet.cut(End::Stopping);
+        for state in self.connections.values_mut() {
+            state.outlet.cut(End::Stopping);
         }
-        self.seats.clear();
+        self.connections.clear();
         self.relays.clear();
     }
 
     /// Returns the topic, if this client may publish this there.
-    fn permitted(&self, client: &Client, topic: &str, retain: bool, size: usize) -> Option<Topic> {
+    fn permitted(&self, client: &BrokerClient, topic: &str, retain: bool, size: usize) -> Option<Topic> {
         Topic::parse(topic, &self.prefix).filter(|topic| client.may_publish(topic, retain, size))
     }
 
@@ -247,7 +254,7 @@ impl<O: Outlet> Hub<O> {
         }
         let relays: Vec<_> = self.relays.get(&topic).into_iter().flatten().cloned().collect();
         let device = match &topic {
-            Topic::Wake(id) | Topic::Status(id) => Some(Client::Device(id.clone())),
+            Topic::Wake(id) | Topic::Status(id) => Some(BrokerClient::Device(id.clone())),
             Topic::Acknowledgement(_) => None,
         };
         let delivery = Delivery { topic, payload, retain: false, id: None };
@@ -256,37 +263,37 @@ impl<O: Outlet> Hub<O> {
         }
     }
 
-    fn hand(&mut self, client: &Client, delivery: Delivery, acknowledged: bool) {
-        let Some(seat) = self.seats.get_mut(client) else { return };
-        let connection = seat.connection;
+    fn hand(&mut self, client: &BrokerClient, delivery: Delivery, acknowledged: bool) {
+        let Some(state) = self.connections.get_mut(client) else { return };
+        let connection = state.connection;
         // A client in this process can't be disconnected: it loses what it has no room for, and counts that.
-        if !seat.deliver(client, delivery, acknowledged) && !matches!(client, Client::Local(_)) {
+        if !state.deliver(client, delivery, acknowledged) && !matches!(client, BrokerClient::Local(_)) {
             self.part(client, connection, End::Slow);
         }
     }
 
-    fn part(&mut self, client: &Client, connection: u64, why: End) {
-        if self.seats.get(client).is_none_or(|seat| seat.connection != connection) {
+    fn part(&mut self, client: &BrokerClient, connection: u64, why: End) {
+        if self.connections.get(client).is_none_or(|state| state.connection != connection) {
             return;
         }
-        let Some(mut seat) = self.seats.remove(client) else { return };
-        seat.outlet.cut(why);
-        for topic in seat.others() {
+        let Some(mut state) = self.connections.remove(client) else { return };
+        state.outlet.cut(why);
+        for topic in state.others() {
             self.forget(client, topic);
         }
-        if let Some(will) = seat.will.filter(|_| why != End::Goodbye) {
+        if let Some(will) = state.will.filter(|_| why != End::Goodbye) {
             self.parted.push_back(*will);
         }
     }
 
     /// Publishes the wills that are due; each may make others due, and no seat has two.
     fn bury(&mut self) {
-        while let Some(Parting { topic, payload, retain, acknowledged }) = self.parted.pop_front() {
+        while let Some(PendingWill { topic, payload, retain, acknowledged }) = self.parted.pop_front() {
             self.spread(topic, payload, retain, acknowledged);
         }
     }
 
-    fn forget(&mut self, client: &Client, topic: &Topic) {
+    fn forget(&mut self, client: &BrokerClient, topic: &Topic) {
         if let Some(relays) = self.relays.get_mut(topic) {
             relays.remove(client);
             if relays.is_empty() {

@@ -11,23 +11,23 @@
 //! - `packet`: the packets from clients, and the answers
 //! - `retained`: the last status of each device
 //! - `hub`: the one owner of all this; sessions are always clean
-//! - `seat`: one client's place in it
+//! - `connection`: one client's place in it
 
 mod client;
 mod connect;
+mod connection;
 mod hub;
 mod name;
 mod packet;
 mod retained;
-mod seat;
 
-pub use client::{Client, KEEPALIVE_MAX, RELAY_NAME, keepalive};
+pub use client::{BrokerClient, KEEPALIVE_MAX, RELAY_NAME, keepalive};
 pub use connect::{CLIENT_ID_MAX, CONNECT_MAX, Connect, NotConnected, connect};
+pub use connection::{DEVICE_PACKETS, DEVICE_UNACKNOWLEDGED_MAX, Outlet, RELAY_SUBSCRIPTIONS_MAX};
 pub use hub::{Hub, Standing, Will};
 pub use name::common_name;
-pub use packet::{Answer, Delivery, End, Packet, Refused};
+pub use packet::{ConnectRefusal, Delivery, End, Packet, PacketAnswer};
 pub use retained::Retained;
-pub use seat::{DEVICE_PACKETS, DEVICE_UNACKNOWLEDGED_MAX, Outlet, RELAY_SUBSCRIPTIONS_MAX};
 
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,7 @@ pub enum Packet {
 
 /// The immediate answer to a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum PacketAnswer {
     /// PUBACK.
     Published(u16),
     /// SUBACK: for each topic whether deliveries have QoS 1, or nothing if it is refused.
@@ -103,7 +103,7 @@ impl End {
 
 /// Says why a CONNECT is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum ConnectRefusal {
     /// The certificate is revoked, or isn't the newest.
     Revoked,
     /// The client may not publish its will.
@@ -112,7 +112,7 @@ pub enum Refused {
     Full,
 }
 
-impl Refused {
+impl ConnectRefusal {
     /// Returns a word for logs and counters.
     pub fn word(self) -> &'static str {
         match self {

@@ -56,12 +56,12 @@ impl Outlet for Line {
     }
 }
 
-fn device(name: &str) -> Client {
-    Client::Device(DeviceId::parse(name).unwrap())
+fn device(name: &str) -> BrokerClient {
+    BrokerClient::Device(DeviceId::parse(name).unwrap())
 }
 
-fn relay() -> Client {
-    Client::Relay("relay-1".into())
+fn relay() -> BrokerClient {
+    BrokerClient::Relay("relay-1".into())
 }
 
 fn will(name: &str) -> Will {
@@ -92,11 +92,11 @@ impl Place {
         Self { hub: Hub::new(Prefix::default(), 100), last: 0 }
     }
 
-    fn connect(&mut self, client: &Client, will: Option<Will>) -> (u64, Line) {
+    fn connect(&mut self, client: &BrokerClient, will: Option<Will>) -> (u64, Line) {
         self.connect_with(client, will, Line::with_room(1000))
     }
 
-    fn connect_with(&mut self, client: &Client, will: Option<Will>, line: Line) -> (u64, Line) {
+    fn connect_with(&mut self, client: &BrokerClient, will: Option<Will>, line: Line) -> (u64, Line) {
         self.last += 1;
         self.hub.connect(client, self.last, 5, will, line.clone()).unwrap();
         (self.last, line)
@@ -105,14 +105,14 @@ impl Place {
 
 #[test]
 fn a_name_is_a_device_or_a_relay_or_nobody() {
-    assert_eq!(Client::named("cam-17", "whatever"), Some(device("cam-17")));
-    assert_eq!(Client::named(RELAY_NAME, "relay-1"), Some(relay()));
+    assert_eq!(BrokerClient::named("cam-17", "whatever"), Some(device("cam-17")));
+    assert_eq!(BrokerClient::named(RELAY_NAME, "relay-1"), Some(relay()));
     for nobody in ["Cam-17", "cam 17", "", "sally.relay2", "cam-17/wake", "+", "#", "localhost", "-x"] {
-        assert_eq!(Client::named(nobody, "cam-17"), None, "{nobody}");
+        assert_eq!(BrokerClient::named(nobody, "cam-17"), None, "{nobody}");
     }
-    assert_eq!(Client::unproven("sally.relay.a"), Some(Client::Relay("sally.relay.a".into())));
-    assert_eq!(Client::unproven("sally.relays"), None);
-    assert_eq!(Client::unproven("cam-17"), Some(device("cam-17")));
+    assert_eq!(BrokerClient::unproven("sally.relay.a"), Some(BrokerClient::Relay("sally.relay.a".into())));
+    assert_eq!(BrokerClient::unproven("sally.relays"), None);
+    assert_eq!(BrokerClient::unproven("cam-17"), Some(device("cam-17")));
 }
 
 #[test]
@@ -148,9 +148,9 @@ fn a_wake_reaches_the_one_device_and_its_answer_the_relay() {
     let ((first, line), (_, other)) = (place.connect(&device("cam-17"), None), place.connect(&device("cam-18"), None));
     let (tower, heard) = place.connect(&relay(), None);
     let subscribed = place.hub.packet(&device("cam-17"), first, subscribe(&["sally/v1/cam-17/wake", "sally/v1/cam-17/status"]), NOW);
-    assert_eq!(subscribed, Ok(Answer::Subscribed(3, vec![Some(true), Some(true)])));
+    assert_eq!(subscribed, Ok(PacketAnswer::Subscribed(3, vec![Some(true), Some(true)])));
     place.hub.packet(&relay(), tower, subscribe(&["sally/v1/r/relay-1/ack"]), NOW).unwrap();
-    assert_eq!(place.hub.packet(&relay(), tower, publish("sally/v1/cam-17/wake", "w", false), NOW), Ok(Answer::Published(7)));
+    assert_eq!(place.hub.packet(&relay(), tower, publish("sally/v1/cam-17/wake", "w", false), NOW), Ok(PacketAnswer::Published(7)));
     assert_eq!(line.got(), [message("sally/v1/cam-17/wake", "w", false)]);
     place.hub.packet(&device("cam-17"), first, publish("sally/v1/r/relay-1/ack", "a", false), NOW).unwrap();
     assert_eq!(heard.got(), [message("sally/v1/r/relay-1/ack", "a", false)]);
@@ -180,7 +180,7 @@ fn a_subscription_to_anything_else_is_refused_and_the_others_hold() {
     let answer = place.hub.packet(&device("cam-17"), connection, subscribe(&topics), NOW);
     let mut expected = vec![None; topics.len()];
     expected[0] = Some(true);
-    assert_eq!(answer, Ok(Answer::Subscribed(3, expected)));
+    assert_eq!(answer, Ok(PacketAnswer::Subscribed(3, expected)));
 }
 
 #[test]
@@ -245,9 +245,9 @@ fn a_take_over_fires_the_old_will_and_the_new_one_has_the_last_word() {
 fn a_will_that_is_not_ones_own_is_refused() {
     let mut place = Place::new();
     let mut connect = |will: Will| place.hub.connect(&device("cam-17"), 1, 5, Some(will), Line::default());
-    assert_eq!(connect(will("cam-18")), Err(Refused::Will));
-    assert_eq!(connect(Will { topic: "sally/v1/cam-17/wake".into(), ..will("cam-17") }), Err(Refused::Will));
-    assert_eq!(connect(Will { payload: vec![0; STATUS_MAX + 1].into(), ..will("cam-17") }), Err(Refused::Will));
+    assert_eq!(connect(will("cam-18")), Err(ConnectRefusal::Will));
+    assert_eq!(connect(Will { topic: "sally/v1/cam-17/wake".into(), ..will("cam-17") }), Err(ConnectRefusal::Will));
+    assert_eq!(connect(Will { payload: vec![0; STATUS_MAX + 1].into(), ..will("cam-17") }), Err(ConnectRefusal::Will));
     assert_eq!(connect(will("cam-17")), Ok(()));
 }
 
@@ -259,7 +259,7 @@ fn who_does_not_read_or_acknowledge_is_cut_and_nobody_else_waits() {
     let (slow, line) = place.connect_with(&device("cam-17"), None, Line::with_room(2));
     place.hub.packet(&device("cam-17"), slow, subscribe(&[topic]), NOW).unwrap();
     for _ in 0..3 {
-        assert_eq!(place.hub.packet(&relay(), tower, publish(topic, "w", false), NOW), Ok(Answer::Published(7)));
+        assert_eq!(place.hub.packet(&relay(), tower, publish(topic, "w", false), NOW), Ok(PacketAnswer::Published(7)));
     }
     assert_eq!((line.got().len(), line.end()), (2, Some(End::Slow)));
 
@@ -285,7 +285,7 @@ fn who_says_too_much_is_cut() {
     // One a second, for ever.
     let (connection, _) = place.connect(&device("cam-17"), None);
     for second in 0..1000 {
-        assert_eq!(place.hub.packet(&device("cam-17"), connection, Packet::Ping, Duration::from_secs(second)), Ok(Answer::Pong));
+        assert_eq!(place.hub.packet(&device("cam-17"), connection, Packet::Ping, Duration::from_secs(second)), Ok(PacketAnswer::Pong));
     }
 }
 
@@ -294,9 +294,9 @@ fn the_fleet_s_list_decides_who_is_admitted_and_what_is_retained() {
     let mut place = Place::new();
     let id = |name: &str| DeviceId::parse(name).unwrap();
     let (old, line) = place.connect(&device("cam-17"), Some(will("cam-17")));
-    let (stranger, _) = place.connect(&device("unlisted"), None);
+    let (unknown, _) = place.connect(&device("unlisted"), None);
     let (_, revoked) = place.connect(&device("cam-18"), None);
-    place.hub.packet(&device("unlisted"), stranger, publish("sally/v1/unlisted/status", "online", true), NOW).unwrap();
+    place.hub.packet(&device("unlisted"), unknown, publish("sally/v1/unlisted/status", "online", true), NOW).unwrap();
     let active = Standing { serial: 6, active: true };
     let listed = BTreeMap::from([(id("cam-17"), active), (id("cam-18"), Standing { serial: 5, active: false })]);
     place.hub.know(listed, BTreeSet::from([9]));
@@ -305,7 +305,7 @@ fn the_fleet_s_list_decides_who_is_admitted_and_what_is_retained() {
     assert_eq!(place.hub.packet(&device("cam-17"), old, Packet::Ping, NOW), Err(End::Replaced));
     // Its will is retained; the status of whom nobody knows is not.
     assert_eq!(place.hub.counts(), (1, 1));
-    place.hub.packet(&device("unlisted"), stranger, publish("sally/v1/unlisted/status", "online", true), NOW).unwrap();
+    place.hub.packet(&device("unlisted"), unknown, publish("sally/v1/unlisted/status", "online", true), NOW).unwrap();
     assert_eq!(place.hub.counts(), (1, 1));
     for (client, serial, admitted) in [
         (device("cam-17"), 5, false),
@@ -323,10 +323,10 @@ fn the_fleet_s_list_decides_who_is_admitted_and_what_is_retained() {
 #[test]
 fn there_are_so_many_places() {
     let mut hub = Hub::new(Prefix::default(), 2);
-    for (name, connected) in [("a", Ok(())), ("b", Ok(())), ("c", Err(Refused::Full)), ("b", Ok(()))] {
+    for (name, connected) in [("a", Ok(())), ("b", Ok(())), ("c", Err(ConnectRefusal::Full)), ("b", Ok(()))] {
         assert_eq!(hub.connect(&device(name), 1, 5, None, Line::default()), connected, "{name}");
     }
     hub.stop();
-    assert_eq!(hub.connect(&device("b"), 1, 5, None, Line::default()), Err(Refused::Full));
+    assert_eq!(hub.connect(&device("b"), 1, 5, None, Line::default()), Err(ConnectRefusal::Full));
     assert!(hub.is_bare());
 }

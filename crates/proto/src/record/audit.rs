@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::said::Said;
 use super::share::{Approval, Join, ShareStart};
-use super::streams::Stream;
-use crate::share::Role;
+use super::streams::RecordStream;
+use super::untrusted::UntrustedText;
+use crate::share::ShareRole;
 
 /// The certificate with which a client logged in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
     /// The key ID, as the CA wrote it.
-    pub id: Said,
+    pub id: UntrustedText,
     /// The serial number.
     pub serial: u64,
     /// The fingerprint of the CA's key.
@@ -26,10 +26,10 @@ pub struct SftpOperation {
     /// The operation's name: `open`, `close`, `remove`, `rename`, …
     pub op: String,
     /// The path as the client asked for it.
-    pub path: Said,
+    pub path: UntrustedText,
     /// The second path of a rename, link or copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Said>,
+    pub to: Option<UntrustedText>,
     /// The purpose of an open (`read`, `write`, `append`, `create`, …), or the attributes to set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
@@ -66,7 +66,7 @@ pub struct SftpOperation {
 /// The direction of a forwarding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Direction {
+pub enum ForwardDirection {
     /// `ssh -L`, `-D`, `-W`, `-J`: the client connects from this machine to others.
     Local,
     /// `ssh -R`: others connect to this machine, and reach the client.
@@ -90,7 +90,7 @@ pub enum AuditEvent {
     /// The client authenticated.
     Auth {
         /// The user name that the client asked for.
-        user: Said,
+        user: UntrustedText,
         /// The method: `publickey`, or another.
         method: String,
         /// The type of the key.
@@ -100,7 +100,7 @@ pub enum AuditEvent {
         fingerprint: String,
         /// The key's comment in the file that has it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        comment: Option<Said>,
+        comment: Option<UntrustedText>,
         /// The source of the key: a file and line, or a URL.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<String>,
@@ -113,40 +113,40 @@ pub enum AuditEvent {
         /// The channel of the session.
         channel: u32,
         /// The command that the client asked for.
-        command: Said,
+        command: UntrustedText,
         /// The command that runs in its place (`command=`, force-command).
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        forced: Option<Said>,
+        forced: Option<UntrustedText>,
     },
     /// A shell starts.
     Shell {
         /// The channel of the session.
         channel: u32,
         /// The program.
-        program: Said,
+        program: UntrustedText,
         /// The command that runs in its place (`command=`, force-command).
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        forced: Option<Said>,
+        forced: Option<UntrustedText>,
     },
     /// A subsystem starts.
     Subsystem {
         /// The channel of the session.
         channel: u32,
         /// The subsystem's name.
-        name: Said,
+        name: UntrustedText,
         /// The command that runs in its place (`command=`, force-command).
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        forced: Option<Said>,
+        forced: Option<UntrustedText>,
     },
     /// The client sent an environment variable.
     Env {
         /// The channel of the session.
         channel: u32,
         /// The variable's name.
-        name: Said,
+        name: UntrustedText,
         /// The variable's value, if the session gets it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        value: Option<Said>,
+        value: Option<UntrustedText>,
         /// Whether the session gets it.
         accepted: bool,
     },
@@ -155,7 +155,7 @@ pub enum AuditEvent {
         /// The channel of the session.
         channel: u32,
         /// The type of terminal (TERM).
-        term: Said,
+        term: UntrustedText,
         /// Columns.
         cols: u32,
         /// Rows.
@@ -166,7 +166,7 @@ pub enum AuditEvent {
         /// The channel of the session.
         channel: u32,
         /// The signal's name without SIG, as in RFC 4254.
-        name: Said,
+        name: UntrustedText,
     },
     /// The client sent a break (RFC 4335).
     Break {
@@ -178,7 +178,7 @@ pub enum AuditEvent {
     /// A request was refused.
     Refusal {
         /// The request.
-        what: Said,
+        what: UntrustedText,
         /// The reason.
         why: String,
     },
@@ -189,12 +189,12 @@ pub enum AuditEvent {
         /// Our number for the forwarding, also in `forward-open` and `forward-end`.
         id: u64,
         /// The direction.
-        direction: Direction,
+        direction: ForwardDirection,
         /// The target, or the address to listen on: `host:port` or a socket's path.
-        target: Said,
+        target: UntrustedText,
         /// The originator: for a local forwarding as the client reports it, else as the kernel does. `None` for a listener.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        origin: Option<Said>,
+        origin: Option<UntrustedText>,
     },
     /// Both ends of a forwarded connection are open: bytes may flow.
     ForwardOpen {
@@ -233,14 +233,14 @@ pub enum AuditEvent {
         /// The channel of the session.
         channel: u32,
         /// The stream.
-        stream: Stream,
+        stream: RecordStream,
     },
     /// A stream has passed its head: what follows is counted and hashed, not recorded.
     StreamCut {
         /// The channel of the session.
         channel: u32,
         /// The stream.
-        stream: Stream,
+        stream: RecordStream,
         /// The number of recorded bytes.
         recorded: u64,
     },
@@ -249,7 +249,7 @@ pub enum AuditEvent {
         /// The channel of the session.
         channel: u32,
         /// The stream.
-        stream: Stream,
+        stream: RecordStream,
         /// The length of the whole stream.
         bytes: u64,
         /// The SHA-256 (hex) of the whole stream: in format 1.
@@ -274,7 +274,7 @@ pub enum AuditEvent {
         channel: u32,
         /// The command in the foreground.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        foreground: Option<Said>,
+        foreground: Option<UntrustedText>,
     },
     /// A terminal is shared.
     Share(ShareStart),
@@ -292,9 +292,9 @@ pub enum AuditEvent {
         /// The viewer's number.
         channel: u32,
         /// The role that holds from now on.
-        role: Role,
+        role: ShareRole,
         /// Who changed it.
-        by: Said,
+        by: UntrustedText,
     },
     /// A viewer who waited was let in, or was not.
     Approve(Approval),
@@ -303,7 +303,7 @@ pub enum AuditEvent {
         /// The viewer's number.
         channel: u32,
         /// Who said so.
-        by: Said,
+        by: UntrustedText,
     },
     /// The shared terminal changes its size: an `r` line follows.
     Size {
@@ -312,7 +312,7 @@ pub enum AuditEvent {
         /// Rows.
         rows: u16,
         /// Whose window or word it follows.
-        by: Said,
+        by: UntrustedText,
     },
     /// The visit is over.
     Close {
@@ -336,9 +336,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_stranger_says_cannot_break_a_line_and_is_kept_byte_for_byte() {
+    fn untrusted_text_cannot_break_a_line_and_is_kept_byte_for_byte() {
         for said in [&b"ls\n[0.1,\"o\",\"x\"]\r\n\x1b]0;x\x07"[..], b"caf\xe9", b""] {
-            let event = AuditEvent::Exec { channel: 3, command: Said(said.to_vec()), forced: None };
+            let event = AuditEvent::Exec { channel: 3, command: UntrustedText(said.to_vec()), forced: None };
             let json = serde_json::to_string(&event).unwrap();
             assert!(json.bytes().all(|byte| byte >= 0x20));
             assert_eq!(serde_json::from_str::<AuditEvent>(&json).unwrap(), event);
@@ -352,7 +352,7 @@ mod tests {
             (DigestName::Blake3, r#""bytes":0,"blake3":"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"}"#),
         ] {
             let (sha256, blake3) = name.start().fields();
-            let event = AuditEvent::StreamEnd { channel: 0, stream: Stream::Stdout, bytes: 0, sha256, blake3 };
+            let event = AuditEvent::StreamEnd { channel: 0, stream: RecordStream::Stdout, bytes: 0, sha256, blake3 };
             let json = serde_json::to_string(&event).unwrap();
             assert!(json.ends_with(expected), "{json}");
             assert_eq!(serde_json::from_str::<AuditEvent>(&json).unwrap(), event);
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn events_are_compact_and_named_as_documented() {
-        let event = AuditEvent::Stream { channel: 0, stream: Stream::Stderr };
+        let event = AuditEvent::Stream { channel: 0, stream: RecordStream::Stderr };
         assert_eq!(serde_json::to_string(&event).unwrap(), r#"{"event":"stream","channel":0,"stream":"stderr"}"#);
         let event = AuditEvent::Sftp(SftpOperation {
             channel: 1,

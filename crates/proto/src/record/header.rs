@@ -114,7 +114,7 @@ struct Written<'a> {
 }
 
 #[derive(Deserialize)]
-struct Read {
+struct HeaderFields {
     width: u16,
     height: u16,
     #[serde(default)]
@@ -179,7 +179,7 @@ impl Header {
         };
         // Additions of a minor version are passed over, whatever it is.
         let minor = marks.sally.split_once('.').and_then(|(_, minor)| minor.parse().ok()).unwrap_or_default();
-        let Read { width, height, timestamp, mut env, record, host_key } = serde_json::from_slice(line).ok()?;
+        let HeaderFields { width, height, timestamp, mut env, record, host_key } = serde_json::from_slice(line).ok()?;
         let policy = record.parse().ok()?;
         Some(Ok(Self { width, height, timestamp, shell: env.remove("SHELL"), term: env.remove("TERM"), policy, minor, digest, host_key }))
     }

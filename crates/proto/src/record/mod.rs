@@ -3,7 +3,7 @@
 //! A record is an asciicast v2 file: a header line, then one JSON array `[time, code, data]` per line, `data` always a string. In the
 //! order in which a byte travels: [`StreamKind`] says where it comes from, `chunk` and `escape` choose how it is written, [`Encoder`]
 //! makes batches of whole lines, a [`RunningDigest`] covers every byte of them, a [`Signer`] signs it from time to time. On the way back,
-//! [`Lines`] cuts the file, [`Line`] reads a line, [`Verifier`] gives one of six verdicts.
+//! [`RecordLines`] cuts the file, [`RecordLine`] reads a line, [`Verifier`] gives one of six verdicts.
 //!
 //! docs/record-format.md describes the format in full, for authors of readers.
 
@@ -17,26 +17,26 @@ mod header;
 mod parse;
 mod playable;
 mod read;
-mod said;
 mod share;
 mod streams;
 mod time;
+mod untrusted;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
-pub use audit::{AuditEvent, Certificate, Direction as ForwardDirection, SftpOperation};
+pub use audit::{AuditEvent, Certificate, ForwardDirection, SftpOperation};
 pub use chain::{Seal, SignError, Signer, check_signature, signed_text};
 pub use digest::{DigestName, RunningDigest};
 pub use encode::{Encoder, MAX_BATCH};
 pub use header::{Header, Policy, PolicyError, UnknownFormat, parse_size};
-pub use parse::{Assembly, Event, HashLine, Line, ParseError};
-pub use read::{Lines, RawLine};
-pub use said::Said;
+pub use parse::{Assembly, HashLine, ParseError, RecordEvent, RecordLine};
+pub use read::{RawLine, RecordLines};
 pub use share::{Approval, Join, ShareStart, Via};
-pub use streams::{Direction, Stream, StreamKind, Tracker};
+pub use streams::{Direction, RecordStream, StreamKind, Tracker};
 pub use time::Timestamp;
+pub use untrusted::UntrustedText;
 pub use verify::{NoRecord, Report, Trust, Verdict, Verifier, exit};
 
 /// The length that a line of a record in a file stays under, its newline included.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::audit::AuditEvent;
 use super::chain::Seal;
-use super::streams::Stream;
+use super::streams::RecordStream;
 use super::time::Timestamp;
 
 /// The largest event that is put together of parts, in bytes.
@@ -19,7 +19,7 @@ pub struct ParseError(&'static str);
 
 /// A line in its parts: `[time,"code","data"]`, exactly as the encoder writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line<'a> {
+pub struct RecordLine<'a> {
     /// The time.
     pub at: Timestamp,
     /// The time as written.
@@ -41,13 +41,13 @@ pub struct HashLine<'a> {
 
 /// An event with its data decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum RecordEvent<'a> {
     /// `o`: text shown.
     Output(Cow<'a, str>),
     /// `i`: text typed or sent.
     Input(Cow<'a, str>),
     /// `b`: bytes of a stream that aren't text.
-    Bytes(Stream, Vec<u8>),
+    Bytes(RecordStream, Vec<u8>),
     /// `r`: columns and rows.
     Resize(u16, u16),
     /// `m`: a marker.
@@ -62,8 +62,8 @@ pub enum Event<'a> {
     Other(u8),
 }
 
-impl<'a> Line<'a> {
-    /// Splits a line (without its newline); only [`Line::event`] reads the data.
+impl<'a> RecordLine<'a> {
+    /// Splits a line (without its newline); only [`RecordLine::event`] reads the data.
     ///
     /// # Errors
     /// If it isn't a line of ours.
@@ -87,31 +87,31 @@ impl<'a> Line<'a> {
     ///
     /// # Errors
     /// If it isn't what the code requires.
-    pub fn event(&self) -> Result<Event<'a>, ParseError> {
+    pub fn event(&self) -> Result<RecordEvent<'a>, ParseError> {
         match self.code {
-            b'o' => Ok(Event::Output(self.text()?)),
-            b'i' => Ok(Event::Input(self.text()?)),
-            b'm' => Ok(Event::Marker(self.text()?)),
-            b'a' => Ok(Event::Audit(self.text()?)),
-            b'h' => self.hash().map(Event::Hash),
+            b'o' => Ok(RecordEvent::Output(self.text()?)),
+            b'i' => Ok(RecordEvent::Input(self.text()?)),
+            b'm' => Ok(RecordEvent::Marker(self.text()?)),
+            b'a' => Ok(RecordEvent::Audit(self.text()?)),
+            b'h' => self.hash().map(RecordEvent::Hash),
             b'b' => {
                 let (letter, base64) = self.plain().split_at_checked(2).ok_or(ParseError("its bytes name no stream"))?;
                 let stream = match letter {
-                    [letter, b':'] => Stream::from_letter(*letter),
+                    [letter, b':'] => RecordStream::from_letter(*letter),
                     _ => None,
                 };
                 let stream = stream.ok_or(ParseError("its bytes name no stream"))?;
                 let bytes = base64_simd::STANDARD.decode_to_vec(base64).map_err(|_| ParseError("its bytes are not base64"))?;
-                Ok(Event::Bytes(stream, bytes))
+                Ok(RecordEvent::Bytes(stream, bytes))
             }
             b'r' => {
                 let size = self.text()?;
                 let (cols, rows) = size.split_once('x').ok_or(ParseError("its size is not COLUMNSxROWS"))?;
                 let number = |text: &str| text.parse().map_err(|_| ParseError("its size is not COLUMNSxROWS"));
-                Ok(Event::Resize(number(cols)?, number(rows)?))
+                Ok(RecordEvent::Resize(number(cols)?, number(rows)?))
             }
-            b'x' => self.text()?.parse().map(Event::Exit).map_err(|_| ParseError("its exit status is not a number")),
-            code => Ok(Event::Other(code)),
+            b'x' => self.text()?.parse().map(RecordEvent::Exit).map_err(|_| ParseError("its exit status is not a number")),
+            code => Ok(RecordEvent::Other(code)),
         }
     }
 
@@ -185,18 +185,18 @@ mod tests {
 
     #[test]
     fn each_code_is_understood() {
-        let event = |line: &'static str| Line::parse(line.as_bytes()).unwrap().event();
-        assert_eq!(event(r#"[1.000000,"o","hi\r\n"]"#), Ok(Event::Output("hi\r\n".into())));
-        assert_eq!(event(r#"[1.000000,"i","q"]"#), Ok(Event::Input("q".into())));
-        assert_eq!(event(r#"[1.000000,"b","e:/w=="]"#), Ok(Event::Bytes(Stream::Stderr, vec![0xff])));
-        assert_eq!(event(r#"[1.000000,"r","80x24"]"#), Ok(Event::Resize(80, 24)));
-        assert_eq!(event(r#"[1.000000,"x","137"]"#), Ok(Event::Exit(137)));
-        assert_eq!(event(r#"[1.000000,"m","masked"]"#), Ok(Event::Marker("masked".into())));
-        assert_eq!(event(r#"[1.000000,"a","{}"]"#), Ok(Event::Audit("{}".into())));
-        assert_eq!(event(r#"[1.000000,"z","new"]"#), Ok(Event::Other(b'z')));
+        let event = |line: &'static str| RecordLine::parse(line.as_bytes()).unwrap().event();
+        assert_eq!(event(r#"[1.000000,"o","hi\r\n"]"#), Ok(RecordEvent::Output("hi\r\n".into())));
+        assert_eq!(event(r#"[1.000000,"i","q"]"#), Ok(RecordEvent::Input("q".into())));
+        assert_eq!(event(r#"[1.000000,"b","e:/w=="]"#), Ok(RecordEvent::Bytes(RecordStream::Stderr, vec![0xff])));
+        assert_eq!(event(r#"[1.000000,"r","80x24"]"#), Ok(RecordEvent::Resize(80, 24)));
+        assert_eq!(event(r#"[1.000000,"x","137"]"#), Ok(RecordEvent::Exit(137)));
+        assert_eq!(event(r#"[1.000000,"m","masked"]"#), Ok(RecordEvent::Marker("masked".into())));
+        assert_eq!(event(r#"[1.000000,"a","{}"]"#), Ok(RecordEvent::Audit("{}".into())));
+        assert_eq!(event(r#"[1.000000,"z","new"]"#), Ok(RecordEvent::Other(b'z')));
         let hash = "0".repeat(64);
         let line = format!(r#"[1.000000,"h","{hash} seal AAAA"]"#);
-        assert_eq!(Line::parse(line.as_bytes()).unwrap().hash(), Ok(HashLine { hash: &hash, seal: Some((Seal::Seal, "AAAA")) }));
+        assert_eq!(RecordLine::parse(line.as_bytes()).unwrap().hash(), Ok(HashLine { hash: &hash, seal: Some((Seal::Seal, "AAAA")) }));
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
             r#"[1.000000,"o",1]"#,
             r#"[1.000000,"o","]"#,
         ] {
-            assert!(Line::parse(line.as_bytes()).is_err(), "{line}");
+            assert!(RecordLine::parse(line.as_bytes()).is_err(), "{line}");
         }
         for line in [
             r#"[1.000000,"o","\q"]"#,
@@ -223,7 +223,7 @@ mod tests {
             r#"[1.000000,"x","-1"]"#,
             r#"[1.000000,"h","00"]"#,
         ] {
-            assert!(Line::parse(line.as_bytes()).unwrap().event().is_err(), "{line}");
+            assert!(RecordLine::parse(line.as_bytes()).unwrap().event().is_err(), "{line}");
         }
     }
 }

@@ -29,7 +29,7 @@ impl<'a> RawLine<'a> {
 
 /// The lines of a file.
 #[derive(Debug)]
-pub struct Lines<R> {
+pub struct RecordLines<R> {
     from: R,
     buffer: Vec<u8>,
     /// The start of what is read and not yet returned.
@@ -39,7 +39,7 @@ pub struct Lines<R> {
     at_end: bool,
 }
 
-impl<R: Read> Lines<R> {
+impl<R: Read> RecordLines<R> {
     /// Reads from the file's beginning.
     pub fn new(from: R) -> Self {
         Self { from, buffer: vec![0; BUFFER], start: 0, end: 0, number: 0, at_end: false }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     fn all(text: &[u8], step: usize) -> Vec<(u64, Vec<u8>, bool, bool)> {
-        let mut lines = Lines::new(Slow(text, step));
+        let mut lines = RecordLines::new(Slow(text, step));
         let mut found = Vec::new();
         while let Some(line) = lines.next().unwrap() {
             found.push((line.number, line.bytes.to_vec(), line.complete, line.too_long));

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::said::Said;
-use crate::share::Role;
+use super::untrusted::UntrustedText;
+use crate::share::ShareRole;
 
 /// The way on which a viewer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub struct ShareStart {
     /// Rows of the terminal.
     pub rows: u16,
     /// The program.
-    pub program: Said,
+    pub program: UntrustedText,
 }
 
 /// A viewer joins: the event is on the record before they see a byte.
@@ -44,7 +44,7 @@ pub struct Join {
     /// The viewer's number, which is the channel of their keyboard.
     pub channel: u32,
     /// The viewer's name; of the local terminal the host's account.
-    pub name: Said,
+    pub name: UntrustedText,
     /// The SHA-256 fingerprint of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -54,7 +54,7 @@ pub struct Join {
     /// The way on which they have come. Of `relay`, name and fingerprint are what the relay says.
     pub via: Via,
     /// What they may do.
-    pub role: Role,
+    pub role: ShareRole,
     /// The viewer's address and port, as the kernel or the relay reports them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
@@ -66,17 +66,17 @@ pub struct Approval {
     /// The viewer's number.
     pub channel: u32,
     /// The viewer's name.
-    pub name: Said,
+    pub name: UntrustedText,
     /// The SHA-256 fingerprint of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// The role that was asked for.
-    pub role: Role,
+    pub role: ShareRole,
     /// The answer.
     pub approved: bool,
     /// Who answered; nothing if the time for an answer was up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<Said>,
+    pub by: Option<UntrustedText>,
 }
 
 #[cfg(test)]
@@ -92,7 +92,7 @@ mod tests {
             fingerprint: Some("SHA256:x".into()),
             source: Some("https://github.com/alice.keys".into()),
             via: Via::Jump,
-            role: Role::Write,
+            role: ShareRole::Write,
             peer: Some("192.0.2.7:50123".into()),
         };
         let local = Join { channel: 2, name: "pair".into(), fingerprint: None, source: None, via: Via::Local, peer: None, ..join.clone() };
@@ -100,7 +100,7 @@ mod tests {
             channel: 1,
             name: "alice".into(),
             fingerprint: Some("SHA256:x".into()),
-            role: Role::Watch,
+            role: ShareRole::Watch,
             approved: true,
             by: Some("pair".into()),
         };
@@ -122,7 +122,7 @@ mod tests {
                 r#"{"event":"approve","channel":1,"name":"alice","role":"watch","approved":false}"#,
             ),
             (
-                AuditEvent::Role { channel: 1, role: Role::Watch, by: "pair".into() },
+                AuditEvent::Role { channel: 1, role: ShareRole::Watch, by: "pair".into() },
                 r#"{"event":"role","channel":1,"role":"watch","by":"pair"}"#,
             ),
             (AuditEvent::Kick { channel: 1, by: "pair".into() }, r#"{"event":"kick","channel":1,"by":"pair"}"#),

@@ -14,7 +14,7 @@ pub enum Direction {
 /// One of the three streams of a channel, as a record names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stream {
+pub enum RecordStream {
     /// A program's standard output, or a terminal's output.
     Stdout,
     /// A program's standard error, without a terminal.
@@ -23,7 +23,7 @@ pub enum Stream {
     Stdin,
 }
 
-impl Stream {
+impl RecordStream {
     /// Returns the name in audit lines and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -78,11 +78,11 @@ pub enum StreamKind {
 
 impl StreamKind {
     /// Returns the stream that the record names.
-    pub const fn stream(self) -> Stream {
+    pub const fn stream(self) -> RecordStream {
         match self {
-            Self::PtyOutput | Self::Stdout => Stream::Stdout,
-            Self::Stderr => Stream::Stderr,
-            Self::PtyInput | Self::Stdin => Stream::Stdin,
+            Self::PtyOutput | Self::Stdout => RecordStream::Stdout,
+            Self::Stderr => RecordStream::Stderr,
+            Self::PtyInput | Self::Stdin => RecordStream::Stdin,
         }
     }
 
@@ -98,19 +98,19 @@ impl StreamKind {
 /// `stream` changes it for the following events. `r` and `x` belong to the channel of the output direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tracker {
-    output: (u32, Stream),
-    input: (u32, Stream),
+    output: (u32, RecordStream),
+    input: (u32, RecordStream),
 }
 
 impl Default for Tracker {
     fn default() -> Self {
-        Self { output: (0, Stream::Stdout), input: (0, Stream::Stdin) }
+        Self { output: (0, RecordStream::Stdout), input: (0, RecordStream::Stdin) }
     }
 }
 
 impl Tracker {
     /// Makes (channel, stream) the current one of its direction; returns whether that changed anything.
-    pub fn switch(&mut self, channel: u32, stream: Stream) -> bool {
+    pub fn switch(&mut self, channel: u32, stream: RecordStream) -> bool {
         let current = match stream.direction() {
             Direction::Output => &mut self.output,
             Direction::Input => &mut self.input,
@@ -121,7 +121,7 @@ impl Tracker {
     }
 
     /// Returns the current (channel, stream) of a direction.
-    pub const fn current(&self, direction: Direction) -> (u32, Stream) {
+    pub const fn current(&self, direction: Direction) -> (u32, RecordStream) {
         match direction {
             Direction::Output => self.output,
             Direction::Input => self.input,

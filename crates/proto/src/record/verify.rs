@@ -5,7 +5,7 @@ use ssh_key::PublicKey;
 use super::chain::{Seal, check_signature};
 use super::digest::{DigestName, RunningDigest};
 use super::header::{Header, Policy, UnknownFormat};
-use super::parse::Line;
+use super::parse::RecordLine;
 use super::playable::could_be_played;
 use super::read::RawLine;
 use super::time::Timestamp;
@@ -131,10 +131,10 @@ pub enum NoRecord {
     Unknown(#[from] UnknownFormat),
 }
 
-enum State {
+enum VerifierState {
     /// The header hasn't been found yet: lines of other programs may precede it.
     Searching,
-    Recording(Box<Recording>),
+    Recording(Box<VerifiedRecording>),
     /// The seal was good.
     Sealed,
     /// The verdict can't change any more.
@@ -142,7 +142,7 @@ enum State {
     Unknown(UnknownFormat),
 }
 
-struct Recording {
+struct VerifiedRecording {
     key: PublicKey,
     digest: DigestName,
     chain: RunningDigest,
@@ -153,7 +153,7 @@ struct Recording {
 /// Verifies a record line by line and gives the verdict at the end; its memory is bounded by a line.
 pub struct Verifier<'k> {
     judge: Box<dyn Fn(&PublicKey) -> Trust + 'k>,
-    state: State,
+    state: VerifierState,
     report: Report,
     torn_header: bool,
     /// The first line before the header that a player could take for a header or an event.
@@ -175,7 +175,7 @@ impl<'k> Verifier<'k> {
             lines_after: 0,
             next_record: None,
         };
-        Self { judge: Box::new(judge), state: State::Searching, report, torn_header: false, forged: None }
+        Self { judge: Box::new(judge), state: VerifierState::Searching, report, torn_header: false, forged: None }
     }
 
     /// Takes the next line.
@@ -184,10 +184,10 @@ impl<'k> Verifier<'k> {
             return;
         }
         match &mut self.state {
-            State::Searching => self.search(raw),
-            State::Recording(_) => self.record(raw),
-            State::Sealed => self.after_seal(raw),
-            State::Broken(..) | State::Unknown(_) => {}
+            VerifierState::Searching => self.search(raw),
+            VerifierState::Recording(_) => self.record(raw),
+            VerifierState::Sealed => self.after_seal(raw),
+            VerifierState::Broken(..) | VerifierState::Unknown(_) => {}
         }
     }
 
@@ -198,14 +198,16 @@ impl<'k> Verifier<'k> {
     pub fn finish(mut self) -> Result<Report, NoRecord> {
         let signed_to = self.report.signed_to;
         self.report.verdict = match (self.state, self.report.next_record) {
-            (State::Unknown(unknown), _) => return Err(unknown.into()),
-            (State::Searching, _) if !self.torn_header => return Err(NoRecord::None),
-            (State::Broken(line, why), _) => Verdict::Broken { line, why },
+            (VerifierState::Unknown(unknown), _) => return Err(unknown.into()),
+            (VerifierState::Searching, _) if !self.torn_header => return Err(NoRecord::None),
+            (VerifierState::Broken(line, why), _) => Verdict::Broken { line, why },
             (_, Some(next)) => Verdict::Several { next },
-            (State::Searching | State::Recording(_), None) => Verdict::NotSealed { signed_to },
-            (State::Sealed, None) if !self.report.signer_proven => Verdict::Unproven,
-            (State::Sealed, None) if self.report.header.as_ref().is_some_and(|header| header.policy != Policy::All) => Verdict::Partial,
-            (State::Sealed, None) => Verdict::Sealed,
+            (VerifierState::Searching | VerifierState::Recording(_), None) => Verdict::NotSealed { signed_to },
+            (VerifierState::Sealed, None) if !self.report.signer_proven => Verdict::Unproven,
+            (VerifierState::Sealed, None) if self.report.header.as_ref().is_some_and(|header| header.policy != Policy::All) => {
+                Verdict::Partial
+            }
+            (VerifierState::Sealed, None) => Verdict::Sealed,
         };
         Ok(self.report)
     }
@@ -217,12 +219,13 @@ impl<'k> Verifier<'k> {
             _ if raw.too_long => self.note_before(raw),
             Some(_) if !raw.complete => self.torn_header = true,
             Some(Ok(header)) => self.begin(raw, header),
-            Some(Err(unknown)) => self.state = State::Unknown(unknown),
+            Some(Err(unknown)) => self.state = VerifierState::Unknown(unknown),
             None if !raw.complete => self.torn_header = content.starts_with(br#"{"version":2,"width":"#),
             None => {
                 // Only a record has such a line, and a record without its header is no longer complete.
-                if Line::parse(content).is_ok_and(|line| line.hash().is_ok()) {
-                    self.state = State::Broken(1, format!("the header is missing or damaged: line {} is of a record already", raw.number));
+                if RecordLine::parse(content).is_ok_and(|line| line.hash().is_ok()) {
+                    self.state =
+                        VerifierState::Broken(1, format!("the header is missing or damaged: line {} is of a record already", raw.number));
                 } else {
                     self.note_before(raw);
                 }
@@ -245,27 +248,27 @@ impl<'k> Verifier<'k> {
         let digest = header.digest;
         self.report.header = Some(header);
         if let Some(line) = self.forged {
-            self.state = State::Broken(line, "a player could take it, before the record, for a part of the record".into());
+            self.state = VerifierState::Broken(line, "a player could take it, before the record, for a part of the record".into());
             return;
         }
         let Some(key) = key else {
-            self.state = State::Broken(raw.number, "the header names no key that could have signed".into());
+            self.state = VerifierState::Broken(raw.number, "the header names no key that could have signed".into());
             return;
         };
         match (self.judge)(&key) {
             Trust::Refused(why) => {
-                self.state = State::Broken(raw.number, why);
+                self.state = VerifierState::Broken(raw.number, why);
                 return;
             }
             trust => self.report.signer_proven = trust == Trust::Proven,
         }
         let mut chain = digest.start();
         chain.update(raw.bytes);
-        self.state = State::Recording(Box::new(Recording { key, digest, chain, foreign: None }));
+        self.state = VerifierState::Recording(Box::new(VerifiedRecording { key, digest, chain, foreign: None }));
     }
 
     fn record(&mut self, raw: &RawLine<'_>) {
-        let State::Recording(recording) = &mut self.state else { return };
+        let VerifierState::Recording(recording) = &mut self.state else { return };
         if is_header(raw) {
             self.report.next_record = Some(raw.number);
             return;
@@ -275,7 +278,7 @@ impl<'k> Verifier<'k> {
             // A torn line is the last one: it proves nothing and breaks nothing.
             return;
         }
-        let line = if raw.too_long { None } else { Line::parse(raw.content()).ok() };
+        let line = if raw.too_long { None } else { RecordLine::parse(raw.content()).ok() };
         let Some(line) = line else {
             recording.foreign.get_or_insert(raw.number);
             recording.chain.update(raw.bytes);
@@ -291,7 +294,7 @@ impl<'k> Verifier<'k> {
             Err(why) => {
                 // A forger can recompute hashes without a signature: only what is signed is proven.
                 let proven = self.report.signed_to.max(self.report.first_line - 1);
-                self.state = State::Broken(proven + 1, why);
+                self.state = VerifierState::Broken(proven + 1, why);
             }
             Ok(seal) => {
                 self.report.chained_to = raw.number;
@@ -299,7 +302,7 @@ impl<'k> Verifier<'k> {
                     self.report.signed_to = raw.number;
                     self.report.signed_time = line.at;
                     if seal == Seal::Seal {
-                        self.state = State::Sealed;
+                        self.state = VerifierState::Sealed;
                     }
                 }
             }
@@ -314,7 +317,7 @@ impl<'k> Verifier<'k> {
         } else if could_be_played(raw) {
             let what =
                 if raw.too_long { "a line that is too long to check" } else { "a line that a player could take for a part of the record" };
-            self.state = State::Broken(raw.number, format!("{what} stands after the seal"));
+            self.state = VerifierState::Broken(raw.number, format!("{what} stands after the seal"));
         } else {
             self.report.lines_after += 1;
         }
@@ -326,9 +329,9 @@ fn is_header(raw: &RawLine<'_>) -> bool {
     !raw.too_long && Header::parse(raw.content()).is_some()
 }
 
-impl Recording {
+impl VerifiedRecording {
     /// Checks an `h` line against everything before it.
-    fn check(&self, number: u64, line: &Line<'_>) -> Result<Option<Seal>, String> {
+    fn check(&self, number: u64, line: &RecordLine<'_>) -> Result<Option<Seal>, String> {
         if let Some(foreign) = self.foreign {
             return Err(format!("line {foreign} is not a line of a record"));
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Refusal;
-use super::shares::less;
+use super::visit_shares::less;
 
 /// The part of all descriptors, one in so many, that is reserved for short-lived use: clients that authenticate, connections to forwarded
 /// ports, files, scrapers.
@@ -23,7 +23,7 @@ pub struct DescriptorShares {
     /// For connections of clients that have logged in, and the sockets of their ports.
     pub connections: usize,
     /// For connections to forwarded ports, which need no key.
-    pub strangers: usize,
+    pub unauthenticated: usize,
     /// For clients of the broker in this process.
     pub broker: usize,
 }
@@ -34,7 +34,7 @@ impl DescriptorShares {
         let kept = (descriptors / KEPT_PART).min(KEPT_MAX);
         let rest = descriptors.saturating_sub(kept);
         let connections = if broker { (descriptors / BESIDE_BROKER_PART).min(BESIDE_BROKER_MAX) } else { rest };
-        Self { connections, strangers: kept / 2, broker: rest.saturating_sub(connections) }
+        Self { connections, unauthenticated: kept / 2, broker: rest.saturating_sub(connections) }
     }
 }
 
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn descriptors_are_parted_and_none_is_promised_twice() {
         let shares = |descriptors, broker| {
-            let DescriptorShares { connections, strangers, broker } = DescriptorShares::of(descriptors, broker);
-            (connections, strangers, broker)
+            let DescriptorShares { connections, unauthenticated, broker } = DescriptorShares::of(descriptors, broker);
+            (connections, unauthenticated, broker)
         };
         assert_eq!(shares(150, false), (113, 18, 0));
         assert_eq!(shares(1024, false), (768, 128, 0));

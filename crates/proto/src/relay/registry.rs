@@ -43,7 +43,7 @@ impl fmt::Display for Slot {
 
 /// The holder of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct SlotHolder {
     /// The number of its connection.
     pub connection: u64,
     /// The identity of its key: two connections with the same key are the same device, or copies of it.
@@ -58,7 +58,7 @@ pub enum Claim {
     /// This connection has it already.
     Already,
     /// Another connection of the same key holds it: it is granted if that one is dead.
-    Contested(Held),
+    Contested(SlotHolder),
     /// Another key holds it, or another port of the same name.
     OtherKey,
 }
@@ -66,12 +66,12 @@ pub enum Claim {
 /// All names and ports that are held.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    slots: BTreeMap<Slot, Held>,
+    slots: BTreeMap<Slot, SlotHolder>,
 }
 
 impl Registry {
     /// Claims a slot for a connection.
-    pub fn claim(&mut self, slot: &Slot, who: &Held) -> Claim {
+    pub fn claim(&mut self, slot: &Slot, who: &SlotHolder) -> Claim {
         if let Some(name) = slot.name()
             && self.ports_of(name).any(|(_, held)| held.key != who.key)
         {
@@ -107,12 +107,12 @@ impl Registry {
     }
 
     /// Returns the holder of a slot.
-    pub fn holder(&self, slot: &Slot) -> Option<&Held> {
+    pub fn holder(&self, slot: &Slot) -> Option<&SlotHolder> {
         self.slots.get(slot)
     }
 
     /// Returns the ports that a name is held for.
-    pub fn ports_of<'a>(&'a self, name: &'a DeviceId) -> impl Iterator<Item = (u16, &'a Held)> {
+    pub fn ports_of<'a>(&'a self, name: &'a DeviceId) -> impl Iterator<Item = (u16, &'a SlotHolder)> {
         let of_name = Slot::Name(name.clone(), 0)..=Slot::Name(name.clone(), u16::MAX);
         self.slots.range(of_name).filter_map(|(slot, held)| match slot {
             Slot::Name(_, port) => Some((*port, held)),
@@ -121,7 +121,7 @@ impl Registry {
     }
 
     /// Returns every slot that is held.
-    pub fn iter(&self) -> impl Iterator<Item = (&Slot, &Held)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Slot, &SlotHolder)> {
         self.slots.iter()
     }
 }
@@ -158,8 +158,8 @@ mod tests {
     }
 
     /// Three keys with two connections each.
-    fn who(connection: u64) -> Held {
-        Held { connection, key: (connection / 2).to_string() }
+    fn who(connection: u64) -> SlotHolder {
+        SlotHolder { connection, key: (connection / 2).to_string() }
     }
 
     proptest! {

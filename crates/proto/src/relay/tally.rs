@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::admission::Source;
+use crate::admission::ClientSource;
 use crate::rate::{Buckets, Rate};
 
 /// How many lines of one source are listed: a crowd behind one router, and then one per second. That is some 50 MB a day, where a flood
@@ -20,7 +20,7 @@ const SOURCES_MAX: usize = 4096;
 
 /// The actions of clients without a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deed {
+pub enum UnauthenticatedAction {
     /// A connection to this forwarded port.
     Visit(u16),
     /// An offer of a key that is refused.
@@ -29,19 +29,19 @@ pub enum Deed {
 
 /// What is counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Heap {
+pub struct TallyKey {
     /// The action.
-    pub deed: Deed,
+    pub action: UnauthenticatedAction,
     /// The source; `None` for all sources that had no place of their own.
-    pub from: Option<Source>,
+    pub from: Option<ClientSource>,
 }
 
-impl Heap {
+impl TallyKey {
     /// Returns the source as the log shows it: an address, a network of 64 bits, `others`.
     pub fn shown(&self) -> String {
         match self.from {
-            Some(Source::V4(address)) => address.to_string(),
-            Some(Source::V6([a, b, c, d])) => format!("{}/64", std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)),
+            Some(ClientSource::V4(address)) => address.to_string(),
+            Some(ClientSource::V6([a, b, c, d])) => format!("{}/64", std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)),
             None => "others".into(),
         }
     }
@@ -49,11 +49,11 @@ impl Heap {
 
 /// What becomes of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum LineVerdict {
     /// The line is written.
     Listed,
     /// The action is counted there.
-    Counted(Heap),
+    Counted(TallyKey),
 }
 
 /// The sum of what isn't listed.
@@ -70,7 +70,7 @@ pub struct Sum {
 }
 
 #[derive(Debug)]
-struct Pile {
+struct TallyEntry {
     since: Duration,
     /// Whether it is being counted: otherwise only ends of what was counted before are.
     counting: bool,
@@ -80,54 +80,54 @@ struct Pile {
 /// The actions of clients without a key. Times are monotonic, since any start.
 #[derive(Debug)]
 pub struct Tally {
-    listed: Buckets<Source>,
-    piles: BTreeMap<Heap, Pile>,
+    listed: Buckets<ClientSource>,
+    entries: BTreeMap<TallyKey, TallyEntry>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { listed: Buckets::new(LISTED_PER_SOURCE, SOURCES_MAX), piles: BTreeMap::new() }
+        Self { listed: Buckets::new(LISTED_PER_SOURCE, SOURCES_MAX), entries: BTreeMap::new() }
     }
 }
 
 impl Tally {
     /// Decides whether an action is listed or counted.
-    pub fn judge(&mut self, deed: Deed, from: Source, now: Duration) -> Verdict {
-        let heap = Heap { deed, from: Some(from) };
-        if self.piles.get(&heap).is_some_and(|pile| pile.counting) {
-            return Verdict::Counted(heap);
+    pub fn judge(&mut self, action: UnauthenticatedAction, from: ClientSource, now: Duration) -> LineVerdict {
+        let key = TallyKey { action, from: Some(from) };
+        if self.entries.get(&key).is_some_and(|entry| entry.counting) {
+            return LineVerdict::Counted(key);
         }
         if self.listed.take(from, now).is_ok() {
-            return Verdict::Listed;
+            return LineVerdict::Listed;
         }
-        let heap = if self.has_place(&heap) { heap } else { Heap { deed, from: None } };
-        self.pile(heap, now).counting = true;
-        Verdict::Counted(heap)
+        let key = if self.has_place(&key) { key } else { TallyKey { action, from: None } };
+        self.entry(key, now).counting = true;
+        LineVerdict::Counted(key)
     }
 
-    /// Counts an action for which [`Verdict::Counted`] was returned.
-    pub fn count(&mut self, heap: Heap, now: Duration) {
-        let pile = self.pile(heap, now);
-        pile.sum.count = pile.sum.count.saturating_add(1);
+    /// Counts an action for which [`LineVerdict::Counted`] was returned.
+    pub fn count(&mut self, key: TallyKey, now: Duration) {
+        let entry = self.entry(key, now);
+        entry.sum.count = entry.sum.count.saturating_add(1);
     }
 
     /// Counts the end of a visit that was counted.
-    pub fn close(&mut self, heap: Heap, up: u64, down: u64, now: Duration) {
-        let heap = if self.has_place(&heap) { heap } else { Heap { from: None, ..heap } };
-        let sum = &mut self.pile(heap, now).sum;
+    pub fn close(&mut self, key: TallyKey, up: u64, down: u64, now: Duration) {
+        let key = if self.has_place(&key) { key } else { TallyKey { from: None, ..key } };
+        let sum = &mut self.entry(key, now).sum;
         sum.closed = sum.closed.saturating_add(1);
         sum.up = sum.up.saturating_add(up);
         sum.down = sum.down.saturating_add(down);
     }
 
     /// Takes the sums that are due, or all of them, with the time since when each was counted.
-    pub fn sums(&mut self, now: Duration, all: bool) -> Vec<(Heap, Sum, Duration)> {
-        let due = |pile: &Pile| all || now.saturating_sub(pile.since) >= SUM_EVERY;
+    pub fn sums(&mut self, now: Duration, all: bool) -> Vec<(TallyKey, Sum, Duration)> {
+        let due = |entry: &TallyEntry| all || now.saturating_sub(entry.since) >= SUM_EVERY;
         let mut sums = Vec::new();
-        self.piles.retain(|heap, pile| {
-            let taken = due(pile);
-            if taken && pile.sum != Sum::default() {
-                sums.push((*heap, pile.sum, now.saturating_sub(pile.since)));
+        self.entries.retain(|key, entry| {
+            let taken = due(entry);
+            if taken && entry.sum != Sum::default() {
+                sums.push((*key, entry.sum, now.saturating_sub(entry.since)));
             }
             !taken
         });
@@ -135,16 +135,16 @@ impl Tally {
     }
 
     /// Returns whether something is counted there, or may be.
-    pub fn has(&self, heap: &Heap) -> bool {
-        self.piles.contains_key(heap)
+    pub fn has(&self, key: &TallyKey) -> bool {
+        self.entries.contains_key(key)
     }
 
-    fn has_place(&self, heap: &Heap) -> bool {
-        self.piles.len() < SOURCES_MAX || self.piles.contains_key(heap)
+    fn has_place(&self, key: &TallyKey) -> bool {
+        self.entries.len() < SOURCES_MAX || self.entries.contains_key(key)
     }
 
-    fn pile(&mut self, heap: Heap, now: Duration) -> &mut Pile {
-        self.piles.entry(heap).or_insert(Pile { since: now, counting: false, sum: Sum::default() })
+    fn entry(&mut self, key: TallyKey, now: Duration) -> &mut TallyEntry {
+        self.entries.entry(key).or_insert(TallyEntry { since: now, counting: false, sum: Sum::default() })
     }
 }
 
@@ -156,9 +156,9 @@ mod tests {
 
     use super::*;
 
-    const DEED: Deed = Deed::Visit(2022);
+    const ACTION: UnauthenticatedAction = UnauthenticatedAction::Visit(2022);
 
-    fn from(text: &str) -> Source {
+    fn from(text: &str) -> ClientSource {
         text.parse::<IpAddr>().unwrap().into()
     }
 
@@ -169,45 +169,45 @@ mod tests {
     #[test]
     fn a_flood_is_listed_for_a_while_and_then_counted_and_listed_again() {
         let (mut tally, flooder) = (Tally::default(), from("192.0.2.9"));
-        let mut do_it = |now: u64| match tally.judge(DEED, flooder, at(now)) {
-            Verdict::Listed => true,
-            Verdict::Counted(heap) => {
-                tally.count(heap, at(now));
+        let mut do_it = |now: u64| match tally.judge(ACTION, flooder, at(now)) {
+            LineVerdict::Listed => true,
+            LineVerdict::Counted(key) => {
+                tally.count(key, at(now));
                 false
             }
         };
         assert_eq!((0..1000).filter(|_| do_it(0)).count(), 256);
         // While it is counted nothing is listed, though there might be.
         assert!(!do_it(9));
-        let heap = Heap { deed: DEED, from: Some(flooder) };
-        tally.close(heap, 3, 7, at(9));
+        let key = TallyKey { action: ACTION, from: Some(flooder) };
+        tally.close(key, 3, 7, at(9));
         assert_eq!(tally.sums(at(9), false), []);
-        assert_eq!(tally.sums(at(10), false), [(heap, Sum { count: 745, closed: 1, up: 3, down: 7 }, at(10))]);
-        assert_eq!(tally.judge(DEED, flooder, at(10)), Verdict::Listed);
+        assert_eq!(tally.sums(at(10), false), [(key, Sum { count: 745, closed: 1, up: 3, down: 7 }, at(10))]);
+        assert_eq!(tally.judge(ACTION, flooder, at(10)), LineVerdict::Listed);
         // What ends later is summed up without anything being counted.
-        tally.close(heap, 1, 1, at(11));
-        assert_eq!(tally.judge(DEED, flooder, at(11)), Verdict::Listed);
-        assert_eq!(tally.sums(at(11), true), [(heap, Sum { count: 0, closed: 1, up: 1, down: 1 }, at(0))]);
+        tally.close(key, 1, 1, at(11));
+        assert_eq!(tally.judge(ACTION, flooder, at(11)), LineVerdict::Listed);
+        assert_eq!(tally.sums(at(11), true), [(key, Sum { count: 0, closed: 1, up: 1, down: 1 }, at(0))]);
         // Others have their own.
-        assert_eq!(tally.judge(DEED, from("192.0.2.10"), at(0)), Verdict::Listed);
+        assert_eq!(tally.judge(ACTION, from("192.0.2.10"), at(0)), LineVerdict::Listed);
     }
 
     #[test]
     fn a_crowd_of_sources_has_so_many_places() {
         let mut tally = Tally::default();
         for number in 0..10_000_u64 {
-            let source = Source::V6([0x2001, 0xdb8, (number >> 8) as u16, number as u16]);
-            if let Verdict::Counted(heap) = tally.judge(Deed::RefusedKey, source, at(0)) {
-                tally.count(heap, at(0));
+            let source = ClientSource::V6([0x2001, 0xdb8, (number >> 8) as u16, number as u16]);
+            if let LineVerdict::Counted(key) = tally.judge(UnauthenticatedAction::RefusedKey, source, at(0)) {
+                tally.count(key, at(0));
             }
         }
-        assert!(tally.piles.len() <= SOURCES_MAX + 1, "{}", tally.piles.len());
+        assert!(tally.entries.len() <= SOURCES_MAX + 1, "{}", tally.entries.len());
         assert_eq!(tally.sums(at(0), true).iter().map(|(_, sum, _)| sum.count).sum::<u64>(), 10_000 - SOURCES_MAX as u64);
     }
 
     #[test]
     fn sources_are_shown_as_they_are_counted() {
-        let shown = |from: Option<Source>| Heap { deed: DEED, from }.shown();
+        let shown = |from: Option<ClientSource>| TallyKey { action: ACTION, from }.shown();
         assert_eq!(shown(Some(from("192.0.2.9"))), "192.0.2.9");
         assert_eq!(shown(Some(from("::ffff:192.0.2.9"))), "192.0.2.9");
         assert_eq!(shown(Some(from("2001:db8:1:2:3::4"))), "2001:db8:1:2::/64");
@@ -222,9 +222,9 @@ mod tests {
             let (mut now, mut listed, mut summed) = (0, 0, 0);
             for (gap, host) in &gaps {
                 now += gap / 2;
-                match tally.judge(DEED, Source::V4([192, 0, 2, *host].into()), at(now)) {
-                    Verdict::Listed => listed += 1,
-                    Verdict::Counted(heap) => tally.count(heap, at(now)),
+                match tally.judge(ACTION, ClientSource::V4([192, 0, 2, *host].into()), at(now)) {
+                    LineVerdict::Listed => listed += 1,
+                    LineVerdict::Counted(key) => tally.count(key, at(now)),
                 }
                 summed += tally.sums(at(now), false).iter().map(|(_, sum, _)| sum.count).sum::<u64>();
             }

@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::places::Spent;
 use super::settle::Settling;
-use super::{Action, COUNTED_MAX, Event, SETTLING, Settings, TunnelId, Unreachable, Visit, VisitorId, WAIT_MAX, WAKE_GAP};
-use crate::admission::Source;
+use super::wake_limits::WakesSpent;
+use super::{
+    Action, COUNTED_MAX, RendezvousEvent, RendezvousSettings, SETTLING, TunnelId, Unreachable, VisitRequest, VisitorId, WAIT_MAX, WAKE_GAP,
+};
+use crate::admission::ClientSource;
 use crate::id::DeviceId;
 use crate::rate::Buckets;
-use crate::wake::{Acknowledgement, Answer, Jti, Moment, Presence, Ticket};
+use crate::wake::{Acknowledgement, ClockReading, DevicePresence, Jti, Ticket, WakeAnswer};
 
 /// What a visitor waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stands {
+pub(super) enum WaitsFor {
     /// For an answer now, at most until this time.
     Waiting(Duration),
     /// For the device to connect, since `since`; it is woken again at `retry`.
@@ -25,14 +27,14 @@ pub(super) enum Stands {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Visitor {
+pub(super) struct WaitingVisitor {
     pub(super) device: DeviceId,
     pub(super) port: u16,
     pub(super) key: String,
-    pub(super) source: Source,
-    pub(super) stands: Stands,
+    pub(super) source: ClientSource,
+    pub(super) stands: WaitsFor,
     /// Until when the visitor waits for a device that doesn't connect at once; `None` for a visitor who wants in now.
-    pub(super) patience: Option<Duration>,
+    pub(super) waits_until: Option<Duration>,
     /// How many channels broke before they were open.
     pub(super) breaks: u8,
 }
@@ -46,7 +48,7 @@ pub(super) struct Round {
     pub(super) wakes: VecDeque<Jti>,
     pub(super) next_wake: Duration,
     /// When the last wake was published, by both clocks.
-    pub(super) last_wake: Option<Moment>,
+    pub(super) last_wake: Option<ClockReading>,
     /// The connection that showed the ticket.
     pub(super) dialled: Option<TunnelId>,
     /// Whether the device has said that it connects.
@@ -56,7 +58,7 @@ pub(super) struct Round {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Device {
+pub(super) struct DeviceState {
     pub(super) round: Option<Round>,
     /// The connection in use: the newest that offers a port.
     pub(super) current: Option<TunnelId>,
@@ -64,12 +66,12 @@ pub(super) struct Device {
     pub(super) rests_until: Duration,
     /// Whether the next wake has been counted already.
     pub(super) prepaid: bool,
-    pub(super) status: Option<(Presence, u64)>,
+    pub(super) status: Option<(DevicePresence, u64)>,
     pub(super) watched: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Tunnel {
+pub(super) struct TunnelState {
     /// The device whose ticket it showed: it may act only for this device, and is closed when no visitor needs it.
     pub(super) woken: Option<DeviceId>,
     pub(super) offers: BTreeSet<(DeviceId, u16)>,
@@ -82,17 +84,17 @@ pub(super) struct Tunnel {
 /// The state machine of the rendezvous.
 #[derive(Debug)]
 pub struct Rendezvous {
-    pub(super) settings: Settings,
-    pub(super) visitors: BTreeMap<VisitorId, Visitor>,
-    pub(super) devices: BTreeMap<DeviceId, Device>,
-    pub(super) tunnels: BTreeMap<TunnelId, Tunnel>,
-    pub(super) spent: Spent,
+    pub(super) settings: RendezvousSettings,
+    pub(super) visitors: BTreeMap<VisitorId, WaitingVisitor>,
+    pub(super) devices: BTreeMap<DeviceId, DeviceState>,
+    pub(super) tunnels: BTreeMap<TunnelId, TunnelState>,
+    pub(super) spent: WakesSpent,
 }
 
 impl Rendezvous {
     /// Starts without visitors and connections.
-    pub fn new(settings: Settings) -> Self {
-        let spent = Spent {
+    pub fn new(settings: RendezvousSettings) -> Self {
+        let spent = WakesSpent {
             by_key: Buckets::new(settings.limits.wakes_per_key, COUNTED_MAX),
             by_source: Buckets::new(settings.limits.wakes_per_source, COUNTED_MAX),
         };
@@ -100,19 +102,19 @@ impl Rendezvous {
     }
 
     /// Handles an event; returns the actions, in order. `dice` fills a buffer with random bytes that can't be guessed.
-    pub fn handle(&mut self, event: Event, now: Moment, dice: &mut dyn FnMut(&mut [u8])) -> Vec<Action> {
+    pub fn handle(&mut self, event: RendezvousEvent, now: ClockReading, dice: &mut dyn FnMut(&mut [u8])) -> Vec<Action> {
         let mut actions = Vec::new();
         let concerned = self.take(event, now, &mut actions);
         Settling { state: self, now, dice, actions: &mut actions }.run(&concerned);
         actions
     }
 
-    /// Returns when [`Event::Tick`] is due next, on the monotonic clock.
+    /// Returns when [`RendezvousEvent::Tick`] is due next, on the monotonic clock.
     pub fn deadline(&self) -> Option<Duration> {
         let visitors = self.visitors.values().filter_map(|visitor| match visitor.stands {
-            Stands::Waiting(until) => Some(self.settled(&visitor.device).map_or(until, |settled| until.min(settled))),
-            Stands::Parked { retry, .. } => Some(visitor.patience.map_or(retry, |until| until.min(retry))),
-            Stands::Opening(_) | Stands::Inside(_) => None,
+            WaitsFor::Waiting(until) => Some(self.settled(&visitor.device).map_or(until, |settled| until.min(settled))),
+            WaitsFor::Parked { retry, .. } => Some(visitor.waits_until.map_or(retry, |until| until.min(retry))),
+            WaitsFor::Opening(_) | WaitsFor::Inside(_) => None,
         });
         let wakes = self.devices.values().filter_map(|device| device.round.as_ref().map(|round| round.next_wake));
         let tunnels = self.tunnels.values().filter_map(|tunnel| tunnel.closes);
@@ -136,45 +138,45 @@ impl Rendezvous {
     }
 
     /// Changes the facts; returns the devices concerned.
-    fn take(&mut self, event: Event, now: Moment, actions: &mut Vec<Action>) -> Vec<DeviceId> {
+    fn take(&mut self, event: RendezvousEvent, now: ClockReading, actions: &mut Vec<Action>) -> Vec<DeviceId> {
         match event {
-            Event::Visit(visit) => self.visit(visit, now, actions),
-            Event::Opened(visitor) => {
+            RendezvousEvent::Visit(visit) => self.visit(visit, now, actions),
+            RendezvousEvent::Opened(visitor) => {
                 if let Some(visitor) = self.visitors.get_mut(&visitor)
-                    && let Stands::Opening(tunnel) = visitor.stands
+                    && let WaitsFor::Opening(tunnel) = visitor.stands
                 {
-                    visitor.stands = Stands::Inside(tunnel);
+                    visitor.stands = WaitsFor::Inside(tunnel);
                 }
                 Vec::new()
             }
-            Event::Left(visitor) => self.visitors.remove(&visitor).map(|visitor| visitor.device).into_iter().collect(),
-            Event::NotPublished(device, jti) => {
+            RendezvousEvent::Left(visitor) => self.visitors.remove(&visitor).map(|visitor| visitor.device).into_iter().collect(),
+            RendezvousEvent::NotPublished(device, jti) => {
                 self.fail(&device, jti, Unreachable::Broker);
                 vec![device]
             }
-            Event::Answered(device, answer) => {
+            RendezvousEvent::Answered(device, answer) => {
                 self.answer(&device, answer, now);
                 vec![device]
             }
-            Event::DialledBack { tunnel, device, ticket } => {
+            RendezvousEvent::DialledBack { tunnel, device, ticket } => {
                 let good = self.dial_back(tunnel, &device, ticket, now);
                 actions.push(if good { Action::Accept(tunnel) } else { Action::Reject(tunnel) });
                 vec![device]
             }
-            Event::Listening { tunnel, device, port } => {
+            RendezvousEvent::Listening { tunnel, device, port } => {
                 self.listen(tunnel, &device, port, now);
                 vec![device]
             }
-            Event::NotListening { tunnel, device, port } => {
+            RendezvousEvent::NotListening { tunnel, device, port } => {
                 self.stop_listening(tunnel, &device, port);
                 vec![device]
             }
-            Event::Gone(tunnel) => self.gone(tunnel, now),
-            Event::Seen { device, presence, since } => {
+            RendezvousEvent::Gone(tunnel) => self.gone(tunnel, now),
+            RendezvousEvent::Seen { device, presence, since } => {
                 self.seen(&device, presence, since);
                 vec![device]
             }
-            Event::Tick => {
+            RendezvousEvent::Tick => {
                 let waited_for = self.visitors.values().filter(|visitor| visitor.waits()).map(|visitor| &visitor.device);
                 let all: BTreeSet<_> = self.devices.keys().chain(waited_for).cloned().collect();
                 all.into_iter().collect()
@@ -182,7 +184,7 @@ impl Rendezvous {
         }
     }
 
-    fn visit(&mut self, visit: Visit, now: Moment, actions: &mut Vec<Action>) -> Vec<DeviceId> {
+    fn visit(&mut self, visit: VisitRequest, now: ClockReading, actions: &mut Vec<Action>) -> Vec<DeviceId> {
         if self.visitors.contains_key(&visit.visitor) {
             return Vec::new();
         }
@@ -198,11 +200,11 @@ impl Rendezvous {
             }
             Ok(None) => {}
         }
-        let Visit { visitor, device, port, key, source, wait } = visit;
-        let stands = Stands::Waiting(now.monotonic.saturating_add(self.settings.wake_deadline));
-        let patience = wait.map(|wait| now.monotonic.saturating_add(wait.min(WAIT_MAX)));
+        let VisitRequest { visitor, device, port, key, source, wait } = visit;
+        let stands = WaitsFor::Waiting(now.monotonic.saturating_add(self.settings.wake_deadline));
+        let waits_until = wait.map(|wait| now.monotonic.saturating_add(wait.min(WAIT_MAX)));
         self.devices.entry(device.clone()).or_default();
-        self.visitors.insert(visitor, Visitor { device, port, key, source, stands, patience, breaks: 0 });
+        self.visitors.insert(visitor, WaitingVisitor { device, port, key, source, stands, waits_until, breaks: 0 });
         concerned
     }
 
@@ -217,24 +219,24 @@ impl Rendezvous {
         }
     }
 
-    fn answer(&mut self, device: &DeviceId, answer: Acknowledgement, now: Moment) {
+    fn answer(&mut self, device: &DeviceId, answer: Acknowledgement, now: ClockReading) {
         let (jti, detail, named) = (answer.jti, answer.detail, device.clone());
         let why = match (answer.ans, self.settings.woken_to.clone()) {
-            (Answer::Ok, _) | (_, None) => {
+            (WakeAnswer::Ok, _) | (_, None) => {
                 if let Some(round) = self.round_of(device, jti) {
                     round.dials = true;
                 }
                 return;
             }
-            (Answer::Busy, _) => Unreachable::Busy { device: named, detail },
-            (Answer::Denied, _) => Unreachable::Denied { device: named, detail },
-            (Answer::Clock, _) => Unreachable::Clock { device: named, seconds: answer.t.abs_diff(now.unix) },
-            (Answer::DialFailed, Some(relay)) => Unreachable::DialFailed { device: named, relay, detail },
+            (WakeAnswer::Busy, _) => Unreachable::Busy { device: named, detail },
+            (WakeAnswer::Denied, _) => Unreachable::Denied { device: named, detail },
+            (WakeAnswer::Clock, _) => Unreachable::Clock { device: named, seconds: answer.t.abs_diff(now.unix) },
+            (WakeAnswer::DialFailed, Some(relay)) => Unreachable::DialFailed { device: named, relay, detail },
         };
         self.fail(device, jti, why);
     }
 
-    fn dial_back(&mut self, tunnel: TunnelId, device: &DeviceId, ticket: Ticket, now: Moment) -> bool {
+    fn dial_back(&mut self, tunnel: TunnelId, device: &DeviceId, ticket: Ticket, now: ClockReading) -> bool {
         let Some(round) = self.devices.get_mut(device).and_then(|known| known.round.as_mut()) else { return false };
         if round.ticket != Some(ticket) || self.tunnels.contains_key(&tunnel) {
             return false;
@@ -242,13 +244,13 @@ impl Rendezvous {
         round.ticket = None;
         round.dialled = Some(tunnel);
         let settled = now.monotonic.saturating_add(self.settings.wake_deadline);
-        self.tunnels.insert(tunnel, Tunnel { woken: Some(device.clone()), offers: BTreeSet::new(), settled, closes: None });
+        self.tunnels.insert(tunnel, TunnelState { woken: Some(device.clone()), offers: BTreeSet::new(), settled, closes: None });
         true
     }
 
-    fn listen(&mut self, tunnel: TunnelId, device: &DeviceId, port: u16, now: Moment) {
+    fn listen(&mut self, tunnel: TunnelId, device: &DeviceId, port: u16, now: ClockReading) {
         let settled = now.monotonic.saturating_add(SETTLING);
-        let standing = || Tunnel { woken: None, offers: BTreeSet::new(), settled, closes: None };
+        let standing = || TunnelState { woken: None, offers: BTreeSet::new(), settled, closes: None };
         let entry = self.tunnels.entry(tunnel).or_insert_with(standing);
         // A connection that was woken as one device can't act for another.
         if entry.woken.as_ref().is_some_and(|woken| woken != device) {
@@ -276,7 +278,7 @@ impl Rendezvous {
         }
     }
 
-    fn gone(&mut self, tunnel: TunnelId, now: Moment) -> Vec<DeviceId> {
+    fn gone(&mut self, tunnel: TunnelId, now: ClockReading) -> Vec<DeviceId> {
         self.tunnels.remove(&tunnel);
         let mut concerned = Vec::new();
         for (id, device) in &mut self.devices {
@@ -288,9 +290,9 @@ impl Rendezvous {
                 concerned.push(id.clone());
             }
         }
-        let again = Stands::Waiting(now.monotonic.saturating_add(self.settings.wake_deadline));
-        self.visitors.retain(|_, visitor| visitor.stands != Stands::Inside(tunnel));
-        for visitor in self.visitors.values_mut().filter(|visitor| visitor.stands == Stands::Opening(tunnel)) {
+        let again = WaitsFor::Waiting(now.monotonic.saturating_add(self.settings.wake_deadline));
+        self.visitors.retain(|_, visitor| visitor.stands != WaitsFor::Inside(tunnel));
+        for visitor in self.visitors.values_mut().filter(|visitor| visitor.stands == WaitsFor::Opening(tunnel)) {
             visitor.stands = again;
             visitor.breaks = visitor.breaks.saturating_add(1);
             concerned.push(visitor.device.clone());
@@ -298,9 +300,9 @@ impl Rendezvous {
         concerned
     }
 
-    fn seen(&mut self, device: &DeviceId, presence: Presence, since: u64) {
+    fn seen(&mut self, device: &DeviceId, presence: DevicePresence, since: u64) {
         let Some(known) = self.devices.get_mut(device) else { return };
-        let came = presence == Presence::Online && known.status != Some((presence, since));
+        let came = presence == DevicePresence::Online && known.status != Some((presence, since));
         known.status = Some((presence, since));
         if !came {
             return;
@@ -314,15 +316,15 @@ impl Rendezvous {
             round.next_wake = round.next_wake.min(last.monotonic.saturating_add(WAKE_GAP));
         }
         for visitor in self.visitors.values_mut().filter(|visitor| visitor.device == *device) {
-            if let Stands::Parked { since, retry } = &mut visitor.stands {
+            if let WaitsFor::Parked { since, retry } = &mut visitor.stands {
                 *retry = (*retry).min(since.saturating_add(WAKE_GAP));
             }
         }
     }
 }
 
-impl Visitor {
+impl WaitingVisitor {
     pub(super) fn waits(&self) -> bool {
-        matches!(self.stands, Stands::Waiting(_) | Stands::Parked { .. })
+        matches!(self.stands, WaitsFor::Waiting(_) | WaitsFor::Parked { .. })
     }
 }

@@ -15,25 +15,25 @@
 //!   never the new visitor's.
 //!
 //! - `machine`: the facts, and how events change them
-//! - `places`: which visitors may wait, and which one makes room
+//! - `wake_limits`: which visitors may wait, and which one makes room
 //! - `settle`: the conclusions
 //! - `unreachable`: the sentences of refusal
 
 mod machine;
-mod places;
 mod settle;
 mod unreachable;
+mod wake_limits;
 
 use std::time::Duration;
 
 pub use machine::Rendezvous;
 pub use unreachable::Unreachable;
 
-use crate::admission::Source;
+use crate::admission::ClientSource;
 use crate::host_port::HostPort;
 use crate::id::DeviceId;
 use crate::rate::Rate;
-use crate::wake::{Acknowledgement, Jti, Presence, Ticket};
+use crate::wake::{Acknowledgement, DevicePresence, Jti, Ticket};
 
 /// The default time for a wake to bring a tunnel. The visitor's own ConnectTimeout runs meanwhile (Ansible: 10 s).
 pub const WAKE_DEADLINE: Duration = Duration::from_secs(8);
@@ -73,7 +73,7 @@ pub struct TunnelId(pub u64);
 
 /// The settings of a rendezvous.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct RendezvousSettings {
     /// The time for a wake to bring a tunnel.
     pub wake_deadline: Duration,
     /// The time that a woken tunnel stays after its last visitor.
@@ -81,12 +81,12 @@ pub struct Settings {
     /// The address at which devices connect; for the sentences. `None`: there is no broker, and no device is woken.
     pub woken_to: Option<HostPort>,
     /// The limits of waiting and waking.
-    pub limits: Limits,
+    pub limits: RendezvousLimits,
 }
 
 /// The limits of waiting and waking: the constants above, or less for a test.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct RendezvousLimits {
     /// As [`WAITING_MAX`].
     pub waiting: usize,
     /// As [`WAITING_PER_DEVICE`].
@@ -101,7 +101,7 @@ pub struct Limits {
     pub wakes_per_source: Rate,
 }
 
-impl Default for Limits {
+impl Default for RendezvousLimits {
     fn default() -> Self {
         Self {
             waiting: WAITING_MAX,
@@ -116,7 +116,7 @@ impl Default for Limits {
 
 /// A visitor asks for a port of a device, which it may reach: that is decided already.
 #[derive(Clone, Debug)]
-pub struct Visit {
+pub struct VisitRequest {
     /// The channel that waits for an answer.
     pub visitor: VisitorId,
     /// The device.
@@ -126,16 +126,16 @@ pub struct Visit {
     /// The fingerprint of the visitor's key, whose wakes are counted.
     pub key: String,
     /// The address that the visitor connects from.
-    pub source: Source,
+    pub source: ClientSource,
     /// How long the visitor waits for a device that doesn't connect at once.
     pub wait: Option<Duration>,
 }
 
 /// The events.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub enum RendezvousEvent {
     /// A visitor asks for a device.
-    Visit(Visit),
+    Visit(VisitRequest),
     /// The device has confirmed a visitor's channel.
     Opened(VisitorId),
     /// A visitor has left, before or after its channel was open.
@@ -178,7 +178,7 @@ pub enum Event {
         /// The device.
         device: DeviceId,
         /// Whether it is online.
-        presence: Presence,
+        presence: DevicePresence,
         /// Since when, in Unix seconds.
         since: u64,
     },

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::machine::{Rendezvous, Round, Stands, Visitor};
+use super::machine::{Rendezvous, Round, WaitingVisitor, WaitsFor};
 use super::{Action, RETRY, Unreachable, VisitorId, WAKE_GAP};
 use crate::id::DeviceId;
-use crate::wake::{Jti, Moment, Presence, Ticket};
+use crate::wake::{ClockReading, DevicePresence, Jti, Ticket};
 
 /// How many channels may break before the visitor is refused.
 const BREAKS_MAX: u8 = 1;
@@ -15,7 +15,7 @@ const ANSWERABLE: usize = 2;
 
 pub(super) struct Settling<'a> {
     pub(super) state: &'a mut Rendezvous,
-    pub(super) now: Moment,
+    pub(super) now: ClockReading,
     pub(super) dice: &'a mut dyn FnMut(&mut [u8]),
     pub(super) actions: &'a mut Vec<Action>,
 }
@@ -26,7 +26,7 @@ impl Settling<'_> {
             if !self.waiting(device).is_empty() {
                 self.state.devices.entry(device.clone()).or_default();
             }
-            self.open_doors(device);
+            self.open_channels(device);
             self.answer_those_in_vain(device);
             self.keep_round(device);
             self.keep_watch(device);
@@ -41,7 +41,7 @@ impl Settling<'_> {
     }
 
     /// Opens channels for visitors whose port is offered now.
-    fn open_doors(&mut self, device: &DeviceId) {
+    fn open_channels(&mut self, device: &DeviceId) {
         let Some(tunnel) = self.state.devices.get(device).and_then(|known| known.current) else { return };
         for id in self.waiting(device) {
             let (Some(visitor), Some(through)) = (self.state.visitors.get_mut(&id), self.state.tunnels.get(&tunnel)) else { continue };
@@ -49,7 +49,7 @@ impl Settling<'_> {
             if visitor.breaks > BREAKS_MAX || !through.offers.contains(&(device.clone(), port)) {
                 continue;
             }
-            visitor.stands = Stands::Opening(tunnel);
+            visitor.stands = WaitsFor::Opening(tunnel);
             self.actions.push(Action::Open { visitor: id, tunnel, device: device.clone(), port });
         }
     }
@@ -61,16 +61,18 @@ impl Settling<'_> {
         // It connected while it was being woken, and may not have received the wake: it is woken again soon.
         let came = self.state.devices.get(device).is_some_and(|known| {
             let last = known.round.as_ref().and_then(|round| round.last_wake);
-            matches!((known.status, last), (Some((Presence::Online, since)), Some(last)) if last.unix <= since)
+            matches!((known.status, last), (Some((DevicePresence::Online, since)), Some(last)) if last.unix <= since)
         });
         let retry = now.saturating_add(if came { WAKE_GAP } else { RETRY });
         for id in self.waiting(device) {
             let Some(visitor) = self.state.visitors.get(&id) else { continue };
-            let patient = visitor.patience.is_some_and(|patience| now < patience);
+            let patient = visitor.waits_until.is_some_and(|waits_until| now < waits_until);
             let (until, returns) = match visitor.stands {
-                Stands::Waiting(until) => (until, false),
-                Stands::Parked { .. } if !patient => (now, false),
-                Stands::Parked { retry, .. } if now >= retry => (visitor.patience.map_or(again, |patience| again.min(patience)), true),
+                WaitsFor::Waiting(until) => (until, false),
+                WaitsFor::Parked { .. } if !patient => (now, false),
+                WaitsFor::Parked { retry, .. } if now >= retry => {
+                    (visitor.waits_until.map_or(again, |waits_until| again.min(waits_until)), true)
+                }
                 _ => continue,
             };
             let why = self.in_vain(device, visitor, until);
@@ -79,14 +81,14 @@ impl Settling<'_> {
             }
             match (why, self.state.visitors.get_mut(&id)) {
                 (Some(_), Some(visitor)) if patient => {
-                    visitor.stands = Stands::Parked { since: now, retry };
+                    visitor.stands = WaitsFor::Parked { since: now, retry };
                     visitor.breaks = 0;
                 }
                 (Some(why), _) => {
                     self.state.visitors.remove(&id);
                     self.actions.push(Action::Refuse(id, why));
                 }
-                (None, Some(visitor)) => visitor.stands = Stands::Waiting(until),
+                (None, Some(visitor)) => visitor.stands = WaitsFor::Waiting(until),
                 (None, None) => {}
             }
         }
@@ -101,7 +103,7 @@ impl Settling<'_> {
             return true;
         }
         match (spent.take(&visitor.key, visitor.source, self.now.monotonic), &mut visitor.stands) {
-            (Err(after), Stands::Parked { retry, .. }) => {
+            (Err(after), WaitsFor::Parked { retry, .. }) => {
                 *retry = self.now.monotonic.saturating_add(after.max(WAKE_GAP));
                 false
             }
@@ -113,7 +115,7 @@ impl Settling<'_> {
     }
 
     /// Returns why it is in vain for this visitor to wait until then, if it is.
-    fn in_vain(&self, device: &DeviceId, visitor: &Visitor, until: Duration) -> Option<Unreachable> {
+    fn in_vain(&self, device: &DeviceId, visitor: &WaitingVisitor, until: Duration) -> Option<Unreachable> {
         let now = self.now.monotonic;
         let known = self.state.devices.get(device)?;
         if visitor.breaks > BREAKS_MAX {
@@ -142,7 +144,7 @@ impl Settling<'_> {
                 let detail = format!("no connection within {} s", within.as_secs());
                 Unreachable::DialFailed { device: named, relay: relay.clone(), detail }
             }
-            (Some((Presence::Offline, since)), _) => Unreachable::Offline { device: named, since, now: self.now.unix },
+            (Some((DevicePresence::Offline, since)), _) => Unreachable::Offline { device: named, since, now: self.now.unix },
             _ => Unreachable::NoAnswer { device: named, within },
         }
     }
@@ -151,7 +153,8 @@ impl Settling<'_> {
     fn keep_round(&mut self, device: &DeviceId) {
         let now = self.now.monotonic;
         let in_time = now.saturating_add(self.state.settings.wake_deadline);
-        let first = self.state.visitors.values().find(|visitor| visitor.device == *device && matches!(visitor.stands, Stands::Waiting(_)));
+        let first =
+            self.state.visitors.values().find(|visitor| visitor.device == *device && matches!(visitor.stands, WaitsFor::Waiting(_)));
         let port = first.map(|visitor| visitor.port);
         let broker = self.state.settings.woken_to.is_some();
         let Rendezvous { visitors, devices, spent, .. } = &mut *self.state;
@@ -180,7 +183,8 @@ impl Settling<'_> {
         }
         if !std::mem::take(&mut known.prepaid) {
             // The wake counts for one of the waiting visitors.
-            let mut waiting = visitors.values().filter(|visitor| visitor.device == *device && matches!(visitor.stands, Stands::Waiting(_)));
+            let mut waiting =
+                visitors.values().filter(|visitor| visitor.device == *device && matches!(visitor.stands, WaitsFor::Waiting(_)));
             let mut later = RETRY;
             let counted = waiting.any(|visitor| {
                 let counted = spent.take(&visitor.key, visitor.source, now);
@@ -214,7 +218,7 @@ impl Settling<'_> {
         let mut closed = Vec::new();
         for (id, tunnel) in &mut self.state.tunnels {
             let Some(device) = &tunnel.woken else { continue };
-            let inside = |stands: Stands| stands == Stands::Opening(*id) || stands == Stands::Inside(*id);
+            let inside = |stands: WaitsFor| stands == WaitsFor::Opening(*id) || stands == WaitsFor::Inside(*id);
             let used = self.state.visitors.values().any(|visitor| inside(visitor.stands) || (visitor.device == *device && visitor.waits()));
             match tunnel.closes {
                 _ if used => tunnel.closes = None,

@@ -3,11 +3,11 @@
 use super::attrs::Attrs;
 use super::flags::SftpFlags;
 use super::wire::{put_string, put_u32, put_u64};
-use super::{EXTENSIONS, MAX_DATA, MAX_PACKET, Status, VERSION, kind};
+use super::{EXTENSIONS, MAX_DATA, MAX_PACKET, SftpStatus, VERSION, kind};
 
 /// One file of a listing.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct ListingEntry<'a> {
     /// Its name.
     pub name: &'a [u8],
     /// A line for people, as `ls -l` prints it.
@@ -36,11 +36,11 @@ pub struct Volume {
 
 /// Encodes answers, one after the other, into a buffer that is sent as it is.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub struct SftpAnswers {
     buffer: Vec<u8>,
 }
 
-impl Answers {
+impl SftpAnswers {
     /// Returns the number of bytes that wait to be sent.
     pub const fn len(&self) -> usize {
         self.buffer.len()
@@ -67,7 +67,7 @@ impl Answers {
     }
 
     /// Answers with the result of an operation, and its text.
-    pub fn status(&mut self, id: u32, status: Status, text: &str) {
+    pub fn status(&mut self, id: u32, status: SftpStatus, text: &str) {
         let start = self.begin(kind::STATUS, id);
         put_u32(&mut self.buffer, status as u32);
         put_string(&mut self.buffer, text.as_bytes());
@@ -123,7 +123,7 @@ impl Answers {
     /// Answers with one name, which is also its long form, without attributes: a path.
     pub fn path(&mut self, id: u32, path: &[u8]) {
         let mut names = self.names(id);
-        names.push(Entry { name: path, long: path, attrs: Attrs::default() });
+        names.push(ListingEntry { name: path, long: path, attrs: Attrs::default() });
         names.finish();
     }
 
@@ -191,14 +191,14 @@ impl Answers {
 /// An answer with a list of names, not finished.
 #[derive(Debug)]
 pub struct Names<'a> {
-    answers: &'a mut Answers,
+    answers: &'a mut SftpAnswers,
     start: usize,
     count: u32,
 }
 
 impl Names<'_> {
     /// Adds a name.
-    pub fn push(&mut self, entry: Entry<'_>) {
+    pub fn push(&mut self, entry: ListingEntry<'_>) {
         let buffer = &mut self.answers.buffer;
         put_string(buffer, entry.name);
         put_string(buffer, entry.long);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::wire::{Malformed, Reader, put_u32, put_u64};
+use super::wire::{SftpReader, TruncatedPacket, put_u32, put_u64};
 
 const SIZE: u32 = 0x1;
 const OWNER: u32 = 0x2;
@@ -24,7 +24,7 @@ pub struct Attrs {
 }
 
 impl Attrs {
-    pub(super) fn parse(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(super) fn parse(from: &mut SftpReader<'_>) -> Result<Self, TruncatedPacket> {
         let flags = from.u32()?;
         let mut attrs = Self::default();
         if flags & SIZE != 0 {

@@ -1,6 +1,6 @@
 //! Implements a server's side of SFTP version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions (its PROTOCOL file, section 4).
 //!
-//! In the order in which a request travels: [`Packets`] cuts a channel's bytes into packets, [`Message::parse`] reads one, [`Answers`]
+//! In the order in which a request travels: [`Packets`] cuts a channel's bytes into packets, [`SftpMessage::parse`] reads one, [`SftpAnswers`]
 //! encodes the answer; [`SftpFlags`] limit what a key may ask for. Paths, handles and data are bytes that borrow from the packet: nothing
 //! is copied, and nothing has to be UTF-8.
 
@@ -15,13 +15,13 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use answers::{Answers, Entry, Names, Volume};
+pub use answers::{ListingEntry, Names, SftpAnswers, Volume};
 pub use attrs::Attrs;
 pub use flags::{INTERNAL_SFTP, SUBSYSTEM, SftpFlags};
 pub use packets::{BadLength, Packets};
-pub use request::{Message, OpenFlags, Request};
+pub use request::{OpenFlags, Request, SftpMessage};
 pub use symlink::sends_link_first;
-pub use wire::Malformed;
+pub use wire::TruncatedPacket;
 
 /// The version that is spoken.
 pub const VERSION: u32 = 3;
@@ -50,7 +50,7 @@ pub const EXTENSIONS: &[(&str, &str)] = &[
 /// The result of an operation (draft section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Status {
+pub enum SftpStatus {
     /// It succeeded.
     Ok = 0,
     /// There is no more to read.
@@ -67,7 +67,7 @@ pub enum Status {
     OpUnsupported = 8,
 }
 
-impl Status {
+impl SftpStatus {
     /// Returns the usual text for it.
     pub const fn text(self) -> &'static str {
         match self {

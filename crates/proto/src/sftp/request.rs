@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::attrs::Attrs;
 use super::kind;
-use super::wire::{Malformed, Reader};
+use super::wire::{SftpReader, TruncatedPacket};
 
 /// The flags of an open (draft section 6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl fmt::Display for OpenFlags {
 
 /// A packet, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message<'a> {
+pub enum SftpMessage<'a> {
     /// The first packet: the version that the client speaks.
     Init {
         /// The highest version that the client knows.
@@ -69,17 +69,17 @@ pub enum Message<'a> {
         /// The number that the answer must have.
         id: u32,
         /// The request; malformed if the packet ends too early.
-        request: Result<Request<'a>, Malformed>,
+        request: Result<Request<'a>, TruncatedPacket>,
     },
 }
 
-impl<'a> Message<'a> {
+impl<'a> SftpMessage<'a> {
     /// Reads a packet; ignores bytes after its last field, as OpenSSH does.
     ///
     /// # Errors
     /// If there is not even a number to answer to.
-    pub fn parse(packet: &'a [u8]) -> Result<Self, Malformed> {
-        let mut from = Reader(packet);
+    pub fn parse(packet: &'a [u8]) -> Result<Self, TruncatedPacket> {
+        let mut from = SftpReader(packet);
         let kind = from.u8()?;
         let number = from.u32()?;
         Ok(match kind {
@@ -158,7 +158,7 @@ pub enum Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn parse(kind: u8, from: &mut Reader<'a>) -> Result<Self, Malformed> {
+    fn parse(kind: u8, from: &mut SftpReader<'a>) -> Result<Self, TruncatedPacket> {
         Ok(match kind {
             kind::OPEN => Self::Open { path: from.string()?, flags: OpenFlags(from.u32()?), attrs: Attrs::parse(from)? },
             kind::CLOSE => Self::Close { handle: from.string()? },
@@ -219,7 +219,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    fn extended(from: &mut Reader<'a>) -> Result<Self, Malformed> {
+    fn extended(from: &mut SftpReader<'a>) -> Result<Self, TruncatedPacket> {
         Ok(match from.string()? {
             b"posix-rename@openssh.com" => Self::PosixRename { from: from.string()?, to: from.string()? },
             b"statvfs@openssh.com" => Self::Statvfs { path: from.string()? },

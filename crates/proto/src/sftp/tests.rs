@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::wire::{Reader, put_string, put_u32, put_u64};
+use super::wire::{SftpReader, put_string, put_u32, put_u64};
 use super::*;
 
 /// All packets of these pieces, to the first error.
@@ -38,8 +38,8 @@ fn request(kind: u8, id: u32, fields: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 fn parsed(body: &[u8]) -> Request<'_> {
-    match Message::parse(body) {
-        Ok(Message::Request { request: Ok(request), .. }) => request,
+    match SftpMessage::parse(body) {
+        Ok(SftpMessage::Request { request: Ok(request), .. }) => request,
         other => panic!("{other:?}"),
     }
 }
@@ -72,7 +72,7 @@ proptest! {
     fn garbage_is_an_error_and_no_more(pieces in vec(vec(any::<u8>(), 0..64), 0..16)) {
         let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
         for packet in cut(&pieces).0 {
-            let _ = Message::parse(&packet);
+            let _ = SftpMessage::parse(&packet);
         }
     }
 
@@ -80,10 +80,10 @@ proptest! {
     fn any_body_is_understood_or_not_and_every_cut_of_it_too(kind in prop_oneof![0u8..=20, Just(200)], body in vec(any::<u8>(), 0..80)) {
         let whole = request(kind, 7, |fields| fields.extend_from_slice(&body));
         for end in 0..=whole.len() {
-            match Message::parse(&whole[..end]) {
-                Ok(Message::Request { id, .. }) => prop_assert_eq!(id, 7),
-                Ok(Message::Init { version }) => prop_assert!(version == 7 && kind == 1),
-                Err(Malformed) => prop_assert!(end < 5),
+            match SftpMessage::parse(&whole[..end]) {
+                Ok(SftpMessage::Request { id, .. }) => prop_assert_eq!(id, 7),
+                Ok(SftpMessage::Init { version }) => prop_assert!(version == 7 && kind == 1),
+                Err(TruncatedPacket) => prop_assert!(end < 5),
             }
         }
     }
@@ -92,7 +92,7 @@ proptest! {
     fn attributes_come_back(attrs in attrs()) {
         let mut encoded = Vec::new();
         attrs.write(&mut encoded);
-        let mut reader = Reader(&encoded);
+        let mut reader = SftpReader(&encoded);
         prop_assert_eq!(Attrs::parse(&mut reader), Ok(attrs));
         prop_assert!(reader.0.is_empty());
     }
@@ -113,9 +113,9 @@ proptest! {
 
     #[test]
     fn each_answer_is_one_packet(names in vec((vec(any::<u8>(), 0..50), attrs()), 0..9), text in ".{0,40}", data in vec(any::<u8>(), 0..99)) {
-        let mut answers = Answers::default();
+        let mut answers = SftpAnswers::default();
         answers.version(&SftpFlags::default());
-        answers.status(1, Status::Failure, &text);
+        answers.status(1, SftpStatus::Failure, &text);
         answers.handle(2, 77);
         answers.attrs(3, &Attrs { size: Some(1), ..Attrs::default() });
         answers.path(4, b"/caf\xe9");
@@ -126,7 +126,7 @@ proptest! {
         let got = answers.data(8, 100, 0, read).unwrap().map(<[u8]>::to_vec);
         prop_assert_eq!(got, (!data.is_empty()).then(|| data.clone()));
         let mut list = answers.names(9);
-        names.iter().for_each(|(name, attrs)| list.push(Entry { name, long: name, attrs: *attrs }));
+        names.iter().for_each(|(name, attrs)| list.push(ListingEntry { name, long: name, attrs: *attrs }));
         prop_assert_eq!(list.finish() as usize, names.len());
         let (packets, error) = cut(&[&answers.take()]);
         prop_assert_eq!(error, None);
@@ -157,7 +157,7 @@ fn a_packet_that_lies_about_its_attributes_is_malformed() {
         put_u32(to, 0x8000_0000);
         put_u32(to, u32::MAX);
     });
-    assert_eq!(Message::parse(&lying), Ok(Message::Request { id: 3, request: Err(Malformed) }));
+    assert_eq!(SftpMessage::parse(&lying), Ok(SftpMessage::Request { id: 3, request: Err(TruncatedPacket) }));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn nothing_said_means_reading() {
 
 #[test]
 fn a_read_that_fails_or_finds_the_end_leaves_no_answer() {
-    let mut answers = Answers::default();
+    let mut answers = SftpAnswers::default();
     assert_eq!(answers.data(1, 10, 64, |_| Err("broken")), Err("broken"));
     assert_eq!(answers.data(1, 10, 64, |_| Ok::<_, ()>(0)), Ok(None));
     assert!(answers.is_empty());

@@ -13,7 +13,7 @@ use crate::record::incomplete_tail;
 #[cfg(test)]
 mod tests;
 
-/// How many calls of [`Keyboard::flush`], 50 ms apart, the middle of a sequence is waited for: one second, as a network may need to send a
+/// How many calls of [`ShareKeyboard::flush`], 50 ms apart, the middle of a sequence is waited for: one second, as a network may need to send a
 /// packet again. What has not come to its end by then is dropped.
 const PATIENCE: u8 = 20;
 /// The longest run of plain characters in one unit, in bytes.
@@ -51,9 +51,9 @@ impl Unit {
     }
 }
 
-/// One person's keyboard: bytes go in with [`Keyboard::push`], units come out as from an iterator, which may return more after `None`.
+/// One person's keyboard: bytes go in with [`ShareKeyboard::push`], units come out as from an iterator, which may return more after `None`.
 ///
-/// **Time.** When [`Keyboard::waits`] is true and 50 ms have passed without a byte, the caller calls [`Keyboard::flush`], and again after
+/// **Time.** When [`ShareKeyboard::waits`] is true and 50 ms have passed without a byte, the caller calls [`ShareKeyboard::flush`], and again after
 /// each further 50 ms.
 ///
 /// **Answers.** No answer passes, however it is cut, if each of its pieces comes within 50 ms. A longer pause inside one is waited for up
@@ -68,7 +68,7 @@ impl Unit {
 /// **Memory.** The bytes that were pushed and not yet taken, and at most some 400 of an unfinished sequence: whoever pushes takes all
 /// units before the next push.
 #[derive(Debug, Default)]
-pub struct Keyboard {
+pub struct ShareKeyboard {
     /// Whether this is the local terminal, whose focus reports pass.
     local: bool,
     pending: BytesMut,
@@ -79,7 +79,7 @@ pub struct Keyboard {
     mode: Mode,
     /// How often in succession a flush found something unfinished.
     flushes: u8,
-    /// Whether the unfinished sequence at the front belongs to a time before [`Keyboard::leave`].
+    /// Whether the unfinished sequence at the front belongs to a time before [`ShareKeyboard::leave`].
     left: bool,
     /// Whether a [`Unit::PasteStart`] was taken, and its end was not.
     in_paste: bool,
@@ -102,7 +102,7 @@ enum Step {
     NeedsMore,
 }
 
-impl Keyboard {
+impl ShareKeyboard {
     /// Makes the keyboard of a viewer.
     #[must_use]
     pub fn new() -> Self {
@@ -121,8 +121,8 @@ impl Keyboard {
         self.flushes = 0;
     }
 
-    /// Returns whether something unfinished is held, for which [`Keyboard::flush`] is to be called after 50 ms. Nothing is waited for
-    /// inside a paste: it goes on until its end, or until [`Keyboard::leave`].
+    /// Returns whether something unfinished is held, for which [`ShareKeyboard::flush`] is to be called after 50 ms. Nothing is waited for
+    /// inside a paste: it goes on until its end, or until [`ShareKeyboard::leave`].
     #[must_use]
     pub fn waits(&self) -> bool {
         match self.mode {
@@ -280,7 +280,7 @@ impl Keyboard {
     }
 }
 
-impl Iterator for Keyboard {
+impl Iterator for ShareKeyboard {
     type Item = Unit;
 
     /// Returns the next complete unit. `None`: there is none yet.

@@ -14,8 +14,8 @@ mod sequence;
 mod size;
 mod viewer_name;
 
-pub use input::{Keyboard, Unit};
+pub use input::{ShareKeyboard, Unit};
 pub use mouse::MouseReport;
-pub use role::{PromoteError, Rights, Role, RoleError};
+pub use role::{PromoteError, Rights, RoleError, ShareRole};
 pub use size::{Size, SizeChanges, SizePolicy, SizePolicyError};
 pub use viewer_name::{Shown, Viewer, Viewers, cleaned};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// What a viewer may do, from the least to the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum ShareRole {
     /// See the terminal.
     #[default]
     Watch,
@@ -14,7 +14,7 @@ pub enum Role {
     Write,
 }
 
-impl Role {
+impl ShareRole {
     /// Returns the least of what the link, the source of the key, the share (`--read-only`) and the host's last word allow.
     #[must_use]
     pub fn least(link: Self, source: Self, share: Self, host: Self) -> Self {
@@ -31,7 +31,7 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for ShareRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -42,7 +42,7 @@ impl fmt::Display for Role {
 #[error("say `watch` or `write`")]
 pub struct RoleError;
 
-impl FromStr for Role {
+impl FromStr for ShareRole {
     type Err = RoleError;
 
     fn from_str(text: &str) -> Result<Self, RoleError> {
@@ -64,23 +64,23 @@ pub enum PromoteError {
 /// What each of those who have a say allows one viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {
-    link: Role,
-    source: Role,
-    share: Role,
-    host: Role,
+    link: ShareRole,
+    source: ShareRole,
+    share: ShareRole,
+    host: ShareRole,
 }
 
 impl Rights {
     /// Makes the rights of a viewer who has just come, of whom the host has said nothing.
     #[must_use]
-    pub const fn new(link: Role, source: Role, share: Role) -> Self {
-        Self { link, source, share, host: Role::Write }
+    pub const fn new(link: ShareRole, source: ShareRole, share: ShareRole) -> Self {
+        Self { link, source, share, host: ShareRole::Write }
     }
 
     /// Returns what the viewer may do.
     #[must_use]
-    pub fn role(self) -> Role {
-        Role::least(self.link, self.source, self.share, self.host)
+    pub fn role(self) -> ShareRole {
+        ShareRole::least(self.link, self.source, self.share, self.host)
     }
 
     /// Lets the viewer write, by the host's word. It takes the place of what the link allows, which the host has made, and never goes
@@ -89,19 +89,19 @@ impl Rights {
     /// # Errors
     /// [`PromoteError`], where nothing changes.
     pub fn promote(&mut self) -> Result<(), PromoteError> {
-        if self.share < Role::Write {
+        if self.share < ShareRole::Write {
             return Err(PromoteError::Share);
         }
-        if self.source < Role::Write {
+        if self.source < ShareRole::Write {
             return Err(PromoteError::Source);
         }
-        (self.link, self.host) = (Role::Write, Role::Write);
+        (self.link, self.host) = (ShareRole::Write, ShareRole::Write);
         Ok(())
     }
 
     /// Lets the viewer watch only, by the host's word.
     pub const fn demote(&mut self) {
-        self.host = Role::Watch;
+        self.host = ShareRole::Watch;
     }
 }
 
@@ -109,17 +109,17 @@ impl Rights {
 mod tests {
     use proptest::prelude::*;
 
-    use super::Role::{Watch, Write};
+    use super::ShareRole::{Watch, Write};
     use super::*;
 
     #[test]
     fn one_who_allows_watching_only_is_enough() {
-        assert_eq!(Role::least(Write, Write, Write, Write), Write);
+        assert_eq!(ShareRole::least(Write, Write, Write, Write), Write);
         for least in [
-            Role::least(Watch, Write, Write, Write),
-            Role::least(Write, Watch, Write, Write),
-            Role::least(Write, Write, Watch, Write),
-            Role::least(Write, Write, Write, Watch),
+            ShareRole::least(Watch, Write, Write, Write),
+            ShareRole::least(Write, Watch, Write, Write),
+            ShareRole::least(Write, Write, Watch, Write),
+            ShareRole::least(Write, Write, Write, Watch),
         ] {
             assert_eq!(least, Watch);
         }
@@ -141,10 +141,10 @@ mod tests {
             assert_eq!(role.to_string().parse(), Ok(role));
             assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{role}\""));
         }
-        assert_eq!("Write".parse::<Role>(), Err(RoleError));
+        assert_eq!("Write".parse::<ShareRole>(), Err(RoleError));
     }
 
-    fn any_role() -> impl Strategy<Value = Role> {
+    fn any_role() -> impl Strategy<Value = ShareRole> {
         prop_oneof![Just(Watch), Just(Write)]
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The longest time for each step of a visit and of its end. Sessions and forwards have no limit here, but `--idle-timeout` and
 /// `--max-duration`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadlines {
+pub struct VisitDeadlines {
     /// For a client that has logged in to open its first session.
     pub open: Duration,
     /// For background jobs that hold a session's streams to write the rest, after the session's program has ended.
@@ -20,10 +20,10 @@ pub struct Deadlines {
     pub files: Duration,
     /// For the client to read the last bytes and leave, when nothing is open any more.
     pub leave: Duration,
-    /// For all sessions and forwards to end when Sally stops. Includes `notice`, `hangup`, `files` and `farewell`.
+    /// For all sessions and forwards to end when Sally stops. Includes `notice`, `hangup`, `files` and `disconnect`.
     pub parts: Duration,
     /// Within `parts`, for the client to read how its session ended and to leave.
-    pub farewell: Duration,
+    pub disconnect: Duration,
     /// For telling the client why the visit ends.
     pub tell: Duration,
     /// For closing the client's connection after the cut.
@@ -36,7 +36,7 @@ pub struct Deadlines {
 }
 
 /// The deadlines of every visit.
-pub const DEADLINES: Deadlines = Deadlines {
+pub const DEADLINES: VisitDeadlines = VisitDeadlines {
     open: Duration::from_secs(30),
     drain: Duration::from_secs(30),
     verdict: Duration::from_secs(10),
@@ -45,14 +45,14 @@ pub const DEADLINES: Deadlines = Deadlines {
     files: Duration::from_secs(2),
     leave: Duration::from_secs(60),
     parts: Duration::from_secs(5),
-    farewell: Duration::from_secs(2),
+    disconnect: Duration::from_secs(2),
     tell: Duration::from_secs(1),
     cut: Duration::from_secs(1),
     stuck: Duration::from_secs(2),
     sweep: Duration::from_secs(60),
 };
 
-impl Deadlines {
+impl VisitDeadlines {
     /// Returns the longest time from the signal to stop until the end of the last process. Closing the record comes after it, and takes the
     /// time that the disk needs.
     pub const fn after_stop(&self) -> Duration {
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn whoever_is_told_to_stop_has_the_time_that_the_steps_of_it_need() {
         for steps in [DEADLINES.of_program(), DEADLINES.of_files()] {
-            assert!(steps + DEADLINES.farewell <= DEADLINES.parts, "{steps:?}");
+            assert!(steps + DEADLINES.disconnect <= DEADLINES.parts, "{steps:?}");
         }
         assert!(DEADLINES.stuck < DEADLINES.sweep);
     }

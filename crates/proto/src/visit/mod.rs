@@ -10,7 +10,7 @@ mod deadlines;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::deadlines::{DEADLINES, Deadlines};
+pub use self::deadlines::{DEADLINES, VisitDeadlines};
 use crate::error::Fault;
 
 /// The phase of a visit. A visit only moves to a later phase.
@@ -21,14 +21,14 @@ pub enum Phase {
     /// A client has logged in; it is still connected, or a session or forward of it is open.
     Open,
     /// The visit ends, for the first reason that occurred. No session or forward begins any more.
-    Ending(Why),
+    Ending(VisitEndReason),
     /// The visit is over, and the record is closed.
-    Over(Outcome),
+    Over(VisitOutcome),
 }
 
 /// Why a visit ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum VisitEndReason {
     /// No client logged in within the waiting time.
     NobodyCame,
     /// The client logged in, and opened no session or forward in time.
@@ -73,7 +73,7 @@ pub enum Party {
     Sally,
 }
 
-impl Why {
+impl VisitEndReason {
     /// Returns who ended the visit.
     pub fn by(&self) -> Party {
         match self {
@@ -89,9 +89,9 @@ impl Why {
 
 /// A visit that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct VisitOutcome {
     /// The reason of its end, which also says who ended it.
-    pub why: Why,
+    pub why: VisitEndReason,
     /// Whether the client was told the reason, if there was one to tell.
     pub told: bool,
     /// Whether the record is complete and sealed.
@@ -102,7 +102,7 @@ pub struct Outcome {
 
 /// The settings of a visit.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct VisitTerms {
     /// The longest time to wait for a client to log in.
     pub wait: Duration,
     /// Whether the client may open further sessions after the first (`--max-sessions` above 1).
@@ -111,7 +111,7 @@ pub struct Terms {
 
 /// An event that may change a visit's phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum VisitEvent {
     /// A client has authenticated, and takes the visit unless another client has it.
     Admitted {
         /// Whether the client may forward. If so, the visit goes on while nothing is open.
@@ -125,7 +125,7 @@ pub enum Event {
     ForwardEnded,
     /// The client's connection ended.
     ClientLeft(Departure),
-    /// [`Visit::deadline`] has passed.
+    /// [`VisitState::deadline`] has passed.
     TimeUp,
     /// All sessions and forwards must stop.
     Stop(Fault),
@@ -146,8 +146,8 @@ pub enum Part {
 
 /// A visit: its phase, and the facts that decide the next phase.
 #[derive(Clone, Debug)]
-pub struct Visit {
-    terms: Terms,
+pub struct VisitState {
+    terms: VisitTerms,
     phase: Phase,
     /// When the client logged in.
     since: Option<Duration>,
@@ -160,7 +160,7 @@ pub struct Visit {
     /// How the last session ended.
     last: Option<Result<u8, Fault>>,
     left: Option<Departure>,
-    /// The time of [`Event::TimeUp`], if [`Visit::deadline`] says that the time runs.
+    /// The time of [`VisitEvent::TimeUp`], if [`VisitState::deadline`] says that the time runs.
     limit: Duration,
     /// Whether a session was open when the visit began to end.
     was_in_session: bool,
@@ -169,9 +169,9 @@ pub struct Visit {
     told: bool,
 }
 
-impl Visit {
+impl VisitState {
     /// Creates a visit without a client. `now` is a time of any clock that never goes back.
-    pub fn new(terms: Terms, now: Duration) -> Self {
+    pub fn new(terms: VisitTerms, now: Duration) -> Self {
         Self {
             terms,
             phase: Phase::Waiting,
@@ -214,7 +214,7 @@ impl Visit {
         self.was_in_session
     }
 
-    /// Returns when [`Event::TimeUp`] is due: by then the client must have logged in, opened something, or left. `None` while no such limit
+    /// Returns when [`VisitEvent::TimeUp`] is due: by then the client must have logged in, opened something, or left. `None` while no such limit
     /// runs.
     pub fn deadline(&self) -> Option<Duration> {
         let runs = match self.phase {
@@ -231,37 +231,37 @@ impl Visit {
     }
 
     /// Applies an event. Returns false if it changes nothing, such as the admission of a second client.
-    pub fn note(&mut self, event: Event, now: Duration) -> bool {
+    pub fn note(&mut self, event: VisitEvent, now: Duration) -> bool {
         match (&self.phase, event) {
-            (Phase::Waiting, Event::Admitted { may_forward }) => self.open(may_forward, now),
-            (Phase::Open | Phase::Ending(_), Event::Began(part)) => self.begin(part),
-            (Phase::Open | Phase::Ending(_), Event::SessionEnded(status)) => {
+            (Phase::Waiting, VisitEvent::Admitted { may_forward }) => self.open(may_forward, now),
+            (Phase::Open | Phase::Ending(_), VisitEvent::Began(part)) => self.begin(part),
+            (Phase::Open | Phase::Ending(_), VisitEvent::SessionEnded(status)) => {
                 self.last = Some(status);
                 self.sessions = self.sessions.saturating_sub(1);
                 self.part_ended(now);
             }
-            (Phase::Open | Phase::Ending(_), Event::ForwardEnded) => {
+            (Phase::Open | Phase::Ending(_), VisitEvent::ForwardEnded) => {
                 self.forwards = self.forwards.saturating_sub(1);
                 self.part_ended(now);
             }
-            (Phase::Waiting | Phase::Open | Phase::Ending(_), Event::ClientLeft(how)) if self.left.is_none() => {
+            (Phase::Waiting | Phase::Open | Phase::Ending(_), VisitEvent::ClientLeft(how)) if self.left.is_none() => {
                 self.left = Some(how);
                 self.end_if_deserted();
             }
             // What was up may have become more time meanwhile.
-            (_, Event::TimeUp) if self.deadline().is_none_or(|limit| now < limit) => return false,
-            (Phase::Waiting, Event::TimeUp) => self.end(Why::NobodyCame),
-            (Phase::Open, Event::TimeUp) => {
+            (_, VisitEvent::TimeUp) if self.deadline().is_none_or(|limit| now < limit) => return false,
+            (Phase::Waiting, VisitEvent::TimeUp) => self.end(VisitEndReason::NobodyCame),
+            (Phase::Open, VisitEvent::TimeUp) => {
                 let in_vain = self.last.is_none() && !self.forwarded;
-                self.end(if in_vain { Why::NothingOpened } else { Why::StayedOn });
+                self.end(if in_vain { VisitEndReason::NothingOpened } else { VisitEndReason::StayedOn });
             }
-            (Phase::Waiting | Phase::Open, Event::Stop(fault)) => self.end(Why::Stopped(fault)),
-            (Phase::Ending(_), Event::Told) => self.told = true,
-            (Phase::Ending(why), Event::Sealed(sealed)) => {
+            (Phase::Waiting | Phase::Open, VisitEvent::Stop(fault)) => self.end(VisitEndReason::Stopped(fault)),
+            (Phase::Ending(_), VisitEvent::Told) => self.told = true,
+            (Phase::Ending(why), VisitEvent::Sealed(sealed)) => {
                 let (why, told, is_sealed) = (why.clone(), self.told, sealed.is_ok());
                 // A record that can't be closed is a fault of its own where there is no other.
                 let status = self.status_of(&why).and_then(|status| sealed.map(|()| status));
-                self.phase = Phase::Over(Outcome { why, told, sealed: is_sealed, status });
+                self.phase = Phase::Over(VisitOutcome { why, told, sealed: is_sealed, status });
             }
             _ => return false,
         }
@@ -297,15 +297,15 @@ impl Visit {
 
     fn end_if_deserted(&mut self) {
         if let (Some(how), false, Phase::Waiting | Phase::Open) = (self.left, self.has_open_parts(), &self.phase) {
-            self.end(Why::ClientLeft(how));
+            self.end(VisitEndReason::ClientLeft(how));
         }
     }
 
-    fn end(&mut self, why: Why) {
+    fn end(&mut self, why: VisitEndReason) {
         self.was_in_session = self.sessions > 0;
         // A session that is open says itself why it ends, and one that has ended well has said all.
         let is_said = self.since.is_none() || self.was_in_session || self.ended_well().is_some();
-        self.is_unrecorded = !is_said && matches!(why, Why::Stopped(_) | Why::NothingOpened);
+        self.is_unrecorded = !is_said && matches!(why, VisitEndReason::Stopped(_) | VisitEndReason::NothingOpened);
         self.phase = Phase::Ending(why);
     }
 
@@ -315,14 +315,14 @@ impl Visit {
     }
 
     /// Returns the exit status for a reason, from the present facts.
-    fn status_of(&self, why: &Why) -> Result<u8, Fault> {
+    fn status_of(&self, why: &VisitEndReason) -> Result<u8, Fault> {
         let otherwise = match why {
-            Why::NobodyCame => return Ok(0),
+            VisitEndReason::NobodyCame => return Ok(0),
             // The session was over by itself: ssh ends its ProxyCommand with SIGHUP when it has what it wanted.
-            Why::Stopped(fault @ Fault::Signalled(_)) => return self.ended_well().ok_or_else(|| fault.clone()),
-            Why::Stopped(fault) => return Err(fault.clone()),
-            Why::ClientLeft(_) => Fault::ConnectionLost,
-            Why::NothingOpened | Why::StayedOn => Fault::NoSession(DEADLINES.open.as_secs()),
+            VisitEndReason::Stopped(fault @ Fault::Signalled(_)) => return self.ended_well().ok_or_else(|| fault.clone()),
+            VisitEndReason::Stopped(fault) => return Err(fault.clone()),
+            VisitEndReason::ClientLeft(_) => Fault::ConnectionLost,
+            VisitEndReason::NothingOpened | VisitEndReason::StayedOn => Fault::NoSession(DEADLINES.open.as_secs()),
         };
         match &self.last {
             Some(ended) => ended.clone(),
@@ -334,8 +334,8 @@ impl Visit {
     /// Returns the fault to record as the visit's end, if no session records it.
     pub fn unrecorded_end(&self) -> Option<Fault> {
         match &self.phase {
-            Phase::Ending(Why::Stopped(fault)) if self.is_unrecorded => Some(fault.clone()),
-            Phase::Ending(why @ Why::NothingOpened) if self.is_unrecorded => self.status_of(why).err(),
+            Phase::Ending(VisitEndReason::Stopped(fault)) if self.is_unrecorded => Some(fault.clone()),
+            Phase::Ending(why @ VisitEndReason::NothingOpened) if self.is_unrecorded => self.status_of(why).err(),
             _ => None,
         }
     }

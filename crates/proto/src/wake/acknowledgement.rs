@@ -21,7 +21,7 @@ pub const ACKNOWLEDGEMENT_MAX: usize = 4096;
 /// What a device does about a wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum WakeAnswer {
     /// It connects.
     Ok,
     /// A limit of its own is reached.
@@ -34,7 +34,7 @@ pub enum Answer {
     DialFailed,
 }
 
-impl Answer {
+impl WakeAnswer {
     /// Returns the word in the acknowledgement; for logs too.
     pub fn word(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ pub struct Acknowledgement {
     /// The device's clock, in Unix seconds.
     pub t: u64,
     /// What the device does.
-    pub ans: Answer,
+    pub ans: WakeAnswer,
     /// The reason: at most [`DETAIL_MAX`] printable ASCII characters. A relay shows it to the visitor.
     pub detail: String,
 }
@@ -88,13 +88,13 @@ pub enum NotAnswered {
 }
 
 #[derive(Deserialize)]
-struct Versioned {
+struct AcknowledgementVersion {
     v: u64,
 }
 
 impl Acknowledgement {
     /// Makes an acknowledgement, with the detail cut to fit.
-    pub fn new(relay: RelayId, jti: Jti, now: u64, answer: Answer, detail: &str) -> Self {
+    pub fn new(relay: RelayId, jti: Jti, now: u64, answer: WakeAnswer, detail: &str) -> Self {
         let printable = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
         Self { v: VERSION, aud: relay, jti, t: now, ans: answer, detail: detail.chars().take(DETAIL_MAX).map(printable).collect() }
     }
@@ -123,7 +123,7 @@ impl Acknowledgement {
         if !verifies(&key, &envelope::signed(ACKNOWLEDGEMENT_DOMAIN, &payload), &signature) {
             return Err(NotAnswered::BadSignature);
         }
-        let Versioned { v } = serde_json::from_slice(&payload).map_err(|_| NotAnswered::Malformed)?;
+        let AcknowledgementVersion { v } = serde_json::from_slice(&payload).map_err(|_| NotAnswered::Malformed)?;
         if v != u64::from(VERSION) {
             return Err(NotAnswered::Version(v));
         }

@@ -6,7 +6,7 @@
 //! - `envelope`: bytes and a signature as one line of text
 //! - `key`: the relay's wake key; the two that a device pins
 //! - `message`: the content of a wake
-//! - `gate`: every check that a device makes, in order
+//! - `checker`: every check that a device makes, in order
 //! - `replay`: the wakes that were seen
 //! - `acknowledgement`: the device's answer
 //! - `topic`, `status`: the topics, and whether a device is online
@@ -14,20 +14,20 @@
 //! docs/wire.md describes the format in full.
 
 mod acknowledgement;
+mod checker;
 mod envelope;
-mod gate;
 mod key;
 mod message;
 mod replay;
 mod status;
 mod topic;
 
-pub use acknowledgement::{ACKNOWLEDGEMENT_MAX, Acknowledgement, Answer, DETAIL_MAX, NotAnswered};
-pub use gate::{Clock, DIALS, Gate, LIFETIME, Moment, Pins, Reason, Rejected, SKEW};
+pub use acknowledgement::{ACKNOWLEDGEMENT_MAX, Acknowledgement, DETAIL_MAX, NotAnswered, WakeAnswer};
+pub use checker::{Clock, ClockReading, DIALS, LIFETIME, Pins, Reason, Rejected, SKEW, WakeChecker};
 pub use key::{Kid, PINNED_MAX, WakeKey, WakeKeyError, WakeKeys};
 pub use message::{ADDRESSES_MAX, Jti, RelayId, Ticket, VERSION, WAKE_MAX, Wake};
 pub use replay::REMEMBERED;
-pub use status::{Presence, STATUS_MAX, Status};
+pub use status::{DevicePresence, STATUS_MAX, StatusMessage};
 pub use topic::{Prefix, Topic};
 
 #[cfg(test)]

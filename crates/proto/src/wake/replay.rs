@@ -10,7 +10,7 @@ pub const REMEMBERED: usize = 256;
 
 /// The wakes that were seen and could still be replayed, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen(VecDeque<(Jti, u64)>);
+pub(super) struct SeenWakes(VecDeque<(Jti, u64)>);
 
 /// Says why a wake isn't accepted as new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) enum NotNew {
     Full,
 }
 
-impl Seen {
+impl SeenWakes {
     /// Remembers a wake until `end`. With a clock (`now`), only ended wakes are forgotten; without one, the oldest is.
     pub(super) fn remember(&mut self, jti: Jti, end: u64, now: Option<u64>) -> Result<(), NotNew> {
         if let Some(now) = now {

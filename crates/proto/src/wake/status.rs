@@ -12,7 +12,7 @@ const WORD_MAX: usize = 64;
 /// Whether the device is online.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Presence {
+pub enum DevicePresence {
     /// The device is connected to the broker.
     Online,
     /// The device's connection broke (a will), or the device has signed off.
@@ -21,11 +21,11 @@ pub enum Presence {
 
 /// A retained status message; also the will. Not signed: the broker's owner can change it, and changes only the wording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub struct StatusMessage {
     /// [`VERSION`].
     pub v: u32,
     /// Whether the device is online.
-    pub s: Presence,
+    pub s: DevicePresence,
     /// The connection's id: random for each. A device that sees an `offline` with another id publishes its own status again, because a
     /// take-over fires the old connection's will.
     pub sid: String,
@@ -35,7 +35,7 @@ pub struct Status {
     pub ver: String,
 }
 
-impl Status {
+impl StatusMessage {
     /// Reads a status; `None` for anything else, another major version included.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         if payload.len() > STATUS_MAX {

@@ -11,13 +11,13 @@ use ssh_key::certificate::Certificate;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::session::Sessions;
-use crate::fleet::settings::{Agent, Serve};
+use crate::file_version::{FileVersion, version_of};
+use crate::fleet::settings::{AgentSettings, ServedBy};
 use crate::mqtt;
 use crate::net::tls::KeyPair;
-use crate::stamp::{Stamp, stamp};
 use crate::term;
 use crate::tunnel::dial::read_identity;
-use crate::tunnel::link::Identity;
+use crate::tunnel::relay_client::RelayIdentity;
 
 /// The most ports that a device may offer: as many as a relay accepts on one connection.
 const EXPOSED_MAX: usize = 16;
@@ -36,7 +36,7 @@ pub enum Ssh {
 pub struct Bundle {
     folder: PathBuf,
     /// The settings in `agent.toml`.
-    pub settings: Agent,
+    pub settings: AgentSettings,
     /// The ports that visitors may reach.
     pub exposed: Vec<u16>,
     /// The key that authenticates the device to relays, and signs acknowledgements.
@@ -46,8 +46,8 @@ pub struct Bundle {
     /// The server at port 22.
     pub ssh: Ssh,
     wake_keys: WakeKeys,
-    /// The stamp of the file of wake keys when it was read.
-    read: Stamp,
+    /// The version of the file of wake keys when it was read.
+    read: FileVersion,
 }
 
 impl Bundle {
@@ -65,7 +65,7 @@ impl Bundle {
     /// [`Fault::FleetInvalid`] for a file that is missing, can't be read, or is invalid; [`Fault::AccountInvalid`] if sessions can't run as
     /// the named account.
     pub fn load_with(folder: &Path, to: Option<&HostPort>) -> Result<Self, Fault> {
-        let settings = Agent::load(&folder.join("agent.toml"))?;
+        let settings = AgentSettings::load(&folder.join("agent.toml"))?;
         let exposed = exposed(&settings).map_err(|reason| invalid(&folder.join("agent.toml"), reason))?;
         let file = folder.join("device_key");
         let key = read_identity(&file).map_err(|reason| invalid(&file, reason))?;
@@ -78,8 +78,8 @@ impl Bundle {
         let (wake_keys, read) = read_wake_keys(&folder.join("wake.pub"))?;
         let ssh = match (to, &settings.serve) {
             (Some(to), _) => Ssh::At(to.clone()),
-            (None, Serve::Sshd) => Ssh::At(settings.to.clone()),
-            (None, Serve::Session) => Ssh::Session(Arc::new(Sessions::new(folder, &settings)?)),
+            (None, ServedBy::Sshd) => Ssh::At(settings.to.clone()),
+            (None, ServedBy::Session) => Ssh::Session(Arc::new(Sessions::new(folder, &settings)?)),
         };
         Ok(Self { folder: folder.to_owned(), settings, exposed, key: Arc::new(key), certificate, ssh, wake_keys, read })
     }
@@ -90,9 +90,9 @@ impl Bundle {
     }
 
     /// Returns the key and certificate for relays.
-    pub fn identity(&self) -> Identity {
+    pub fn identity(&self) -> RelayIdentity {
         let name = format!("the certificate of {}", self.file("device_key-cert.pub").display());
-        Identity { name, key: Arc::clone(&self.key), certificate: Some(self.certificate.clone()) }
+        RelayIdentity { name, key: Arc::clone(&self.key), certificate: Some(self.certificate.clone()) }
     }
 
     /// Returns the TLS configuration for the broker.
@@ -106,7 +106,7 @@ impl Bundle {
 
     /// Returns the values that wakes are checked against.
     pub fn pins(&self) -> Pins {
-        let Agent { id, relay, clock, tunnels, .. } = &self.settings;
+        let AgentSettings { id, relay, clock, tunnels, .. } = &self.settings;
         let clock = if *clock { Clock::Checked } else { Clock::Absent };
         Pins { id: id.clone(), keys: self.wake_keys.clone(), relays: relay.clone(), clock, tunnels_max: *tunnels }
     }
@@ -115,7 +115,7 @@ impl Bundle {
     /// the earlier ones are used.
     pub fn refresh(&mut self) -> bool {
         let file = self.file("wake.pub");
-        if stamp(&file) == self.read {
+        if version_of(&file) == self.read {
             return false;
         }
         match read_wake_keys(&file) {
@@ -131,7 +131,7 @@ impl Bundle {
     }
 }
 
-fn exposed(settings: &Agent) -> Result<Vec<u16>, String> {
+fn exposed(settings: &AgentSettings) -> Result<Vec<u16>, String> {
     let port = |text: &String| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or(format!("'{text}' is not a port to expose"));
     let ports = settings.expose.iter().map(port).collect::<Result<Vec<_>, _>>()?;
     match ports.len() {
@@ -140,9 +140,9 @@ fn exposed(settings: &Agent) -> Result<Vec<u16>, String> {
     }
 }
 
-fn read_wake_keys(file: &Path) -> Result<(WakeKeys, Stamp), Fault> {
-    // The stamp is taken before reading, so that a change meanwhile is read again.
-    let read = stamp(file);
+fn read_wake_keys(file: &Path) -> Result<(WakeKeys, FileVersion), Fault> {
+    // The version is taken before reading, so that a change meanwhile is read again.
+    let read = version_of(file);
     let text = std::fs::read_to_string(file).map_err(|error| invalid(file, term::reason(&error)))?;
     Ok((WakeKeys::parse(&text).map_err(|error| invalid(file, error.to_string()))?, read))
 }

@@ -7,7 +7,7 @@ use sally_proto::wake::Prefix;
 
 /// The configuration of `sally agent`.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct AgentConfig {
     /// The bundle, the folder that sally fleet add made.
     pub bundle: PathBuf,
     /// The address that visitors reach at port 22, if it isn't the bundle's.

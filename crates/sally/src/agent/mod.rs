@@ -21,5 +21,5 @@ mod tunnel;
 mod visit;
 mod watch;
 
-pub use config::Config;
+pub use config::AgentConfig;
 pub use watch::run;

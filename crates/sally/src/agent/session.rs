@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use rustix::process::Pid;
-use sally_proto::admission::{Settings, Startups};
+use sally_proto::admission::{AdmissionSettings, Startups};
 use sally_proto::authorized_keys::Enforced;
 use sally_proto::error::Fault;
 use sally_proto::monitor::{MonitorAnswer, MonitorRequest};
@@ -26,11 +26,11 @@ use super::bundle::invalid;
 use super::processes::SessionProcesses;
 use super::records::RecordFolder;
 use crate::fleet::bundle::{host_key, visitors};
-use crate::fleet::settings::Agent;
+use crate::fleet::settings::AgentSettings;
 #[cfg(feature = "once")]
 use crate::keys;
 use crate::monitor::{MonitorSocket, pair};
-use crate::net::admission::{Connection, Gate, Origins};
+use crate::net::admission::{Connection, Origins, ServerAdmission};
 use crate::net::endpoint::Endpoint;
 use crate::session::account::RunAs;
 use crate::term;
@@ -39,7 +39,7 @@ use crate::term;
 const SESSIONS: &str = "10";
 /// The limits of processes for visitors that haven't authenticated. Each has some 2 MB of its own, and a device may be small. A visitor
 /// authenticates in a fraction of a second, in which at least eight others would have to come to end its process.
-const STRANGERS: Startups = Startups { start: 8, rate: 30, full: 16 };
+const UNAUTHENTICATED: Startups = Startups { start: 8, rate: 30, full: 16 };
 
 /// Starts sessions, and has the folder for their records.
 #[derive(Debug)]
@@ -50,19 +50,19 @@ pub struct Sessions {
     run_as: Option<RunAs>,
     records: Arc<RecordFolder>,
     running: Arc<SessionProcesses>,
-    strangers: Arc<Gate>,
+    admission: Arc<ServerAdmission>,
     /// One permit for each process before authentication, held until the process has ended, even if it was cut off.
     processes: Arc<Semaphore>,
 }
 
 /// A running session.
-pub(super) struct Session {
+pub(super) struct AgentSession {
     /// Cancelled when the session is ended for a newcomer, before its visitor has authenticated.
     pub(super) cut: CancellationToken,
     ended: JoinHandle<std::io::Result<ExitStatus>>,
 }
 
-impl Session {
+impl AgentSession {
     /// Waits until the process has ended.
     pub(super) async fn end(self) -> Result<ExitStatus, String> {
         match self.ended.await {
@@ -73,7 +73,7 @@ impl Session {
 }
 
 impl Sessions {
-    pub(super) fn new(bundle: &Path, settings: &Agent) -> Result<Self, Fault> {
+    pub(super) fn new(bundle: &Path, settings: &AgentSettings) -> Result<Self, Fault> {
         let file = bundle.join("agent.toml");
         if !cfg!(feature = "once") {
             return Err(invalid(&file, "serve = \"session\" needs a sally that was built with once".into()));
@@ -86,17 +86,17 @@ impl Sessions {
         #[cfg(feature = "once")]
         visitors(bundle, Enforced::new(keys::ENFORCED))?;
         let run_as = for_sessions(bundle, records.path(), settings.run_as.as_deref())?;
-        let strangers = Gate::new(Settings { startups: STRANGERS, refuse: false }, Origins::default());
-        let processes = Arc::new(Semaphore::new(usize::try_from(STRANGERS.full).unwrap_or(1)));
-        Ok(Self { bundle: bundle.to_owned(), host_key, run_as, records: Arc::new(records), running: Arc::default(), strangers, processes })
+        let admission = ServerAdmission::new(AdmissionSettings { startups: UNAUTHENTICATED, refuse: false }, Origins::default());
+        let processes = Arc::new(Semaphore::new(usize::try_from(UNAUTHENTICATED.full).unwrap_or(1)));
+        Ok(Self { bundle: bundle.to_owned(), host_key, run_as, records: Arc::new(records), running: Arc::default(), admission, processes })
     }
 
     /// Begins a session for a client at this address, and returns the near end of its connection.
-    pub(super) async fn begin(&self, peer: Endpoint) -> Result<(UnixStream, Session), String> {
+    pub(super) async fn begin(&self, peer: Endpoint) -> Result<(UnixStream, AgentSession), String> {
         self.records.has_room()?;
         let reason = |error: std::io::Error| term::reason(&error);
-        let stranger = self.strangers.admit(peer).ok_or("its address is refused")?;
-        let cut = stranger.cut.clone();
+        let unauthenticated = self.admission.admit(peer).ok_or("its address is refused")?;
+        let cut = unauthenticated.cut.clone();
         let process = tokio::select! {
             biased;
             () = cut.cancelled() => return Err(CROWDED.into()),
@@ -109,8 +109,8 @@ impl Sessions {
         socket.say(&self.host_key).map_err(reason)?;
         let (pid, child) = self.start(far.into(), theirs).map_err(reason)?;
         let (records, running) = (Arc::clone(&self.records), Arc::clone(&self.running));
-        let monitor = Monitor { socket, records, record: None, stranger: Some((stranger, process)), pid, running };
-        Ok((near, Session { cut: cut.clone(), ended: tokio::spawn(monitor.attend(child, cut)) }))
+        let monitor = Monitor { socket, records, record: None, unauthenticated: Some((unauthenticated, process)), pid, running };
+        Ok((near, AgentSession { cut: cut.clone(), ended: tokio::spawn(monitor.attend(child, cut)) }))
     }
 
     fn start(&self, connection: OwnedFd, monitor: OwnedFd) -> std::io::Result<(Pid, Child)> {
@@ -142,7 +142,7 @@ struct Monitor {
     records: Arc<RecordFolder>,
     record: Option<PathBuf>,
     /// Its place among the visitors that haven't authenticated, until this one has.
-    stranger: Option<(Connection, OwnedSemaphorePermit)>,
+    unauthenticated: Option<(Connection, OwnedSemaphorePermit)>,
     pid: Pid,
     running: Arc<SessionProcesses>,
 }
@@ -164,7 +164,7 @@ impl Monitor {
                 biased;
                 status = child.wait() => return self.bury(status?).await,
                 // It has no record and no visitor. If the agent may not kill it, it ends because its connection has.
-                () = cut.cancelled(), if listens && self.stranger.is_some() => {
+                () = cut.cancelled(), if listens && self.unauthenticated.is_some() => {
                     listens = false;
                     let _ = child.start_kill();
                 }
@@ -190,8 +190,8 @@ impl Monitor {
             (MonitorRequest::Record, None) => match self.records.begin() {
                 Ok((record, file, room)) => {
                     self.record = Some(record);
-                    if let Some((stranger, _process)) = self.stranger.take() {
-                        stranger.authenticated();
+                    if let Some((unauthenticated, _process)) = self.unauthenticated.take() {
+                        unauthenticated.authenticated();
                     }
                     (MonitorAnswer::Limit(room), Some(file))
                 }

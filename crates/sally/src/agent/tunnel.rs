@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bundle::Ssh;
 use super::visit;
-use crate::tunnel::link::{HostTrust, Identity, Link};
+use crate::tunnel::relay_client::{HostTrust, RelayConnection, RelayIdentity};
 
 /// The time for all of a relay's addresses together to accept the connection and the ticket: the visitor waits for 8 s.
 const DIAL_LIMIT: Duration = Duration::from_secs(7);
@@ -24,7 +24,7 @@ const VISITORS_MAX: usize = 64;
 
 /// The servers that visitors may reach.
 #[derive(Clone, Debug)]
-pub(super) struct Ways {
+pub(super) struct ServedPorts {
     /// The server at port 22.
     pub(super) ssh: Ssh,
     /// The ports that are exposed.
@@ -32,14 +32,14 @@ pub(super) struct Ways {
 }
 
 /// A connection that a wake requests.
-pub(super) struct Tunnel {
+pub(super) struct RequestedTunnel {
     pub(super) id: DeviceId,
-    pub(super) identity: Identity,
-    pub(super) ways: Ways,
+    pub(super) identity: RelayIdentity,
+    pub(super) ports: ServedPorts,
     pub(super) stop: CancellationToken,
 }
 
-impl Tunnel {
+impl RequestedTunnel {
     /// Dials, and carries visitors until the connection isn't needed any more.
     ///
     /// # Errors
@@ -62,10 +62,10 @@ impl Tunnel {
         Err(failure)
     }
 
-    async fn reach(&self, address: &HostPort, wake: &Wake) -> Result<Link, String> {
-        let link = Link::dial(address, HostTrust::Fingerprint(wake.hk), &self.identity).await.map_err(|failed| failed.reason)?;
+    async fn reach(&self, address: &HostPort, wake: &Wake) -> Result<RelayConnection, String> {
+        let link = RelayConnection::dial(address, HostTrust::Fingerprint(wake.hk), &self.identity).await.map_err(|failed| failed.reason)?;
         let shown = ssh_string::join([&*wake.tkt.expose()]);
-        let wanted = if self.ways.exposed.contains(&wake.svc) { Some(wake.svc) } else { None };
+        let wanted = if self.ports.exposed.contains(&wake.svc) { Some(wake.svc) } else { None };
         // Both take one round trip: the relay answers in order.
         let first = async {
             match wanted {
@@ -75,13 +75,13 @@ impl Tunnel {
         };
         let (ticket, listening) = tokio::join!(link.ask(TICKET_REQUEST, &shown), first);
         ticket.map(drop).and(listening).map_err(|failed| failed.reason)?;
-        for port in self.ways.exposed.iter().filter(|port| Some(**port) != wanted) {
+        for port in self.ports.exposed.iter().filter(|port| Some(**port) != wanted) {
             link.listen(self.id.as_str(), *port).await.map_err(|failed| failed.reason)?;
         }
         Ok(link)
     }
 
-    async fn serve(&self, mut link: Link) {
+    async fn serve(&self, mut link: RelayConnection) {
         let mut visits = JoinSet::new();
         let unused = tokio::time::sleep(UNUSED_LIMIT);
         tokio::pin!(unused);
@@ -94,7 +94,7 @@ impl Tunnel {
                     while visits.try_join_next().is_some() {}
                     // A visitor beyond the limit is refused.
                     if visits.len() < VISITORS_MAX {
-                        visits.spawn(visit::carry(visitor, self.ways.clone()));
+                        visits.spawn(visit::carry(visitor, self.ports.clone()));
                     }
                 }
                 () = over.cancelled(), if stopping => break,

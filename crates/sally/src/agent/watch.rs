@@ -4,19 +4,21 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sally_proto::error::Fault;
-use sally_proto::wake::{Acknowledgement, Answer, Gate, Jti, Moment, Prefix, Presence, RelayId, Status, Topic, VERSION, Wake};
+use sally_proto::wake::{
+    Acknowledgement, ClockReading, DevicePresence, Jti, Prefix, RelayId, StatusMessage, Topic, VERSION, Wake, WakeAnswer, WakeChecker,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::bundle::Bundle;
-use super::config::Config;
-use super::tunnel::{self, Tunnel};
+use super::config::AgentConfig;
+use super::tunnel::{self, RequestedTunnel};
 use crate::clock::unix_time_or_expired;
 use crate::lock::lock;
-use crate::mqtt::Event;
-use crate::mqtt::client::{Client, Login, Message, Settings};
+use crate::mqtt::MqttEvent;
+use crate::mqtt::client::{MqttClient, MqttLogin, MqttMessage, MqttSettings};
 use crate::term;
 
 /// The time that visits may still take after the agent is told to stop.
@@ -25,15 +27,15 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// A running agent.
 struct Watch {
     bundle: Bundle,
-    config: Config,
-    gate: Gate,
-    broker: Client,
+    config: AgentConfig,
+    checker: WakeChecker,
+    broker: MqttClient,
     /// The identifier of the current connection to the broker, for its status.
     connection: Arc<Mutex<String>>,
     tunnels: JoinSet<()>,
     stop: CancellationToken,
     /// The answers that tunnels send to relays.
-    answers: mpsc::Sender<(RelayId, Jti, Answer, String)>,
+    answers: mpsc::Sender<(RelayId, Jti, WakeAnswer, String)>,
     began: Instant,
 }
 
@@ -41,7 +43,7 @@ struct Watch {
 ///
 /// # Errors
 /// [`Fault::FleetInvalid`] for the bundle; [`Fault::Internal`].
-pub async fn run(config: Config) -> Result<(), Fault> {
+pub async fn run(config: AgentConfig) -> Result<(), Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
     // This comes before a key is read.
     sally_sys::process::guard_ourselves().map_err(internal)?;
@@ -52,8 +54,8 @@ pub async fn run(config: Config) -> Result<(), Fault> {
     let (broker, mut events) = connect(&bundle, &config.prefix, &connection)?;
     let (answers, mut to_say) = mpsc::channel(16);
     term::say(&format!("Agent of {}: waiting to be woken through {}", bundle.settings.id, bundle.settings.broker));
-    let (gate, stop, tunnels) = (Gate::new(bundle.pins()), CancellationToken::new(), JoinSet::new());
-    let mut watch = Watch { bundle, config, gate, broker, connection, tunnels, stop, answers, began: Instant::now() };
+    let (checker, stop, tunnels) = (WakeChecker::new(bundle.pins()), CancellationToken::new(), JoinSet::new());
+    let mut watch = Watch { bundle, config, checker, broker, connection, tunnels, stop, answers, began: Instant::now() };
     loop {
         tokio::select! {
             Some(event) = events.recv() => watch.hear(event),
@@ -69,7 +71,7 @@ pub async fn run(config: Config) -> Result<(), Fault> {
     Ok(())
 }
 
-fn connect(bundle: &Bundle, prefix: &Prefix, connection: &Arc<Mutex<String>>) -> Result<(Client, mpsc::Receiver<Event>), Fault> {
+fn connect(bundle: &Bundle, prefix: &Prefix, connection: &Arc<Mutex<String>>) -> Result<(MqttClient, mpsc::Receiver<MqttEvent>), Fault> {
     let id = bundle.settings.id.clone();
     let topics = [Topic::Wake(id.clone()).text(prefix), Topic::Status(id.clone()).text(prefix)];
     let (status, connection) = (topics[1].clone(), Arc::clone(connection));
@@ -77,36 +79,37 @@ fn connect(bundle: &Bundle, prefix: &Prefix, connection: &Arc<Mutex<String>>) ->
         // It is new for each connection, which distinguishes an older connection's will from this one's status.
         let fresh = format!("{:016x}", getrandom::u64().unwrap_or_default());
         lock(&connection).clone_from(&fresh);
-        Some(Message { topic: status.clone(), payload: status_of(Presence::Offline, fresh).payload(), retain: true })
+        Some(MqttMessage { topic: status.clone(), payload: status_of(DevicePresence::Offline, fresh).payload(), retain: true })
     };
-    let settings = Settings {
+    let settings = MqttSettings {
         broker: bundle.settings.broker.clone(),
         name: id.to_string(),
         tls: bundle.tls()?,
-        login: Login::load(&bundle.file("broker_login"))?,
+        login: MqttLogin::load(&bundle.file("broker_login"))?,
         will: Box::new(will),
     };
-    Ok(Client::start(settings, topics))
+    Ok(MqttClient::start(settings, topics))
 }
 
-fn status_of(s: Presence, sid: String) -> Status {
-    Status { v: VERSION, s, sid, t: unix_time_or_expired(), ver: env!("CARGO_PKG_VERSION").into() }
+fn status_of(s: DevicePresence, sid: String) -> StatusMessage {
+    StatusMessage { v: VERSION, s, sid, t: unix_time_or_expired(), ver: env!("CARGO_PKG_VERSION").into() }
 }
 
 impl Watch {
-    fn hear(&mut self, event: Event) {
+    fn hear(&mut self, event: MqttEvent) {
         let id = self.bundle.settings.id.clone();
         match event {
-            Event::Up => {
+            MqttEvent::Up => {
                 tracing::info!("connected to the broker");
                 self.say_online();
             }
-            Event::Down(why) => tracing::warn!(why, "no connection to the broker; trying again"),
-            Event::Message { topic, payload } => match Topic::parse(&topic, &self.config.prefix) {
+            MqttEvent::Down(why) => tracing::warn!(why, "no connection to the broker; trying again"),
+            MqttEvent::Message { topic, payload } => match Topic::parse(&topic, &self.config.prefix) {
                 Some(Topic::Wake(device)) if device == id => self.wake(&payload),
                 // This may be the will of a connection that this one has replaced.
                 Some(Topic::Status(device)) if device == id => {
-                    let foreign = Status::parse(&payload).is_none_or(|status| status.s == Presence::Offline && status.sid != self.sid());
+                    let foreign =
+                        StatusMessage::parse(&payload).is_none_or(|status| status.s == DevicePresence::Offline && status.sid != self.sid());
                     if foreign {
                         self.say_online();
                     }
@@ -121,12 +124,12 @@ impl Watch {
     }
 
     fn say_online(&self) {
-        self.publish(Topic::Status(self.bundle.settings.id.clone()), status_of(Presence::Online, self.sid()).payload(), true);
+        self.publish(Topic::Status(self.bundle.settings.id.clone()), status_of(DevicePresence::Online, self.sid()).payload(), true);
     }
 
     fn publish(&self, topic: Topic, payload: String, retain: bool) {
         // Without it, a visitor only gets a less precise message.
-        if let Err(error) = self.broker.publish(Message { topic: topic.text(&self.config.prefix), payload, retain }) {
+        if let Err(error) = self.broker.publish(MqttMessage { topic: topic.text(&self.config.prefix), payload, retain }) {
             tracing::info!(%error, %topic, "not published");
         }
     }
@@ -140,13 +143,13 @@ impl Watch {
     /// Checks a wake, answers it, and dials if it is accepted.
     fn wake(&mut self, payload: &[u8]) {
         if self.bundle.refresh() {
-            self.gate.set_pins(self.bundle.pins());
+            self.checker.set_pins(self.bundle.pins());
         }
-        let moment = Moment { unix: unix_time_or_expired(), monotonic: self.began.elapsed() };
-        match self.gate.admit(payload, moment, self.tunnels.len()) {
+        let moment = ClockReading { unix: unix_time_or_expired(), monotonic: self.began.elapsed() };
+        match self.checker.admit(payload, moment, self.tunnels.len()) {
             Ok(wake) => {
                 tracing::info!(relay = %wake.rid, jti = %wake.jti, port = wake.svc, "woken");
-                self.acknowledge(&Acknowledgement::new(wake.rid.clone(), wake.jti, moment.unix, Answer::Ok, ""));
+                self.acknowledge(&Acknowledgement::new(wake.rid.clone(), wake.jti, moment.unix, WakeAnswer::Ok, ""));
                 self.dial(wake);
             }
             Err(rejected) => {
@@ -159,14 +162,15 @@ impl Watch {
     }
 
     fn dial(&mut self, wake: Wake) {
-        let ways = tunnel::Ways { ssh: self.bundle.ssh.clone(), exposed: self.bundle.exposed.clone() };
-        let tunnel = Tunnel { id: self.bundle.settings.id.clone(), identity: self.bundle.identity(), ways, stop: self.stop.clone() };
+        let ports = tunnel::ServedPorts { ssh: self.bundle.ssh.clone(), exposed: self.bundle.exposed.clone() };
+        let tunnel =
+            RequestedTunnel { id: self.bundle.settings.id.clone(), identity: self.bundle.identity(), ports, stop: self.stop.clone() };
         let answers = self.answers.clone();
         self.tunnels.spawn(async move {
             if let Err(why) = tunnel.run(&wake).await {
                 tracing::warn!(relay = %wake.rid, why, "the relay was not reached");
                 // The agent receives answers as long as it runs.
-                let _ = answers.send((wake.rid, wake.jti, Answer::DialFailed, why)).await;
+                let _ = answers.send((wake.rid, wake.jti, WakeAnswer::DialFailed, why)).await;
             }
         });
     }
@@ -174,9 +178,9 @@ impl Watch {
     /// Publishes that the device is offline, accepts no more visitors, and lets the running visits go on for [`DRAIN`].
     async fn end(mut self) {
         self.stop.cancel();
-        let last = status_of(Presence::Offline, self.sid()).payload();
+        let last = status_of(DevicePresence::Offline, self.sid()).payload();
         let topic = Topic::Status(self.bundle.settings.id.clone()).text(&self.config.prefix);
-        self.broker.close(Some(Message { topic, payload: last, retain: true })).await;
+        self.broker.close(Some(MqttMessage { topic, payload: last, retain: true })).await;
         let drained = async { while self.tunnels.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(DRAIN, drained).await; // The remaining visits end with the process.
     }

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use sally_proto::admission::Source;
+use sally_proto::admission::ClientSource;
 use sally_proto::error::Fault;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Shared, entry};
+use super::{BrokerState, entry};
 use crate::lock::lock;
 use crate::net::accept::accept_each;
 use crate::net::admission::Connection;
@@ -30,14 +30,14 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
 
 /// The number of connections of each source that have not been admitted yet.
 #[derive(Debug, Default)]
-pub(super) struct Sources(Mutex<HashMap<Source, usize>>);
+pub(super) struct Sources(Mutex<HashMap<ClientSource, usize>>);
 
 impl Sources {
-    fn counts(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<ClientSource, usize>> {
         lock(&self.0)
     }
 
-    fn enter(&self, source: Source, most: usize) -> bool {
+    fn enter(&self, source: ClientSource, most: usize) -> bool {
         let mut counts = self.counts();
         let count = counts.entry(source).or_default();
         let fits = *count < most;
@@ -45,7 +45,7 @@ impl Sources {
         fits
     }
 
-    fn leave(&self, source: Source) {
+    fn leave(&self, source: ClientSource) {
         let mut counts = self.counts();
         if let Some(count) = counts.get_mut(&source) {
             *count = count.saturating_sub(1);
@@ -57,20 +57,20 @@ impl Sources {
 }
 
 /// A connection that has not been admitted yet.
-struct Waiting {
-    shared: Arc<Shared>,
-    source: Source,
+struct WaitingConnection {
+    shared: Arc<BrokerState>,
+    source: ClientSource,
     connection: Connection,
 }
 
-impl Drop for Waiting {
+impl Drop for WaitingConnection {
     fn drop(&mut self) {
         self.shared.sources.leave(self.source);
     }
 }
 
 /// Accepts connections until the listener is shut.
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, shut: CancellationToken, tasks: TaskTracker) {
+pub(super) async fn accept(listener: TcpListener, shared: Arc<BrokerState>, shut: CancellationToken, tasks: TaskTracker) {
     let each = |tcp, peer| {
         shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
         match admit(&shared, peer) {
@@ -78,19 +78,19 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, shut: Can
             Err(why) => shared.counters.refused(why),
         }
     };
-    accept_each(listener, &shut, each, || shared.gate.make_room()).await;
-    shared.gate.dismiss();
+    accept_each(listener, &shut, each, || shared.admission.make_room()).await;
+    shared.admission.dismiss();
     tasks.close();
 }
 
-fn admit(shared: &Arc<Shared>, peer: SocketAddr) -> Result<Waiting, &'static str> {
+fn admit(shared: &Arc<BrokerState>, peer: SocketAddr) -> Result<WaitingConnection, &'static str> {
     let address: IpAddr = peer.ip();
-    let source = Source::from(address);
+    let source = ClientSource::from(address);
     if !shared.sources.enter(source, shared.limits.waiting_per_source) {
         return Err("too_many_of_one_source");
     }
-    match shared.gate.admit(Some(peer).into()) {
-        Some(connection) => Ok(Waiting { shared: Arc::clone(shared), source, connection }),
+    match shared.admission.admit(Some(peer).into()) {
+        Some(connection) => Ok(WaitingConnection { shared: Arc::clone(shared), source, connection }),
         None => {
             shared.sources.leave(source);
             Err("penalty")
@@ -99,13 +99,13 @@ fn admit(shared: &Arc<Shared>, peer: SocketAddr) -> Result<Waiting, &'static str
 }
 
 /// Serves one connection to its end. The future is small; the larger parts are in boxes, which are freed when they aren't needed any more.
-async fn serve(tcp: TcpStream, waiting: Waiting) {
-    if let Some(running) = Box::pin(welcome(tcp, waiting)).await {
+async fn serve(tcp: TcpStream, waiting: WaitingConnection) {
+    if let Some(running) = Box::pin(accept_client(tcp, waiting)).await {
         running.await;
     }
 }
 
-async fn welcome(tcp: TcpStream, waiting: Waiting) -> Option<entry::Running> {
+async fn accept_client(tcp: TcpStream, waiting: WaitingConnection) -> Option<entry::SessionFuture> {
     let shared = &waiting.shared;
     let entry = async {
         // The number of waiting connections is bounded, so that each gets its turn within seconds.
@@ -131,7 +131,7 @@ async fn welcome(tcp: TcpStream, waiting: Waiting) -> Option<entry::Running> {
 }
 
 /// Looks at the fleet's files at intervals; a client that was revoked is cut off.
-pub(super) async fn watch(shared: Arc<Shared>, shut: CancellationToken) {
+pub(super) async fn watch(shared: Arc<BrokerState>, shut: CancellationToken) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failing = false;

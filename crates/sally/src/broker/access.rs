@@ -11,33 +11,33 @@ use tokio_rustls::rustls::pki_types::CertificateRevocationListDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection};
 use webpki::{BorrowedCertRevocationList, EndEntityCert};
 
-use crate::fleet::relay_dir::{State, load_devices};
+use crate::file_version::{FileVersion, version_of};
+use crate::fleet::relay_dir::{DeviceStanding, load_devices};
 use crate::lock::lock;
 use crate::net::tls::{KeyPair, TlsError, read_one, server_for_certified};
-use crate::stamp::{Stamp, stamp};
 
 /// The files that are read, in the folder of a relay.
 const FILES: [&str; 5] = ["tls.pem", "tls.key", "tls_ca.pem", "tls.crl", "devices"];
 
-/// The stamp of each file.
-type Look = [Stamp; FILES.len()];
+/// The version of each file.
+type AccessVersions = [FileVersion; FILES.len()];
 
 /// The files of a relay's folder that decide which clients are admitted.
 #[derive(Debug)]
-pub(super) struct Access {
+pub(super) struct AccessFiles {
     folder: PathBuf,
-    current: Mutex<(Look, Option<Arc<ServerConfig>>)>,
+    current: Mutex<(AccessVersions, Option<Arc<ServerConfig>>)>,
 }
 
 /// The fleet's devices, and the revoked serial numbers.
-pub(super) type Fleet = (BTreeMap<DeviceId, Standing>, BTreeSet<u64>);
+pub(super) type FleetStandings = (BTreeMap<DeviceId, Standing>, BTreeSet<u64>);
 
-impl Access {
+impl AccessFiles {
     /// Reads the files.
     ///
     /// # Errors
     /// [`Fault::FleetInvalid`].
-    pub(super) fn open(folder: PathBuf) -> Result<(Self, Fleet), Fault> {
+    pub(super) fn open(folder: PathBuf) -> Result<(Self, FleetStandings), Fault> {
         let look = look_at(&folder);
         let (tls, fleet) = load(&folder)?;
         Ok((Self { folder, current: Mutex::new((look, Some(tls))) }, fleet))
@@ -52,12 +52,12 @@ impl Access {
     ///
     /// # Errors
     /// [`Fault::FleetInvalid`]: no new client is admitted until they can be read.
-    pub(super) fn look(&self, forced: bool) -> Result<Option<Fleet>, Fault> {
-        // The stamps are taken before reading, so that a change meanwhile is read again.
+    pub(super) fn look(&self, forced: bool) -> Result<Option<FleetStandings>, Fault> {
+        // The versions are taken before reading, so that a change meanwhile is read again.
         let now = look_at(&self.folder);
         let same = {
             let current = lock(&self.current);
-            // A failed read is tried again: its cause may show in no stamp (a file's owner, a lack of resources).
+            // A failed read is tried again: its cause may show in no version (a file's owner, a lack of resources).
             current.0 == now && current.1.is_some()
         };
         if same && !forced {
@@ -74,17 +74,18 @@ impl Access {
     }
 }
 
-fn look_at(folder: &Path) -> Look {
-    FILES.map(|name| stamp(&folder.join(name)))
+fn look_at(folder: &Path) -> AccessVersions {
+    FILES.map(|name| version_of(&folder.join(name)))
 }
 
-fn load(folder: &Path) -> Result<(Arc<ServerConfig>, Fleet), Fault> {
+fn load(folder: &Path) -> Result<(Arc<ServerConfig>, FleetStandings), Fault> {
     let [certificate, key, authority, crl, _] = FILES.map(|name| folder.join(name));
     let invalid = |error: TlsError| error.into_fault(|file, reason| Fault::FleetInvalid { file, reason });
     let list: CertificateRevocationListDer<'static> = read_one(&crl).map_err(invalid)?;
     let numbers = revoked(&list).map_err(|error| Fault::FleetInvalid { file: crl.display().to_string(), reason: error.to_string() })?;
     let config = server_for_certified(&KeyPair { certificate, key }, &authority, list).map_err(invalid)?;
-    let standing = |device: crate::fleet::relay_dir::Device| Standing { serial: device.serial, active: device.state == State::Active };
+    let standing =
+        |device: crate::fleet::relay_dir::ListedDevice| Standing { serial: device.serial, active: device.state == DeviceStanding::Active };
     let devices = load_devices(folder)?.into_iter().map(|(id, device)| (id, standing(device))).collect();
     Ok((Arc::new(config), (devices, numbers)))
 }

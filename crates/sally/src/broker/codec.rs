@@ -8,7 +8,7 @@ use rumqttc::mqttbytes::v4::{
     ConnAck, ConnectReturnCode, Packet as Read, PingResp, PubAck, Publish, SubAck, SubscribeReasonCode, UnsubAck,
 };
 use rumqttc::mqttbytes::{Error, QoS, check};
-use sally_proto::broker::{Answer, Delivery, Packet};
+use sally_proto::broker::{Delivery, Packet, PacketAnswer};
 use sally_proto::wake::{ACKNOWLEDGEMENT_MAX, Prefix};
 
 /// The longest packet of a connected client, in bytes: an acknowledgement, with the longest topic and some room.
@@ -18,22 +18,22 @@ const WRITE_MAX: usize = PACKET_MAX * 2;
 
 /// An error: the bytes are no packet that a connected client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(crate) struct MalformedPacket;
 
 /// Reads the next packet of a connected client, and returns its length in bytes too; `None` if it isn't complete yet.
 ///
 /// # Errors
-/// [`Malformed`] for a packet that such a client may not send, such as a second CONNECT or QoS 2.
-pub(crate) fn next(bytes: &[u8]) -> Result<Option<(Packet, usize)>, Malformed> {
+/// [`MalformedPacket`] for a packet that such a client may not send, such as a second CONNECT or QoS 2.
+pub(crate) fn next(bytes: &[u8]) -> Result<Option<(Packet, usize)>, MalformedPacket> {
     let Some((read, length)) = packet(bytes)? else { return Ok(None) };
     let packet = match read {
         Read::Publish(publish) => {
             let id = match publish.qos {
                 QoS::AtMostOnce => None,
                 QoS::AtLeastOnce => Some(publish.pkid),
-                QoS::ExactlyOnce => return Err(Malformed),
+                QoS::ExactlyOnce => return Err(MalformedPacket),
             };
-            let topic = String::from_utf8(publish.topic.to_vec()).map_err(|_| Malformed)?;
+            let topic = String::from_utf8(publish.topic.to_vec()).map_err(|_| MalformedPacket)?;
             Packet::Publish { topic, payload: own(&publish.payload), retain: publish.retain, id }
         }
         Read::PubAck(_) => Packet::Acknowledged,
@@ -44,19 +44,19 @@ pub(crate) fn next(bytes: &[u8]) -> Result<Option<(Packet, usize)>, Malformed> {
         Read::Unsubscribe(unsubscribe) if !unsubscribe.topics.is_empty() => Packet::Unsubscribe(unsubscribe.pkid, unsubscribe.topics),
         Read::PingReq => Packet::Ping,
         Read::Disconnect => Packet::Disconnect,
-        _ => return Err(Malformed),
+        _ => return Err(MalformedPacket),
     };
     Ok(Some((packet, length)))
 }
 
-fn packet(bytes: &[u8]) -> Result<Option<(Read, usize)>, Malformed> {
+fn packet(bytes: &[u8]) -> Result<Option<(Read, usize)>, MalformedPacket> {
     let length = match check(bytes.iter(), PACKET_MAX) {
         Ok(header) => header.frame_length(),
         Err(Error::InsufficientBytes(_)) => return Ok(None),
-        Err(_) => return Err(Malformed),
+        Err(_) => return Err(MalformedPacket),
     };
-    let frame = bytes.get(..length).ok_or(Malformed)?;
-    let read = Read::read(&mut BytesMut::from(frame), PACKET_MAX).map_err(|_| Malformed)?;
+    let frame = bytes.get(..length).ok_or(MalformedPacket)?;
+    let read = Read::read(&mut BytesMut::from(frame), PACKET_MAX).map_err(|_| MalformedPacket)?;
     Ok(Some((read, length)))
 }
 
@@ -71,11 +71,11 @@ pub(crate) fn write_connack(code: ConnectReturnCode, to: &mut BytesMut) {
 }
 
 /// Writes an answer.
-pub(crate) fn write_answer(answer: Answer, to: &mut BytesMut) {
+pub(crate) fn write_answer(answer: PacketAnswer, to: &mut BytesMut) {
     let packet = match answer {
-        Answer::None => return,
-        Answer::Published(id) => Read::PubAck(PubAck::new(id)),
-        Answer::Subscribed(id, granted) => {
+        PacketAnswer::None => return,
+        PacketAnswer::Published(id) => Read::PubAck(PubAck::new(id)),
+        PacketAnswer::Subscribed(id, granted) => {
             let code = |granted| match granted {
                 None => SubscribeReasonCode::Failure,
                 Some(true) => SubscribeReasonCode::Success(QoS::AtLeastOnce),
@@ -83,8 +83,8 @@ pub(crate) fn write_answer(answer: Answer, to: &mut BytesMut) {
             };
             Read::SubAck(SubAck::new(id, granted.into_iter().map(code).collect()))
         }
-        Answer::Unsubscribed(id) => Read::UnsubAck(UnsubAck::new(id)),
-        Answer::Pong => return drop(PingResp.write(to)),
+        PacketAnswer::Unsubscribed(id) => Read::UnsubAck(UnsubAck::new(id)),
+        PacketAnswer::Pong => return drop(PingResp.write(to)),
     };
     write(&packet, to);
 }

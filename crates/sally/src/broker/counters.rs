@@ -8,7 +8,7 @@ use crate::lock::lock;
 
 /// Counters that only grow.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct BrokerCounters {
     pub(super) accepted: AtomicU64,
     pub(super) entered: AtomicU64,
     pub(super) published: AtomicU64,
@@ -20,7 +20,7 @@ pub(super) struct Counters {
 
 /// The values of the counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct BrokerCounts {
     /// Clients connected now, those in this process included.
     pub connected: usize,
     /// Statuses that are retained now.
@@ -41,7 +41,7 @@ pub struct Counts {
     pub ended: BTreeMap<&'static str, u64>,
 }
 
-impl Counters {
+impl BrokerCounters {
     pub(super) fn refused(&self, why: &'static str) {
         one_more(&self.refused, why);
     }
@@ -50,10 +50,10 @@ impl Counters {
         one_more(&self.ended, why);
     }
 
-    pub(super) fn counts(&self, (connected, retained): (usize, usize)) -> Counts {
+    pub(super) fn counts(&self, (connected, retained): (usize, usize)) -> BrokerCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let copy = |counters: &Mutex<BTreeMap<_, _>>| lock(counters).clone();
-        Counts {
+        BrokerCounts {
             connected,
             retained,
             accepted: load(&self.accepted),

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::ConnectReturnCode as Code;
-use sally_proto::broker::{Client, Connect, NotConnected, Refused, connect, keepalive};
+use sally_proto::broker::{BrokerClient, Connect, ConnectRefusal, NotConnected, connect, keepalive};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::mailbox::{Mailbox, Way};
-use super::session::{Place, Session};
-use super::{Shared, access, codec};
+use super::mailbox::{DeliveryTarget, Mailbox};
+use super::session::{BrokerSession, HubMembership};
+use super::{BrokerState, access, codec};
 use crate::term;
 
 /// The most bytes that TLS buffers for a client that doesn't read: more than is ever unsent.
@@ -49,16 +49,16 @@ impl TurnedAway {
 }
 
 /// A session that runs until its connection ends.
-pub(super) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type SessionFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Admits a client, and returns its session.
 ///
 /// # Errors
 /// The reason why it isn't admitted.
-pub(super) async fn enter(tcp: TcpStream, shared: &Arc<Shared>) -> Result<Running, TurnedAway> {
+pub(super) async fn enter(tcp: TcpStream, shared: &Arc<BrokerState>) -> Result<SessionFuture, TurnedAway> {
     tcp.set_nodelay(true).map_err(|_| "lost")?;
     let Some(access) = &shared.access else {
-        let client = |connect: &Connect, _| Client::unproven(&connect.client_id).ok_or(Code::BadClientId);
+        let client = |connect: &Connect, _| BrokerClient::unproven(&connect.client_id).ok_or(Code::BadClientId);
         return introduce(tcp, shared, 0, client).await;
     };
     let tls = TlsAcceptor::from(access.tls().ok_or("no_revocation_list")?);
@@ -68,7 +68,7 @@ pub(super) async fn enter(tcp: TcpStream, shared: &Arc<Shared>) -> Result<Runnin
     let client = |connect: &Connect, connection| {
         // All relays have one name; a relay without a client identifier gets a unique one, so that it replaces no other.
         let id = if connect.client_id.is_empty() { format!("#{connection}") } else { connect.client_id.clone() };
-        Client::named(&name, &id).ok_or(Code::NotAuthorized)
+        BrokerClient::named(&name, &id).ok_or(Code::NotAuthorized)
     };
     introduce(stream, shared, serial, client).await
 }
@@ -76,10 +76,10 @@ pub(super) async fn enter(tcp: TcpStream, shared: &Arc<Shared>) -> Result<Runnin
 /// Reads the CONNECT, identifies the client, and gives it its place in the hub.
 async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     mut stream: S,
-    shared: &Arc<Shared>,
+    shared: &Arc<BrokerState>,
     serial: u64,
-    who: impl FnOnce(&Connect, u64) -> Result<Client, Code>,
-) -> Result<Running, TurnedAway> {
+    who: impl FnOnce(&Connect, u64) -> Result<BrokerClient, Code>,
+) -> Result<SessionFuture, TurnedAway> {
     let mut bytes = Vec::new();
     let (connect, length) = loop {
         match connect(&bytes) {
@@ -111,12 +111,12 @@ async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         // It may have been added a moment ago. The task that looks at the files regularly reports errors in them.
         let _ = shared.look(false).await;
     }
-    let patience = keepalive(connect.keepalive, shared.limits.keepalive);
+    let silence_limit = keepalive(connect.keepalive, shared.limits.keepalive);
     let mailbox = Arc::new(Mailbox::default());
-    let way = Way::to(&client, Arc::clone(&mailbox));
+    let way = DeliveryTarget::to(&client, Arc::clone(&mailbox));
     let entered = shared.hub().connect(&client, connection, serial, connect.will, way);
     if let Err(why) = entered {
-        let code = if why == Refused::Full { Code::ServiceUnavailable } else { Code::NotAuthorized };
+        let code = if why == ConnectRefusal::Full { Code::ServiceUnavailable } else { Code::NotAuthorized };
         return refuse(stream, code, TurnedAway::because(why.word(), term::one_line(&client.to_string()))).await;
     }
     shared.counters.entered.fetch_add(1, Ordering::Relaxed);
@@ -124,12 +124,12 @@ async fn introduce<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let mut unsent = BytesMut::with_capacity(4);
     codec::write_connack(Code::Success, &mut unsent);
     let rest = bytes.split_off(length);
-    let place = Place { shared: Arc::clone(shared), client, connection, mailbox };
-    Ok(Box::pin(Session::new(stream, place, rest, unsent, patience)))
+    let place = HubMembership { shared: Arc::clone(shared), client, connection, mailbox };
+    Ok(Box::pin(BrokerSession::new(stream, place, rest, unsent, silence_limit)))
 }
 
 /// Answers with the code, and closes the connection.
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, code: Code, why: TurnedAway) -> Result<Running, TurnedAway> {
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, code: Code, why: TurnedAway) -> Result<SessionFuture, TurnedAway> {
     let mut answer = BytesMut::new();
     codec::write_connack(code, &mut answer);
     let said = async {

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sally_proto::broker::{Client, End};
+use sally_proto::broker::{BrokerClient, End};
 use sally_proto::error::Fault;
 
-use super::Shared;
+use super::BrokerState;
 
 /// A relay in this process, as a client. Its place in the hub ends when it is dropped.
 #[derive(Debug)]
 pub struct Local {
-    pub(super) shared: Arc<Shared>,
-    pub(super) client: Client,
+    pub(super) shared: Arc<BrokerState>,
+    pub(super) client: BrokerClient,
     pub(super) connection: u64,
 }
 

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use sally_proto::broker::{Client, Delivery, End, Outlet};
+use sally_proto::broker::{BrokerClient, Delivery, End, Outlet};
 use sally_proto::wake::Topic;
 use tokio::sync::mpsc;
 
-use super::counters::Counters;
-use super::{Event, Prefix};
+use super::counters::BrokerCounters;
+use super::{MqttEvent, Prefix};
 use crate::lock::lock;
 
 /// The most bytes in a device's mailbox: some dozen wakes. A device that leaves more does not read.
@@ -102,29 +102,29 @@ impl Mail {
 
 /// The destination of deliveries.
 #[derive(Debug)]
-pub(super) enum Way {
+pub(super) enum DeliveryTarget {
     /// A device's connection.
     Device(Arc<Mailbox>),
     /// A relay's connection.
     Relay(Arc<Mailbox>),
     /// A client in this process.
-    Local(mpsc::Sender<Event>, Prefix, Arc<Counters>),
+    Local(mpsc::Sender<MqttEvent>, Prefix, Arc<BrokerCounters>),
 }
 
-impl Way {
-    pub(super) fn to(client: &Client, mailbox: Arc<Mailbox>) -> Self {
-        if matches!(client, Client::Device(_)) { Self::Device(mailbox) } else { Self::Relay(mailbox) }
+impl DeliveryTarget {
+    pub(super) fn to(client: &BrokerClient, mailbox: Arc<Mailbox>) -> Self {
+        if matches!(client, BrokerClient::Device(_)) { Self::Device(mailbox) } else { Self::Relay(mailbox) }
     }
 }
 
-impl Outlet for Way {
+impl Outlet for DeliveryTarget {
     fn deliver(&mut self, delivery: Delivery) -> bool {
         match self {
             Self::Device(mailbox) => mailbox.put(delivery, DEVICE_MAIL_MAX),
             Self::Relay(mailbox) => mailbox.put(delivery, RELAY_MAIL_MAX),
             Self::Local(events, prefix, counters) => {
                 let topic = Topic::text(&delivery.topic, prefix);
-                let taken = events.try_send(Event::Message { topic, payload: delivery.payload }).is_ok();
+                let taken = events.try_send(MqttEvent::Message { topic, payload: delivery.payload }).is_ok();
                 if !taken {
                     counters.lost.fetch_add(1, Ordering::Relaxed);
                 }
@@ -137,7 +137,7 @@ impl Outlet for Way {
         match self {
             Self::Device(mailbox) | Self::Relay(mailbox) => mailbox.end(why),
             // If there is no room for it, the end of the channel has the same effect.
-            Self::Local(events, ..) => drop(events.try_send(Event::Down(why.word().into()))),
+            Self::Local(events, ..) => drop(events.try_send(MqttEvent::Down(why.word().into()))),
         }
     }
 }

@@ -29,8 +29,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use sally_proto::admission::Settings;
-use sally_proto::broker::{Client, Hub, KEEPALIVE_MAX};
+use sally_proto::admission::AdmissionSettings;
+use sally_proto::broker::{BrokerClient, Hub, KEEPALIVE_MAX};
 use sally_proto::error::Fault;
 use sally_proto::wake::Prefix;
 use tokio::sync::mpsc;
@@ -38,15 +38,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::access::Access;
-use self::counters::Counters;
-pub use self::counters::Counts;
+use self::access::AccessFiles;
+use self::counters::BrokerCounters;
+pub use self::counters::BrokerCounts;
 pub use self::local::Local;
-use self::mailbox::Way;
+use self::mailbox::DeliveryTarget;
 use self::turns::Turns;
 use crate::lock::lock;
-pub use crate::mqtt::Event;
-use crate::net::admission::{Gate, Origins};
+pub use crate::mqtt::MqttEvent;
+use crate::net::admission::{Origins, ServerAdmission};
 use crate::panic::spawn_essential;
 
 /// The most events that wait for the relay in this process: as many statuses as come when thousands of devices do.
@@ -56,7 +56,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How clients are identified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Identity {
+pub enum ClientIdentification {
     /// By certificates of a fleet, whose relay folder this is.
     Certificates(PathBuf),
     /// By their own claim: on loopback, or anywhere if `insecure`.
@@ -68,7 +68,7 @@ pub enum Identity {
 
 /// Limits; only tests change them.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct BrokerLimits {
     /// Clients at once. A million need 4 GB of memory, and as many descriptors.
     pub clients: usize,
     /// Connections at once that have not been admitted. A further one replaces one from the source that has the most.
@@ -88,7 +88,7 @@ pub struct Limits {
     pub retained_unproven: usize,
 }
 
-impl Default for Limits {
+impl Default for BrokerLimits {
     fn default() -> Self {
         Self {
             clients: 1_000_000,
@@ -104,35 +104,35 @@ impl Default for Limits {
 
 /// The configuration of a listener.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct BrokerConfig {
     /// The address to listen on.
     pub listen: SocketAddr,
     /// How it identifies clients.
-    pub identity: Identity,
+    pub identity: ClientIdentification,
     /// The prefix of every topic.
     pub prefix: Prefix,
     /// The limits.
-    pub limits: Limits,
+    pub limits: BrokerLimits,
 }
 
 /// The state that all connections share.
 #[derive(Debug)]
-struct Shared {
-    hub: Mutex<Hub<Way>>,
-    access: Option<Access>,
+struct BrokerState {
+    hub: Mutex<Hub<DeliveryTarget>>,
+    access: Option<AccessFiles>,
     prefix: Prefix,
-    limits: Limits,
-    gate: Arc<Gate>,
+    limits: BrokerLimits,
+    admission: Arc<ServerAdmission>,
     sources: accept::Sources,
     turns: Turns,
-    counters: Arc<Counters>,
+    counters: Arc<BrokerCounters>,
     start: Instant,
     connections: AtomicU64,
 }
 
-impl Shared {
+impl BrokerState {
     /// Locks the hub. Code that holds this lock must not wait for anything.
-    fn hub(&self) -> MutexGuard<'_, Hub<Way>> {
+    fn hub(&self) -> MutexGuard<'_, Hub<DeliveryTarget>> {
         lock(&self.hub)
     }
 
@@ -159,7 +159,7 @@ impl Shared {
 /// A running listener. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Broker {
-    shared: Arc<Shared>,
+    shared: Arc<BrokerState>,
     address: SocketAddr,
     shut: CancellationToken,
     tasks: TaskTracker,
@@ -170,21 +170,21 @@ impl Broker {
     ///
     /// # Errors
     /// [`Fault::Usage`] if clients on other machines could name themselves; [`Fault::FleetInvalid`], [`Fault::Bind`].
-    pub fn start(config: Config) -> Result<Self, Fault> {
-        let Config { listen, identity, prefix, limits } = config;
-        let gate = Gate::new(Settings::crowd(limits.waiting), Origins::default());
+    pub fn start(config: BrokerConfig) -> Result<Self, Fault> {
+        let BrokerConfig { listen, identity, prefix, limits } = config;
+        let admission = ServerAdmission::new(AdmissionSettings::crowd(limits.waiting), Origins::default());
         let mut hub = Hub::new(prefix.clone(), limits.clients);
         let access = match identity {
-            Identity::Unproven { insecure: false } if !listen.ip().to_canonical().is_loopback() => {
+            ClientIdentification::Unproven { insecure: false } if !listen.ip().to_canonical().is_loopback() => {
                 let reason = "without TLS, MQTT is for clients on this machine: listen on 127.0.0.1, or name a fleet";
                 return Err(Fault::Usage(reason.into()));
             }
-            Identity::Unproven { .. } => {
+            ClientIdentification::Unproven { .. } => {
                 hub.retain_at_most(limits.retained_unproven);
                 None
             }
-            Identity::Certificates(folder) => {
-                let (access, (devices, revoked)) = Access::open(folder)?;
+            ClientIdentification::Certificates(folder) => {
+                let (access, (devices, revoked)) = AccessFiles::open(folder)?;
                 hub.know(devices, revoked);
                 Some(access)
             }
@@ -192,12 +192,12 @@ impl Broker {
         let listener = accept::bind(listen)?;
         let address = listener.local_addr().map_err(|error| Fault::Internal(error.to_string()))?;
         let turns = Turns::per_second(limits.turns_per_second);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(BrokerState {
             hub: Mutex::new(hub),
             access,
             prefix,
             limits,
-            gate,
+            admission,
             sources: accept::Sources::default(),
             turns,
             counters: Arc::default(),
@@ -218,14 +218,14 @@ impl Broker {
     }
 
     /// Adds a client in this process, and returns it with its events: at most 16,384 wait at once, and further ones are lost to it.
-    pub fn attach(&self) -> (Local, mpsc::Receiver<Event>) {
+    pub fn attach(&self) -> (Local, mpsc::Receiver<MqttEvent>) {
         let (sender, receiver) = mpsc::channel(EVENTS);
         let connection = self.shared.number();
-        let client = Client::Local(u32::try_from(connection).unwrap_or(u32::MAX));
+        let client = BrokerClient::Local(u32::try_from(connection).unwrap_or(u32::MAX));
         let shared = Arc::clone(&self.shared);
         // The channel is empty, so there is room for this.
-        let _ = sender.try_send(Event::Up);
-        let way = Way::Local(sender, shared.prefix.clone(), Arc::clone(&shared.counters));
+        let _ = sender.try_send(MqttEvent::Up);
+        let way = DeliveryTarget::Local(sender, shared.prefix.clone(), Arc::clone(&shared.counters));
         let entered = shared.hub().connect(&client, connection, 0, None, way);
         if let Err(why) = entered {
             tracing::error!(why = why.word(), "this process can't connect to its own broker");
@@ -234,7 +234,7 @@ impl Broker {
     }
 
     /// Returns the values of the counters.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> BrokerCounts {
         self.shared.counters.counts(self.shared.hub().counts())
     }
 

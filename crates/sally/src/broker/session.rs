@@ -10,12 +10,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use sally_proto::broker::{Client, End};
+use sally_proto::broker::{BrokerClient, End};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::mailbox::Mailbox;
-use super::{Shared, codec};
+use super::{BrokerState, codec};
 
 /// The time in which a client whose connection ends may read what is unsent.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -31,14 +31,14 @@ thread_local! {
 
 /// A client's place in the hub, released however its connection ends.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) shared: Arc<Shared>,
-    pub(super) client: Client,
+pub(super) struct HubMembership {
+    pub(super) shared: Arc<BrokerState>,
+    pub(super) client: BrokerClient,
     pub(super) connection: u64,
     pub(super) mailbox: Arc<Mailbox>,
 }
 
-impl Place {
+impl HubMembership {
     fn end(&self, why: End) {
         // If the hub has ended it, the hub's reason counts.
         let why = self.mailbox.cut().unwrap_or(why);
@@ -49,9 +49,9 @@ impl Place {
 }
 
 /// A connected client, until its connection ends.
-pub(super) struct Session<S> {
+pub(super) struct BrokerSession<S> {
     stream: S,
-    place: Place,
+    place: HubMembership,
     /// An incomplete packet.
     partial: Vec<u8>,
     /// The bytes that the client has not taken yet.
@@ -59,17 +59,17 @@ pub(super) struct Session<S> {
     flushed: bool,
     ended: bool,
     /// The time for which the client may be silent.
-    patience: Duration,
+    silence_limit: Duration,
     heard: Instant,
     silence: Pin<Box<Sleep>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> BrokerSession<S> {
     /// Creates a session. `partial` has been received already; `unsent` is to be sent first.
-    pub(super) fn new(stream: S, place: Place, partial: Vec<u8>, unsent: BytesMut, patience: Duration) -> Self {
+    pub(super) fn new(stream: S, place: HubMembership, partial: Vec<u8>, unsent: BytesMut, silence_limit: Duration) -> Self {
         let heard = Instant::now();
-        let silence = Box::pin(tokio::time::sleep_until(later(heard, patience)));
-        Self { stream, place, partial, unsent, flushed: false, ended: false, patience, heard, silence }
+        let silence = Box::pin(tokio::time::sleep_until(later(heard, silence_limit)));
+        Self { stream, place, partial, unsent, flushed: false, ended: false, silence_limit, heard, silence }
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<Infallible, End>> {
@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Handles every complete packet, and returns the number of bytes. A complete packet counts as a sign of life, a part of one doesn't.
     fn packets(&mut self, bytes: &[u8]) -> Result<usize, End> {
         let mut read = 0;
-        let Place { shared, client, connection, .. } = &self.place;
+        let HubMembership { shared, client, connection, .. } = &self.place;
         while let Some((packet, length)) = codec::next(bytes.get(read..).unwrap_or_default()).map_err(|_| End::Malformed)? {
             read = read.saturating_add(length);
             self.heard = Instant::now();
@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         while self.silence.as_mut().poll(cx).is_ready() {
             // The timer is reset when it expires, not with each packet.
-            let until = later(self.heard, self.patience);
+            let until = later(self.heard, self.silence_limit);
             if until <= Instant::now() {
                 return Poll::Ready(End::Silent);
             }
@@ -184,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for BrokerSession<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -202,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
     }
 }
 
-impl<S> Drop for Session<S> {
+impl<S> Drop for BrokerSession<S> {
     fn drop(&mut self) {
         if !self.ended {
             self.place.end(End::Lost);
@@ -223,6 +223,6 @@ mod tests {
     /// In addition to it, an idle client has its place in the hub, its socket, and a timer. 10,000 of them are measured by bench/broker.py.
     #[test]
     fn an_idle_session_is_small() {
-        assert!(size_of::<Session<TcpStream>>() <= 256, "{}", size_of::<Session<TcpStream>>());
+        assert!(size_of::<BrokerSession<TcpStream>>() <= 256, "{}", size_of::<BrokerSession<TcpStream>>());
     }
 }

@@ -125,7 +125,7 @@ mod tests {
             let relay = parse(file, line).unwrap();
             assert_eq!((relay.visitors, relay.devices), (vec!["v1".into(), "v2".into()], vec!["d".into()]));
             assert_eq!((relay.listen, relay.server.drain.as_secs()), ((None, 2022), 300));
-            assert_eq!((relay.door.pq_only, relay.server.audit_may_fail, relay.server.alive_count), (true, false, 7));
+            assert_eq!((relay.connection.pq_only, relay.server.audit_may_fail, relay.server.alive_count), (true, false, 7));
         }
     }
 

@@ -8,7 +8,7 @@ use sally_proto::host_port::HostPort;
 use sally_proto::id::DeviceId;
 use ssh_key::PublicKey;
 
-use super::{DoorArgs, KeyArgs};
+use super::{ConnectionArgs, KeyArgs};
 use crate::arguments::{parse_relay, parse_size};
 use crate::record::{DigestName, Policy};
 
@@ -82,7 +82,7 @@ pub struct OnceArgs {
     pub accept_env: Vec<String>,
     /// The options that once, relay and jail share.
     #[command(flatten)]
-    pub door: DoorArgs,
+    pub connection: ConnectionArgs,
     /// The keys that may log in.
     #[command(flatten)]
     pub keys: KeyArgs,

@@ -9,9 +9,9 @@ use sally_proto::authorized_keys::PermitRule;
 use sally_proto::host_port::HostPort;
 use sally_proto::wake::Prefix;
 
-use super::{DoorArgs, KeyArgs};
+use super::{ConnectionArgs, KeyArgs};
 use crate::arguments::{parse_listen, parse_seconds, parse_size};
-use crate::fleet::settings::Broker;
+use crate::fleet::settings::BrokerUrl;
 
 /// `sally relay`.
 #[derive(Args, Debug)]
@@ -40,7 +40,7 @@ pub struct RelayArgs {
     pub fleet: FleetArgs,
     /// The options that once, relay and jail share.
     #[command(flatten)]
-    pub door: DoorArgs,
+    pub connection: ConnectionArgs,
     /// The options that jail and relay share.
     #[command(flatten)]
     pub server: ServerArgs,
@@ -70,7 +70,7 @@ pub struct FleetArgs {
     pub fleet: Option<PathBuf>,
     /// MQTT broker to publish wakes through, mqtts://HOST:PORT or wss://HOST:PORT/PATH [default: the fleet's broker]
     #[arg(long, value_name = "URL", requires = "fleet")]
-    pub broker: Option<Broker>,
+    pub broker: Option<BrokerUrl>,
     /// Run an MQTT broker for the fleet's devices on this address; devices log in with their TLS certificates
     #[arg(long, value_name = "ADDR:PORT", requires = "fleet", conflicts_with = "broker")]
     pub mqtt_listen: Option<SocketAddr>,
@@ -109,7 +109,7 @@ pub struct JailArgs {
     pub keys: KeyArgs,
     /// The options that once, relay and jail share.
     #[command(flatten)]
-    pub door: DoorArgs,
+    pub connection: ConnectionArgs,
     /// The options that jail and relay share.
     #[command(flatten)]
     pub server: ServerArgs,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use sally_proto::share::SizePolicy;
 
-use super::{DoorArgs, RecordArgs};
+use super::{ConnectionArgs, RecordArgs};
 use crate::arguments::{parse_listen, parse_relay};
 
 /// `sally share`.
@@ -56,7 +56,7 @@ pub struct ShareArgs {
     pub keys: ShareKeyArgs,
     /// The options that all servers share.
     #[command(flatten)]
-    pub door: DoorArgs,
+    pub connection: ConnectionArgs,
     /// The record's options.
     #[command(flatten)]
     pub record: RecordArgs,

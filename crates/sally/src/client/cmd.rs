@@ -9,8 +9,8 @@ use sally_proto::authority::is_pattern;
 use sally_proto::error::Fault;
 use ssh_key::Certificate;
 
-use super::destination::Program;
-use super::settings::{Given, Relay, Settings};
+use super::destination::OpenSshProgram;
+use super::settings::{ClientSettings, Given, RelayDestination};
 use super::{openssh, proxy, ssh_config};
 use crate::arguments::parse_seconds;
 use crate::term;
@@ -40,9 +40,9 @@ impl ClientCommand {
     /// Runs the command, and returns the exit status.
     pub fn run(self, variables: &Variables) -> u8 {
         match self {
-            Self::Ssh(args) => visit(Program::Ssh, args, variables),
-            Self::Scp(args) => visit(Program::Scp, args, variables),
-            Self::Sftp(args) => visit(Program::Sftp, args, variables),
+            Self::Ssh(args) => visit(OpenSshProgram::Ssh, args, variables),
+            Self::Scp(args) => visit(OpenSshProgram::Scp, args, variables),
+            Self::Sftp(args) => visit(OpenSshProgram::Sftp, args, variables),
             Self::Devices(args) => devices(&args, variables),
             Self::SshConfig(args) => print_ssh_config(&args, variables),
             Self::Proxy(args) => proxy(&args, variables),
@@ -53,10 +53,10 @@ impl ClientCommand {
 
 /// The relay to connect through.
 #[derive(Args, Clone, Debug)]
-pub struct RelayArgs {
+pub struct ClientRelayArgs {
     /// Relay to connect through [default: $SALLY_RELAY, else relay in the settings file; default port: the one in ssh_config, else 22]
     #[arg(long, value_name = "[USER@]HOST[:PORT]")]
-    pub relay: Option<Relay>,
+    pub relay: Option<RelayDestination>,
     /// Settings file [default: ~/.config/sally/config.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -67,7 +67,7 @@ pub struct RelayArgs {
 pub struct VisitArgs {
     /// The relay to connect through.
     #[command(flatten)]
-    pub via: RelayArgs,
+    pub via: ClientRelayArgs,
     /// Wait up to this time for a device that is offline (30s, 5m, 1h; at most 24h) [default: no wait]
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub wait: Option<Duration>,
@@ -81,7 +81,7 @@ pub struct VisitArgs {
 pub struct ProxyArgs {
     /// The relay to connect through.
     #[command(flatten)]
-    pub via: RelayArgs,
+    pub via: ClientRelayArgs,
     /// Wait up to this time for a device that is offline (30s, 5m, 1h; at most 24h) [default: no wait]
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub wait: Option<Duration>,
@@ -100,7 +100,7 @@ pub struct ProxyArgs {
 pub struct DevicesArgs {
     /// The relay to ask.
     #[command(flatten)]
-    pub via: RelayArgs,
+    pub via: ClientRelayArgs,
     /// Print a JSON array
     #[arg(long)]
     pub json: bool,
@@ -111,7 +111,7 @@ pub struct DevicesArgs {
 pub struct SshConfigArgs {
     /// The relay to connect through.
     #[command(flatten)]
-    pub via: RelayArgs,
+    pub via: ClientRelayArgs,
     /// Devices to print blocks for, a name or a pattern such as cam-* (repeatable) [default: those in the key's certificate]
     #[arg(long = "for", value_name = "PATTERN")]
     pub patterns: Vec<String>,
@@ -124,8 +124,8 @@ pub struct KnownHostsArgs {
     pub file: PathBuf,
 }
 
-impl RelayArgs {
-    fn resolve(&self, variables: &Variables) -> Result<Settings, Fault> {
+impl ClientRelayArgs {
+    fn resolve(&self, variables: &Variables) -> Result<ClientSettings, Fault> {
         let path = |name| variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         Given {
             relay: self.relay.clone(),
@@ -139,9 +139,9 @@ impl RelayArgs {
 }
 
 /// Replaces this process by the client; returns the exit status of a failure.
-fn visit(program: Program, args: VisitArgs, variables: &Variables) -> u8 {
+fn visit(program: OpenSshProgram, args: VisitArgs, variables: &Variables) -> u8 {
     match args.via.resolve(variables) {
-        Ok(settings) => failed(&openssh::become_client(program, &Settings { wait: args.wait, ..settings }, args.words)),
+        Ok(settings) => failed(&openssh::become_client(program, &ClientSettings { wait: args.wait, ..settings }, args.words)),
         Err(fault) => failed(&fault),
     }
 }
@@ -149,7 +149,7 @@ fn visit(program: Program, args: VisitArgs, variables: &Variables) -> u8 {
 /// Runs ssh's ProxyCommand, and returns the exit status.
 fn proxy(args: &ProxyArgs, variables: &Variables) -> u8 {
     let passed = args.via.resolve(variables).and_then(|settings| {
-        let settings = Settings { wait: args.wait, ..settings };
+        let settings = ClientSettings { wait: args.wait, ..settings };
         proxy::run(&settings, args.ssh_config.as_deref(), &args.host, args.port)
     });
     passed.unwrap_or_else(|fault| failed(&fault))
@@ -191,7 +191,7 @@ fn read(file: &Path) -> Result<String, Fault> {
 }
 
 /// Returns the patterns in the certificate beside the key.
-fn certified(settings: &Settings) -> Result<Vec<String>, Fault> {
+fn certified(settings: &ClientSettings) -> Result<Vec<String>, Fault> {
     let unnamed =
         || Fault::Usage("no devices are named: add --for PATTERN, or set an identity that has a certificate in the settings file".into());
     let mut file = settings.identity.clone().ok_or_else(unnamed)?.into_os_string();

@@ -3,7 +3,7 @@
 
 /// An OpenSSH program that connects to hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub enum OpenSshProgram {
     /// ssh(1).
     Ssh,
     /// scp(1).
@@ -14,13 +14,13 @@ pub enum Program {
 
 /// A parsed command line.
 #[derive(Default)]
-struct Line<'a> {
+struct CommandLine<'a> {
     /// The options with a value, and their values.
     options: Vec<(char, &'a str)>,
     destinations: Vec<&'a str>,
 }
 
-impl Program {
+impl OpenSshProgram {
     /// Returns its name in `$PATH`.
     pub fn name(self) -> &'static str {
         match self {
@@ -40,8 +40,8 @@ impl Program {
     }
 
     /// Parses a command line. ssh has one destination, followed by a command (after more options); scp has any number.
-    fn take_apart<'a>(self, words: &'a [String]) -> Line<'a> {
-        let mut line = Line::default();
+    fn take_apart<'a>(self, words: &'a [String]) -> CommandLine<'a> {
+        let mut line = CommandLine::default();
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
             match word.strip_prefix('-') {
@@ -107,25 +107,25 @@ mod tests {
             ("-oBatchMode=yes -L 8080:localhost:80 alice@cam-17 -- ls -l", "alice@cam-17"),
             ("-- cam-17 ls", "cam-17"),
         ] {
-            assert_eq!(Program::Ssh.take_apart(&words(line)).destinations, [host], "{line}");
+            assert_eq!(OpenSshProgram::Ssh.take_apart(&words(line)).destinations, [host], "{line}");
         }
-        assert_eq!(Program::Scp.take_apart(&words("-P 22 -r a cam-17:b")).destinations, ["a", "cam-17:b"]);
+        assert_eq!(OpenSshProgram::Scp.take_apart(&words("-P 22 -r a cam-17:b")).destinations, ["a", "cam-17:b"]);
     }
 
     #[test]
     fn another_configuration_is_named() {
-        assert_eq!(Program::Ssh.config_file(&words("-v -F a cam-17")), Some("a"));
-        assert_eq!(Program::Ssh.config_file(&words("-vFa cam-17 -- -F b")), Some("a"));
-        assert_eq!(Program::Ssh.config_file(&words("cam-17 -- -F b")), None);
+        assert_eq!(OpenSshProgram::Ssh.config_file(&words("-v -F a cam-17")), Some("a"));
+        assert_eq!(OpenSshProgram::Ssh.config_file(&words("-vFa cam-17 -- -F b")), Some("a"));
+        assert_eq!(OpenSshProgram::Ssh.config_file(&words("cam-17 -- -F b")), None);
     }
 
     #[test]
     fn a_name_that_a_shell_would_run_is_no_name() {
         for line in ["$(id)", "-v `id`", "a;b", "cam'17", "a|b -- x"] {
-            assert!(Program::Ssh.first_unfit(&words(line)).is_some(), "{line}");
+            assert!(OpenSshProgram::Ssh.first_unfit(&words(line)).is_some(), "{line}");
         }
-        assert_eq!(Program::Ssh.first_unfit(&words("cam-17 -- $(id)")), None, "the command is the visitor's own affair");
-        assert_eq!(Program::Scp.first_unfit(&words("./it's cam-17:/tmp/$x")), None, "so are files");
-        assert_eq!(Program::Scp.first_unfit(&words("a $(id):/tmp")), Some("$(id):/tmp"));
+        assert_eq!(OpenSshProgram::Ssh.first_unfit(&words("cam-17 -- $(id)")), None, "the command is the visitor's own affair");
+        assert_eq!(OpenSshProgram::Scp.first_unfit(&words("./it's cam-17:/tmp/$x")), None, "so are files");
+        assert_eq!(OpenSshProgram::Scp.first_unfit(&words("a $(id):/tmp")), Some("$(id):/tmp"));
     }
 }

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use sally_proto::error::Fault;
 
-use super::destination::Program;
-use super::settings::Settings;
+use super::destination::OpenSshProgram;
+use super::settings::ClientSettings;
 use crate::term;
 
 /// Returns Sally's own executable, which ssh calls back.
@@ -31,7 +31,7 @@ fn text(path: &Path) -> Result<&str, Fault> {
 }
 
 /// Returns the options that name trusted host keys. KnownHostsCommand (OpenSSH 8.5) adds to the user's own files.
-pub(super) fn known_hosts_options(settings: &Settings) -> Result<Vec<String>, Fault> {
+pub(super) fn known_hosts_options(settings: &ClientSettings) -> Result<Vec<String>, Fault> {
     let Some(file) = &settings.known_hosts else { return Ok(Vec::new()) };
     let sally = ourselves()?;
     // ssh's quoting, not a shell's: a backslash and a double quote are special.
@@ -40,7 +40,7 @@ pub(super) fn known_hosts_options(settings: &Settings) -> Result<Vec<String>, Fa
 }
 
 /// Returns the options for the key, if the settings name one.
-pub(super) fn identity_options(settings: &Settings) -> Vec<OsString> {
+pub(super) fn identity_options(settings: &ClientSettings) -> Vec<OsString> {
     settings.identity.iter().flat_map(|file| ["-i".into(), file.clone().into_os_string()]).collect()
 }
 
@@ -48,7 +48,7 @@ pub(super) fn identity_options(settings: &Settings) -> Vec<OsString> {
 ///
 /// # Errors
 /// A faulty host name, or a program that can't be started.
-pub fn become_client(program: Program, settings: &Settings, words: Vec<OsString>) -> Fault {
+pub fn become_client(program: OpenSshProgram, settings: &ClientSettings, words: Vec<OsString>) -> Fault {
     match command(program, settings, words) {
         Ok(mut command) => {
             let error = command.exec();
@@ -58,7 +58,7 @@ pub fn become_client(program: Program, settings: &Settings, words: Vec<OsString>
     }
 }
 
-fn command(program: Program, settings: &Settings, words: Vec<OsString>) -> Result<Command, Fault> {
+fn command(program: OpenSshProgram, settings: &ClientSettings, words: Vec<OsString>) -> Result<Command, Fault> {
     let readable: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(word) = program.first_unfit(&readable) {
         return Err(Fault::Usage(format!("'{}' is not a host name", word.escape_default())));
@@ -69,7 +69,7 @@ fn command(program: Program, settings: &Settings, words: Vec<OsString>) -> Resul
     Ok(command)
 }
 
-fn proxy_command(settings: &Settings, ssh_config: Option<&str>) -> Result<String, Fault> {
+fn proxy_command(settings: &ClientSettings, ssh_config: Option<&str>) -> Result<String, Fault> {
     let sally = ourselves()?;
     // ssh puts `exec` before the command.
     let mut words = vec![quoted(&literal(text(&sally)?)), "proxy".into(), "--relay".into(), quoted(&settings.relay.to_string())];
@@ -87,8 +87,8 @@ fn proxy_command(settings: &Settings, ssh_config: Option<&str>) -> Result<String
 }
 
 /// Returns the command for ssh to the relay itself, whose console answers.
-pub(super) fn to_relay(settings: &Settings, ssh_config: Option<&Path>) -> Result<Command, Fault> {
-    let mut command = Command::new(Program::Ssh.name());
+pub(super) fn to_relay(settings: &ClientSettings, ssh_config: Option<&Path>) -> Result<Command, Fault> {
+    let mut command = Command::new(OpenSshProgram::Ssh.name());
     if let Some(file) = ssh_config {
         command.arg("-F").arg(file);
     }
@@ -103,11 +103,11 @@ pub(super) fn to_relay(settings: &Settings, ssh_config: Option<&Path>) -> Result
 ///
 /// # Errors
 /// A program that can't be started.
-pub fn become_console(settings: &Settings, words: &[&str]) -> Fault {
+pub fn become_console(settings: &ClientSettings, words: &[&str]) -> Fault {
     match to_relay(settings, None) {
         Ok(mut command) => {
             let error = command.args(["-T", "--"]).arg(settings.relay.destination()).args(words).exec();
-            Fault::Client { program: Program::Ssh.name().into(), reason: term::reason(&error) }
+            Fault::Client { program: OpenSshProgram::Ssh.name().into(), reason: term::reason(&error) }
         }
         Err(fault) => fault,
     }
@@ -117,8 +117,8 @@ pub fn become_console(settings: &Settings, words: &[&str]) -> Fault {
 mod tests {
     use super::*;
 
-    fn settings() -> Settings {
-        Settings {
+    fn settings() -> ClientSettings {
+        ClientSettings {
             relay: "alice@relay:2222".parse().unwrap(),
             identity: Some("/k".into()),
             known_hosts: None,
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn the_visitors_words_come_last_and_unchanged() {
         let words: Vec<OsString> = ["-F", "f", "-L", "8080:x:80", "cam-17", "--", "echo", "$HOME"].map(Into::into).to_vec();
-        let command = command(Program::Ssh, &settings(), words.clone()).unwrap();
+        let command = command(OpenSshProgram::Ssh, &settings(), words.clone()).unwrap();
         let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         assert!(args.ends_with(&words));
         let proxy = args.get(1).unwrap().to_str().unwrap();
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_name_for_a_shell_goes_nowhere() {
-        let refused = command(Program::Ssh, &settings(), vec!["$(id)".into()]);
+        let refused = command(OpenSshProgram::Ssh, &settings(), vec!["$(id)".into()]);
         assert!(matches!(refused, Err(Fault::Usage(_))));
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use sally_proto::error::{Fault, exit};
 
 use super::openssh;
-use super::settings::Settings;
+use super::settings::ClientSettings;
 use crate::term;
 
 /// The time after which progress is shown; a quicker connection needs none.
@@ -24,7 +24,7 @@ const PIECE: usize = 256 << 10;
 ///
 /// # Errors
 /// [`Fault::Client`] if ssh can't be started.
-pub fn run(settings: &Settings, ssh_config: Option<&Path>, host: &str, port: u16) -> Result<u8, Fault> {
+pub fn run(settings: &ClientSettings, ssh_config: Option<&Path>, host: &str, port: u16) -> Result<u8, Fault> {
     let mut command = openssh::to_relay(settings, ssh_config)?;
     // At VERBOSE, ssh reports the login. The level is set whatever the visitor's own is, so that the relay's messages are printed.
     command.args(["-o", "LogLevel=VERBOSE", "-W", &target(host, port, settings.wait), "--", &settings.relay.destination()]);
@@ -33,7 +33,7 @@ pub fn run(settings: &Settings, ssh_config: Option<&Path>, host: &str, port: u16
         return Err(Fault::Internal("ssh has no output".into()));
     };
     let (told, news) = mpsc::sync_channel(4);
-    let progress = Arc::new(Progress::new(host));
+    let progress = Arc::new(ProgressLine::new(host));
     let words = {
         let (told, progress) = (told.clone(), Arc::clone(&progress));
         std::thread::spawn(move || relay_words(stderr, &told, &progress))
@@ -88,54 +88,54 @@ fn pass_on(mut from: ChildStdout, told: &mpsc::SyncSender<News>) {
 }
 
 /// Passes on ssh's messages about the relay, in plainer words.
-fn relay_words(stderr: ChildStderr, told: &mpsc::SyncSender<News>, progress: &Progress) {
+fn relay_words(stderr: ChildStderr, told: &mpsc::SyncSender<News>, progress: &ProgressLine) {
     let mut refused = false;
     for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
         match said(line.trim_end(), refused) {
-            Said::Admitted => drop(told.send(News::Admitted)),
-            Said::Refusal(sentence) => {
+            StderrLine::Admitted => drop(told.send(News::Admitted)),
+            StderrLine::Refusal(sentence) => {
                 refused = true;
                 progress.say(&format!("sally: {sentence}"));
             }
-            Said::Other(line) => progress.say(line),
-            Said::Noise => {}
+            StderrLine::Other(line) => progress.say(line),
+            StderrLine::Noise => {}
         }
     }
 }
 
 /// The kinds of lines of ssh's stderr.
 #[derive(Debug, PartialEq, Eq)]
-enum Said<'a> {
+enum StderrLine<'a> {
     Admitted,
     Refusal(&'a str),
     Other(&'a str),
     Noise,
 }
 
-fn said(line: &str, refused: bool) -> Said<'_> {
+fn said(line: &str, refused: bool) -> StderrLine<'_> {
     if line.starts_with("Authenticated to ") {
-        return Said::Admitted;
+        return StderrLine::Admitted;
     }
     if let Some((_, sentence)) = line.split_once("open failed: ").filter(|(before, _)| before.starts_with("channel ")) {
         // `connect failed: ` and the like stand for the reason code (RFC 4254 section 5.1); the message follows.
-        return Said::Refusal(sentence.split_once(": ").map_or(sentence, |(_, sentence)| sentence));
+        return StderrLine::Refusal(sentence.split_once(": ").map_or(sentence, |(_, sentence)| sentence));
     }
     let noise = ["Transferred: ", "Bytes per second: ", "Authenticating to "].iter().any(|start| line.starts_with(start));
     if noise || line.is_empty() || (refused && line == "stdio forwarding failed") {
-        return Said::Noise;
+        return StderrLine::Noise;
     }
-    Said::Other(line)
+    StderrLine::Other(line)
 }
 
 /// A progress line on a terminal, which is erased before other output.
-struct Progress {
+struct ProgressLine {
     host: String,
     terminal: bool,
     shown: AtomicBool,
 }
 
-impl Progress {
+impl ProgressLine {
     fn new(host: &str) -> Self {
         Self { host: term::printable(host), terminal: io::stderr().is_terminal(), shown: AtomicBool::new(false) }
     }
@@ -180,16 +180,19 @@ mod tests {
     fn a_refusal_is_the_relays_sentence() {
         assert_eq!(
             said("channel 0: open failed: connect failed: cam-17 is offline: last seen 2026-11-21 10:02 UTC (3 h ago)", false),
-            Said::Refusal("cam-17 is offline: last seen 2026-11-21 10:02 UTC (3 h ago)")
+            StderrLine::Refusal("cam-17 is offline: last seen 2026-11-21 10:02 UTC (3 h ago)")
         );
-        assert_eq!(said("channel 0: open failed: administratively prohibited: not permitted", false), Said::Refusal("not permitted"));
-        assert_eq!(said("stdio forwarding failed", true), Said::Noise);
-        assert_eq!(said("stdio forwarding failed", false), Said::Other("stdio forwarding failed"));
+        assert_eq!(said("channel 0: open failed: administratively prohibited: not permitted", false), StderrLine::Refusal("not permitted"));
+        assert_eq!(said("stdio forwarding failed", true), StderrLine::Noise);
+        assert_eq!(said("stdio forwarding failed", false), StderrLine::Other("stdio forwarding failed"));
     }
 
     #[test]
-    fn what_a_stranger_says_is_shown_as_it_is() {
-        assert_eq!(said("alice@relay: Permission denied (publickey).", false), Said::Other("alice@relay: Permission denied (publickey)."));
-        assert_eq!(said("Authenticated to relay ([192.0.2.1]:22) using \"publickey\".", false), Said::Admitted);
+    fn untrusted_text_is_shown_as_it_is() {
+        assert_eq!(
+            said("alice@relay: Permission denied (publickey).", false),
+            StderrLine::Other("alice@relay: Permission denied (publickey).")
+        );
+        assert_eq!(said("Authenticated to relay ([192.0.2.1]:22) using \"publickey\".", false), StderrLine::Admitted);
     }
 }

@@ -10,13 +10,13 @@ use serde::Deserialize;
 
 /// A relay as ssh takes it: a host or an alias in `~/.ssh/config`, with an optional user and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
+pub struct RelayDestination {
     user: Option<String>,
     host: String,
     port: Option<u16>,
 }
 
-impl Relay {
+impl RelayDestination {
     /// Returns `[user@]host`, as ssh's destination.
     pub fn destination(&self) -> String {
         match &self.user {
@@ -41,7 +41,7 @@ impl Relay {
     }
 }
 
-impl FromStr for Relay {
+impl FromStr for RelayDestination {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -65,7 +65,7 @@ impl FromStr for Relay {
     }
 }
 
-impl std::fmt::Display for Relay {
+impl std::fmt::Display for RelayDestination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(user) = &self.user {
             write!(f, "{user}@")?;
@@ -81,7 +81,7 @@ impl std::fmt::Display for Relay {
 /// The content of the file. Unknown keys are errors.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct SettingsFile {
     relay: Option<String>,
     identity: Option<PathBuf>,
     known_hosts: Option<PathBuf>,
@@ -91,7 +91,7 @@ struct File {
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// `--relay`.
-    pub relay: Option<Relay>,
+    pub relay: Option<RelayDestination>,
     /// `$SALLY_RELAY`.
     pub variable: Option<OsString>,
     /// `--config`, which must exist if it is named.
@@ -104,9 +104,9 @@ pub struct Given {
 
 /// The resolved settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ClientSettings {
     /// The relay.
-    pub relay: Relay,
+    pub relay: RelayDestination,
     /// The private key's file; if `None`, ssh chooses.
     pub identity: Option<PathBuf>,
     /// The file of the relay's and its devices' host keys, in known_hosts format: the output of `sally fleet visitor add`.
@@ -122,7 +122,7 @@ impl Given {
     ///
     /// # Errors
     /// [`Fault::Settings`] for a file that can't be read or has an unknown key; [`Fault::NoRelay`].
-    pub fn resolve(&self) -> Result<Settings, Fault> {
+    pub fn resolve(&self) -> Result<ClientSettings, Fault> {
         let folder = match &self.config {
             Some(file) => file.parent().map(Path::to_owned),
             None => self.default_folder(),
@@ -141,7 +141,7 @@ impl Given {
         let of_file = file.relay.as_deref().map(str::parse).transpose().map_err(settings)?;
         let relay = self.relay.clone().or(variable).or(of_file).ok_or(Fault::NoRelay)?;
         let beside = || Some(folder?.join("known_hosts")).filter(|file| file.exists());
-        Ok(Settings {
+        Ok(ClientSettings {
             relay,
             identity: file.identity.map(|path| self.at_home(path)),
             known_hosts: file.known_hosts.map(|path| self.at_home(path)).or_else(beside),
@@ -164,7 +164,7 @@ impl Given {
     }
 }
 
-fn read(file: &Path) -> Result<File, Fault> {
+fn read(file: &Path) -> Result<SettingsFile, Fault> {
     let fault = |reason: String| Fault::Settings { file: file.display().to_string(), reason };
     let text = std::fs::read_to_string(file).map_err(|error| fault(crate::term::reason(&error)))?;
     toml::from_str(&text).map_err(|error| fault(error.message().to_owned()))
@@ -183,12 +183,12 @@ mod tests {
             ("MyAlias", "MyAlias", None),
             ("[2001:db8::7]:2222", "2001:db8::7", Some(2222)),
         ] {
-            let relay: Relay = text.parse().unwrap();
+            let relay: RelayDestination = text.parse().unwrap();
             assert_eq!((relay.destination().as_str(), relay.port()), (destination, port));
-            assert_eq!(relay.to_string().parse::<Relay>().unwrap(), relay);
+            assert_eq!(relay.to_string().parse::<RelayDestination>().unwrap(), relay);
         }
         for text in ["", "-oProxyCommand=x", "a b", "re;lay", "@relay", "-x@relay", "relay:0", "relay:99999", "$(id)@relay"] {
-            assert!(text.parse::<Relay>().is_err(), "{text}");
+            assert!(text.parse::<RelayDestination>().is_err(), "{text}");
         }
     }
 

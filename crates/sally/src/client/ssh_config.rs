@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::settings::Settings;
+use super::settings::ClientSettings;
 
 /// The file for the printed lines of known_hosts: the same path on every system.
 const KNOWN_HOSTS: &str = "~/.ssh/known_hosts_sally";
@@ -11,7 +11,7 @@ const ALIAS: &str = "sally-relay";
 
 /// Returns the blocks for devices named by `patterns`, and the lines of `known_hosts`, which go into a file of their own, so that ssh
 /// trusts the fleet's authority for these hosts only.
-pub fn print(settings: &Settings, patterns: &[String], known_hosts: &str) -> String {
+pub fn print(settings: &ClientSettings, patterns: &[String], known_hosts: &str) -> String {
     let mut text = String::new();
     let relay = &settings.relay;
     // Writing to a String does not fail.
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn blocks_that_ssh_reads() {
-        let settings = Settings {
+        let settings = ClientSettings {
             relay: "alice@relay.example.com:2222".parse().unwrap(),
             identity: Some("~/.ssh/alice".into()),
             known_hosts: None,

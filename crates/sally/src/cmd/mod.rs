@@ -56,7 +56,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     diagnostics(&cli, &variables);
     let status = match cli.command {
         #[cfg(feature = "once")]
-        Command::Once(args) => once::run(config::Once::resolve(*args, &variables)),
+        Command::Once(args) => once::run(config::OnceConfig::resolve(*args, &variables)),
         #[cfg(feature = "share")]
         Command::Share(args) => match &args.command {
             Some(command) => share::command(command, &variables),

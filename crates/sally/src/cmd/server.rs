@@ -11,25 +11,25 @@ use crate::panic::caught_as_fault;
 #[cfg(feature = "relay")]
 use crate::relay::{self, start::start};
 #[cfg(feature = "relay")]
-use crate::ssh::{listen, relay::Service};
+use crate::ssh::{listen, relay::RelayService};
 use crate::term;
 
 /// Runs a relay or a jail, and returns the exit status.
 #[cfg(feature = "relay")]
-pub(super) fn run(config: Result<relay::Config, Fault>) -> u8 {
+pub(super) fn run(config: Result<relay::RelayConfig, Fault>) -> u8 {
     status(config.and_then(|config| to_the_end(serve(config))))
 }
 
 #[cfg(feature = "relay")]
-async fn serve(config: relay::Config) -> Result<(), Fault> {
+async fn serve(config: relay::RelayConfig) -> Result<(), Fault> {
     let started = start(config).await?;
-    let service = Service::new(Arc::clone(&started.parts.relay), started.door);
+    let service = RelayService::new(Arc::clone(&started.parts.relay), started.server);
     relay::run::run(started.parts, listen::accept(started.listener, service)).await
 }
 
 /// Runs an agent, and returns the exit status.
 #[cfg(feature = "agent")]
-pub(super) fn run_agent(config: agent::Config) -> u8 {
+pub(super) fn run_agent(config: agent::AgentConfig) -> u8 {
     status(to_the_end(agent::run(config)))
 }
 

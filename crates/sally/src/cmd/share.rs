@@ -11,9 +11,9 @@ use sally_proto::authorized_keys::{Enforced, KeyRing, OptionKind};
 use sally_proto::error::{Fault, exit};
 use sally_proto::id::DeviceId;
 use sally_proto::record::{AuditEvent, ShareStart};
-use sally_proto::relay::guest_requests;
+use sally_proto::relay::admit_requests;
 use sally_proto::share::Size;
-use sally_proto::visit::{Departure, Event, Outcome, Part, Terms};
+use sally_proto::visit::{Departure, Part, VisitEvent, VisitOutcome, VisitTerms};
 use sally_sys::pty::{self, WindowSize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -26,25 +26,25 @@ use crate::host_key::HostKey;
 use crate::host_key::keys::HostKeys;
 use crate::net::bind::bind;
 use crate::panic::spawn_essential;
-use crate::record::{Recorder, Settings, Sink};
-use crate::server_settings::DoorSettings;
+use crate::record::{RecordSettings, RecordSink, Recorder};
+use crate::server_settings::ServerSettings;
 use crate::session::masking::Masking;
 use crate::session::reaper::Reaper;
-use crate::session::run::Session;
-use crate::session::service::{Obeys, SessionChannel, Started as _};
+use crate::session::run::ProgramSession;
+use crate::session::service::{Obeys, SessionChannel, StartedSession as _};
 use crate::session::start::{self, Run};
-use crate::session::visit::{Limits, Parting, Visit};
-use crate::share::control::{self, Host, Socket};
-use crate::share::hub::{Hub, NotJoined, Rules as ShareRules};
-use crate::share::local::{LOCAL, Terminal, above_status};
+use crate::session::visit::{ChannelEnd, Visit, VisitLimits};
+use crate::share::control::{self, ControlSocket, Host};
+use crate::share::hub::{NotJoined, Rules as ShareRules, ShareHub};
+use crate::share::local::{HostTerminal, LOCAL, above_status};
 use crate::share::program::{ProgramInput, ProgramOutput};
 use crate::share::service::Viewers;
 use crate::shutdown::Signals;
 use crate::ssh::forward::Allowed;
-use crate::ssh::listen::Entrance;
-use crate::ssh::server::{Rules, Server};
+use crate::ssh::listen::Arrivals;
+use crate::ssh::server::{Server, ServerRules};
 use crate::ssh::visits::ManyVisits;
-use crate::tunnel::tenure::Tenure;
+use crate::tunnel::reconnect::KeptRegistration;
 use crate::variables::Variables;
 use crate::{keys, term};
 
@@ -107,25 +107,25 @@ fn only_share(variables: &Variables) -> Result<PathBuf, Fault> {
 async fn share(config: Share) -> Result<u8, Fault> {
     let signals = Signals::listen().map_err(internal)?;
     let file = program_file(&config)?;
-    let here = if config.foreground { None } else { Some(Terminal::size().map_err(|_| Fault::NoTerminal)?) };
+    let here = if config.foreground { None } else { Some(HostTerminal::size().map_err(|_| Fault::NoTerminal)?) };
     let keys = load_keys(&config).await?;
-    let guests = if config.relay.is_some() { guest_requests(&keys, &config.account.name)? } else { Vec::new() };
+    let admitted = if config.relay.is_some() { admit_requests(&keys, &config.account.name)? } else { Vec::new() };
     sally_sys::process::guard_ourselves().map_err(internal)?;
-    let settings = DoorSettings::load(&config.door, host_keys(&config)?)?;
+    let settings = ServerSettings::load(&config.server, host_keys(&config)?)?;
     let host_key = settings.host_keys.main().clone();
     // Opened first: if it can't be, no name is held and no port is bound.
-    let sink = Sink::open(&config.target, config.sync)?.limited(Some(config.record_limit));
+    let sink = RecordSink::open(&config.target, config.sync)?.limited(Some(config.record_limit));
     let record = sink.name().to_owned();
-    let entrances = open(&config, guests).await?;
-    let socket = Socket::bind(config.runtime.clone()).map_err(|error| unwritable("the control socket", &error))?;
+    let all_arrivals = open(&config, admitted).await?;
+    let socket = ControlSocket::bind(config.runtime.clone()).map_err(|error| unwritable("the control socket", &error))?;
     let size = first_size(&config, here);
-    let recording = Settings { policy: config.policy, digest: config.digest, shell: file.clone(), size: (size.cols, size.rows) };
+    let recording = RecordSettings { policy: config.policy, digest: config.digest, shell: file.clone(), size: (size.cols, size.rows) };
     let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
-    let links = links(&entrances, &config, &host_key);
-    let names = entrances.iter().filter_map(Entrance::name).map(hash).collect();
+    let links = links(&all_arrivals, &config, &host_key);
+    let names = all_arrivals.iter().filter_map(Arrivals::name).map(hash).collect();
     say_how(&links, &record, &socket, config.foreground)?;
 
-    let visit = Visit::new(Terms { wait: Duration::MAX, several: false });
+    let visit = Visit::new(VisitTerms { wait: Duration::MAX, several: false });
     visit.admit(false, || ());
     let host = config.account.name.clone();
     let rules = ShareRules {
@@ -135,20 +135,20 @@ async fn share(config: Share) -> Result<u8, Fault> {
         viewers: config.max_viewers,
         size: config.size,
     };
-    let hub = Hub::new(rules, size, recorder.clone());
+    let hub = ShareHub::new(rules, size, recorder.clone());
     let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: host, links });
     let reaper = Reaper::start().map_err(internal)?;
     let running = start_program(&config, &file, names, size, &recorder, &reaper)?;
     let leader = running.program.child.pid;
-    visit.note(Event::Began(Part::Session));
+    visit.note(VisitEvent::Began(Part::Session));
     let server = server(keys, &config, settings, &recorder, &hub);
     let (sizes, resized) = watch::channel(window(size));
     let program = tokio::spawn(run_program(running, Arc::clone(&server), Arc::clone(&visit), resized));
     let resizing = Arc::clone(&hub);
     spawn_essential(async move { resizing.resize(sizes).await });
     spawn_essential(socket.serve(Arc::clone(&host), leader));
-    for entrance in entrances {
-        tokio::spawn(entrance.serve(Arc::clone(&server)));
+    for arrivals in all_arrivals {
+        tokio::spawn(arrivals.serve(Arc::clone(&server)));
     }
     if let Some(limit) = config.timeout {
         tokio::spawn(end_unvisited(limit, Arc::clone(&hub), Arc::clone(&visit)));
@@ -173,29 +173,29 @@ async fn load_keys(config: &Share) -> Result<KeyRing, Fault> {
     let enforced: Vec<_> = keys::ENFORCED.iter().copied().filter(|option| *option != OptionKind::Environment).collect();
     let (keys, passed_over) = keys::load(&config.sources, &config.network, Enforced::new(&enforced)).await?;
     passed_over.iter().for_each(|line| term::say(&line.to_string()));
-    let Some(file) = &config.door.revoked_keys else { return Ok(keys) };
+    let Some(file) = &config.server.revoked_keys else { return Ok(keys) };
     let (revoked, passed_over) = keys::load_revoked(file).await?;
     passed_over.iter().for_each(|line| term::say(&line.to_string()));
     Ok(keys.less(revoked))
 }
 
 fn host_keys(config: &Share) -> Result<HostKeys, Fault> {
-    match config.door.host_keys.as_slice() {
-        [first, more @ ..] => HostKeys::load(first, more, &config.door.host_certificates),
-        [] => HostKeys::fresh(&config.door.host_certificates),
+    match config.server.host_keys.as_slice() {
+        [first, more @ ..] => HostKeys::load(first, more, &config.server.host_certificates),
+        [] => HostKeys::fresh(&config.server.host_certificates),
     }
 }
 
 /// Binds the port and registers the name.
-async fn open(config: &Share, guests: Vec<String>) -> Result<Vec<Entrance>, Fault> {
-    let mut entrances = Vec::new();
+async fn open(config: &Share, admitted: Vec<String>) -> Result<Vec<Arrivals>, Fault> {
+    let mut all_arrivals = Vec::new();
     if let Some((address, port)) = config.listen {
-        entrances.push(Entrance::Port(bind(address, port)?));
+        all_arrivals.push(Arrivals::Port(bind(address, port)?));
     }
     if let Some(dial) = &config.relay {
-        entrances.push(Entrance::Name(Box::new(Tenure::begin(dial.clone(), guests).await?)));
+        all_arrivals.push(Arrivals::Name(Box::new(KeptRegistration::begin(dial.clone(), admitted).await?)));
     }
-    Ok(entrances)
+    Ok(all_arrivals)
 }
 
 /// Returns the terminal's size before any viewer has joined.
@@ -205,14 +205,14 @@ fn first_size(config: &Share, here: Option<WindowSize>) -> Size {
 }
 
 /// Returns the lines that say how to join.
-fn links(entrances: &[Entrance], config: &Share, host_key: &HostKey) -> Vec<String> {
+fn links(all_arrivals: &[Arrivals], config: &Share, host_key: &HostKey) -> Vec<String> {
     let public = host_key.public_line();
     let pinned = format!("-o 'KnownHostsCommand=/bin/echo %H {public}' -o StrictHostKeyChecking=yes -o UserKnownHostsFile=/dev/null");
-    let hosts = entrances.iter().filter_map(|entrance| match (entrance, &config.relay) {
-        (Entrance::Name(tenure), Some(dial)) => Some(format!("-J {} {}", dial.relay, tenure.name().as_str())),
+    let hosts = all_arrivals.iter().filter_map(|arrivals| match (arrivals, &config.relay) {
+        (Arrivals::Name(registration), Some(dial)) => Some(format!("-J {} {}", dial.relay, registration.name().as_str())),
         _ => {
             let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            entrance.port().map(|port| if port == 22 { host.clone() } else { format!("-p {port} {host}") })
+            arrivals.port().map(|port| if port == 22 { host.clone() } else { format!("-p {port} {host}") })
         }
     });
     let lines = hosts.flat_map(|host| [format!("ssh session: ssh {host}"), format!("ssh session, host key pinned: ssh {pinned} {host}")]);
@@ -220,7 +220,7 @@ fn links(entrances: &[Entrance], config: &Share, host_key: &HostKey) -> Vec<Stri
 }
 
 /// Prints how to join, and what is recorded where.
-fn say_how(links: &[String], record: &str, socket: &Socket, foreground: bool) -> Result<(), Fault> {
+fn say_how(links: &[String], record: &str, socket: &ControlSocket, foreground: bool) -> Result<(), Fault> {
     for line in links {
         // Where stdout is the record, it has nothing else.
         if foreground && record == "stdout" {
@@ -263,7 +263,7 @@ fn start_program(
     size: Size,
     recorder: &Recorder,
     reaper: &Reaper,
-) -> Result<Session, Fault> {
+) -> Result<ProgramSession, Fault> {
     let failed = |error: std::io::Error| Fault::Program { program: file.display().to_string(), reason: term::reason(&error) };
     let pty = pty::open().map_err(failed)?;
     pty::resize(&pty.master, window(size)).map_err(failed)?;
@@ -275,27 +275,27 @@ fn start_program(
     let environment = config.environment.clone().into_iter().collect();
     let program = start::start(reaper, &config.account, &run, environment, Some(pty)).map_err(failed)?;
     let mask = config.mask.then(|| Masking::new(&config.account.shell));
-    Ok(Session { channel: TERMINAL, program, obeys: Obeys::default(), recorder: recorder.clone(), reaper: reaper.clone(), mask })
+    Ok(ProgramSession { channel: TERMINAL, program, obeys: Obeys::default(), recorder: recorder.clone(), reaper: reaper.clone(), mask })
 }
 
 /// Runs the program to its end, which is the end of the share.
-async fn run_program(session: Session, server: Arc<ShareServer>, visit: Arc<Visit>, size: watch::Receiver<WindowSize>) {
+async fn run_program(session: ProgramSession, server: Arc<ShareServer>, visit: Arc<Visit>, size: watch::Receiver<WindowSize>) {
     let hub = Arc::clone(&server.service().hub);
     let (_control, control) = mpsc::channel(1);
     let (inbound, outbound) = (ProgramInput(Arc::clone(&hub)), ProgramOutput::new(Arc::clone(&hub), Arc::clone(&visit)));
-    let parting = Parting::of_channel(&visit);
-    let ended = session.run(SessionChannel { inbound, outbound, control, size, parting }).await;
+    let channel_end = ChannelEnd::of_channel(&visit);
+    let ended = session.run(SessionChannel { inbound, outbound, control, size, channel_end }).await;
     if let Err(fault) = &ended {
         hub.stop(fault.clone()).await;
     }
     // Their clients leave when they have heard how the share ended.
     server.drain(FAREWELL).await;
-    visit.note(Event::SessionEnded(ended.map(|ending| ending.status())));
-    visit.note(Event::ClientLeft(Departure::Lost));
+    visit.note(VisitEvent::SessionEnded(ended.map(|ending| ending.status())));
+    visit.note(VisitEvent::ClientLeft(Departure::Lost));
 }
 
-fn server(keys: KeyRing, config: &Share, settings: DoorSettings, recorder: &Recorder, hub: &Arc<Hub>) -> Arc<ShareServer> {
-    let rules = Rules {
+fn server(keys: KeyRing, config: &Share, settings: ServerSettings, recorder: &Recorder, hub: &Arc<ShareHub>) -> Arc<ShareServer> {
+    let rules = ServerRules {
         user: None,
         account: config.account.name.clone(),
         accept_env: Vec::new(),
@@ -304,13 +304,13 @@ fn server(keys: KeyRing, config: &Share, settings: DoorSettings, recorder: &Reco
         allowed: Allowed::default(),
         temporary: "/tmp".into(),
     };
-    let visits = ManyVisits::new(config.max_viewers, Limits::default(), true, recorder.clone());
+    let visits = ManyVisits::new(config.max_viewers, VisitLimits::default(), true, recorder.clone());
     let viewers = Viewers { hub: Arc::clone(hub), watching: config.watching.clone() };
     Server::new(keys, rules, settings, recorder.clone(), visits, viewers)
 }
 
 /// Ends a share that no viewer has joined in time.
-async fn end_unvisited(limit: Duration, hub: Arc<Hub>, visit: Arc<Visit>) {
+async fn end_unvisited(limit: Duration, hub: Arc<ShareHub>, visit: Arc<Visit>) {
     tokio::time::sleep(limit).await;
     if !hub.was_visited() {
         visit.stop(Fault::Unvisited(limit.as_secs()));
@@ -318,9 +318,9 @@ async fn end_unvisited(limit: Duration, hub: Arc<Hub>, visit: Arc<Visit>) {
 }
 
 /// Supervises the share while it is shown on this terminal, whose modes are then as before.
-async fn supervise_here(supervisor: Supervisor, hub: &Arc<Hub>, host: &Arc<Host>) -> Result<Outcome, Fault> {
+async fn supervise_here(supervisor: Supervisor, hub: &Arc<ShareHub>, host: &Arc<Host>) -> Result<VisitOutcome, Fault> {
     let visit = Arc::clone(&host.visit);
-    let terminal = Terminal::take_over().map_err(|_| Fault::NoTerminal)?;
+    let terminal = HostTerminal::take_over().map_err(|_| Fault::NoTerminal)?;
     let shown = async {
         match terminal.attend(hub, host).await {
             Ok(true) => {}

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use sally_proto::error::Fault;
 use sally_proto::record::AuditEvent;
-use sally_proto::visit::{Event, Outcome, Phase, Why};
+use sally_proto::visit::{Phase, VisitEndReason, VisitEvent, VisitOutcome};
 use tokio::task::JoinHandle;
 
 use crate::record::Recorder;
 use crate::session::reaper::Reaper;
-use crate::session::visit::{Limits, Visit};
+use crate::session::visit::{Visit, VisitLimits};
 use crate::shutdown::Signals;
 use crate::term;
 
 /// The parts besides the visit that can end it, and that have to end with it.
 pub(super) struct Supervisor {
     pub(super) visit: Arc<Visit>,
-    pub(super) limits: Limits,
+    pub(super) limits: VisitLimits,
     pub(super) timeout: Duration,
     pub(super) recorder: Recorder,
     pub(super) reaper: Reaper,
@@ -27,13 +27,13 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Runs until the visit and all its processes have ended.
-    pub(super) async fn supervise(mut self) -> Outcome {
+    pub(super) async fn supervise(mut self) -> VisitOutcome {
         loop {
             match self.visit.phase() {
                 Phase::Waiting | Phase::Open => self.attend().await,
                 Phase::Ending(why) => self.end(&why).await,
                 Phase::Over(outcome) => {
-                    let Outcome { why, told, sealed, .. } = &outcome;
+                    let VisitOutcome { why, told, sealed, .. } = &outcome;
                     tracing::debug!(by = ?why.by(), ?why, told, sealed, "the visit is over");
                     return outcome;
                 }
@@ -63,8 +63,8 @@ impl Supervisor {
     }
 
     /// Ends what is open, tells the client, sweeps the remaining processes, and seals the record.
-    async fn end(&mut self, why: &Why) {
-        if *why == Why::NobodyCame {
+    async fn end(&mut self, why: &VisitEndReason) {
+        if *why == VisitEndReason::NobodyCame {
             term::say(&format!("No client logged in within {} s: Sally exits", self.timeout.as_secs()));
         }
         if let Some(fault) = self.visit.unrecorded_end()
@@ -72,11 +72,11 @@ impl Supervisor {
         {
             tracing::debug!(%error, "the end of the visit is not on the record"); // Sealing the record fails too.
         }
-        self.visit.wind_up().await;
+        self.visit.finish().await;
         self.reaper.close();
         self.reaper.sweep(None).await;
         let sealed = self.recorder.seal().map_err(Fault::from);
-        self.visit.note(Event::Sealed(sealed));
+        self.visit.note(VisitEvent::Sealed(sealed));
     }
 }
 

@@ -9,25 +9,25 @@ use sally_proto::error::Fault;
 
 use super::server::{AUTHORIZED_KEYS, sources};
 use crate::cli::{Forwarding, OnceArgs, ThroughArgs};
-use crate::keys::Source;
-use crate::net::network::Network;
-use crate::record::{DigestName, Policy, Target};
-use crate::server_settings::DoorOptions;
+use crate::keys::KeySource;
+use crate::net::network::NetworkSettings;
+use crate::record::{DigestName, Policy, RecordTarget};
+use crate::server_settings::ServerOptions;
 use crate::session::account::{Account, RunAs};
 use crate::session::environment::{self, Environment};
-use crate::session::visit::Limits;
+use crate::session::visit::VisitLimits;
 use crate::ssh::forward::Allowed;
 use crate::tunnel::dial::Dial;
-use crate::tunnel::link::HostTrust;
+use crate::tunnel::relay_client::HostTrust;
 use crate::variables::Variables;
 
 /// The configuration of `sally once`.
 #[derive(Debug)]
-pub struct Once {
+pub struct OnceConfig {
     /// The sources of keys; an empty list is rejected when they are loaded.
-    pub sources: Vec<Source>,
+    pub sources: Vec<KeySource>,
     /// The settings for sources on the network.
-    pub network: Network,
+    pub network: NetworkSettings,
     /// The only user name that may log in, if limited.
     pub user: Option<String>,
     /// The address to listen on; `None` is all.
@@ -43,11 +43,11 @@ pub struct Once {
     /// Whether the connection is on stdin and stdout.
     pub inetd: bool,
     /// The limits of the visit, once its client is in.
-    pub limits: Limits,
+    pub limits: VisitLimits,
     /// The time to wait for a login.
     pub timeout: Duration,
     /// The options that once, relay and jail share.
-    pub door: DoorOptions,
+    pub server: ServerOptions,
     /// The bundle, a fleet's folder for this device.
     pub bundle: Option<PathBuf>,
     /// The permitted forwardings.
@@ -57,7 +57,7 @@ pub struct Once {
     /// The patterns of variables that a client may set.
     pub accept_env: Vec<String>,
     /// The destination of the record.
-    pub target: Target,
+    pub target: RecordTarget,
     /// The amount that is recorded.
     pub policy: Policy,
     /// The hash function of the record.
@@ -92,7 +92,7 @@ pub(super) fn trust(key: Option<ssh_key::PublicKey>, variables: &Variables) -> H
     }
 }
 
-impl Once {
+impl OnceConfig {
     /// Resolves the arguments and the environment.
     ///
     /// # Errors
@@ -101,8 +101,8 @@ impl Once {
         let run_as = args.run_as.as_deref().map(RunAs::find).transpose()?;
         let relay = dial(args.through, variables);
         let target = match args.record.log {
-            Some(file) if file != Path::new("-") => Target::File(file),
-            _ => Target::Stdout,
+            Some(file) if file != Path::new("-") => RecordTarget::File(file),
+            _ => RecordTarget::Stdout,
         };
         let account = match &run_as {
             Some(run_as) => run_as.account().clone(),
@@ -114,10 +114,10 @@ impl Once {
         }
         Ok(Self {
             sources: match &args.bundle {
-                Some(folder) => vec![Source::Bundle(folder.clone())],
+                Some(folder) => vec![KeySource::Bundle(folder.clone())],
                 None => sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
             },
-            network: Network::from_env(&|name| variables.get(name)),
+            network: NetworkSettings::from_env(&|name| variables.get(name)),
             user: args.keys.user,
             listen: args.listen,
             port: args.port,
@@ -126,8 +126,8 @@ impl Once {
             path: variables.get("PATH").unwrap_or_default(),
             inetd: args.inetd,
             timeout: Duration::from_secs(args.timeout),
-            limits: Limits { idle: args.idle_timeout.map(Duration::from_secs), longest: args.max_duration.map(Duration::from_secs) },
-            door: args.door.into(),
+            limits: VisitLimits { idle: args.idle_timeout.map(Duration::from_secs), longest: args.max_duration.map(Duration::from_secs) },
+            server: args.connection.into(),
             bundle: args.bundle,
             allowed: allowed(&args.allow),
             max_sessions: usize::try_from(args.max_sessions).unwrap_or(1),

@@ -7,14 +7,14 @@ use sally_proto::error::Fault;
 use sally_proto::relay::PortSet;
 
 use super::server::{AUTHORIZED_KEYS, source_file, sources};
-use crate::broker::Identity;
-use crate::cli::{DoorArgs, FleetArgs, GithubArgs, JailArgs, RelayArgs, ServerArgs};
-use crate::keys::Source;
-use crate::net::network::Network;
+use crate::broker::ClientIdentification;
+use crate::cli::{ConnectionArgs, FleetArgs, GithubArgs, JailArgs, RelayArgs, ServerArgs};
+use crate::keys::KeySource;
+use crate::net::network::NetworkSettings;
 use crate::net::tls::KeyPair;
 use crate::relay::audit::{AuditTarget, Rotation};
 use crate::relay::keys::KeySources;
-use crate::relay::rules::{Kind, Rules};
+use crate::relay::rules::{RelayKind, RelayRules};
 use crate::relay::{self, Waking};
 use crate::variables::Variables;
 
@@ -33,8 +33,8 @@ fn waking(args: FleetArgs) -> Option<Waking> {
     let FleetArgs { fleet, broker, mqtt_listen, mqtt_plain, mqtt_insecure, advertise, topic_prefix, wake_deadline, linger } = args;
     let folder = fleet?;
     let identity = match (mqtt_plain, mqtt_insecure) {
-        (false, false) => Identity::Certificates(folder.clone()),
-        (_, insecure) => Identity::Unproven { insecure },
+        (false, false) => ClientIdentification::Certificates(folder.clone()),
+        (_, insecure) => ClientIdentification::Unproven { insecure },
     };
     let mqtt = mqtt_listen.map(|address| (address, identity));
     Some(Waking { folder, broker, mqtt, advertise, prefix: topic_prefix, deadline: wake_deadline, linger })
@@ -44,26 +44,26 @@ fn waking(args: FleetArgs) -> Option<Waking> {
 ///
 /// # Errors
 /// [`Fault::Usage`] if options conflict.
-pub fn of_relay(args: RelayArgs, variables: &Variables) -> Result<relay::Config, Fault> {
+pub fn of_relay(args: RelayArgs, variables: &Variables) -> Result<relay::RelayConfig, Fault> {
     let files = |files: Vec<PathBuf>| files.into_iter().map(source_file).collect();
-    let mut visitors: Vec<Source> = files(args.visitors);
+    let mut visitors: Vec<KeySource> = files(args.visitors);
     let GithubArgs { github, github_permitopen: rules, keys_url: template } = args.github;
-    visitors.extend(github.into_iter().map(|user| Source::Url { user, template: template.clone(), rules: rules.clone() }));
+    visitors.extend(github.into_iter().map(|user| KeySource::Url { user, template: template.clone(), rules: rules.clone() }));
     let keys = KeySources {
         visitors,
         devices: files(args.devices),
         admins: files(args.admins),
-        network: Network::from_env(&|name| variables.get(name)),
+        network: NetworkSettings::from_env(&|name| variables.get(name)),
     };
     let fleet = waking(args.fleet);
-    Ok(relay::Config { fleet, ..server(Kind::Relay, None, args.listen, keys, (args.door, args.server))? })
+    Ok(relay::RelayConfig { fleet, ..server(RelayKind::Relay, None, args.listen, keys, (args.connection, args.server))? })
 }
 
 /// Resolves the arguments of `jail`.
 ///
 /// # Errors
 /// [`Fault::Usage`] if `OPEN_PORTS` is invalid or options conflict.
-pub fn of_jail(args: JailArgs, variables: &Variables) -> Result<relay::Config, Fault> {
+pub fn of_jail(args: JailArgs, variables: &Variables) -> Result<relay::RelayConfig, Fault> {
     let ports = match (args.permit_listen, variables.get(OPEN_PORTS).filter(|value| !value.is_empty())) {
         (Some(ports), _) => Ok(ports),
         (None, Some(value)) => value.to_string_lossy().parse::<PortSet>(),
@@ -74,22 +74,22 @@ pub fn of_jail(args: JailArgs, variables: &Variables) -> Result<relay::Config, F
         visitors: Vec::new(),
         devices: sources(&args.keys, variables.get(AUTHORIZED_KEYS)),
         admins: Vec::new(),
-        network: Network::from_env(&|name| variables.get(name)),
+        network: NetworkSettings::from_env(&|name| variables.get(name)),
     };
     let user = args.keys.user.unwrap_or_else(|| JAIL_USER.into());
-    let mut jail = server(Kind::Jail(ports), Some(user), args.listen, keys, (args.door, args.server))?;
+    let mut jail = server(RelayKind::Jail(ports), Some(user), args.listen, keys, (args.connection, args.server))?;
     jail.run_as = jail.run_as.or(rustix::process::geteuid().is_root().then_some(NOBODY));
     Ok(jail)
 }
 
 fn server(
-    kind: Kind,
+    kind: RelayKind,
     user: Option<String>,
     listen: (Option<IpAddr>, u16),
     keys: KeySources,
-    (door, args): (DoorArgs, ServerArgs),
-) -> Result<relay::Config, Fault> {
-    let rules = Rules {
+    (connection, args): (ConnectionArgs, ServerArgs),
+) -> Result<relay::RelayConfig, Fault> {
+    let rules = RelayRules {
         kind,
         user,
         takeover: args.takeover,
@@ -99,13 +99,13 @@ fn server(
         alive_count: args.alive_count.into(),
     };
     let audit = audit_target(&args)?;
-    Ok(relay::Config {
+    Ok(relay::RelayConfig {
         rules,
         keys,
         listen,
         http: args.http,
         http_tls: args.http_cert.zip(args.http_key).map(|(certificate, key)| KeyPair { certificate, key }),
-        door: door.into(),
+        server: connection.into(),
         state: args.state,
         audit,
         drain: args.drain,

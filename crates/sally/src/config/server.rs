@@ -3,16 +3,16 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{DoorArgs, KeyArgs};
-use crate::keys::Source;
+use crate::cli::{ConnectionArgs, KeyArgs};
+use crate::keys::KeySource;
 use crate::net::admission::Origins;
-use crate::server_settings::DoorOptions;
+use crate::server_settings::ServerOptions;
 
 /// The variable that holds keys.
 pub(super) const AUTHORIZED_KEYS: &str = "AUTHORIZED_KEYS";
 
-impl From<DoorArgs> for DoorOptions {
-    fn from(args: DoorArgs) -> Self {
+impl From<ConnectionArgs> for ServerOptions {
+    fn from(args: ConnectionArgs) -> Self {
         Self {
             host_keys: args.host_key,
             host_certificates: args.host_cert,
@@ -24,12 +24,12 @@ impl From<DoorArgs> for DoorOptions {
     }
 }
 
-pub(super) fn source_file(file: PathBuf) -> Source {
-    if file == Path::new("-") { Source::Stdin } else { Source::File(file) }
+pub(super) fn source_file(file: PathBuf) -> KeySource {
+    if file == Path::new("-") { KeySource::Stdin } else { KeySource::File(file) }
 }
 
-pub(super) fn sources(args: &KeyArgs, variable: Option<OsString>) -> Vec<Source> {
+pub(super) fn sources(args: &KeyArgs, variable: Option<OsString>) -> Vec<KeySource> {
     let files = args.authorized_keys.iter().cloned().map(source_file);
-    let users = args.github.iter().map(|user| Source::Url { user: user.clone(), template: args.keys_url.clone(), rules: Vec::new() });
-    files.chain(users).chain(variable.map(Source::Env)).collect()
+    let users = args.github.iter().map(|user| KeySource::Url { user: user.clone(), template: args.keys_url.clone(), rules: Vec::new() });
+    files.chain(users).chain(variable.map(KeySource::Env)).collect()
 }

@@ -12,13 +12,13 @@ use sally_proto::share::SizePolicy;
 use super::once::trust;
 use super::server::{AUTHORIZED_KEYS, source_file};
 use crate::cli::{ShareArgs, ShareKeyArgs};
-use crate::keys::Source;
-use crate::net::network::Network;
-use crate::record::{DigestName, Policy, Target};
-use crate::server_settings::DoorOptions;
+use crate::keys::KeySource;
+use crate::net::network::NetworkSettings;
+use crate::record::{DigestName, Policy, RecordTarget};
+use crate::server_settings::ServerOptions;
 use crate::session::account::Account;
 use crate::session::environment::{self, Environment};
-use crate::session::visit::Limits;
+use crate::session::visit::VisitLimits;
 use crate::tunnel::dial::Dial;
 use crate::variables::Variables;
 
@@ -33,11 +33,11 @@ const RECORD_LIMIT: u64 = 1 << 30;
 #[derive(Debug)]
 pub struct Share {
     /// The sources of keys: those that may only watch stand first.
-    pub sources: Vec<Source>,
+    pub sources: Vec<KeySource>,
     /// The names of the sources whose keys may only watch.
     pub watching: BTreeSet<String>,
     /// The settings for sources on the network.
-    pub network: Network,
+    pub network: NetworkSettings,
     /// The address and port to listen on, if any.
     pub listen: Option<(Option<IpAddr>, u16)>,
     /// The relay to register a name on, if any.
@@ -53,11 +53,11 @@ pub struct Share {
     /// The time to wait for a viewer.
     pub timeout: Option<Duration>,
     /// The limits of the share.
-    pub limits: Limits,
+    pub limits: VisitLimits,
     /// The options that all servers share.
-    pub door: DoorOptions,
+    pub server: ServerOptions,
     /// The destination of the record.
-    pub target: Target,
+    pub target: RecordTarget,
     /// The amount that is recorded.
     pub policy: Policy,
     /// The hash function of the record.
@@ -92,18 +92,18 @@ impl Share {
             Some(file) if file == Path::new("-") && !args.foreground => {
                 return Err(Fault::Usage("error: --log - needs --foreground: stdout is the terminal".into()));
             }
-            Some(file) if file == Path::new("-") => Target::Stdout,
-            Some(file) => Target::File(file.clone()),
-            None => Target::File(record_file(variables, &account)?),
+            Some(file) if file == Path::new("-") => RecordTarget::Stdout,
+            Some(file) => RecordTarget::File(file.clone()),
+            None => RecordTarget::File(record_file(variables, &account)?),
         };
         let watching = watching(&args.keys, variables);
-        let names = watching.iter().map(Source::name).collect();
+        let names = watching.iter().map(KeySource::name).collect();
         let default_size = if args.foreground { SizePolicy::Writers } else { SizePolicy::Host };
         let timeout = args.timeout.or(args.foreground.then_some(TIMEOUT));
         Ok(Self {
             sources: watching.into_iter().chain(writing(&args.keys, variables)).collect(),
             watching: names,
-            network: Network::from_env(&|name| variables.get(name)),
+            network: NetworkSettings::from_env(&|name| variables.get(name)),
             listen: args.listen,
             relay: args.relay.zip(args.identity).map(|(relay, identity)| {
                 let trust = trust(args.relay_host_key, variables);
@@ -114,8 +114,8 @@ impl Share {
             size: args.size.unwrap_or(default_size),
             max_viewers: usize::try_from(args.max_viewers).unwrap_or(1),
             timeout: timeout.map(Duration::from_secs),
-            limits: Limits { idle: args.idle_timeout.map(Duration::from_secs), longest: args.max_duration.map(Duration::from_secs) },
-            door: args.door.into(),
+            limits: VisitLimits { idle: args.idle_timeout.map(Duration::from_secs), longest: args.max_duration.map(Duration::from_secs) },
+            server: args.connection.into(),
             target,
             policy: args.record.record,
             digest: args.record.digest,
@@ -130,22 +130,22 @@ impl Share {
     }
 }
 
-fn watching(args: &ShareKeyArgs, variables: &Variables) -> Vec<Source> {
+fn watching(args: &ShareKeyArgs, variables: &Variables) -> Vec<KeySource> {
     of(&args.view_keys, &args.view_github, &args.keys_url).chain(kept(VIEW_KEYS, variables)).collect()
 }
 
-fn writing(args: &ShareKeyArgs, variables: &Variables) -> Vec<Source> {
-    of(&args.authorized_keys, &args.github, &args.keys_url).chain(variables.get(AUTHORIZED_KEYS).map(Source::Env)).collect()
+fn writing(args: &ShareKeyArgs, variables: &Variables) -> Vec<KeySource> {
+    of(&args.authorized_keys, &args.github, &args.keys_url).chain(variables.get(AUTHORIZED_KEYS).map(KeySource::Env)).collect()
 }
 
 /// Returns a variable as a source under its own name.
-fn kept(name: &str, variables: &Variables) -> Option<Source> {
+fn kept(name: &str, variables: &Variables) -> Option<KeySource> {
     let value = variables.get(name)?;
-    Some(Source::Kept { name: name.into(), bytes: crate::keys::lines_of_variable(&value) })
+    Some(KeySource::Kept { name: name.into(), bytes: crate::keys::lines_of_variable(&value) })
 }
 
-fn of(files: &[PathBuf], users: &[String], template: &str) -> impl Iterator<Item = Source> {
-    let url = |user: &String| Source::Url { user: user.clone(), template: template.into(), rules: Vec::new() };
+fn of(files: &[PathBuf], users: &[String], template: &str) -> impl Iterator<Item = KeySource> {
+    let url = |user: &String| KeySource::Url { user: user.clone(), template: template.into(), rules: Vec::new() };
     files.iter().cloned().map(source_file).chain(users.iter().map(url)).collect::<Vec<_>>().into_iter()
 }
 

@@ -7,7 +7,7 @@ use ssh_key::certificate::{Builder, CertType, Certificate};
 use ssh_key::{LineEnding, PrivateKey, PublicKey};
 
 use super::ledger::{Holder, Ledger};
-use super::{Fleet, authority_file, files, invalid};
+use super::{FleetFolder, authority_file, files, invalid};
 use crate::clock::unix_time_or_expired;
 use crate::host_key::HostKey;
 
@@ -36,7 +36,7 @@ impl Authority {
         Ok(Self { role, key: fresh_key(&format!("sally {}", authority_file(role)))? })
     }
 
-    pub(super) fn load(fleet: &Fleet, role: Role) -> Result<Self, Fault> {
+    pub(super) fn load(fleet: &FleetFolder, role: Role) -> Result<Self, Fault> {
         let file = fleet.ca(authority_file(role));
         Ok(Self { role, key: super::private_key(&file)? })
     }
@@ -93,7 +93,7 @@ pub(super) fn internal(error: impl ToString) -> Fault {
 }
 
 /// Returns the revocation list of everything that the ledger has revoked: each serial number, under each authority that may have signed it.
-pub(super) fn krl(fleet: &Fleet, ledger: &Ledger) -> Result<Vec<u8>, Fault> {
+pub(super) fn krl(fleet: &FleetFolder, ledger: &Ledger) -> Result<Vec<u8>, Fault> {
     let mut krl = Krl::new(ledger.revocations().saturating_add(1), unix_time_or_expired());
     let keys = [Role::Device, Role::Host, Role::Visitor].map(|role| public_key(fleet, role).map(|key| (role, key)));
     for key in keys {
@@ -110,7 +110,7 @@ pub(super) fn krl(fleet: &Fleet, ledger: &Ledger) -> Result<Vec<u8>, Fault> {
     krl.encode().map_err(internal)
 }
 
-fn public_key(fleet: &Fleet, role: Role) -> Result<PublicKey, Fault> {
+fn public_key(fleet: &FleetFolder, role: Role) -> Result<PublicKey, Fault> {
     let file = fleet.relay(&format!("{}.pub", authority_file(role)));
     PublicKey::from_openssh(files::read_text(&file)?.trim()).map_err(|error| invalid(&file, error))
 }

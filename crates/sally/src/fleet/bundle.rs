@@ -11,7 +11,7 @@ use ssh_key::{PrivateKey, PublicKey};
 
 use super::authority::{certificate_line, private_text, public_line};
 use super::files::{EXECUTABLE, PRIVATE, PUBLIC, make_folder, write_new};
-use super::settings::{Agent, RECORDS, RECORDS_MAX, Serve, Settings, TUNNELS};
+use super::settings::{AgentSettings, FleetSettings, RECORDS, RECORDS_MAX, ServedBy, TUNNELS};
 use super::tls::TlsIdentity;
 use crate::host_key::HostKey;
 
@@ -30,9 +30,9 @@ impl HostKeyFile {
     }
 }
 
-pub(super) struct Bundle<'a> {
+pub(super) struct NewBundle<'a> {
     pub(super) id: &'a DeviceId,
-    pub(super) settings: Settings,
+    pub(super) settings: FleetSettings,
     /// The address that visitors reach at port 22.
     pub(super) to: HostPort,
     /// The path of the folder on the device: sshd requires absolute paths.
@@ -50,13 +50,13 @@ pub(super) struct Bundle<'a> {
     pub(super) revoked: Vec<u8>,
 }
 
-impl Bundle<'_> {
+impl NewBundle<'_> {
     pub(super) fn write(self, folder: &Path) -> Result<(), Fault> {
         let file = |name: &str| folder.join(name);
-        let Settings { relay, broker } = self.settings;
+        let FleetSettings { relay, broker } = self.settings;
         let known_hosts = known_hosts(&relay, &self.host_authority);
         let expose = vec!["22".into()];
-        let agent = Agent {
+        let agent = AgentSettings {
             v: super::settings::VERSION,
             id: self.id.clone(),
             relay,
@@ -64,7 +64,7 @@ impl Bundle<'_> {
             to: self.to,
             expose,
             clock: true,
-            serve: Serve::default(),
+            serve: ServedBy::default(),
             records: RECORDS.into(),
             records_max: RECORDS_MAX.into(),
             run_as: None,
@@ -99,7 +99,7 @@ impl Bundle<'_> {
 /// [`Fault::FleetInvalid`] for a missing or damaged file, the revocation list included; [`Fault::KeysInvalid`].
 pub fn visitors(folder: &Path, enforced: Enforced) -> Result<KeyRing, Fault> {
     let file = folder.join("visitor_ca.pub");
-    let device = Agent::load(&folder.join("agent.toml"))?.id;
+    let device = AgentSettings::load(&folder.join("agent.toml"))?.id;
     let revoked = super::relay_dir::load_krl(folder)?;
     let ring = KeyRing::of_fleet(&file.display().to_string(), &super::files::read_text(&file)?, device, revoked, enforced);
     ring.map_err(|defect| Fault::KeysInvalid { source_name: file.display().to_string(), defect })

@@ -9,7 +9,7 @@ use sally_proto::authority::is_pattern;
 use sally_proto::host_port::HostPort;
 use sally_proto::id::DeviceId;
 
-use super::settings::Broker;
+use super::settings::BrokerUrl;
 use super::{device, init, list, revoke, rotate, visitor};
 use crate::term;
 
@@ -52,7 +52,7 @@ pub struct InitArgs {
     pub relay: Vec<HostPort>,
     /// MQTT broker that carries the wakes: mqtts://HOST:PORT or wss://HOST:PORT/PATH [default: port 8883 on the first relay's host]
     #[arg(long, value_name = "URL")]
-    pub broker: Option<Broker>,
+    pub broker: Option<BrokerUrl>,
 }
 
 /// Arguments of `sally fleet add`.

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use ssh_key::PublicKey;
 
 use super::authority::{Authority, Subject, fresh_key};
-use super::bundle::{Bundle, HostKeyFile};
+use super::bundle::{HostKeyFile, NewBundle};
 use super::cmd::AddArgs;
 use super::files::{self, Draft, PUBLIC};
-use super::ledger::{Deed, Holder, Ledger};
-use super::settings::Settings;
+use super::ledger::{Holder, Ledger, LedgerAction};
+use super::settings::FleetSettings;
 use super::tls::TlsAuthority;
 use super::visitor::read_public_key;
-use super::{Fleet, authority_file, revoke};
+use super::{FleetFolder, authority_file, revoke};
 use crate::term;
 
 /// The major version of each line of `relay/devices`.
@@ -25,7 +25,7 @@ const EXTENSIONS: [&str; 1] = ["permit-port-forwarding"];
 /// Whether a device is part of the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum DeviceStanding {
     /// It is part of the fleet.
     Active,
     /// It was part of the fleet.
@@ -34,15 +34,15 @@ pub enum State {
 
 /// A line of `relay/devices`. The last line of a device counts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Line {
+pub(super) struct DeviceLine {
     pub(super) v: u32,
     pub(super) id: DeviceId,
     pub(super) serial: u64,
-    pub(super) state: State,
+    pub(super) state: DeviceStanding,
 }
 
-impl Line {
-    pub(super) fn append(fleet: &Fleet, id: &DeviceId, serial: u64, state: State) -> Result<(), Fault> {
+impl DeviceLine {
+    pub(super) fn append(fleet: &FleetFolder, id: &DeviceId, serial: u64, state: DeviceStanding) -> Result<(), Fault> {
         let line = Self { v: VERSION, id: id.clone(), serial, state };
         let text = serde_json::to_string(&line).map_err(super::authority::internal)?;
         files::append(&fleet.relay("devices"), &text, PUBLIC)
@@ -50,7 +50,7 @@ impl Line {
 }
 
 pub(super) fn run(args: AddArgs) -> Result<(), Fault> {
-    let fleet = Fleet::at(&args.fleet);
+    let fleet = FleetFolder::at(&args.fleet);
     let own_host_key = args.host_key.as_deref().map(read_public_key).transpose()?;
     // sshd runs the script in the folder as the account nobody; secret files have their own modes.
     let draft = Draft::begin(&args.out, 0o755)?;
@@ -63,13 +63,13 @@ pub(super) fn run(args: AddArgs) -> Result<(), Fault> {
     let serial = ledger.next_serial();
     let bundle = certify(&fleet, &args, own_host_key, serial)?;
     let name = args.id.to_string();
-    ledger.write(Deed::Certified { serial, holder: Holder::Device, name, patterns: Vec::new(), until: None })?;
+    ledger.write(LedgerAction::Certified { serial, holder: Holder::Device, name, patterns: Vec::new(), until: None })?;
     bundle.write(draft.folder())?;
     draft.keep()?;
     // This comes last: a relay and a broker that read it disconnect the old bundle.
-    Line::append(&fleet, &args.id, serial, State::Active)?;
+    DeviceLine::append(&fleet, &args.id, serial, DeviceStanding::Active)?;
     if !replaced.is_empty() {
-        replaced.into_iter().try_for_each(|serial| ledger.write(Deed::Revoked { serial }))?;
+        replaced.into_iter().try_for_each(|serial| ledger.write(LedgerAction::Revoked { serial }))?;
         revoke::write_lists(&fleet, &ledger)?;
     }
     let (out, installed) = (args.out.display(), &args.installed);
@@ -81,8 +81,8 @@ pub(super) fn run(args: AddArgs) -> Result<(), Fault> {
     Ok(())
 }
 
-fn certify<'a>(fleet: &Fleet, args: &'a AddArgs, own_host_key: Option<PublicKey>, serial: u64) -> Result<Bundle<'a>, Fault> {
-    let settings = Settings::load(&fleet.relay("fleet.toml"))?;
+fn certify<'a>(fleet: &FleetFolder, args: &'a AddArgs, own_host_key: Option<PublicKey>, serial: u64) -> Result<NewBundle<'a>, Fault> {
+    let settings = FleetSettings::load(&fleet.relay("fleet.toml"))?;
     let key = fresh_key(&format!("sally device {}", args.id))?;
     let host_key = match own_host_key {
         Some(key) => HostKeyFile::Own(key),
@@ -94,7 +94,7 @@ fn certify<'a>(fleet: &Fleet, args: &'a AddArgs, own_host_key: Option<PublicKey>
     let host_subject = Subject { extensions: &[], ..subject };
     let host_certificate = Authority::load(fleet, Role::Host)?.certify(host_key.public(), &host_subject)?;
     let public = |role| fleet.relay(&format!("{}.pub", authority_file(role)));
-    Ok(Bundle {
+    Ok(NewBundle {
         id: &args.id,
         settings,
         to: args.to.clone(),

@@ -9,10 +9,10 @@ use sally_proto::wake::ADDRESSES_MAX;
 use super::authority::{Authority, Subject, certificate_line, fresh_key, internal, private_text, public_line};
 use super::cmd::InitArgs;
 use super::files::{Draft, PRIVATE, PUBLIC, make_folder, write_new};
-use super::ledger::{Deed, Holder, Ledger};
-use super::settings::{Broker, Settings};
+use super::ledger::{Holder, Ledger, LedgerAction};
+use super::settings::{BrokerUrl, FleetSettings};
 use super::tls::{RELAY_NAME, TlsAuthority};
-use super::{Fleet, authority_file};
+use super::{FleetFolder, authority_file};
 use crate::clock::unix_time_or_expired;
 use crate::term;
 
@@ -21,22 +21,22 @@ pub(super) fn run(args: InitArgs) -> Result<(), Fault> {
         return Err(Fault::Usage(format!("a fleet has at most {ADDRESSES_MAX} addresses of relays")));
     }
     let draft = Draft::begin(&args.fleet, 0o700)?;
-    let fleet = Fleet::at(draft.folder());
+    let fleet = FleetFolder::at(draft.folder());
     make_folder(&fleet.root.join("ca"), 0o700)?;
     make_folder(&fleet.root.join("relay"), 0o700)?;
     write_new(&fleet.ca("ledger"), "", PRIVATE)?;
     let broker = match (args.broker, args.relay.first()) {
         (Some(broker), _) => broker,
-        (None, Some(relay)) => Broker::of_relay(relay)?,
+        (None, Some(relay)) => BrokerUrl::of_relay(relay)?,
         (None, None) => return Err(Fault::Usage("a fleet needs a relay: add --relay HOST:PORT".into())),
     };
-    let settings = Settings { relay: args.relay, broker };
+    let settings = FleetSettings { relay: args.relay, broker };
     write_new(&fleet.relay("fleet.toml"), settings.text(), PUBLIC)?;
     write_new(&fleet.relay("devices"), "", PUBLIC)?;
     let host_authority = authorities(&fleet)?;
     let mut ledger = Ledger::open(&fleet)?;
     let serial = ledger.next_serial();
-    ledger.write(Deed::Certified { serial, holder: Holder::Relay, name: RELAY_NAME.into(), patterns: Vec::new(), until: None })?;
+    ledger.write(LedgerAction::Certified { serial, holder: Holder::Relay, name: RELAY_NAME.into(), patterns: Vec::new(), until: None })?;
     relay_identity(&fleet, &host_authority, &settings, serial)?;
     tls(&fleet, &settings, &ledger, serial)?;
     wake_key(&fleet)?;
@@ -50,7 +50,7 @@ pub(super) fn run(args: InitArgs) -> Result<(), Fault> {
 }
 
 /// Creates the three SSH authorities, and returns the one for host keys.
-fn authorities(fleet: &Fleet) -> Result<Authority, Fault> {
+fn authorities(fleet: &FleetFolder) -> Result<Authority, Fault> {
     for role in [Role::Device, Role::Visitor] {
         keep(fleet, &Authority::fresh(role)?, role)?;
     }
@@ -59,7 +59,7 @@ fn authorities(fleet: &Fleet) -> Result<Authority, Fault> {
     Ok(hosts)
 }
 
-fn keep(fleet: &Fleet, authority: &Authority, role: Role) -> Result<(), Fault> {
+fn keep(fleet: &FleetFolder, authority: &Authority, role: Role) -> Result<(), Fault> {
     let name = authority_file(role);
     let public = public_line(authority.key().public_key())?;
     write_new(&fleet.ca(name), private_text(authority.key())?, PRIVATE)?;
@@ -68,7 +68,7 @@ fn keep(fleet: &Fleet, authority: &Authority, role: Role) -> Result<(), Fault> {
 }
 
 /// Creates the host key that all relays of the fleet share, and its certificate.
-fn relay_identity(fleet: &Fleet, hosts: &Authority, settings: &Settings, serial: u64) -> Result<(), Fault> {
+fn relay_identity(fleet: &FleetFolder, hosts: &Authority, settings: &FleetSettings, serial: u64) -> Result<(), Fault> {
     let key = fresh_key("sally relay")?;
     let principals = host_names(&settings.relay);
     let subject = Subject { serial, key_id: RELAY_NAME, principals: &principals, extensions: &[], until: None };
@@ -78,7 +78,7 @@ fn relay_identity(fleet: &Fleet, hosts: &Authority, settings: &Settings, serial:
     write_new(&fleet.relay("host_key-cert.pub"), certificate_line(&certificate)?, PUBLIC)
 }
 
-fn tls(fleet: &Fleet, settings: &Settings, ledger: &Ledger, serial: u64) -> Result<(), Fault> {
+fn tls(fleet: &FleetFolder, settings: &FleetSettings, ledger: &Ledger, serial: u64) -> Result<(), Fault> {
     let (authority, own) = TlsAuthority::fresh()?;
     write_new(&fleet.ca("tls_ca.key"), own.key, PRIVATE)?;
     write_new(&fleet.ca("tls_ca.pem"), &own.certificate, PUBLIC)?;
@@ -91,7 +91,7 @@ fn tls(fleet: &Fleet, settings: &Settings, ledger: &Ledger, serial: u64) -> Resu
     write_new(&fleet.relay("tls.crl"), authority.crl(ledger)?, PUBLIC)
 }
 
-fn wake_key(fleet: &Fleet) -> Result<(), Fault> {
+fn wake_key(fleet: &FleetFolder) -> Result<(), Fault> {
     let key = fresh_key("sally wake")?;
     write_new(&fleet.relay("wake_key"), private_text(&key)?, PRIVATE)?;
     write_new(&fleet.relay("wake.pub"), public_line(key.public_key())?, PUBLIC)

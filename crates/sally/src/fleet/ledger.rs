@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sally_proto::error::Fault;
 use serde::{Deserialize, Serialize};
 
-use super::{Fleet, files};
+use super::{FleetFolder, files};
 use crate::clock::unix_time_or_expired;
 
 /// The major version of each line.
@@ -27,7 +27,7 @@ pub(super) enum Holder {
 /// An action in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "did")]
-pub(super) enum Deed {
+pub(super) enum LedgerAction {
     /// A certificate was issued.
     Certified {
         /// The serial number.
@@ -51,16 +51,16 @@ pub(super) enum Deed {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct LedgerLine {
     v: u32,
     t: u64,
     #[serde(flatten)]
-    deed: Deed,
+    action: LedgerAction,
 }
 
 /// The current state of a serial number.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct LedgerEntry {
     pub(super) serial: u64,
     pub(super) holder: Holder,
     pub(super) name: String,
@@ -74,7 +74,7 @@ pub(super) struct Entry {
 
 /// The ledger. While this value lives, other processes can't write to the fleet.
 pub(super) struct Ledger {
-    entries: BTreeMap<u64, Entry>,
+    entries: BTreeMap<u64, LedgerEntry>,
     revocations: u64,
     file: std::path::PathBuf,
     _lock: std::fs::File,
@@ -82,28 +82,28 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Locks the fleet, and reads the ledger.
-    pub(super) fn open(fleet: &Fleet) -> Result<Self, Fault> {
+    pub(super) fn open(fleet: &FleetFolder) -> Result<Self, Fault> {
         let lock = files::lock(&fleet.root.join("ca"))?;
         let file = fleet.ca("ledger");
         let mut ledger = Self { entries: BTreeMap::new(), revocations: 0, file, _lock: lock };
         let text = files::read_text(&ledger.file)?;
         for (line, number) in text.lines().zip(1..) {
-            let parsed: Line =
+            let parsed: LedgerLine =
                 serde_json::from_str(line).map_err(|error| super::invalid(&ledger.file, format!("line {number}: {error}")))?;
             if parsed.v != VERSION {
                 return Err(super::invalid(&ledger.file, format!("line {number} is of version {}", parsed.v)));
             }
-            ledger.take(parsed.t, parsed.deed);
+            ledger.take(parsed.t, parsed.action);
         }
         Ok(ledger)
     }
 
-    fn take(&mut self, at: u64, deed: Deed) {
-        match deed {
-            Deed::Certified { serial, holder, name, patterns, until } => {
-                self.entries.insert(serial, Entry { serial, holder, name, patterns, since: at, until, revoked: None });
+    fn take(&mut self, at: u64, action: LedgerAction) {
+        match action {
+            LedgerAction::Certified { serial, holder, name, patterns, until } => {
+                self.entries.insert(serial, LedgerEntry { serial, holder, name, patterns, since: at, until, revoked: None });
             }
-            Deed::Revoked { serial } => {
+            LedgerAction::Revoked { serial } => {
                 self.revocations = self.revocations.saturating_add(1);
                 if let Some(entry) = self.entries.get_mut(&serial) {
                     entry.revoked = entry.revoked.or(Some(at));
@@ -123,26 +123,26 @@ impl Ledger {
     }
 
     /// Appends an action before it is done: its number is used up even if the rest fails.
-    pub(super) fn write(&mut self, deed: Deed) -> Result<(), Fault> {
-        self.write_at(unix_time_or_expired(), deed)
+    pub(super) fn write(&mut self, action: LedgerAction) -> Result<(), Fault> {
+        self.write_at(unix_time_or_expired(), action)
     }
 
     /// Appends an action at a given time, for one that contains a time derived from it.
-    pub(super) fn write_at(&mut self, t: u64, deed: Deed) -> Result<(), Fault> {
-        let line = Line { v: VERSION, t, deed };
+    pub(super) fn write_at(&mut self, t: u64, action: LedgerAction) -> Result<(), Fault> {
+        let line = LedgerLine { v: VERSION, t, action };
         let text = serde_json::to_string(&line).map_err(|error| Fault::Internal(error.to_string()))?;
         files::append(&self.file, &text, files::PRIVATE)?;
-        self.take(t, line.deed);
+        self.take(t, line.action);
         Ok(())
     }
 
     /// Returns all entries, by serial number.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &LedgerEntry> {
         self.entries.values()
     }
 
     /// Returns the entries of a holder, newest last.
-    pub(super) fn of<'a>(&'a self, holder: Holder, name: &'a str) -> impl Iterator<Item = &'a Entry> {
+    pub(super) fn of<'a>(&'a self, holder: Holder, name: &'a str) -> impl Iterator<Item = &'a LedgerEntry> {
         self.entries().filter(move |entry| entry.holder == holder && entry.name == name)
     }
 }

@@ -36,11 +36,11 @@ use crate::private_key;
 
 /// The folder of a fleet.
 #[derive(Clone, Debug)]
-struct Fleet {
+struct FleetFolder {
     root: PathBuf,
 }
 
-impl Fleet {
+impl FleetFolder {
     fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }

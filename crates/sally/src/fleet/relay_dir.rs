@@ -15,8 +15,8 @@ use sally_proto::wake::WakeKey;
 use ssh_key::certificate::Certificate;
 use ssh_key::{HashAlg, PrivateKey};
 
-pub use super::device::State;
-use super::settings::Settings;
+pub use super::device::DeviceStanding;
+use super::settings::FleetSettings;
 use super::{authority_file, device, files, invalid, private_key, tls};
 use crate::clock::unix_time_or_expired;
 use crate::term;
@@ -30,18 +30,18 @@ const LINE_MAX: usize = 512;
 
 /// A device in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Device {
+pub struct ListedDevice {
     /// Its newest serial number: an older one is refused.
     pub serial: u64,
     /// Whether it is part of the fleet.
-    pub state: State,
+    pub state: DeviceStanding,
 }
 
 /// The content of a relay's folder.
 #[derive(Debug)]
 pub struct RelayDir {
     /// The settings of the whole fleet.
-    pub settings: Settings,
+    pub settings: FleetSettings,
     /// The authorities for devices.
     pub devices: Authorities,
     /// The authorities for host keys.
@@ -57,7 +57,7 @@ pub struct RelayDir {
     /// The key revocation list.
     pub krl: Krl,
     /// Every device that was ever added, by name.
-    pub known: BTreeMap<DeviceId, Device>,
+    pub known: BTreeMap<DeviceId, ListedDevice>,
 }
 
 impl RelayDir {
@@ -67,7 +67,7 @@ impl RelayDir {
     /// [`Fault::AuthorityExposed`] and [`Fault::TwoRoles`] for what a relay must not have; [`Fault::FleetInvalid`] for a missing,
     /// unreadable or invalid file.
     pub fn load(folder: &Path) -> Result<Self, Fault> {
-        let settings = Settings::load(&folder.join("fleet.toml"))?;
+        let settings = FleetSettings::load(&folder.join("fleet.toml"))?;
         let [devices, hosts, visitors] = [Role::Device, Role::Host, Role::Visitor].map(|role| authorities(folder, role));
         let (devices, hosts, visitors) = (devices?, hosts?, visitors?);
         one_role_each(&[&devices, &hosts, &visitors])?;
@@ -100,17 +100,17 @@ pub fn load_krl(folder: &Path) -> Result<Krl, Fault> {
 ///
 /// # Errors
 /// [`Fault::FleetInvalid`], with the line's number.
-pub fn load_devices(folder: &Path) -> Result<BTreeMap<DeviceId, Device>, Fault> {
+pub fn load_devices(folder: &Path) -> Result<BTreeMap<DeviceId, ListedDevice>, Fault> {
     let file = folder.join("devices");
     let open = fs::File::open(&file).map_err(|error| invalid(&file, term::reason(&error)))?;
     let mut known = BTreeMap::new();
     for (line, number) in BufReader::new(open).lines().zip(1_usize..) {
         let line = line.map_err(|error| invalid(&file, format!("line {number}: {}", term::reason(&error))))?;
-        let parsed = if line.len() > LINE_MAX { None } else { serde_json::from_str::<device::Line>(&line).ok() };
-        let Some(device::Line { v: device::VERSION, id, serial, state }) = parsed else {
+        let parsed = if line.len() > LINE_MAX { None } else { serde_json::from_str::<device::DeviceLine>(&line).ok() };
+        let Some(device::DeviceLine { v: device::VERSION, id, serial, state }) = parsed else {
             return Err(invalid(&file, format!("line {number} is not a device of version {}", device::VERSION)));
         };
-        known.insert(id, Device { serial, state });
+        known.insert(id, ListedDevice { serial, state });
     }
     Ok(known)
 }
@@ -165,7 +165,13 @@ fn refuse_authority_keys(folder: &Path, authorities: &[&Authorities]) -> Result<
     Ok(())
 }
 
-fn host_certificate(folder: &Path, key: &PrivateKey, hosts: &Authorities, krl: &Krl, settings: &Settings) -> Result<Certificate, Fault> {
+fn host_certificate(
+    folder: &Path,
+    key: &PrivateKey,
+    hosts: &Authorities,
+    krl: &Krl,
+    settings: &FleetSettings,
+) -> Result<Certificate, Fault> {
     let file = folder.join("host_key-cert.pub");
     let certificate = Certificate::from_openssh(files::read_text(&file)?.trim()).map_err(|error| invalid(&file, error))?;
     if certificate.public_key() != key.public_key().key_data() {

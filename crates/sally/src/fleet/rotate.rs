@@ -8,16 +8,16 @@ use sally_proto::wake::WakeKeys;
 use super::authority::{fresh_key, private_text, public_line};
 use super::cmd::RotateArgs;
 use super::files::{self, PRIVATE, PUBLIC};
-use super::{Fleet, invalid};
+use super::{FleetFolder, invalid};
 use crate::term;
 
 pub(super) fn run(args: RotateArgs) -> Result<(), Fault> {
-    let fleet = Fleet::at(&args.fleet);
+    let fleet = FleetFolder::at(&args.fleet);
     let _lock = files::lock(&fleet.root.join("ca"))?;
     if args.retire { retire(&fleet) } else { publish(&fleet) }
 }
 
-fn publish(fleet: &Fleet) -> Result<(), Fault> {
+fn publish(fleet: &FleetFolder) -> Result<(), Fault> {
     let listed = files::read_text(&fleet.relay("wake.pub"))?;
     let known = WakeKeys::parse(&listed).map_err(|error| invalid(&fleet.relay("wake.pub"), error))?;
     if known.kids().count() > 1 {
@@ -35,7 +35,7 @@ fn publish(fleet: &Fleet) -> Result<(), Fault> {
     Ok(())
 }
 
-fn retire(fleet: &Fleet) -> Result<(), Fault> {
+fn retire(fleet: &FleetFolder) -> Result<(), Fault> {
     let (key, next) = (fleet.relay("wake_key"), fleet.relay("wake_key.next"));
     let listed = files::read_text(&fleet.relay("wake.pub"))?;
     let last = listed.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();

@@ -20,7 +20,7 @@ const BROKER_MAX: usize = 256;
 /// A broker's URL: `mqtts://`, `mqtt://`, `wss://` or `ws://`, a host, a port (default: the scheme's), and a path for WebSockets.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Broker {
+pub struct BrokerUrl {
     url: String,
     address: HostPort,
     tls: bool,
@@ -30,9 +30,9 @@ pub struct Broker {
 /// An error: the text is no URL of a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a broker is mqtts://HOST[:PORT], mqtt:// without TLS, or wss://HOST[:PORT]/PATH; a user and password don't belong there")]
-pub struct NotABroker;
+pub struct NotABrokerUrl;
 
-impl Broker {
+impl BrokerUrl {
     /// Returns the URL of the broker in the relay itself, on the port that `--mqtt-listen` should have.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl Broker {
     pub fn of_relay(relay: &HostPort) -> Result<Self, Fault> {
         let host = relay.to_string();
         let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
-        format!("mqtts://{host}").parse().map_err(|error: NotABroker| Fault::Usage(error.to_string()))
+        format!("mqtts://{host}").parse().map_err(|error: NotABrokerUrl| Fault::Usage(error.to_string()))
     }
 
     /// Returns the host and port.
@@ -59,42 +59,42 @@ impl Broker {
     }
 }
 
-impl FromStr for Broker {
-    type Err = NotABroker;
+impl FromStr for BrokerUrl {
+    type Err = NotABrokerUrl;
 
-    fn from_str(url: &str) -> Result<Self, NotABroker> {
-        let (scheme, rest) = url.split_once("://").ok_or(NotABroker)?;
+    fn from_str(url: &str) -> Result<Self, NotABrokerUrl> {
+        let (scheme, rest) = url.split_once("://").ok_or(NotABrokerUrl)?;
         let (port, tls, web) = match scheme {
             "mqtts" => (8883, true, false),
             "mqtt" => (1883, false, false),
             "wss" => (443, true, true),
             "ws" => (80, false, true),
-            _ => return Err(NotABroker),
+            _ => return Err(NotABrokerUrl),
         };
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~/:[]".contains(&byte));
         if url.len() > BROKER_MAX || !plain(rest) {
-            return Err(NotABroker);
+            return Err(NotABrokerUrl);
         }
         let (authority, path) = rest.split_once('/').map_or((rest, None), |(authority, path)| (authority, Some(path)));
-        let address = authority.parse().or_else(|_| format!("{authority}:{port}").parse()).map_err(|_| NotABroker)?;
+        let address = authority.parse().or_else(|_| format!("{authority}:{port}").parse()).map_err(|_| NotABrokerUrl)?;
         let path = match (web, path) {
             (true, path) => Some(format!("/{}", path.unwrap_or_default())),
             (false, None | Some("")) => None,
-            (false, Some(_)) => return Err(NotABroker),
+            (false, Some(_)) => return Err(NotABrokerUrl),
         };
         Ok(Self { url: url.to_owned(), address, tls, path })
     }
 }
 
-impl TryFrom<String> for Broker {
-    type Error = NotABroker;
+impl TryFrom<String> for BrokerUrl {
+    type Error = NotABrokerUrl;
 
-    fn try_from(text: String) -> Result<Self, NotABroker> {
+    fn try_from(text: String) -> Result<Self, NotABrokerUrl> {
         text.parse()
     }
 }
 
-impl fmt::Display for Broker {
+impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
@@ -102,17 +102,17 @@ impl fmt::Display for Broker {
 
 /// The content of `relay/fleet.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Settings {
+pub struct FleetSettings {
     /// The relays' addresses for devices and visitors: 1 to [`ADDRESSES_MAX`].
     pub relay: Vec<HostPort>,
     /// The broker for wakes.
-    pub broker: Broker,
+    pub broker: BrokerUrl,
 }
 
 /// The content of a bundle's `agent.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Agent {
+pub struct AgentSettings {
     /// The version: [`VERSION`].
     pub v: u32,
     /// The device's name.
@@ -120,7 +120,7 @@ pub struct Agent {
     /// The only addresses that it may be told to dial.
     pub relay: Vec<HostPort>,
     /// The broker that sends it wakes.
-    pub broker: Broker,
+    pub broker: BrokerUrl,
     /// The address that visitors reach at port 22: the device's own sshd.
     pub to: HostPort,
     /// Ports that visitors may reach: 22, and others of this machine's loopback.
@@ -129,7 +129,7 @@ pub struct Agent {
     pub clock: bool,
     /// The server at port 22.
     #[serde(default)]
-    pub serve: Serve,
+    pub serve: ServedBy,
     /// The account that sessions of `serve = "session"` run as, by name or number. Default: for an agent started as root, an unused user
     /// number; for any other, its own account.
     #[serde(default)]
@@ -168,7 +168,7 @@ fn tunnels() -> usize {
 /// The servers at a device's port 22.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Serve {
+pub enum ServedBy {
     /// The server at the address `to`.
     #[default]
     Sshd,
@@ -177,21 +177,21 @@ pub enum Serve {
 }
 
 #[derive(Deserialize)]
-struct Versioned {
+struct SettingsVersion {
     v: u32,
 }
 
 /// Reads `v` first: the content of other versions is unknown.
 fn parse<T: for<'de> Deserialize<'de>>(file: &Path, text: &str) -> Result<T, Fault> {
     let words = |error: toml::de::Error| super::invalid(file, error.message());
-    let Versioned { v } = toml::from_str(text).map_err(words)?;
+    let SettingsVersion { v } = toml::from_str(text).map_err(words)?;
     if v != VERSION {
         return Err(super::invalid(file, format!("it is of version {v}, and this sally knows version {VERSION}")));
     }
     toml::from_str(text).map_err(words)
 }
 
-impl Settings {
+impl FleetSettings {
     /// Reads `fleet.toml`.
     ///
     /// # Errors
@@ -214,7 +214,7 @@ impl Settings {
     }
 }
 
-impl Agent {
+impl AgentSettings {
     /// Reads `agent.toml`.
     ///
     /// # Errors
@@ -253,15 +253,15 @@ mod tests {
     const FLEET: &str = include_str!("../../tests/golden/fleet-v1.toml");
     const AGENT: &str = include_str!("../../tests/golden/agent-v1.toml");
 
-    fn settings() -> Settings {
+    fn settings() -> FleetSettings {
         let relay = vec!["relay.example.com:2222".parse().unwrap(), "[2001:db8::7]:2222".parse().unwrap()];
-        Settings { relay, broker: "mqtts://broker.example.com".parse().unwrap() }
+        FleetSettings { relay, broker: "mqtts://broker.example.com".parse().unwrap() }
     }
 
-    fn agent() -> Agent {
-        let Settings { relay, broker } = settings();
+    fn agent() -> AgentSettings {
+        let FleetSettings { relay, broker } = settings();
         let to = "127.0.0.1:22".parse().unwrap();
-        Agent {
+        AgentSettings {
             v: 1,
             id: "cam-17".parse().unwrap(),
             relay,
@@ -269,7 +269,7 @@ mod tests {
             to,
             expose: vec!["22".into()],
             clock: true,
-            serve: Serve::Sshd,
+            serve: ServedBy::Sshd,
             run_as: None,
             records: records(),
             records_max: records_max(),
@@ -279,8 +279,8 @@ mod tests {
 
     #[test]
     fn files_of_version_1_are_read_and_still_written_so() {
-        assert_eq!(parse::<Settings>(Path::new("f"), FLEET).unwrap(), settings());
-        assert_eq!(parse::<Agent>(Path::new("f"), AGENT).unwrap(), agent());
+        assert_eq!(parse::<FleetSettings>(Path::new("f"), FLEET).unwrap(), settings());
+        assert_eq!(parse::<AgentSettings>(Path::new("f"), AGENT).unwrap(), agent());
         assert_eq!(settings().text(), FLEET);
         assert_eq!(agent().text(), AGENT);
     }
@@ -288,12 +288,12 @@ mod tests {
     #[test]
     fn another_version_is_refused_and_said_so() {
         let newer = FLEET.replace("v = 1", "v = 2");
-        let said = parse::<Settings>(Path::new("f"), &newer).unwrap_err().to_string();
+        let said = parse::<FleetSettings>(Path::new("f"), &newer).unwrap_err().to_string();
         assert!(said.contains("version 2"), "{said}");
         let extended = FLEET.replace("v = 1", "v = 1\nnew = true");
-        assert!(parse::<Settings>(Path::new("f"), &extended).is_ok());
+        assert!(parse::<FleetSettings>(Path::new("f"), &extended).is_ok());
         // An unknown setting might be a restriction.
-        assert!(parse::<Agent>(Path::new("f"), &AGENT.replace("v = 1", "v = 1\nnew = true")).is_err());
+        assert!(parse::<AgentSettings>(Path::new("f"), &AGENT.replace("v = 1", "v = 1\nnew = true")).is_err());
     }
 
     #[test]
@@ -305,11 +305,11 @@ mod tests {
             ("mqtts://[::1]", "[::1]:8883", None),
             ("wss://b.example.com/mqtt", "b.example.com:443", Some("/mqtt")),
         ] {
-            let broker: Broker = url.parse().unwrap();
+            let broker: BrokerUrl = url.parse().unwrap();
             assert_eq!((broker.address().to_string().as_str(), broker.path()), (address, path), "{url}");
         }
         for url in ["b:8883", "http://b", "mqtts://", "mqtts://u:p@b", "mqtts://b/x", "mqtts://b\"", "mqtts://b:0"] {
-            assert!(url.parse::<Broker>().is_err(), "{url}");
+            assert!(url.parse::<BrokerUrl>().is_err(), "{url}");
         }
     }
 }

@@ -11,7 +11,7 @@ use sally_proto::error::Fault;
 
 use super::authority::internal;
 use super::ledger::{Holder, Ledger};
-use super::{Fleet, files, invalid};
+use super::{FleetFolder, files, invalid};
 
 /// The name of every authority; key identifiers distinguish them.
 const AUTHORITY: &str = "Sally fleet";
@@ -41,7 +41,7 @@ impl TlsAuthority {
         Ok((Self { issuer: Issuer::new(params, key) }, identity))
     }
 
-    pub(super) fn load(fleet: &Fleet) -> Result<Self, Fault> {
+    pub(super) fn load(fleet: &FleetFolder) -> Result<Self, Fault> {
         let file = fleet.ca("tls_ca.key");
         let key = KeyPair::from_pem(&files::read_text(&file)?).map_err(|error| invalid(&file, error))?;
         Ok(Self { issuer: Issuer::new(authority_params(), key) })

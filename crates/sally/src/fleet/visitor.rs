@@ -9,9 +9,9 @@ use ssh_key::{Algorithm, PublicKey};
 use super::authority::{Authority, Subject, certificate_line};
 use super::cmd::VisitorAddArgs;
 use super::files::{self, PUBLIC};
-use super::ledger::{Deed, Holder, Ledger};
-use super::settings::Settings;
-use super::{Fleet, authority_file, init, invalid};
+use super::ledger::{Holder, Ledger, LedgerAction};
+use super::settings::FleetSettings;
+use super::{FleetFolder, authority_file, init, invalid};
 use crate::clock::unix_time_or_expired;
 use crate::term;
 
@@ -22,7 +22,7 @@ const EXTENSIONS: [&str; 4] = ["permit-agent-forwarding", "permit-port-forwardin
 const NAME_MAX: usize = 64;
 
 pub(super) fn add(args: VisitorAddArgs) -> Result<(), Fault> {
-    let fleet = Fleet::at(&args.fleet);
+    let fleet = FleetFolder::at(&args.fleet);
     let key = read_public_key(&args.key)?;
     let name = args.name.unwrap_or_else(|| args.key.file_stem().unwrap_or_default().to_string_lossy().into_owned());
     if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte)) {
@@ -36,7 +36,8 @@ pub(super) fn add(args: VisitorAddArgs) -> Result<(), Fault> {
     let patterns: Vec<String> = args.patterns.iter().map(|pattern| pattern.0.clone()).collect();
     let subject = Subject { serial, key_id: &name, principals: &patterns, extensions: &EXTENSIONS, until: Some(until) };
     let certificate = Authority::load(&fleet, Role::Visitor)?.certify(&key, &subject)?;
-    ledger.write_at(at, Deed::Certified { serial, holder: Holder::Visitor, name, patterns: patterns.clone(), until: Some(until) })?;
+    ledger
+        .write_at(at, LedgerAction::Certified { serial, holder: Holder::Visitor, name, patterns: patterns.clone(), until: Some(until) })?;
     files::replace(&out, certificate_line(&certificate)?, PUBLIC)?;
     term::say(&format!("Put {} beside the visitor's private key. The line for the visitor's known_hosts:", out.display()));
     let known = known_hosts(&fleet, &patterns)?;
@@ -48,8 +49,8 @@ fn stem(file: &Path) -> String {
 }
 
 /// Returns the line of known_hosts by which a stock ssh trusts the relays, and the devices that this visitor may reach.
-fn known_hosts(fleet: &Fleet, patterns: &[String]) -> Result<String, Fault> {
-    let settings = Settings::load(&fleet.relay("fleet.toml"))?;
+fn known_hosts(fleet: &FleetFolder, patterns: &[String]) -> Result<String, Fault> {
+    let settings = FleetSettings::load(&fleet.relay("fleet.toml"))?;
     let authority = files::read_text(&fleet.relay(&format!("{}.pub", authority_file(Role::Host))))?;
     let relays = settings.relay.iter().map(|relay| format!("[{}]:{}", relay.host(), relay.port()));
     let names: Vec<_> = relays.chain(init::host_names(&settings.relay)).chain(patterns.iter().cloned()).collect();

@@ -15,7 +15,7 @@ pub(crate) fn lists(text: &str, host: &str, port: u16, key: &PublicKey) -> bool 
 }
 
 /// A line that lists a key for some hosts.
-struct Entry<'a> {
+struct KnownHostsEntry<'a> {
     revoked: bool,
     hosts: &'a str,
     key: PublicKey,
@@ -23,8 +23,8 @@ struct Entry<'a> {
 
 /// Judges `signer` by the file's text; with `host`, only by the lines for that host. Returns the name that it is listed under, too.
 pub(crate) fn judge(text: &str, host: Option<&str>, signer: &PublicKey) -> (Trust, Option<String>) {
-    let entries: Vec<Entry<'_>> = text.lines().filter_map(entry).collect();
-    let same = |entry: &&Entry<'_>| entry.key.key_data() == signer.key_data();
+    let entries: Vec<KnownHostsEntry<'_>> = text.lines().filter_map(entry).collect();
+    let same = |entry: &&KnownHostsEntry<'_>| entry.key.key_data() == signer.key_data();
     if entries.iter().filter(same).any(|entry| entry.revoked) {
         return (Trust::Refused(format!("it is signed by {}, a key that is revoked", signer.fingerprint(HashAlg::Sha256))), None);
     }
@@ -46,7 +46,7 @@ pub(crate) fn judge(text: &str, host: Option<&str>, signer: &PublicKey) -> (Trus
     }
 }
 
-fn entry(line: &str) -> Option<Entry<'_>> {
+fn entry(line: &str) -> Option<KnownHostsEntry<'_>> {
     let line = line.trim_start();
     if line.is_empty() || line.starts_with('#') {
         return None;
@@ -61,7 +61,7 @@ fn entry(line: &str) -> Option<Entry<'_>> {
     let (hosts, key) = rest.split_once([' ', '\t'])?;
     let mut words = key.split_ascii_whitespace();
     let key = PublicKey::from_openssh(&format!("{} {}", words.next()?, words.next()?)).ok()?;
-    Some(Entry { revoked, hosts, key })
+    Some(KnownHostsEntry { revoked, hosts, key })
 }
 
 /// Returns whether a host field names `host`, written `name`, `address` or `[name]:port` as in the file.

@@ -9,8 +9,8 @@ use sally_proto::text::printable;
 use tokio::time::Instant;
 
 use super::ANSWER_MAX;
-use crate::net::https::{Https, HttpsError, Limits, chain};
-use crate::net::network::Network;
+use crate::net::https::{Https, HttpsError, HttpsLimits, chain};
+use crate::net::network::NetworkSettings;
 
 /// The placeholder of the user in a template.
 const USER: &str = "{user}";
@@ -80,8 +80,8 @@ fn check(uri: &Uri) -> Result<(), String> {
 ///
 /// # Errors
 /// Why there is none, in words fit for a terminal.
-pub(super) async fn fetch(url: &str, network: &Network, deadline: Duration) -> Result<Vec<u8>, String> {
-    let limits = Limits { answer: ANSWER_MAX, deadline: Instant::now() + deadline };
+pub(super) async fn fetch(url: &str, network: &NetworkSettings, deadline: Duration) -> Result<Vec<u8>, String> {
+    let limits = HttpsLimits { answer: ANSWER_MAX, deadline: Instant::now() + deadline };
     let fetched = follow(url, network, limits).await.map_err(|error| match error {
         HttpsError::Late => format!("no complete answer within {} s", deadline.as_secs_f32()),
         other => other.to_string(),
@@ -89,7 +89,7 @@ pub(super) async fn fetch(url: &str, network: &Network, deadline: Duration) -> R
     fetched.map_err(|reason| printable(&reason.chars().take(REASON_MAX).collect::<String>()))
 }
 
-async fn follow(url: &str, network: &Network, limits: Limits) -> Result<Vec<u8>, HttpsError> {
+async fn follow(url: &str, network: &NetworkSettings, limits: HttpsLimits) -> Result<Vec<u8>, HttpsError> {
     let https = Https::new(network)?;
     let mut uri = parse(url)?;
     for _ in 0..=REDIRECTS_MAX {

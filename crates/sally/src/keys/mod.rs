@@ -15,7 +15,7 @@ use std::time::Duration;
 use sally_proto::authorized_keys::{Enforced, KeyRing, KeyRingBuilder, LineError, OptionKind, PermitRule};
 use sally_proto::error::{Fault, KeyDefect};
 
-use crate::net::network::Network;
+use crate::net::network::NetworkSettings;
 
 pub use fetch::{parse_template, url_of};
 pub use local::lines_of_variable;
@@ -59,7 +59,7 @@ pub const FETCH_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A source of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum KeySource {
     /// A file, or anything else that can be opened and read to its end, such as a FIFO of a shell's `<(…)`.
     File(PathBuf),
     /// Standard input, read to its end.
@@ -86,7 +86,7 @@ pub enum Source {
     },
 }
 
-impl Source {
+impl KeySource {
     /// Returns the name in errors and grants: as the user named it.
     pub fn name(&self) -> String {
         match self {
@@ -98,7 +98,7 @@ impl Source {
         }
     }
 
-    async fn read(&self, network: &Network, deadlines: Deadlines) -> Result<Vec<u8>, KeyDefect> {
+    async fn read(&self, network: &NetworkSettings, deadlines: SourceDeadlines) -> Result<Vec<u8>, KeyDefect> {
         match self {
             Self::Bundle(_) => Err(KeyDefect::Unreadable("a bundle is the only source where it is one".into())),
             Self::File(file) => local::read_file(file.clone(), deadlines.read).await,
@@ -121,13 +121,13 @@ impl Source {
 ///
 /// # Errors
 /// [`Fault::KeysInvalid`] of the first that can't be read.
-pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut Source>) -> Result<(), Fault> {
-    let mut kept: Vec<(Source, Vec<u8>)> = Vec::new();
+pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut KeySource>) -> Result<(), Fault> {
+    let mut kept: Vec<(KeySource, Vec<u8>)> = Vec::new();
     for source in sources {
         let once = match source {
-            Source::Stdin => true,
-            Source::File(file) => std::fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()),
-            Source::Env(_) | Source::Kept { .. } | Source::Url { .. } | Source::Bundle(_) => false,
+            KeySource::Stdin => true,
+            KeySource::File(file) => std::fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()),
+            KeySource::Env(_) | KeySource::Kept { .. } | KeySource::Url { .. } | KeySource::Bundle(_) => false,
         };
         if !once {
             continue;
@@ -136,11 +136,11 @@ pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut Source>) -> Result<(
         let bytes = match kept.iter().find(|(known, _)| known == source) {
             Some((_, bytes)) => bytes.clone(),
             None => {
-                let read = source.read(&Network::default(), DEADLINES).await;
+                let read = source.read(&NetworkSettings::default(), DEADLINES).await;
                 read.map_err(|defect| Fault::KeysInvalid { source_name: name.clone(), defect })?
             }
         };
-        let read = std::mem::replace(source, Source::Kept { name, bytes: bytes.clone() });
+        let read = std::mem::replace(source, KeySource::Kept { name, bytes: bytes.clone() });
         kept.push((read, bytes));
     }
     Ok(())
@@ -151,8 +151,8 @@ pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut Source>) -> Result<(
 ///
 /// # Errors
 /// [`Fault::KeysUnnamed`] for no source at all, else [`Fault::KeysInvalid`] of the first source that fails.
-pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> Result<(KeyRing, Vec<Skipped>), Fault> {
-    if let [Source::Bundle(folder)] = sources {
+pub async fn load(sources: &[KeySource], network: &NetworkSettings, enforced: Enforced) -> Result<(KeyRing, Vec<Skipped>), Fault> {
+    if let [KeySource::Bundle(folder)] = sources {
         return Ok((crate::fleet::bundle::visitors(folder, enforced)?, Vec::new()));
     }
     load_within(sources, network, enforced, DEADLINES).await
@@ -160,18 +160,18 @@ pub async fn load(sources: &[Source], network: &Network, enforced: Enforced) -> 
 
 /// The time limits of sources.
 #[derive(Clone, Copy, Debug)]
-struct Deadlines {
+struct SourceDeadlines {
     read: Duration,
     fetch: Duration,
 }
 
-const DEADLINES: Deadlines = Deadlines { read: READ_DEADLINE, fetch: FETCH_DEADLINE };
+const DEADLINES: SourceDeadlines = SourceDeadlines { read: READ_DEADLINE, fetch: FETCH_DEADLINE };
 
 async fn load_within(
-    sources: &[Source],
-    network: &Network,
+    sources: &[KeySource],
+    network: &NetworkSettings,
     enforced: Enforced,
-    deadlines: Deadlines,
+    deadlines: SourceDeadlines,
 ) -> Result<(KeyRing, Vec<Skipped>), Fault> {
     let whole = gather(sources, network, enforced, deadlines, |ring, name, bytes| ring.add(name, bytes)).await?;
     // Every source has given a key, so the ring is only empty if there was no source.
@@ -180,10 +180,10 @@ async fn load_within(
 
 /// Reads every source, in order, and passes its lines to `take`, which returns the skipped ones. Fetched keys must be bare.
 async fn gather(
-    sources: &[Source],
-    network: &Network,
+    sources: &[KeySource],
+    network: &NetworkSettings,
     enforced: Enforced,
-    deadlines: Deadlines,
+    deadlines: SourceDeadlines,
     take: impl Fn(&mut KeyRingBuilder, &str, &[u8]) -> Result<Vec<LineError>, KeyDefect>,
 ) -> Result<Lenient, Fault> {
     let mut ring = KeyRing::builder(enforced);
@@ -191,7 +191,7 @@ async fn gather(
     for source in sources {
         let (name, before) = (source.name(), ring.len());
         let taken = match (source.read(network, deadlines).await, source) {
-            (Ok(bytes), Source::Url { rules, .. }) => ring.add_bare(&name, &bytes, rules),
+            (Ok(bytes), KeySource::Url { rules, .. }) => ring.add_bare(&name, &bytes, rules),
             (Ok(bytes), _) => take(&mut ring, &name, &bytes),
             (Err(defect), _) => Err(defect),
         };
@@ -236,7 +236,7 @@ pub struct Lenient {
 ///
 /// # Errors
 /// [`Fault::KeysInvalid`] of the first source that can't be read.
-pub async fn load_lenient(sources: &[Source], network: &Network, enforced: Enforced) -> Result<Lenient, Fault> {
+pub async fn load_lenient(sources: &[KeySource], network: &NetworkSettings, enforced: Enforced) -> Result<Lenient, Fault> {
     gather(sources, network, enforced, DEADLINES, |ring, name, bytes| Ok(ring.add_lenient(name, bytes))).await
 }
 

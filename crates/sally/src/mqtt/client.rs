@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Event, Unpublished};
-use crate::fleet::settings::Broker;
+use super::{MqttEvent, Unpublished};
+use crate::fleet::settings::BrokerUrl;
 use crate::lock::lock;
 use crate::net::dial::Dialer;
 use crate::panic::spawn_essential;
@@ -39,11 +39,11 @@ const WAITING: usize = 256;
 /// The longest packet, in bytes: an acknowledgement of 4 KiB is the longest payload; topic and header are added.
 const PACKET_MAX: usize = 6 << 10;
 /// The time for the last message of a connection that this process ends.
-const FAREWELL: Duration = Duration::from_secs(1);
+const DISCONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// A message to publish.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct MqttMessage {
     /// The topic.
     pub topic: String,
     /// The payload.
@@ -53,29 +53,29 @@ pub struct Message {
 }
 
 /// The settings of a connection.
-pub struct Settings {
+pub struct MqttSettings {
     /// The broker.
-    pub broker: Broker,
+    pub broker: BrokerUrl,
     /// The MQTT client identifier: another connection with it ends this one.
     pub name: String,
     /// The TLS configuration for `mqtts://` and `wss://`.
     pub tls: Arc<ClientConfig>,
     /// The user and password, if the broker requires them.
-    pub login: Option<Login>,
+    pub login: Option<MqttLogin>,
     /// The message that the broker publishes when a connection breaks; called before each connection.
-    pub will: Box<dyn Fn() -> Option<Message> + Send + Sync>,
+    pub will: Box<dyn Fn() -> Option<MqttMessage> + Send + Sync>,
 }
 
 /// A user and password.
 #[derive(Clone)]
-pub struct Login {
+pub struct MqttLogin {
     /// The user.
     pub user: String,
     /// The password.
     pub password: String,
 }
 
-impl Login {
+impl MqttLogin {
     /// Reads a file of two lines, user and password. Returns `None` if there is no file.
     ///
     /// # Errors
@@ -95,33 +95,33 @@ impl Login {
 }
 
 /// A connection to a broker, kept until this is dropped.
-pub struct Client {
-    shared: Arc<Shared>,
+pub struct MqttClient {
+    shared: Arc<MqttState>,
     task: AbortOnDropHandle<()>,
 }
 
 #[derive(Default)]
-struct Shared {
-    live: Mutex<Live>,
+struct MqttState {
+    live: Mutex<MqttConnection>,
 }
 
 /// The current connection, and the topics to subscribe to on each.
 #[derive(Default)]
-struct Live {
+struct MqttConnection {
     client: Option<AsyncClient>,
     topics: BTreeSet<String>,
 }
 
-impl Shared {
-    fn live(&self) -> MutexGuard<'_, Live> {
+impl MqttState {
+    fn live(&self) -> MutexGuard<'_, MqttConnection> {
         lock(&self.live)
     }
 }
 
-impl Client {
+impl MqttClient {
     /// Starts connecting, and subscribes to `topics` on each connection.
-    pub fn start(settings: Settings, topics: impl IntoIterator<Item = String>) -> (Self, mpsc::Receiver<Event>) {
-        let shared = Arc::new(Shared::default());
+    pub fn start(settings: MqttSettings, topics: impl IntoIterator<Item = String>) -> (Self, mpsc::Receiver<MqttEvent>) {
+        let shared = Arc::new(MqttState::default());
         shared.live().topics = topics.into_iter().collect();
         let (events, receiver) = mpsc::channel(WAITING);
         let task = AbortOnDropHandle::new(spawn_essential(keep_connected(settings, Arc::clone(&shared), events)));
@@ -132,7 +132,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Unpublished`] if there is no connection, or if too many messages wait to be sent.
-    pub fn publish(&self, message: Message) -> Result<(), Unpublished> {
+    pub fn publish(&self, message: MqttMessage) -> Result<(), Unpublished> {
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(message.retain);
         let live = self.shared.live();
         let client = live.client.as_ref().ok_or(Unpublished)?;
@@ -158,26 +158,26 @@ impl Client {
     }
 
     /// Disconnects properly, so that the broker doesn't publish the will; `last` is published first.
-    pub async fn close(self, last: Option<Message>) {
+    pub async fn close(self, last: Option<MqttMessage>) {
         let client = self.shared.live().client.take();
         let Some(client) = client else { return };
-        let farewell = async {
-            if let Some(Message { topic, payload, retain }) = last {
+        let disconnecting = async {
+            if let Some(MqttMessage { topic, payload, retain }) = last {
                 let options = PublishOptions::new(QoS::AtLeastOnce).retain(retain);
                 if let Ok(sent) = client.publish_tracked(topic, payload, options).await {
                     let _ = sent.wait_async().await; // A broker that has gone can't be told.
                 }
             }
             // The message is only queued: the task ends when it is sent.
-            if client.disconnect_with_timeout(FAREWELL).await.is_ok() {
+            if client.disconnect_with_timeout(DISCONNECT_LIMIT).await.is_ok() {
                 let _ = self.task.await; // A task that failed has ended too.
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await; // The process doesn't wait longer for a broker.
+        let _ = tokio::time::timeout(DISCONNECT_LIMIT, disconnecting).await; // The process doesn't wait longer for a broker.
     }
 }
 
-async fn keep_connected(settings: Settings, shared: Arc<Shared>, events: mpsc::Sender<Event>) {
+async fn keep_connected(settings: MqttSettings, shared: Arc<MqttState>, events: mpsc::Sender<MqttEvent>) {
     let mut backoff = Backoff::new(Pace::FLEET);
     loop {
         let began = Instant::now();
@@ -185,7 +185,7 @@ async fn keep_connected(settings: Settings, shared: Arc<Shared>, events: mpsc::S
         let Some(why) = converse(client, connection, &shared, &events).await else { return };
         backoff.held(began.elapsed());
         shared.live().client = None;
-        if events.send(Event::Down(why)).await.is_err() {
+        if events.send(MqttEvent::Down(why)).await.is_err() {
             return;
         }
         // Without randomness the pause has no jitter, which is better than no pause.
@@ -194,7 +194,7 @@ async fn keep_connected(settings: Settings, shared: Arc<Shared>, events: mpsc::S
 }
 
 /// Runs one connection to its end, and returns why it ended; `None` if the receiver of events is gone.
-async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Shared, events: &mpsc::Sender<Event>) -> Option<String> {
+async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &MqttState, events: &mpsc::Sender<MqttEvent>) -> Option<String> {
     let limit = tokio::time::sleep(CONNECT_LIMIT);
     tokio::pin!(limit);
     let (mut connected, mut up) = (false, false);
@@ -220,7 +220,7 @@ async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Share
                 if topics.is_empty() {
                     drop(live);
                     up = true;
-                    Event::Up
+                    MqttEvent::Up
                 } else {
                     if client.try_subscribe_many(topics).is_err() {
                         return Some("the queue of messages to send is full".into());
@@ -235,10 +235,10 @@ async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Share
             Incoming::SubAck(_) if up => continue,
             Incoming::SubAck(_) => {
                 up = true;
-                Event::Up
+                MqttEvent::Up
             }
             Incoming::Publish(message) => match String::from_utf8(message.topic.to_vec()) {
-                Ok(topic) => Event::Message { topic, payload: message.payload },
+                Ok(topic) => MqttEvent::Message { topic, payload: message.payload },
                 Err(_) => continue,
             },
             _ => continue,
@@ -249,7 +249,7 @@ async fn converse(client: AsyncClient, mut connection: EventLoop, shared: &Share
     }
 }
 
-fn options(settings: &Settings) -> MqttOptions {
+fn options(settings: &MqttSettings) -> MqttOptions {
     let address = settings.broker.address();
     let broker = match settings.broker.path() {
         // The URL was checked when it was read; if the library rejects it, connecting fails with its reason.
@@ -269,10 +269,10 @@ fn options(settings: &Settings) -> MqttOptions {
         };
     }
     options.set_keep_alive(KEEPALIVE_SECONDS).set_clean_session(true).set_max_packet_size(PACKET_MAX, PACKET_MAX);
-    if let Some(Login { user, password }) = &settings.login {
+    if let Some(MqttLogin { user, password }) = &settings.login {
         options.set_credentials(user, Bytes::from(password.clone()));
     }
-    if let Some(Message { topic, payload, retain }) = (settings.will)() {
+    if let Some(MqttMessage { topic, payload, retain }) = (settings.will)() {
         options.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, retain));
     }
     let (host, port) = (address.host().to_owned(), address.port());

@@ -15,7 +15,7 @@ use crate::net::tls::{self, KeyPair, Roots};
 
 /// An event of a connection to a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum MqttEvent {
     /// All subscriptions are confirmed.
     Up,
     /// The connection has ended, for this reason, and is being made again.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use sally_proto::address_block::{self, AddressBlock};
-use sally_proto::admission::{Admission, Arrival, Outcome, Settings, Ticket};
+use sally_proto::admission::{Admission, AdmissionSettings, Arrival, ArrivalNumber, LoginOutcome};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,22 +30,22 @@ pub struct Origins {
 
 /// A server's admission.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ServerAdmission {
     origin: Instant,
     proxies: Vec<AddressBlock>,
-    state: Mutex<State>,
+    state: Mutex<AdmissionState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct AdmissionState {
     admission: Admission,
-    waiting: HashMap<Ticket, CancellationToken>,
+    waiting: HashMap<ArrivalNumber, CancellationToken>,
 }
 
-impl Gate {
+impl ServerAdmission {
     /// Makes a gate without connections.
-    pub fn new(settings: Settings, origins: Origins) -> Arc<Self> {
-        let state = State { admission: Admission::new(settings, origins.exempt), waiting: HashMap::new() };
+    pub fn new(settings: AdmissionSettings, origins: Origins) -> Arc<Self> {
+        let state = AdmissionState { admission: Admission::new(settings, origins.exempt), waiting: HashMap::new() };
         Arc::new(Self { origin: Instant::now(), proxies: origins.proxies, state: Mutex::new(state) })
     }
 
@@ -72,7 +72,7 @@ impl Gate {
                 let cut = CancellationToken::new();
                 state.waiting.insert(ticket, cut.clone());
                 let (settled, denied) = (CancellationToken::new(), AtomicBool::new(false));
-                Some(Connection { peer, by_proxy, deadline, cut, settled, denied, gate: Arc::clone(self), ticket })
+                Some(Connection { peer, by_proxy, deadline, cut, settled, denied, admission: Arc::clone(self), ticket })
             }
         }
     }
@@ -92,19 +92,19 @@ impl Gate {
         }
     }
 
-    fn settle(&self, ticket: Ticket, outcome: Outcome) {
+    fn settle(&self, ticket: ArrivalNumber, outcome: LoginOutcome) {
         let mut state = self.state();
         state.waiting.remove(&ticket);
         state.admission.settle(ticket, outcome, self.origin.elapsed());
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AdmissionState> {
         lock(&self.state)
     }
 }
 
-impl State {
-    fn cut(&mut self, ticket: Ticket) {
+impl AdmissionState {
+    fn cut(&mut self, ticket: ArrivalNumber) {
         if let Some(cut) = self.waiting.remove(&ticket) {
             cut.cancel();
         }
@@ -128,8 +128,8 @@ pub struct Connection {
     deadline: Instant,
     settled: CancellationToken,
     denied: AtomicBool,
-    gate: Arc<Gate>,
-    ticket: Ticket,
+    admission: Arc<ServerAdmission>,
+    ticket: ArrivalNumber,
 }
 
 impl Connection {
@@ -141,7 +141,7 @@ impl Connection {
     /// Notes the client that a balancer has named; returns false if it is refused.
     pub(crate) fn is_for(&mut self, client: SocketAddr) -> bool {
         self.peer = Some(client).into();
-        let brought = self.gate.state().admission.bring(self.ticket, client.ip(), self.gate.origin.elapsed());
+        let brought = self.admission.state().admission.bring(self.ticket, client.ip(), self.admission.origin.elapsed());
         if let Err(remaining) = &brought {
             tracing::info!(peer = %self.peer, ?remaining, "refused: its address has a penalty");
         }
@@ -159,7 +159,7 @@ impl Connection {
 
     /// Notes that the client authenticated: lifts the deadline, and keeps the connection from making room.
     pub fn authenticated(&self) {
-        self.settle(Outcome::Authenticated);
+        self.settle(LoginOutcome::Authenticated);
     }
 
     /// Notes a refused key, which counts if the connection ends without authentication.
@@ -170,15 +170,15 @@ impl Connection {
     /// Notes that the connection ended. `garbage`: the peer didn't speak SSH.
     pub fn ended(&self, garbage: bool) {
         self.settle(match (garbage, self.denied.load(Ordering::Relaxed)) {
-            (true, _) => Outcome::Garbage,
-            (false, true) => Outcome::Denied,
-            (false, false) => Outcome::Left,
+            (true, _) => LoginOutcome::Garbage,
+            (false, true) => LoginOutcome::Denied,
+            (false, false) => LoginOutcome::Left,
         });
     }
 
-    fn settle(&self, outcome: Outcome) {
+    fn settle(&self, outcome: LoginOutcome) {
         if !self.settled.is_cancelled() {
-            self.gate.settle(self.ticket, outcome);
+            self.admission.settle(self.ticket, outcome);
             self.settled.cancel();
         }
     }
@@ -187,7 +187,7 @@ impl Connection {
     pub async fn grace(&self) {
         if tokio::time::timeout_at(self.deadline, self.settled.cancelled()).await.is_err() {
             tracing::info!(peer = %self.peer, "not authenticated in time");
-            self.settle(Outcome::TooLate);
+            self.settle(LoginOutcome::TooLate);
             self.cut.cancel();
         }
     }
@@ -209,31 +209,31 @@ mod tests {
 
     #[test]
     fn whoever_makes_room_is_cut_and_whoever_is_in_is_not() {
-        let gate = Gate::new(Settings::ONE_VISIT, Origins::default());
-        let mut crowd: Vec<_> = (0..200).map(|_| gate.admit(peer("192.0.2.1:5")).unwrap()).collect();
+        let admission = ServerAdmission::new(AdmissionSettings::ONE_VISIT, Origins::default());
+        let mut crowd: Vec<_> = (0..200).map(|_| admission.admit(peer("192.0.2.1:5")).unwrap()).collect();
         let cut = crowd.iter().filter(|connection| connection.cut.is_cancelled()).count();
         assert!((100..=150).contains(&cut), "{cut}");
         let visitor = crowd.pop().unwrap();
         visitor.authenticated();
-        gate.dismiss();
+        admission.dismiss();
         assert!(crowd.iter().all(|connection| connection.cut.is_cancelled()) && !visitor.cut.is_cancelled());
     }
 
     #[test]
     fn an_end_gives_the_place_back() {
-        let gate = Gate::new(Settings::ONE_VISIT, Origins::default());
+        let admission = ServerAdmission::new(AdmissionSettings::ONE_VISIT, Origins::default());
         for _ in 0..1000 {
-            assert!(!gate.admit(peer("192.0.2.1:5")).unwrap().cut.is_cancelled());
+            assert!(!admission.admit(peer("192.0.2.1:5")).unwrap().cut.is_cancelled());
         }
-        let state = gate.state();
+        let state = admission.state();
         assert_eq!((state.admission.waiting(), state.waiting.len()), (0, 0));
     }
 
     #[test]
     fn descriptors_that_run_out_are_somebodys() {
-        let gate = Gate::new(Settings::ONE_VISIT, Origins::default());
-        let (first, second) = (gate.admit(peer("192.0.2.1:5")).unwrap(), gate.admit(peer("192.0.2.1:6")).unwrap());
-        gate.make_room();
+        let admission = ServerAdmission::new(AdmissionSettings::ONE_VISIT, Origins::default());
+        let (first, second) = (admission.admit(peer("192.0.2.1:5")).unwrap(), admission.admit(peer("192.0.2.1:6")).unwrap());
+        admission.make_room();
         assert!(first.cut.is_cancelled() && !second.cut.is_cancelled());
     }
 }

@@ -12,27 +12,27 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sally_proto::admission::Settings;
+use sally_proto::admission::AdmissionSettings;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::accept_each;
-use super::admission::{Connection, Gate, Origins};
+use super::admission::{Connection, Origins, ServerAdmission};
 use super::tls::ServerCertificate;
 
 /// An answer.
-pub type Answer = Response<Full<Bytes>>;
+pub type HttpResponse = Response<Full<Bytes>>;
 
 /// The answers of a server.
 pub trait Router: Send + Sync + 'static {
     /// Answers one request.
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = HttpResponse> + Send;
 }
 
 /// The limits of connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct HttpLimits {
     /// Connections at once. A new one is never refused: an older one of the source with the most connections makes room.
     pub connections: u32,
     /// How long the head of a request may take, and TLS before it.
@@ -46,20 +46,20 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerCertificate>>,
     router: Arc<impl Router>,
-    limits: Limits,
+    limits: HttpLimits,
     shut: CancellationToken,
 ) {
-    let gate = Gate::new(Settings::crowd(limits.connections), Origins::default());
+    let admission = ServerAdmission::new(AdmissionSettings::crowd(limits.connections), Origins::default());
     let each = |tcp, peer| {
-        if let Some(connection) = gate.admit(Some(peer).into()) {
+        if let Some(connection) = admission.admit(Some(peer).into()) {
             tokio::spawn(attend(tcp, connection, tls.clone(), Arc::clone(&router), limits));
         }
     };
-    accept_each(listener, &shut, each, || gate.make_room()).await;
+    accept_each(listener, &shut, each, || admission.make_room()).await;
 }
 
 /// Serves one connection, at most until it makes room for another.
-async fn attend(tcp: TcpStream, connection: Connection, tls: Option<Arc<ServerCertificate>>, router: Arc<impl Router>, limits: Limits) {
+async fn attend(tcp: TcpStream, connection: Connection, tls: Option<Arc<ServerCertificate>>, router: Arc<impl Router>, limits: HttpLimits) {
     let asked = AtomicBool::new(false);
     let served = async {
         match tls.map(|tls| tls.acceptor()) {
@@ -79,7 +79,7 @@ async fn attend(tcp: TcpStream, connection: Connection, tls: Option<Arc<ServerCe
     }
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: &impl Router, asked: &AtomicBool, limits: Limits) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: &impl Router, asked: &AtomicBool, limits: HttpLimits) {
     let answer = service_fn(async |request| {
         asked.store(true, Ordering::Relaxed);
         Ok::<_, Infallible>(router.answer(request).await)
@@ -89,7 +89,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, router: &impl Rou
 }
 
 /// Makes an answer of a whole text.
-pub fn text(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Answer {
+pub fn text(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> HttpResponse {
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -20,7 +20,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::dial::Dialer;
-use super::network::Network;
+use super::network::NetworkSettings;
 use super::stream::Duplex;
 use super::tls::{self, Roots};
 
@@ -36,7 +36,7 @@ const PROXY_PORT: u16 = 80;
 
 /// The limits of an exchange.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct HttpsLimits {
     /// The largest answer, in bytes.
     pub answer: usize,
     /// When the last byte has to be there; the time for resolving, connecting and the request is included.
@@ -75,7 +75,7 @@ impl Https {
     ///
     /// # Errors
     /// [`HttpsError::Failed`] if the proxy or the roots are invalid.
-    pub fn new(network: &Network) -> Result<Self, HttpsError> {
+    pub fn new(network: &NetworkSettings) -> Result<Self, HttpsError> {
         let proxies = Matcher::builder()
             .https(network.https_proxy.clone().unwrap_or_default())
             .no(network.no_proxy.clone().unwrap_or_default())
@@ -93,10 +93,10 @@ impl Https {
     ///
     /// # Errors
     /// [`HttpsError`].
-    pub async fn send(&self, request: Request<Bytes>, limits: Limits) -> Result<Answer, HttpsError> {
+    pub async fn send(&self, request: Request<Bytes>, limits: HttpsLimits) -> Result<HttpsResponse, HttpsError> {
         let exchange = timeout_at(limits.deadline, self.exchange(request)).await.map_err(|_| HttpsError::Late)?;
         let (response, connection) = exchange?;
-        Ok(Answer { response, limits, _connection: connection })
+        Ok(HttpsResponse { response, limits, _connection: connection })
     }
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), String> {
@@ -165,13 +165,13 @@ fn addressed(request: Request<Bytes>, uri: &Uri) -> Result<Request<Full<Bytes>>,
 }
 
 /// An answer whose head has come.
-pub struct Answer {
+pub struct HttpsResponse {
     response: Response<Incoming>,
-    limits: Limits,
+    limits: HttpsLimits,
     _connection: AbortOnDropHandle<()>,
 }
 
-impl Answer {
+impl HttpsResponse {
     /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.response.status()
@@ -199,7 +199,7 @@ impl Answer {
 }
 
 /// Trusts the built-in roots, or only those of `SSL_CERT_FILE`.
-fn client_config(network: &Network) -> Result<ClientConfig, String> {
+fn client_config(network: &NetworkSettings) -> Result<ClientConfig, String> {
     match &network.ssl_cert_file {
         None => tls::client(&Roots::Web, None).map_err(say),
         Some(file) => tls::client(&Roots::Only(file.clone()), None).map_err(|error| format!("SSL_CERT_FILE {error}")),

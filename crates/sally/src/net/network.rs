@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// How to reach a server on the network; filled in by config.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Network {
+pub struct NetworkSettings {
     /// A file of certificate authorities (PEM) to trust instead of the built-in ones.
     pub ssl_cert_file: Option<PathBuf>,
     /// The proxy for https addresses: `http://[USER:PASSWORD@]HOST[:PORT]`. Secret if it has a password.
@@ -15,7 +15,7 @@ pub struct Network {
     pub no_proxy: Option<String>,
 }
 
-impl Network {
+impl NetworkSettings {
     /// Reads `SSL_CERT_FILE`, `https_proxy` and `no_proxy` (in small letters, else in capitals). An empty variable counts as unset.
     pub fn from_env(variable: &impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
@@ -30,10 +30,10 @@ impl Network {
 }
 
 /// Shows the settings without the proxy's address, which may have a password.
-impl fmt::Debug for Network {
+impl fmt::Debug for NetworkSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let proxy = self.https_proxy.as_ref().map(|_| "…");
-        let mut debug = f.debug_struct("Network");
+        let mut debug = f.debug_struct("NetworkSettings");
         debug.field("ssl_cert_file", &self.ssl_cert_file).field("https_proxy", &proxy).field("no_proxy", &self.no_proxy).finish()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sally_proto::proxy_header::{self, Progress, ProxyHeader, ProxyHeaderError};
+use sally_proto::proxy_header::{self, HeaderProgress, ProxyHeader, ProxyHeaderError};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Why a connection has no usable header.
@@ -21,8 +21,8 @@ pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<ProxyH
     let mut bytes = Vec::new();
     loop {
         let more = match proxy_header::read(&bytes)? {
-            Progress::Whole(header) => return Ok(header),
-            Progress::More(more) => more,
+            HeaderProgress::Whole(header) => return Ok(header),
+            HeaderProgress::More(more) => more,
         };
         let limit = u64::try_from(more).unwrap_or(u64::MAX);
         if (&mut *stream).take(limit).read_buf(&mut bytes).await? == 0 {

@@ -23,25 +23,25 @@ const SMALL: usize = 4 << 10;
 
 /// The result of reading from a source.
 #[derive(Debug)]
-pub enum Next {
+pub enum SourceRead {
     /// At least one byte.
     Data(Bytes),
     /// No more bytes will come; the other end still reads.
     End,
     /// Nothing comes, and nothing can be delivered any more.
-    Over(Over),
+    Over(ConnectionOver),
 }
 
 /// Why a connection is over in both directions at once.
 #[derive(Debug)]
-pub enum Over {
+pub enum ConnectionOver {
     /// The other end closed it.
     Closed,
     /// It broke.
     Broken(io::Error),
 }
 
-impl fmt::Display for Over {
+impl fmt::Display for ConnectionOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed"),
@@ -52,22 +52,22 @@ impl fmt::Display for Over {
 
 /// Bytes are no longer taken here; the other direction may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deaf;
+pub struct SinkClosed;
 
 /// The half of a connection that bytes come from.
-pub trait Source: Send {
-    /// Returns the next piece. Cancel-safe. Must not be called again after [`Next::End`].
-    fn next(&mut self) -> impl Future<Output = Next> + Send;
-    /// Waits after [`Next::End`] until the connection is over in the other direction too; forever if that can't be seen.
-    fn over(&mut self) -> impl Future<Output = Over> + Send;
+pub trait ByteSource: Send {
+    /// Returns the next piece. Cancel-safe. Must not be called again after [`SourceRead::End`].
+    fn next(&mut self) -> impl Future<Output = SourceRead> + Send;
+    /// Waits after [`SourceRead::End`] until the connection is over in the other direction too; forever if that can't be seen.
+    fn over(&mut self) -> impl Future<Output = ConnectionOver> + Send;
 }
 
 /// The half of a connection that bytes go to.
-pub trait Sink: Send {
+pub trait ByteSink: Send {
     /// Delivers a piece; waits while the other end takes none, which slows the source.
-    fn deliver(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), Deaf>> + Send;
+    fn deliver(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), SinkClosed>> + Send;
     /// Tells the other end that no more bytes will come.
-    fn end(&mut self) -> impl Future<Output = Result<(), Deaf>> + Send;
+    fn end(&mut self) -> impl Future<Output = Result<(), SinkClosed>> + Send;
 }
 
 /// Counts one direction, and hashes it if asked to, before delivery.
@@ -122,11 +122,11 @@ impl Meter {
 /// # Errors
 /// Why one of the connections was over before that.
 pub async fn splice(
-    left: (impl Source, impl Sink),
-    right: (impl Source, impl Sink),
+    left: (impl ByteSource, impl ByteSink),
+    right: (impl ByteSource, impl ByteSink),
     there: &mut Meter,
     back: &mut Meter,
-) -> Result<(), Over> {
+) -> Result<(), ConnectionOver> {
     let going = carry(left.0, right.1, there);
     let coming = carry(right.0, left.1, back);
     tokio::pin!(going, coming);
@@ -149,23 +149,23 @@ pub async fn splice(
 }
 
 /// Carries one direction to its end; returns its source.
-async fn carry<S: Source>(mut source: S, mut sink: impl Sink, meter: &mut Meter) -> Result<S, Over> {
+async fn carry<S: ByteSource>(mut source: S, mut sink: impl ByteSink, meter: &mut Meter) -> Result<S, ConnectionOver> {
     let mut deaf = false;
     loop {
         match source.next().await {
-            Next::Data(bytes) => {
+            SourceRead::Data(bytes) => {
                 meter.take(&bytes);
                 // Bytes that the sink doesn't take are dropped, so that the source's end is still seen.
                 deaf = deaf || sink.deliver(bytes).await.is_err();
             }
-            Next::End => {
+            SourceRead::End => {
                 if !deaf {
                     // A sink that has left needs no end.
                     let _ = sink.end().await;
                 }
                 return Ok(source);
             }
-            Next::Over(over) => return Err(over),
+            SourceRead::Over(over) => return Err(over),
         }
     }
 }
@@ -184,25 +184,25 @@ impl<R> SocketSource<R> {
     }
 }
 
-impl<R: AsyncRead + Unpin + Send> Source for SocketSource<R> {
-    async fn next(&mut self) -> Next {
+impl<R: AsyncRead + Unpin + Send> ByteSource for SocketSource<R> {
+    async fn next(&mut self) -> SourceRead {
         // The space of delivered pieces is reused; nothing is allocated otherwise.
         if self.buffer.capacity() < PIECE / 2 {
             self.buffer.reserve(PIECE);
         }
         match self.reader.read_buf(&mut self.buffer).await {
-            Ok(0) => Next::End,
+            Ok(0) => SourceRead::End,
             Ok(read) if read < SMALL => {
                 let piece = Bytes::copy_from_slice(&self.buffer);
                 self.buffer.clear();
-                Next::Data(piece)
+                SourceRead::Data(piece)
             }
-            Ok(_) => Next::Data(self.buffer.split().freeze()),
-            Err(error) => Next::Over(Over::Broken(error)),
+            Ok(_) => SourceRead::Data(self.buffer.split().freeze()),
+            Err(error) => SourceRead::Over(ConnectionOver::Broken(error)),
         }
     }
 
-    async fn over(&mut self) -> Over {
+    async fn over(&mut self) -> ConnectionOver {
         // If a socket breaks after its end, a write to it fails.
         let never: Infallible = std::future::pending().await;
         match never {}
@@ -216,13 +216,13 @@ pub struct SocketSink<W>(
     pub W,
 );
 
-impl<W: AsyncWrite + Unpin + Send> Sink for SocketSink<W> {
-    async fn deliver(&mut self, bytes: Bytes) -> Result<(), Deaf> {
-        self.0.write_all(&bytes).await.map_err(|_| Deaf)
+impl<W: AsyncWrite + Unpin + Send> ByteSink for SocketSink<W> {
+    async fn deliver(&mut self, bytes: Bytes) -> Result<(), SinkClosed> {
+        self.0.write_all(&bytes).await.map_err(|_| SinkClosed)
     }
 
-    async fn end(&mut self) -> Result<(), Deaf> {
-        self.0.shutdown().await.map_err(|_| Deaf)
+    async fn end(&mut self) -> Result<(), SinkClosed> {
+        self.0.shutdown().await.map_err(|_| SinkClosed)
     }
 }
 
@@ -233,9 +233,9 @@ mod tests {
 
     use super::*;
 
-    type Spliced = JoinHandle<(Result<(), Over>, Meter, Meter)>;
+    type Spliced = JoinHandle<(Result<(), ConnectionOver>, Meter, Meter)>;
 
-    fn half(stream: DuplexStream) -> (impl Source, impl Sink) {
+    fn half(stream: DuplexStream) -> (impl ByteSource, impl ByteSink) {
         let (reader, writer) = tokio::io::split(stream);
         (SocketSource::new(reader), SocketSink(writer))
     }
@@ -295,26 +295,26 @@ mod tests {
     }
 
     /// A connection that closes in both directions while the other way is idle.
-    struct Vanishing(Option<Next>);
+    struct Vanishing(Option<SourceRead>);
 
-    impl Source for Vanishing {
-        async fn next(&mut self) -> Next {
-            self.0.take().unwrap_or(Next::End)
+    impl ByteSource for Vanishing {
+        async fn next(&mut self) -> SourceRead {
+            self.0.take().unwrap_or(SourceRead::End)
         }
 
-        async fn over(&mut self) -> Over {
-            Over::Closed
+        async fn over(&mut self) -> ConnectionOver {
+            ConnectionOver::Closed
         }
     }
 
     #[tokio::test]
     async fn a_connection_that_closes_as_a_whole_ends_both_ways() {
-        for said in [None, Some(Next::Over(Over::Closed)), Some(Next::Data(Bytes::from_static(b"x")))] {
+        for said in [None, Some(SourceRead::Over(ConnectionOver::Closed)), Some(SourceRead::Data(Bytes::from_static(b"x")))] {
             let (_theirs, right) = duplex(64);
             let (_unread, left_sink) = duplex(64);
             let (mut there, mut back) = (Meter::default(), Meter::default());
             let ended = splice((Vanishing(said), SocketSink(left_sink)), half(right), &mut there, &mut back).await;
-            assert!(matches!(ended, Err(Over::Closed)));
+            assert!(matches!(ended, Err(ConnectionOver::Closed)));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use sally_proto::record::Stream;
+use sally_proto::record::RecordStream;
 
 use super::{cat, export, play, verify};
 
@@ -104,7 +104,7 @@ pub enum StreamName {
     Stdin,
 }
 
-impl From<StreamName> for Stream {
+impl From<StreamName> for RecordStream {
     fn from(name: StreamName) -> Self {
         match name {
             StreamName::Stdout => Self::Stdout,

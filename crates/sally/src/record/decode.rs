@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use sally_proto::record::{Stream, incomplete_tail};
+use sally_proto::record::{RecordStream, incomplete_tail};
 
 /// Decodes a stream that comes in pieces.
 #[derive(Debug, Default)]
@@ -46,16 +46,16 @@ impl Decoder {
 
 /// The decoders of a record.
 #[derive(Debug, Default)]
-pub(super) struct Decoders(BTreeMap<(u32, Stream), Decoder>);
+pub(super) struct Decoders(BTreeMap<(u32, RecordStream), Decoder>);
 
 impl Decoders {
     /// Takes a piece of a stream, as [`Decoder::text`].
-    pub(super) fn text(&mut self, channel: u32, stream: Stream, piece: &[u8]) -> String {
+    pub(super) fn text(&mut self, channel: u32, stream: RecordStream, piece: &[u8]) -> String {
         self.0.entry((channel, stream)).or_default().text(piece)
     }
 
     /// Returns the streams that end within a character, each with U+FFFD for it.
-    pub(super) fn ends(&mut self) -> impl Iterator<Item = ((u32, Stream), String)> + '_ {
+    pub(super) fn ends(&mut self) -> impl Iterator<Item = ((u32, RecordStream), String)> + '_ {
         let cut = self.0.iter_mut().map(|(of, decoder)| (*of, String::from_utf8_lossy(&decoder.rest()).into_owned()));
         cut.filter(|(_, text)| !text.is_empty())
     }
@@ -70,10 +70,10 @@ mod tests {
     #[test]
     fn streams_are_apart() {
         let mut decoders = Decoders::default();
-        assert_eq!(decoders.text(0, Stream::Stdout, b"a\xe6"), "a");
-        assert_eq!(decoders.text(0, Stream::Stderr, b"\xbc\xe2"), "\u{fffd}");
-        assert_eq!(decoders.text(0, Stream::Stdout, b"\xbc\xa2b"), "\u{6f22}b");
-        assert_eq!(decoders.ends().collect::<Vec<_>>(), [((0, Stream::Stderr), "\u{fffd}".to_owned())]);
+        assert_eq!(decoders.text(0, RecordStream::Stdout, b"a\xe6"), "a");
+        assert_eq!(decoders.text(0, RecordStream::Stderr, b"\xbc\xe2"), "\u{fffd}");
+        assert_eq!(decoders.text(0, RecordStream::Stdout, b"\xbc\xa2b"), "\u{6f22}b");
+        assert_eq!(decoders.ends().collect::<Vec<_>>(), [((0, RecordStream::Stderr), "\u{fffd}".to_owned())]);
     }
 
     proptest! {

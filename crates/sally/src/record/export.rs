@@ -3,49 +3,49 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
 
-use sally_proto::record::{Assembly, AuditEvent, Event, Header, Stream, Timestamp};
+use sally_proto::record::{Assembly, AuditEvent, Header, RecordEvent, RecordStream, Timestamp};
 use serde_json::json;
 
-use super::cat::{Failure, stdout_failed};
+use super::cat::{CatError, stdout_failed};
 use super::cmd::{ExportArgs, Format};
 use super::decode::Decoders;
-use super::source::{Moment, Tape};
+use super::source::{ChannelEvent, RecordReader};
 use super::visible::{self, Visible, visible};
 use crate::screen::{Screen, Size};
 
 pub(super) fn run(args: &ExportArgs) -> u8 {
-    let tape = match Tape::open(&args.file) {
-        Ok(tape) => tape,
+    let reader = match RecordReader::open(&args.file) {
+        Ok(reader) => reader,
         Err(error) => return error.report(&args.file),
     };
-    match write(tape, args.format, BufWriter::with_capacity(1 << 16, io::stdout().lock())) {
+    match write(reader, args.format, BufWriter::with_capacity(1 << 16, io::stdout().lock())) {
         Ok(()) => 0,
-        Err(Failure::Source(error)) => error.report(&args.file),
-        Err(Failure::Stdout(error)) => stdout_failed(&error),
+        Err(CatError::Source(error)) => error.report(&args.file),
+        Err(CatError::Stdout(error)) => stdout_failed(&error),
     }
 }
 
-pub(super) fn write(tape: Tape, format: Format, to: impl Write) -> Result<(), Failure> {
+pub(super) fn write(reader: RecordReader, format: Format, to: impl Write) -> Result<(), CatError> {
     match format {
-        Format::V3 => convert(tape, V3::new(to)),
-        Format::Text => convert(tape, Text::new(to)),
-        Format::Audit => convert(tape, Audit { to, assembly: Assembly::default() }),
+        Format::V3 => convert(reader, V3Exporter::new(to)),
+        Format::Text => convert(reader, TextExporter::new(to)),
+        Format::Audit => convert(reader, AuditExporter { to, assembly: Assembly::default() }),
     }
 }
 
 /// Writes a format.
 trait Exporter {
     fn begin(&mut self, header: &Header) -> io::Result<()>;
-    fn moment(&mut self, moment: &Moment<'_>) -> io::Result<()>;
+    fn moment(&mut self, moment: &ChannelEvent<'_>) -> io::Result<()>;
     fn end(&mut self) -> io::Result<()>;
 }
 
-fn convert(mut tape: Tape, mut exporter: impl Exporter) -> Result<(), Failure> {
-    exporter.begin(&tape.header).map_err(Failure::Stdout)?;
-    while let Some(moment) = tape.next()? {
-        exporter.moment(&moment).map_err(Failure::Stdout)?;
+fn convert(mut reader: RecordReader, mut exporter: impl Exporter) -> Result<(), CatError> {
+    exporter.begin(&reader.header).map_err(CatError::Stdout)?;
+    while let Some(moment) = reader.next()? {
+        exporter.moment(&moment).map_err(CatError::Stdout)?;
     }
-    exporter.end().map_err(Failure::Stdout)
+    exporter.end().map_err(CatError::Stdout)
 }
 
 /// The channels that have a terminal.
@@ -67,7 +67,7 @@ impl Ptys {
 }
 
 /// Writes asciicast v3, with times since the event before. Bytes that are no text become U+FFFD; audit events are left out.
-struct V3<W> {
+struct V3Exporter<W> {
     to: W,
     last: Timestamp,
     decoders: Decoders,
@@ -75,7 +75,7 @@ struct V3<W> {
     exit: Option<(Timestamp, u32)>,
 }
 
-impl<W: Write> V3<W> {
+impl<W: Write> V3Exporter<W> {
     fn new(to: W) -> Self {
         Self { to, last: Timestamp::default(), decoders: Decoders::default(), ptys: Ptys::default(), exit: None }
     }
@@ -86,15 +86,15 @@ impl<W: Write> V3<W> {
         writeln!(self.to, "[{interval},\"{code}\",{}]", serde_json::to_string(data)?)
     }
 
-    fn bytes(&mut self, moment: &Moment<'_>, bytes: &[u8]) -> io::Result<()> {
+    fn bytes(&mut self, moment: &ChannelEvent<'_>, bytes: &[u8]) -> io::Result<()> {
         let text = self.decoders.text(moment.channel, moment.stream, bytes);
         self.text(moment.at, moment.channel, moment.stream, &text)
     }
 
-    fn text(&mut self, at: Timestamp, channel: u32, stream: Stream, text: &str) -> io::Result<()> {
+    fn text(&mut self, at: Timestamp, channel: u32, stream: RecordStream, text: &str) -> io::Result<()> {
         match stream {
             _ if text.is_empty() => Ok(()),
-            Stream::Stdin => self.event(at, "i", text),
+            RecordStream::Stdin => self.event(at, "i", text),
             // A player's terminal knows no other newline.
             _ if !self.ptys.has(channel) => self.event(at, "o", &text.replace('\n', "\r\n")),
             _ => self.event(at, "o", text),
@@ -102,7 +102,7 @@ impl<W: Write> V3<W> {
     }
 }
 
-impl<W: Write> Exporter for V3<W> {
+impl<W: Write> Exporter for V3Exporter<W> {
     fn begin(&mut self, header: &Header) -> io::Result<()> {
         let mut term = json!({ "cols": header.width, "rows": header.height });
         if let (Some(kind), Some(term)) = (&header.term, term.as_object_mut()) {
@@ -115,22 +115,22 @@ impl<W: Write> Exporter for V3<W> {
         writeln!(self.to, "{first}")
     }
 
-    fn moment(&mut self, moment: &Moment<'_>) -> io::Result<()> {
+    fn moment(&mut self, moment: &ChannelEvent<'_>) -> io::Result<()> {
         match &moment.event {
-            Event::Output(text) | Event::Input(text) => self.bytes(moment, text.as_bytes()),
-            Event::Bytes(_, bytes) => self.bytes(moment, bytes),
-            Event::Resize(cols, rows) => self.event(moment.at, "r", &format!("{cols}x{rows}")),
-            Event::Marker(text) => self.event(moment.at, "m", text),
-            Event::Exit(status) => {
+            RecordEvent::Output(text) | RecordEvent::Input(text) => self.bytes(moment, text.as_bytes()),
+            RecordEvent::Bytes(_, bytes) => self.bytes(moment, bytes),
+            RecordEvent::Resize(cols, rows) => self.event(moment.at, "r", &format!("{cols}x{rows}")),
+            RecordEvent::Marker(text) => self.event(moment.at, "m", text),
+            RecordEvent::Exit(status) => {
                 // Players stop at an exit: of several channels only the last one's is written.
                 self.exit = Some((moment.at, *status));
                 Ok(())
             }
-            Event::Audit(json) => {
+            RecordEvent::Audit(json) => {
                 self.ptys.follow(json);
                 Ok(())
             }
-            Event::Hash(_) | Event::Other(_) => Ok(()),
+            RecordEvent::Hash(_) | RecordEvent::Other(_) => Ok(()),
         }
     }
 
@@ -148,24 +148,24 @@ impl<W: Write> Exporter for V3<W> {
 
 /// Writes the text that was shown, line by line: a terminal's final lines, and other streams as they were written, with control characters
 /// visible.
-struct Text<W> {
+struct TextExporter<W> {
     to: W,
     size: (u16, u16),
     ptys: Ptys,
     screens: BTreeMap<u32, Screen>,
     decoders: Decoders,
-    streams: BTreeMap<(u32, Stream), Visible>,
+    streams: BTreeMap<(u32, RecordStream), Visible>,
     at_line_start: bool,
 }
 
-impl<W: Write> Text<W> {
+impl<W: Write> TextExporter<W> {
     fn new(to: W) -> Self {
         let (screens, streams) = (BTreeMap::new(), BTreeMap::new());
         Self { to, size: (80, 24), ptys: Ptys::default(), screens, decoders: Decoders::default(), streams, at_line_start: true }
     }
 
-    fn bytes(&mut self, moment: &Moment<'_>, bytes: &[u8]) -> io::Result<()> {
-        if moment.stream == Stream::Stdin {
+    fn bytes(&mut self, moment: &ChannelEvent<'_>, bytes: &[u8]) -> io::Result<()> {
+        if moment.stream == RecordStream::Stdin {
             return Ok(());
         }
         if self.ptys.has(moment.channel) {
@@ -209,24 +209,24 @@ impl<W: Write> Text<W> {
     }
 }
 
-impl<W: Write> Exporter for Text<W> {
+impl<W: Write> Exporter for TextExporter<W> {
     fn begin(&mut self, header: &Header) -> io::Result<()> {
         self.size = (header.width, header.height);
         Ok(())
     }
 
-    fn moment(&mut self, moment: &Moment<'_>) -> io::Result<()> {
+    fn moment(&mut self, moment: &ChannelEvent<'_>) -> io::Result<()> {
         match &moment.event {
-            Event::Output(text) => self.bytes(moment, text.as_bytes()),
-            Event::Bytes(_, bytes) => self.bytes(moment, bytes),
-            Event::Resize(cols, rows) => self.resize(moment.channel, *cols, *rows),
-            Event::Audit(json) => {
+            RecordEvent::Output(text) => self.bytes(moment, text.as_bytes()),
+            RecordEvent::Bytes(_, bytes) => self.bytes(moment, bytes),
+            RecordEvent::Resize(cols, rows) => self.resize(moment.channel, *cols, *rows),
+            RecordEvent::Audit(json) => {
                 self.ptys.follow(json);
                 Ok(())
             }
             // A terminal's last lines precede what follows its end.
-            Event::Exit(_) => self.screens.remove(&moment.channel).map_or(Ok(()), |screen| self.lines(&screen.finish())),
-            Event::Input(_) | Event::Marker(_) | Event::Hash(_) | Event::Other(_) => Ok(()),
+            RecordEvent::Exit(_) => self.screens.remove(&moment.channel).map_or(Ok(()), |screen| self.lines(&screen.finish())),
+            RecordEvent::Input(_) | RecordEvent::Marker(_) | RecordEvent::Hash(_) | RecordEvent::Other(_) => Ok(()),
         }
     }
 
@@ -248,27 +248,29 @@ impl<W: Write> Exporter for Text<W> {
 }
 
 /// Writes one JSON object a line: audit events with their time, and markers, sizes and exit statuses in the same form.
-struct Audit<W> {
+struct AuditExporter<W> {
     to: W,
     assembly: Assembly,
 }
 
-impl<W: Write> Exporter for Audit<W> {
+impl<W: Write> Exporter for AuditExporter<W> {
     fn begin(&mut self, _: &Header) -> io::Result<()> {
         Ok(())
     }
 
-    fn moment(&mut self, moment: &Moment<'_>) -> io::Result<()> {
+    fn moment(&mut self, moment: &ChannelEvent<'_>) -> io::Result<()> {
         let channel = moment.channel;
         let event = match &moment.event {
-            Event::Audit(json) => match self.assembly.push(json) {
+            RecordEvent::Audit(json) => match self.assembly.push(json) {
                 Some(json) if !json.starts_with(r#"{"event":"stream","#) => json,
                 _ => return Ok(()),
             },
-            Event::Marker(text) => format!(r#"{{"event":"marker","text":{}}}"#, serde_json::to_string(text)?),
-            Event::Resize(cols, rows) => format!(r#"{{"event":"resize","channel":{channel},"cols":{cols},"rows":{rows}}}"#),
-            Event::Exit(status) => format!(r#"{{"event":"exit","channel":{channel},"status":{status}}}"#),
-            Event::Output(_) | Event::Input(_) | Event::Bytes(..) | Event::Hash(_) | Event::Other(_) => return Ok(()),
+            RecordEvent::Marker(text) => format!(r#"{{"event":"marker","text":{}}}"#, serde_json::to_string(text)?),
+            RecordEvent::Resize(cols, rows) => format!(r#"{{"event":"resize","channel":{channel},"cols":{cols},"rows":{rows}}}"#),
+            RecordEvent::Exit(status) => format!(r#"{{"event":"exit","channel":{channel},"status":{status}}}"#),
+            RecordEvent::Output(_) | RecordEvent::Input(_) | RecordEvent::Bytes(..) | RecordEvent::Hash(_) | RecordEvent::Other(_) => {
+                return Ok(());
+            }
         };
         let fields = event.strip_prefix('{').unwrap_or_default();
         writeln!(self.to, "{{\"time\":{},{}", moment.at, visible::json(fields))

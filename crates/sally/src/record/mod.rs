@@ -3,7 +3,7 @@
 //! - `sink`: the file or stream of the record, and whether it is still there
 //! - `limit`: limits its size
 //! - `queue`: batches of lines between the chain and the sink
-//! - `book`: the chain, and the batches that it makes
+//! - `batch`: the chain, and the batches that it makes
 //! - `recorder`: what sessions write to; returns once write(2) has
 //! - `stream`: one stream of a channel, whole or only its head
 //! - `signer`: signs the record with the host key
@@ -12,7 +12,7 @@
 //!
 //! The format itself is [`sally_proto::record`].
 
-mod book;
+mod batch;
 #[cfg(feature = "record")]
 mod cat;
 #[cfg(feature = "record")]
@@ -43,7 +43,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use error::RecordError;
-pub use recorder::{Recorder, SIZE, Settings};
+pub use recorder::{RecordSettings, Recorder, SIZE};
 pub use sally_proto::record::{AuditEvent, DigestName, Policy, StreamKind};
-pub use sink::{Sink, Target};
+pub use sink::{RecordSink, RecordTarget};
 pub use stream::{Entry, StreamRecorder};

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
-use sally_proto::record::{Event, Stream};
+use sally_proto::record::{RecordEvent, RecordStream};
 
-use super::cat::{Failure, stdout_failed};
+use super::cat::{CatError, stdout_failed};
 use super::cmd::PlayArgs;
 use super::decode::Decoders;
 use super::export::Ptys;
-use super::source::{self, Tape};
+use super::source::{self, RecordReader};
 use crate::screen::{Permits, Screen, Size};
 
 /// How far an arrow key seeks, in seconds.
@@ -28,8 +28,8 @@ pub(super) fn run(args: &PlayArgs) -> u8 {
     });
     match played {
         Ok(()) => 0,
-        Err(Failure::Source(error)) => error.report(&args.file),
-        Err(Failure::Stdout(error)) => stdout_failed(&error),
+        Err(CatError::Source(error)) => error.report(&args.file),
+        Err(CatError::Stdout(error)) => stdout_failed(&error),
     }
 }
 
@@ -44,7 +44,7 @@ enum Key {
 
 /// The result of a wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Next {
+enum WaitEnd {
     Show,
     SeekTo(f64),
     Quit,
@@ -58,13 +58,13 @@ struct Frame {
 }
 
 /// Returns the screen at a record's beginning.
-fn blank_screen(tape: &Tape) -> Screen {
-    Screen::new(Size { columns: tape.header.width, rows: tape.header.height }, 0)
+fn blank_screen(reader: &RecordReader) -> Screen {
+    Screen::new(Size { columns: reader.header.width, rows: reader.header.height }, 0)
 }
 
 struct Player<'a> {
     args: &'a PlayArgs,
-    tape: Tape,
+    reader: RecordReader,
     ptys: Ptys,
     decoders: Decoders,
     out: BufWriter<StdoutLock<'static>>,
@@ -82,17 +82,17 @@ struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    fn new(args: &'a PlayArgs) -> Result<Self, Failure> {
-        let tape = Tape::open(&args.file)?;
+    fn new(args: &'a PlayArgs) -> Result<Self, CatError> {
+        let reader = RecordReader::open(&args.file)?;
         let keys = if isatty(rustix::stdio::stdout()) { Keyboard::open() } else { None };
-        let screen = keys.as_ref().map(|_| blank_screen(&tape));
+        let screen = keys.as_ref().map(|_| blank_screen(&reader));
         let target = Some(args.seek).filter(|seek| *seek > 0.0);
         let out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
         let (ptys, decoders, since) = (Ptys::default(), Decoders::default(), Instant::now());
-        Ok(Self { args, tape, ptys, decoders, out, keys, screen, position: 0.0, last: 0.0, since, paused: false, target })
+        Ok(Self { args, reader, ptys, decoders, out, keys, screen, position: 0.0, last: 0.0, since, paused: false, target })
     }
 
-    fn play(&mut self) -> Result<(), Failure> {
+    fn play(&mut self) -> Result<(), CatError> {
         'frames: while let Some(frame) = self.next_frame()? {
             if let Some(target) = self.target {
                 if frame.at < target {
@@ -102,18 +102,18 @@ impl<'a> Player<'a> {
                 self.target = None;
                 self.position = target;
                 self.since = Instant::now();
-                self.redraw().map_err(Failure::Stdout)?;
+                self.redraw().map_err(CatError::Stdout)?;
             }
             loop {
-                match self.wait(frame.at).map_err(Failure::Stdout)? {
-                    Next::Show => break,
-                    Next::Quit => return Ok(()),
-                    Next::SeekTo(target) if target >= frame.at => {
+                match self.wait(frame.at).map_err(CatError::Stdout)? {
+                    WaitEnd::Show => break,
+                    WaitEnd::Quit => return Ok(()),
+                    WaitEnd::SeekTo(target) if target >= frame.at => {
                         self.target = Some(target);
                         self.apply(&frame);
                         continue 'frames;
                     }
-                    Next::SeekTo(target) => {
+                    WaitEnd::SeekTo(target) => {
                         if target < self.position && self.rewind()? {
                             self.target = Some(target);
                             continue 'frames;
@@ -124,20 +124,20 @@ impl<'a> Player<'a> {
                 }
             }
             self.apply(&frame);
-            self.show(&frame).map_err(Failure::Stdout)?;
+            self.show(&frame).map_err(CatError::Stdout)?;
         }
         // A seek past the end shows the last screen.
-        if self.target.is_some() { self.redraw().map_err(Failure::Stdout) } else { Ok(()) }
+        if self.target.is_some() { self.redraw().map_err(CatError::Stdout) } else { Ok(()) }
     }
 
-    fn next_frame(&mut self) -> Result<Option<Frame>, Failure> {
-        while let Some(moment) = self.tape.next()? {
+    fn next_frame(&mut self) -> Result<Option<Frame>, CatError> {
+        while let Some(moment) = self.reader.next()? {
             let (at, channel, stream) = (moment.at.seconds(), moment.channel, moment.stream);
             let text = match moment.event {
-                Event::Output(text) => self.decoders.text(channel, stream, text.as_bytes()),
-                Event::Bytes(Stream::Stdout | Stream::Stderr, bytes) => self.decoders.text(channel, stream, &bytes),
-                Event::Resize(cols, rows) => return Ok(Some(Frame { at, text: String::new(), size: Some((cols, rows)) })),
-                Event::Audit(json) => {
+                RecordEvent::Output(text) => self.decoders.text(channel, stream, text.as_bytes()),
+                RecordEvent::Bytes(RecordStream::Stdout | RecordStream::Stderr, bytes) => self.decoders.text(channel, stream, &bytes),
+                RecordEvent::Resize(cols, rows) => return Ok(Some(Frame { at, text: String::new(), size: Some((cols, rows)) })),
+                RecordEvent::Audit(json) => {
                     self.ptys.follow(&json);
                     continue;
                 }
@@ -170,7 +170,7 @@ impl<'a> Player<'a> {
     }
 
     /// Waits until `at` is due, or until a key interrupts.
-    fn wait(&mut self, at: f64) -> io::Result<Next> {
+    fn wait(&mut self, at: f64) -> io::Result<WaitEnd> {
         loop {
             let left = (!self.paused).then(|| self.left(at));
             if left.is_some_and(|left| left.is_zero()) {
@@ -178,7 +178,7 @@ impl<'a> Player<'a> {
                 self.since = self.since.max(Instant::now() - Duration::from_secs(1)) + self.gap(at);
                 self.since = self.since.min(Instant::now());
                 self.position = at;
-                return Ok(Next::Show);
+                return Ok(WaitEnd::Show);
             }
             let key = match (&mut self.keys, left) {
                 (Some(keys), left) => keys.read(left)?,
@@ -189,7 +189,7 @@ impl<'a> Player<'a> {
             };
             match key {
                 None => {}
-                Some(Key::Quit) => return Ok(Next::Quit),
+                Some(Key::Quit) => return Ok(WaitEnd::Quit),
                 Some(Key::Pause) if self.paused => {
                     self.paused = false;
                     self.since = Instant::now();
@@ -204,12 +204,12 @@ impl<'a> Player<'a> {
                 Some(Key::Step) if self.paused => {
                     self.position = at;
                     self.since = Instant::now();
-                    return Ok(Next::Show);
+                    return Ok(WaitEnd::Show);
                 }
                 Some(Key::Step) => {}
                 Some(Key::Seek(seconds)) => {
                     let now = if self.paused { self.position } else { self.now(at) };
-                    return Ok(Next::SeekTo((now + seconds).max(0.0)));
+                    return Ok(WaitEnd::SeekTo((now + seconds).max(0.0)));
                 }
             }
         }
@@ -232,14 +232,14 @@ impl<'a> Player<'a> {
     }
 
     /// Starts again at the beginning; returns false for a pipe, which can't.
-    fn rewind(&mut self) -> Result<bool, Failure> {
+    fn rewind(&mut self) -> Result<bool, CatError> {
         if source::is_stdin(&self.args.file) {
             return Ok(false);
         }
-        self.tape = Tape::open(&self.args.file)?;
+        self.reader = RecordReader::open(&self.args.file)?;
         self.decoders = Decoders::default();
         if let Some(screen) = &mut self.screen {
-            *screen = blank_screen(&self.tape);
+            *screen = blank_screen(&self.reader);
         }
         Ok(true)
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use sally_proto::record::MAX_BATCH;
 
 use super::error::RecordError;
-use super::sink::Sink;
+use super::sink::RecordSink;
 use crate::lock::lock;
 
 /// How many buffers are kept for the next batches: one is filled while one is written.
@@ -18,33 +18,33 @@ const SPARE: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitingBatches>,
     out: Mutex<Out>,
     /// The number of the last batch in the file.
     written: AtomicU64,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingBatches {
     batches: VecDeque<Vec<u8>>,
     spare: Vec<Vec<u8>>,
 }
 
-impl std::fmt::Debug for Waiting {
+impl std::fmt::Debug for WaitingBatches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Waiting").field("batches", &self.batches.len()).finish_non_exhaustive()
+        f.debug_struct("WaitingBatches").field("batches", &self.batches.len()).finish_non_exhaustive()
     }
 }
 
 #[derive(Debug)]
 struct Out {
-    sink: Sink,
+    sink: RecordSink,
     /// The first failure. The last line may be torn, so nothing is written after it.
     failed: Option<RecordError>,
 }
 
 impl Queue {
-    pub(super) fn new(sink: Sink) -> Self {
+    pub(super) fn new(sink: RecordSink) -> Self {
         Self { waiting: Mutex::default(), out: Mutex::new(Out { sink, failed: None }), written: AtomicU64::new(0) }
     }
 

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use sally_proto::record::{AuditEvent, CutCharacter, DigestName, Encoder, Header, Policy, Seal, Signer, Stream, StreamKind};
+use sally_proto::record::{AuditEvent, CutCharacter, DigestName, Encoder, Header, Policy, RecordStream, Seal, Signer, StreamKind};
 use ssh_key::PrivateKey;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 
-use super::book::{Book, Page};
+use super::batch::{Batch, RecordChain};
 use super::error::RecordError;
 use super::queue::Queue;
 use super::signer::HostKeySigner;
-use super::sink::Sink;
-use super::stream::{StreamRecorder, Tally, finish};
+use super::sink::RecordSink;
+use super::stream::{StreamRecorder, StreamTally, finish};
 use crate::clock::unix_time;
 use crate::lock::lock;
 use crate::panic::Panicked;
@@ -29,7 +29,7 @@ pub const SIZE: (u16, u16) = (80, 24);
 
 /// The settings of a record, all in its header.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct RecordSettings {
     /// How much of a stream without a terminal is recorded.
     pub policy: Policy,
     /// The digest for everything that is hashed.
@@ -46,11 +46,11 @@ pub struct Settings {
 /// the first failure every further call fails, and [`Recorder::failed`] wakes the tasks that wait for it. A task that panics while it holds
 /// one breaks the record off: an unfinished visit must not look like one that was recorded to its end.
 #[derive(Clone, Debug)]
-pub struct Recorder(pub(super) Arc<Shared>);
+pub struct Recorder(pub(super) Arc<RecorderState>);
 
 #[derive(Debug)]
-pub(super) struct Shared {
-    book: Mutex<Book>,
+pub(super) struct RecorderState {
+    chain: Mutex<RecordChain>,
     queue: Queue,
     failure: watch::Sender<Option<RecordError>>,
     policy: Policy,
@@ -62,7 +62,7 @@ pub(super) struct Shared {
     start: Instant,
 }
 
-type Tallies = BTreeMap<(u32, Stream), (StreamKind, Arc<Mutex<Tally>>)>;
+type Tallies = BTreeMap<(u32, RecordStream), (StreamKind, Arc<Mutex<StreamTally>>)>;
 
 impl Recorder {
     /// Writes the header and its first checkpoint; with a sink that waits, only before the first event. Within a runtime, starts a task
@@ -70,12 +70,12 @@ impl Recorder {
     ///
     /// # Errors
     /// The sink can't be written, or the key can't sign.
-    pub fn start(sink: Sink, settings: Settings, key: PrivateKey) -> Result<Self, RecordError> {
+    pub fn start(sink: RecordSink, settings: RecordSettings, key: PrivateKey) -> Result<Self, RecordError> {
         let signer = HostKeySigner::new(key).map_err(|error| sink.error(error.to_string()))?;
         Self::begin(sink, settings, Box::new(signer), Instant::now())
     }
 
-    pub(super) fn begin(sink: Sink, settings: Settings, signer: Box<dyn Signer>, start: Instant) -> Result<Self, RecordError> {
+    pub(super) fn begin(sink: RecordSink, settings: RecordSettings, signer: Box<dyn Signer>, start: Instant) -> Result<Self, RecordError> {
         let (width, height) = settings.size;
         let header = Header {
             width,
@@ -91,8 +91,8 @@ impl Recorder {
         let mut encoder = Encoder::new(sink.max_line(), settings.digest);
         encoder.header(&header).map_err(|error| sink.error(error.to_string()))?;
         let waits = sink.waits();
-        let recorder = Self(Arc::new(Shared {
-            book: Mutex::new(Book::new(encoder, signer)),
+        let recorder = Self(Arc::new(RecorderState {
+            chain: Mutex::new(RecordChain::new(encoder, signer)),
             failure: watch::Sender::new(None),
             policy: settings.policy,
             digest: settings.digest,
@@ -102,7 +102,7 @@ impl Recorder {
             queue: Queue::new(sink),
             start,
         }));
-        let beginning = recorder.0.enter(|page| page.close(Some(Seal::Checkpoint)))?;
+        let beginning = recorder.0.enter(|batch| batch.close(Some(Seal::Checkpoint)))?;
         if !waits {
             recorder.0.write_up_to(beginning)?;
         }
@@ -130,7 +130,7 @@ impl Recorder {
         let head = match self.0.policy {
             Policy::Head(size) if !kind.is_pty() => {
                 let mut tallies = lock(&self.0.tallies);
-                let begin = || (kind, Arc::new(Mutex::new(Tally::new(self.0.digest))));
+                let begin = || (kind, Arc::new(Mutex::new(StreamTally::new(self.0.digest))));
                 let (_, tally) = tallies.entry((channel, kind.stream())).or_insert_with(begin);
                 Some((size, Arc::clone(tally)))
             }
@@ -152,9 +152,9 @@ impl Recorder {
     /// # Errors
     /// The record can't be written.
     pub fn marker(&self, text: &str) -> Result<(), RecordError> {
-        self.0.with(|page| {
-            page.book.encoder.marker(page.at, text);
-            page.close(None)
+        self.0.with(|batch| {
+            batch.chain.encoder.marker(batch.at, text);
+            batch.close(None)
         })
     }
 
@@ -163,9 +163,9 @@ impl Recorder {
     /// # Errors
     /// The record can't be written.
     pub fn resize(&self, channel: u32, cols: u16, rows: u16) -> Result<(), RecordError> {
-        self.0.with(|page| {
-            page.book.encoder.resize(page.at, channel, cols, rows);
-            page.close(None)
+        self.0.with(|batch| {
+            batch.chain.encoder.resize(batch.at, channel, cols, rows);
+            batch.close(None)
         })
     }
 
@@ -175,9 +175,9 @@ impl Recorder {
     /// The record can't be written.
     pub fn exit(&self, channel: u32, status: impl Into<u32>) -> Result<(), RecordError> {
         let status = status.into();
-        self.0.with(|page| {
-            page.book.encoder.exit(page.at, channel, status);
-            page.close(None)
+        self.0.with(|batch| {
+            batch.chain.encoder.exit(batch.at, channel, status);
+            batch.close(None)
         })
     }
 
@@ -201,7 +201,7 @@ impl Recorder {
     /// # Errors
     /// The record can't be written, or it failed before.
     pub fn seal(&self) -> Result<(), RecordError> {
-        let closed = lock(&self.0.book).closed.clone();
+        let closed = lock(&self.0.chain).closed.clone();
         if closed == Some(RecordError::BrokenOff) {
             return Err(RecordError::BrokenOff);
         }
@@ -213,9 +213,9 @@ impl Recorder {
         for (channel, kind, tally) in tallies {
             finish(&self.0, channel, kind, &tally)?;
         }
-        self.0.with(|page| {
-            page.book.closed = Some(self.0.error("the record is sealed"));
-            page.close(Some(Seal::Seal))
+        self.0.with(|batch| {
+            batch.chain.closed = Some(self.0.error("the record is sealed"));
+            batch.close(Some(Seal::Seal))
         })?;
         self.0.unless_failed(|| self.0.aside(|| self.0.queue.check()))
     }
@@ -223,8 +223,8 @@ impl Recorder {
     #[cfg(test)]
     pub(super) fn pretend_unsigned_for(&self, time: Duration) {
         use sally_proto::record::Timestamp;
-        let mut book = lock(&self.0.book);
-        book.signed_at = Timestamp::from_micros(book.signed_at.micros() - Timestamp::from(time).micros());
+        let mut chain = lock(&self.0.chain);
+        chain.signed_at = Timestamp::from_micros(chain.signed_at.micros() - Timestamp::from(time).micros());
     }
 
     /// Waits for the record to fail. Cancel-safe.
@@ -250,7 +250,7 @@ impl Drop for Recorder {
     }
 }
 
-impl Shared {
+impl RecorderState {
     /// Runs `work` so that waiting for a pipe, or for another writer that waits for one, blocks no other task of this thread.
     fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
         if self.may_block && Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread) {
@@ -274,16 +274,16 @@ impl Shared {
     }
 
     /// Makes batches under the lock of the chain, and returns the number of the last one; 0 if it made none.
-    fn enter(&self, make: impl FnOnce(&mut Page<'_>) -> Result<(), RecordError>) -> Result<u64, RecordError> {
+    fn enter(&self, make: impl FnOnce(&mut Batch<'_>) -> Result<(), RecordError>) -> Result<u64, RecordError> {
         // Poisoned: another thread panicked in the middle of a batch.
-        let mut book = self.unless_failed(|| self.book.lock().map_err(|_| self.error("a write was interrupted")))?;
-        if let Some(closed) = &book.closed {
+        let mut chain = self.unless_failed(|| self.chain.lock().map_err(|_| self.error("a write was interrupted")))?;
+        if let Some(closed) = &chain.closed {
             return Err(closed.clone());
         }
-        let before = book.entered;
+        let before = chain.entered;
         let at = self.start.elapsed().into();
-        self.unless_failed(|| make(&mut Page { book: &mut book, queue: &self.queue, name: &self.name, at }))?;
-        Ok(if book.entered == before { 0 } else { book.entered })
+        self.unless_failed(|| make(&mut Batch { chain: &mut chain, queue: &self.queue, name: &self.name, at }))?;
+        Ok(if chain.entered == before { 0 } else { chain.entered })
     }
 
     pub(super) fn has_written(&self, number: u64) -> bool {
@@ -297,7 +297,7 @@ impl Shared {
         self.unless_failed(|| self.aside(|| self.queue.write_up_to(number)))
     }
 
-    fn with(&self, make: impl FnOnce(&mut Page<'_>) -> Result<(), RecordError>) -> Result<(), RecordError> {
+    fn with(&self, make: impl FnOnce(&mut Batch<'_>) -> Result<(), RecordError>) -> Result<(), RecordError> {
         self.write_up_to(self.enter(make)?)
     }
 
@@ -307,7 +307,7 @@ impl Shared {
         kind: StreamKind,
         chunks: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<u64, RecordError> {
-        self.enter(|page| {
+        self.enter(|batch| {
             let mut chunks = chunks.into_iter().peekable();
             let mut written = 0;
             while let Some(chunk) = chunks.next() {
@@ -315,16 +315,16 @@ impl Shared {
                 // Half a character is no text: the halves are put together.
                 let cut = chunks.peek().and_then(|next| CutCharacter::between(chunk, next));
                 let whole = chunk.len() - cut.map_or(0, |cut| cut.begun);
-                page.take(channel, kind, chunk.get(..whole).unwrap_or_default())?;
-                page.take(channel, kind, cut.as_ref().map_or(&[], CutCharacter::bytes))?;
+                batch.take(channel, kind, chunk.get(..whole).unwrap_or_default())?;
+                batch.take(channel, kind, cut.as_ref().map_or(&[], CutCharacter::bytes))?;
                 written = cut.map_or(0, |cut| cut.finished());
             }
-            if page.book.encoder.pending() > 0 { page.close(None) } else { Ok(()) }
+            if batch.chain.encoder.pending() > 0 { batch.close(None) } else { Ok(()) }
         })
     }
 
     pub(super) fn enter_audit(&self, event: &AuditEvent) -> Result<u64, RecordError> {
-        self.enter(|page| page.audit(event, None))
+        self.enter(|batch| batch.audit(event, None))
     }
 
     pub(super) fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
@@ -333,7 +333,7 @@ impl Shared {
 
     /// Ends the record without a seal: signs what is on it as far as still possible, and lets nothing follow.
     fn break_off(&self) {
-        if self.failure.borrow().is_some() || lock(&self.book).closed.is_some() {
+        if self.failure.borrow().is_some() || lock(&self.chain).closed.is_some() {
             return;
         }
         // Before the first event there is no record yet.
@@ -348,9 +348,9 @@ impl Shared {
     /// Enters the last line of a record that is broken off: no other task can enter anything, or seal, from this moment.
     pub(super) fn enter_break(&self) -> Result<u64, RecordError> {
         let why = AuditEvent::Close { reason: Panicked.to_string() };
-        self.enter(|page| {
-            page.book.closed = Some(RecordError::BrokenOff);
-            page.audit(&why, Some(Seal::Checkpoint))
+        self.enter(|batch| {
+            batch.chain.closed = Some(RecordError::BrokenOff);
+            batch.audit(&why, Some(Seal::Checkpoint))
         })
     }
 
@@ -358,12 +358,12 @@ impl Shared {
         if !self.unless_failed(|| self.queue.check_unless_busy())? {
             return Ok(());
         }
-        self.with(|page| page.sign_if_due())
+        self.with(|batch| batch.sign_if_due())
     }
 }
 
 /// Gives an idle record its checkpoints, until it is sealed, has failed, or has no recorder any more.
-async fn look_after(shared: Weak<Shared>, mut failure: watch::Receiver<Option<RecordError>>) {
+async fn look_after(shared: Weak<RecorderState>, mut failure: watch::Receiver<Option<RecordError>>) {
     let mut clock = tokio::time::interval(TICK);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

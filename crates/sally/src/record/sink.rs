@@ -24,7 +24,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The target of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum RecordTarget {
     /// A file, created if need be; or a FIFO, a device, `/dev/fd/3`.
     File(PathBuf),
     /// Our stdout.
@@ -32,7 +32,7 @@ pub enum Target {
 }
 
 /// The system calls that a sink needs; tests replace them by ones that fail on request.
-pub(super) trait Output: Send {
+pub(super) trait SinkOutput: Send {
     /// Writes like write(2).
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Waits until a non-blocking output takes more.
@@ -48,7 +48,7 @@ pub(super) trait Output: Send {
 /// The output before it is opened.
 struct Unopened;
 
-impl Output for Unopened {
+impl SinkOutput for Unopened {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         Err(io::ErrorKind::NotConnected.into())
     }
@@ -70,8 +70,8 @@ impl Output for Unopened {
 type Opening = Box<dyn FnOnce() -> Result<(FdOutput, Option<Limit>), String> + Send>;
 
 /// The open file or stream of a record.
-pub struct Sink {
-    output: Box<dyn Output>,
+pub struct RecordSink {
+    output: Box<dyn SinkOutput>,
     opening: Option<Opening>,
     /// Whether nothing is written before the first event.
     waits: bool,
@@ -84,7 +84,7 @@ pub struct Sink {
     checked: Option<Instant>,
 }
 
-impl Sink {
+impl RecordSink {
     /// Opens the target for appending; `sync` makes each write wait for the disk.
     ///
     /// Creates a file with mode 0600. An existing file must be ours (`logfile::open`) and empty: nothing is overwritten, and nothing is
@@ -92,11 +92,11 @@ impl Sink {
     ///
     /// # Errors
     /// It can't be written, or the file holds something.
-    pub fn open(target: &Target, sync: bool) -> Result<Self, RecordError> {
+    pub fn open(target: &RecordTarget, sync: bool) -> Result<Self, RecordError> {
         let path = match target {
-            Target::File(path) if is_our_stdout(path) => None,
-            Target::File(path) => Some(path.as_path()),
-            Target::Stdout => None,
+            RecordTarget::File(path) if is_our_stdout(path) => None,
+            RecordTarget::File(path) => Some(path.as_path()),
+            RecordTarget::Stdout => None,
         };
         let name = path.map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
         let failed = |reason: String| RecordError::Unwritten { file: name.clone(), reason };
@@ -116,10 +116,10 @@ impl Sink {
     /// connects without authenticating leaves no file.
     ///
     /// # Errors
-    /// As [`Sink::open`]; the folder can't be written to.
-    pub fn open_late(target: &Target, sync: bool) -> Result<Self, RecordError> {
+    /// As [`RecordSink::open`]; the folder can't be written to.
+    pub fn open_late(target: &RecordTarget, sync: bool) -> Result<Self, RecordError> {
         let path = match target {
-            Target::File(path) if !is_our_stdout(path) && path.symlink_metadata().is_err() => path.clone(),
+            RecordTarget::File(path) if !is_our_stdout(path) && path.symlink_metadata().is_err() => path.clone(),
             _ => return Self::open(target, sync).map(Self::waiting),
         };
         let name = path.display().to_string();
@@ -163,7 +163,7 @@ impl Sink {
     }
 
     /// Makes a sink over any output.
-    pub(super) fn over(output: Box<dyn Output>, name: String, sync: bool, max_line: usize) -> Self {
+    pub(super) fn over(output: Box<dyn SinkOutput>, name: String, sync: bool, max_line: usize) -> Self {
         let (opening, waits, may_block) = (None, false, false);
         Self { output, opening, waits, name, sync, may_block, max_line, written: 0, limit: None, checked: None }
     }
@@ -247,9 +247,9 @@ impl Sink {
     }
 }
 
-impl fmt::Debug for Sink {
+impl fmt::Debug for RecordSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sink").field("name", &self.name).field("written", &self.written).finish_non_exhaustive()
+        f.debug_struct("RecordSink").field("name", &self.name).field("written", &self.written).finish_non_exhaustive()
     }
 }
 
@@ -279,7 +279,7 @@ impl FdOutput {
     }
 }
 
-impl Output for FdOutput {
+impl SinkOutput for FdOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(&self.fd, bytes)?)
     }

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use sally_proto::record::{AuditEvent, Direction, Event, Header, Line, Lines, NoRecord, Seal, Stream, Timestamp, Tracker, exit};
+use sally_proto::record::{
+    AuditEvent, Direction, Header, NoRecord, RecordEvent, RecordLine, RecordLines, RecordStream, Seal, Timestamp, Tracker, exit,
+};
 
 use crate::term;
 
@@ -45,30 +47,30 @@ pub(super) fn is_stdin(file: &Path) -> bool {
 
 /// One line of a record, with its channel and stream.
 #[derive(Debug)]
-pub(super) struct Moment<'a> {
+pub(super) struct ChannelEvent<'a> {
     pub(super) at: Timestamp,
     pub(super) channel: u32,
-    pub(super) stream: Stream,
-    pub(super) event: Event<'a>,
+    pub(super) stream: RecordStream,
+    pub(super) event: RecordEvent<'a>,
 }
 
 /// Reads the events of a record, from the header to the seal; without a seal to the next header or to the end of the file.
-pub(super) struct Tape {
-    lines: Lines<Box<dyn Read>>,
+pub(super) struct RecordReader {
+    lines: RecordLines<Box<dyn Read>>,
     pub(super) header: Header,
     tracker: Tracker,
     at: Timestamp,
     at_end: bool,
 }
 
-impl Tape {
+impl RecordReader {
     /// Opens a record, and skips what precedes the header.
     pub(super) fn open(file: &Path) -> Result<Self, SourceError> {
         Self::over(open(file)?)
     }
 
     pub(super) fn over(from: Box<dyn Read>) -> Result<Self, SourceError> {
-        let mut lines = Lines::new(from);
+        let mut lines = RecordLines::new(from);
         while let Some(line) = lines.next()? {
             match Header::parse(line.content()) {
                 Some(Ok(header)) => {
@@ -81,8 +83,8 @@ impl Tape {
         Err(NoRecord::None.into())
     }
 
-    /// Returns the next event; an invalid line is an [`Event::Other`]. Hashes are returned too, though they show nothing.
-    pub(super) fn next(&mut self) -> Result<Option<Moment<'_>>, SourceError> {
+    /// Returns the next event; an invalid line is an [`RecordEvent::Other`]. Hashes are returned too, though they show nothing.
+    pub(super) fn next(&mut self) -> Result<Option<ChannelEvent<'_>>, SourceError> {
         if self.at_end {
             return Ok(None);
         }
@@ -92,22 +94,22 @@ impl Tape {
             self.at_end = true;
             return Ok(None);
         }
-        let line = Line::parse(raw.content()).ok().filter(|_| raw.complete && !raw.too_long);
-        let event = line.and_then(|line| line.event().ok()).unwrap_or(Event::Other(0));
+        let line = RecordLine::parse(raw.content()).ok().filter(|_| raw.complete && !raw.too_long);
+        let event = line.and_then(|line| line.event().ok()).unwrap_or(RecordEvent::Other(0));
         self.at = line.map_or(self.at, |line| line.at);
         let direction = match &event {
-            Event::Input(_) => Direction::Input,
-            Event::Bytes(stream, _) => stream.direction(),
+            RecordEvent::Input(_) => Direction::Input,
+            RecordEvent::Bytes(stream, _) => stream.direction(),
             _ => Direction::Output,
         };
         match &event {
-            Event::Audit(json) => follow(&mut self.tracker, json),
-            Event::Hash(hash) => self.at_end = hash.seal.is_some_and(|(seal, _)| seal == Seal::Seal),
+            RecordEvent::Audit(json) => follow(&mut self.tracker, json),
+            RecordEvent::Hash(hash) => self.at_end = hash.seal.is_some_and(|(seal, _)| seal == Seal::Seal),
             _ => {}
         }
         let (channel, current) = self.tracker.current(direction);
-        let stream = if let Event::Bytes(stream, _) = &event { *stream } else { current };
-        Ok(Some(Moment { at: self.at, channel, stream, event }))
+        let stream = if let RecordEvent::Bytes(stream, _) = &event { *stream } else { current };
+        Ok(Some(ChannelEvent { at: self.at, channel, stream, event }))
     }
 }
 

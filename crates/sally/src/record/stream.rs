@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use sally_proto::record::{AuditEvent, DigestName, RunningDigest, StreamKind};
 
 use super::error::RecordError;
-use super::recorder::{Recorder, Shared};
+use super::recorder::{Recorder, RecorderState};
 use crate::lock::lock;
 
 /// Records one stream of a channel.
@@ -15,19 +15,19 @@ pub struct StreamRecorder {
     pub(super) channel: u32,
     pub(super) kind: StreamKind,
     /// The size of the head and the tally, if only the head is recorded.
-    pub(super) head: Option<(u64, Arc<Mutex<Tally>>)>,
+    pub(super) head: Option<(u64, Arc<Mutex<StreamTally>>)>,
 }
 
 /// The count and hash of a stream of which only the head is recorded.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct StreamTally {
     hash: RunningDigest,
     bytes: u64,
     /// The count in the last `stream-end`; `None` if there was none.
     reported: Option<u64>,
 }
 
-impl Tally {
+impl StreamTally {
     pub(super) fn new(digest: DigestName) -> Self {
         Self { hash: digest.start(), bytes: 0, reported: None }
     }
@@ -37,7 +37,7 @@ impl Tally {
 #[derive(Debug)]
 #[must_use = "a piece may be delivered when it is written"]
 pub struct Entry {
-    shared: Arc<Shared>,
+    shared: Arc<RecorderState>,
     number: u64,
 }
 
@@ -74,7 +74,7 @@ impl StreamRecorder {
         Ok(Entry { shared: Arc::clone(&self.recorder.0), number })
     }
 
-    fn enter_head<'a>(&self, size: u64, tally: &mut Tally, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<u64, RecordError> {
+    fn enter_head<'a>(&self, size: u64, tally: &mut StreamTally, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<u64, RecordError> {
         let before = tally.bytes;
         let mut heads = Vec::new();
         for chunk in chunks {
@@ -105,7 +105,7 @@ impl StreamRecorder {
     }
 }
 
-pub(super) fn finish(shared: &Shared, channel: u32, kind: StreamKind, tally: &Mutex<Tally>) -> Result<(), RecordError> {
+pub(super) fn finish(shared: &RecorderState, channel: u32, kind: StreamKind, tally: &Mutex<StreamTally>) -> Result<(), RecordError> {
     let mut tally = lock(tally);
     if tally.reported == Some(tally.bytes) {
         return Ok(());

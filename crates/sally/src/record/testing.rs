@@ -11,12 +11,12 @@ pub(crate) fn key() -> PrivateKey {
     PrivateKey::from(Ed25519Keypair::from_seed(&[5; 32]))
 }
 
-pub(super) fn settings(policy: Policy) -> Settings {
-    Settings { policy, digest: DigestName::default(), shell: "/bin/sh".into(), size: SIZE }
+pub(super) fn settings(policy: Policy) -> RecordSettings {
+    RecordSettings { policy, digest: DigestName::default(), shell: "/bin/sh".into(), size: SIZE }
 }
 
 /// Begins a record in a new file.
 pub(crate) fn record_to(file: impl Into<PathBuf>, policy: Policy) -> Recorder {
-    let sink = Sink::open(&Target::File(file.into()), false).unwrap();
+    let sink = RecordSink::open(&RecordTarget::File(file.into()), false).unwrap();
     Recorder::start(sink, settings(policy), key()).unwrap()
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use sally_proto::error::exit as status;
-use sally_proto::record::{Header, Lines, Policy, Report, Trust, Verdict, Verifier};
+use sally_proto::record::{Header, Policy, RecordLines, Report, Trust, Verdict, Verifier};
 use serde::Serialize;
 use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
@@ -23,7 +23,7 @@ enum Expected {
 
 /// The JSON answer, whose fields are stable (docs/record-format.md).
 #[derive(Serialize)]
-struct Answer<'a> {
+struct VerifyAnswer<'a> {
     file: String,
     verdict: &'a str,
     exit_status: u8,
@@ -101,7 +101,7 @@ pub(super) fn judge(args: &VerifyArgs) -> Result<(Option<String>, u8, Vec<String
 }
 
 fn read(file: &Path, judge: impl Fn(&PublicKey) -> Trust) -> Result<Report, SourceError> {
-    let mut lines = Lines::new(source::open(file)?);
+    let mut lines = RecordLines::new(source::open(file)?);
     let mut verifier = Verifier::new(judge);
     while let Some(line) = lines.next()? {
         verifier.line(&line);
@@ -109,13 +109,13 @@ fn read(file: &Path, judge: impl Fn(&PublicKey) -> Trust) -> Result<Report, Sour
     Ok(verifier.finish()?)
 }
 
-fn answer<'a>(file: String, report: &'a Report, sentence: String, known_as: Option<String>) -> Answer<'a> {
+fn answer<'a>(file: String, report: &'a Report, sentence: String, known_as: Option<String>) -> VerifyAnswer<'a> {
     let header = report.header.as_ref();
     let broken = match &report.verdict {
         Verdict::Broken { line, why } => Some((*line, why.as_str())),
         _ => None,
     };
-    Answer {
+    VerifyAnswer {
         file,
         verdict: report.verdict.name(),
         exit_status: report.verdict.exit_status(),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use sally_proto::error::Fault;
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::event::Event;
+pub use self::event::RelayEvent;
 use self::event::line;
 use self::rotation::LogFile;
 pub use self::rotation::Rotation;
@@ -63,28 +63,28 @@ impl AuditTarget {
     }
 }
 
-enum Job {
+enum AuditJob {
     Write(Vec<u8>, Option<oneshot::Sender<bool>>),
     Reopen,
 }
 
 /// A handle for writing to the log. Clones write to the same log.
 #[derive(Clone, Debug)]
-pub struct Audit {
-    jobs: Option<mpsc::Sender<Job>>,
-    state: Arc<State>,
+pub struct AuditLog {
+    jobs: Option<mpsc::Sender<AuditJob>>,
+    state: Arc<AuditState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AuditState {
     failing: AtomicBool,
     lost: AtomicU64,
-    counters: Counters,
+    counters: AuditCounters,
 }
 
 /// Counters of the thread; they only grow.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct AuditCounters {
     /// Bytes written.
     pub(super) bytes: AtomicU64,
     /// Lines that could not be written.
@@ -95,14 +95,14 @@ pub(super) struct Counters {
     pub(super) rotation_failures: AtomicU64,
 }
 
-impl Audit {
+impl AuditLog {
     /// Opens the log and starts its thread. An existing file must be owned by the current account (`logfile::open`), or by `later`, the
     /// account that the process will switch to.
     ///
     /// # Errors
     /// [`Fault::Audit`] if it can't be written.
     pub fn open(target: &AuditTarget, later: Option<u32>) -> Result<Self, Fault> {
-        let state = Arc::new(State::default());
+        let state = Arc::new(AuditState::default());
         let (path, rotation) = match target {
             AuditTarget::Off => return Ok(Self { jobs: None, state }),
             AuditTarget::Stdout => (None, None),
@@ -118,10 +118,10 @@ impl Audit {
     }
 
     /// Writes a line and waits until it is written. Returns false on failure: the event must then not begin, unless the settings allow it.
-    pub async fn write(&self, event: Event<'_>) -> bool {
+    pub async fn write(&self, event: RelayEvent<'_>) -> bool {
         let Some(jobs) = &self.jobs else { return true };
         let (done, written) = oneshot::channel();
-        let job = Job::Write(line(&event), Some(done));
+        let job = AuditJob::Write(line(&event), Some(done));
         let writing = async {
             jobs.send(job).await.ok()?;
             written.await.ok()
@@ -134,9 +134,9 @@ impl Audit {
     }
 
     /// Writes a line about something that has happened already: waits for a place in the queue, not for the disk.
-    pub async fn note(&self, event: Event<'_>) {
+    pub async fn note(&self, event: RelayEvent<'_>) {
         let Some(jobs) = &self.jobs else { return };
-        let sent = tokio::time::timeout(WRITE_LIMIT, jobs.send(Job::Write(line(&event), None))).await;
+        let sent = tokio::time::timeout(WRITE_LIMIT, jobs.send(AuditJob::Write(line(&event), None))).await;
         if !matches!(sent, Ok(Ok(()))) {
             self.have_lost(1);
             self.fail();
@@ -155,7 +155,7 @@ impl Audit {
     }
 
     /// Returns the counters.
-    pub(super) fn counters(&self) -> &Counters {
+    pub(super) fn counters(&self) -> &AuditCounters {
         &self.state.counters
     }
 
@@ -163,14 +163,14 @@ impl Audit {
     pub async fn skipped(&self, skipped: &[Skipped]) {
         for line in skipped {
             term::say(&line.to_string());
-            self.note(Event::LineSkipped { source: &line.source, line: line.line, reason: &line.reason }).await;
+            self.note(RelayEvent::LineSkipped { source: &line.source, line: line.line, reason: &line.reason }).await;
         }
     }
 
     /// Reopens the file, after logrotate.
     pub async fn reopen(&self) {
         if let Some(jobs) = &self.jobs {
-            let _ = jobs.send(Job::Reopen).await; // The thread lives as long as the process.
+            let _ = jobs.send(AuditJob::Reopen).await; // The thread lives as long as the process.
         }
     }
 
@@ -196,15 +196,15 @@ struct Writer {
     file: LogFile,
     /// Whether the last line may be incomplete: the next write then begins with a newline.
     torn: bool,
-    state: Arc<State>,
+    state: Arc<AuditState>,
 }
 
 impl Writer {
-    fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
+    fn run(mut self, mut inbox: mpsc::Receiver<AuditJob>) {
         while let Some(job) = inbox.blocking_recv() {
             match job {
-                Job::Reopen => self.file.reopen(),
-                Job::Write(bytes, done) => {
+                AuditJob::Reopen => self.file.reopen(),
+                AuditJob::Write(bytes, done) => {
                     let written = self.write_all(&bytes);
                     if let Some(done) = done {
                         let _ = done.send(written); // The asking task has given up.
@@ -221,7 +221,7 @@ impl Writer {
             whole.push(b'\n');
         }
         if lost > 0 {
-            whole.extend(line(&Event::Lost { lines: lost }));
+            whole.extend(line(&RelayEvent::Lost { lines: lost }));
         }
         whole.extend_from_slice(bytes);
         match self.file.write(&whole, &self.state.counters) {
@@ -253,11 +253,11 @@ mod tests {
     async fn each_event_is_a_line_of_json() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("audit");
-        let audit = Audit::open(&AuditTarget::File(file.clone(), None), None).unwrap();
-        assert!(audit.write(Event::Release { connection: 7, slot: "cam-17:22".into(), why: "a\nb" }).await);
+        let audit = AuditLog::open(&AuditTarget::File(file.clone(), None), None).unwrap();
+        assert!(audit.write(RelayEvent::Release { connection: 7, slot: "cam-17:22".into(), why: "a\nb" }).await);
         std::fs::rename(&file, dir.path().join("audit.1")).unwrap();
         audit.reopen().await;
-        assert!(audit.write(Event::Stop { why: "told to" }).await);
+        assert!(audit.write(RelayEvent::Stop { why: "told to" }).await);
         let old = std::fs::read_to_string(dir.path().join("audit.1")).unwrap();
         let value: serde_json::Value = serde_json::from_str(&old).unwrap();
         assert_eq!((&value["v"], &value["event"], &value["why"]), (&1.into(), &"release".into(), &"a\nb".into()));
@@ -266,9 +266,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_is_a_failure() {
-        let audit = Audit::open(&AuditTarget::File("/dev/full".into(), None), None).unwrap();
-        assert!(!audit.write(Event::Stop { why: "told to" }).await);
+        let audit = AuditLog::open(&AuditTarget::File("/dev/full".into(), None), None).unwrap();
+        assert!(!audit.write(RelayEvent::Stop { why: "told to" }).await);
         assert!(audit.is_failing());
-        assert!(Audit::open(&AuditTarget::File("/no/such/folder/audit".into(), None), None).is_err());
+        assert!(AuditLog::open(&AuditTarget::File("/no/such/folder/audit".into(), None), None).is_err());
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::broker::Local;
 use crate::mqtt::Unpublished;
-use crate::mqtt::client::{Client, Message};
+use crate::mqtt::client::{MqttClient, MqttMessage};
 
 /// A client of the broker: of another one, or of the one in this process.
 pub enum Bus {
     /// A client over a network connection.
-    Far(Client),
+    Far(MqttClient),
     /// The broker in this process.
     Near(Local),
 }
@@ -17,7 +17,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`Unpublished`].
-    pub fn publish(&self, message: Message) -> Result<(), Unpublished> {
+    pub fn publish(&self, message: MqttMessage) -> Result<(), Unpublished> {
         match self {
             Self::Far(client) => client.publish(message),
             Self::Near(local) => local.publish(&message.topic, message.payload, message.retain).map_err(|_| Unpublished),

@@ -9,17 +9,17 @@ use sally_proto::wake::Prefix;
 
 use super::audit::AuditTarget;
 use super::keys::KeySources;
-use super::rules::Rules;
-use crate::broker::Identity;
-use crate::fleet::settings::Broker;
+use super::rules::RelayRules;
+use crate::broker::ClientIdentification;
+use crate::fleet::settings::BrokerUrl;
 use crate::net::tls::KeyPair;
-use crate::server_settings::DoorOptions;
+use crate::server_settings::ServerOptions;
 
 /// The configuration of `sally relay` and `sally jail`.
 #[derive(Debug)]
-pub struct Config {
+pub struct RelayConfig {
     /// The kind of server and its rules.
-    pub rules: Rules,
+    pub rules: RelayRules,
     /// The sources of keys.
     pub keys: KeySources,
     /// The address (all if none) and port to listen on.
@@ -29,7 +29,7 @@ pub struct Config {
     /// The TLS certificate and private key of that address.
     pub http_tls: Option<KeyPair>,
     /// The options that once, relay and jail share.
-    pub door: DoorOptions,
+    pub server: ServerOptions,
     /// The folder of the host key.
     pub state: Option<PathBuf>,
     /// The destination of the audit log.
@@ -48,9 +48,9 @@ pub struct Waking {
     /// The folder FLEET/relay.
     pub folder: PathBuf,
     /// The broker, if it isn't the one in the fleet's settings.
-    pub broker: Option<Broker>,
+    pub broker: Option<BrokerUrl>,
     /// The address of the embedded broker, and how it identifies clients.
-    pub mqtt: Option<(SocketAddr, Identity)>,
+    pub mqtt: Option<(SocketAddr, ClientIdentification)>,
     /// The addresses that devices are told to dial; if empty, those in the fleet's settings.
     pub advertise: Vec<HostPort>,
     /// The prefix of every topic.

@@ -10,10 +10,10 @@ use sally_proto::id::DeviceId;
 use sally_proto::relay::Refusal;
 use serde::Serialize;
 
-use super::caller::Caller;
+use super::client::Client;
 use super::fleet::Member;
-use super::rules::Kind;
-use super::{Relay, Visit};
+use super::rules::RelayKind;
+use super::{Relay, RelayVisit};
 use crate::lock::lock;
 
 /// The message for a session without a console, before it is closed.
@@ -33,7 +33,7 @@ Commands:
 
 /// The result of a command.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ConsoleAnswer {
     /// The text for stdout.
     pub text: String,
     /// The text for stderr.
@@ -42,7 +42,7 @@ pub struct Answer {
     pub status: u8,
 }
 
-impl Answer {
+impl ConsoleAnswer {
     fn said(text: String) -> Self {
         Self { text, error: String::new(), status: 0 }
     }
@@ -53,7 +53,7 @@ impl Answer {
 }
 
 #[derive(Serialize)]
-struct Device {
+struct DeviceRow {
     name: String,
     connected: bool,
     ports: Vec<u16>,
@@ -66,7 +66,7 @@ struct Device {
 }
 
 #[derive(Serialize)]
-struct Session {
+struct SessionRow {
     session: u64,
     to: String,
     who: String,
@@ -78,54 +78,54 @@ struct Session {
 
 impl Relay {
     /// Returns whether sessions of this client are answered: not those of a device, nor of a key with `command=`.
-    pub(crate) fn has_console(&self, caller: &Caller) -> bool {
-        let access = &caller.access;
+    pub(crate) fn has_console(&self, client: &Client) -> bool {
+        let access = &client.access;
         let forced = access.grant().is_some_and(|grant| grant.forced_command().is_some());
-        matches!(self.rules.kind, Kind::Relay) && !forced && access.may_visit()
+        matches!(self.rules.kind, RelayKind::Relay) && !forced && access.may_visit()
     }
 
     /// Answers a command. The command is empty if the client asked for a shell.
-    pub(crate) fn console(&self, caller: &Caller, command: &str) -> Answer {
+    pub(crate) fn console(&self, client: &Client, command: &str) -> ConsoleAnswer {
         let (options, words): (Vec<_>, Vec<_>) = command.split_whitespace().partition(|word| word.starts_with('-'));
         let json = options == ["--json"];
         if !json && !options.is_empty() {
-            return Answer {
+            return ConsoleAnswer {
                 status: 2,
-                ..Answer::refused(&format!("there is no option {}; try: help", crate::term::excerpt(&options.join(" "))))
+                ..ConsoleAnswer::refused(&format!("there is no option {}; try: help", crate::term::excerpt(&options.join(" "))))
             };
         }
         match words.as_slice() {
-            [] | ["help"] => Answer::said(HELP.into()),
-            ["devices"] => match self.may_list(caller) {
-                Ok(()) => show(self.devices(caller), json, devices_table),
-                Err(after) => Answer::refused(&format!("too many lists for this key: try again in {} s", after.as_secs().max(1))),
+            [] | ["help"] => ConsoleAnswer::said(HELP.into()),
+            ["devices"] => match self.may_list(client) {
+                Ok(()) => show(self.devices(client), json, devices_table),
+                Err(after) => ConsoleAnswer::refused(&format!("too many lists for this key: try again in {} s", after.as_secs().max(1))),
             },
-            ["sessions"] => show(self.sessions(caller), json, sessions_table),
-            ["whoami"] => whoami(caller, &self.guest_of(caller), json),
-            ["kick", target @ ..] => self.kick(caller, target),
-            [other, ..] => Answer {
+            ["sessions"] => show(self.sessions(client), json, sessions_table),
+            ["whoami"] => whoami(client, &self.names_admitting(client), json),
+            ["kick", target @ ..] => self.kick(client, target),
+            [other, ..] => ConsoleAnswer {
                 status: 2,
-                ..Answer::refused(&format!("there is no command '{}' here, and no shell; try: help", crate::term::excerpt(other)))
+                ..ConsoleAnswer::refused(&format!("there is no command '{}' here, and no shell; try: help", crate::term::excerpt(other)))
             },
         }
     }
 
     /// Counts a list of devices against the key's rate limit, since a list is as long as the fleet. Returns the time to wait if it is
     /// exceeded.
-    fn may_list(&self, caller: &Caller) -> Result<(), Duration> {
+    fn may_list(&self, client: &Client) -> Result<(), Duration> {
         let (began, lists) = &self.lists;
-        lock(lists).take(caller.identity.clone(), began.elapsed())
+        lock(lists).take(client.identity.clone(), began.elapsed())
     }
 
-    fn devices(&self, caller: &Caller) -> Vec<Device> {
-        let admin = caller.access.admin().is_some();
-        let guest_of = self.guest_of(caller);
+    fn devices(&self, client: &Client) -> Vec<DeviceRow> {
+        let admin = client.access.admin().is_some();
+        let guest_of = self.names_admitting(client);
         let device = |name: DeviceId| {
             let held = self.tunnels().held(&name);
-            let connection = held.first().and_then(|(_, holder)| self.caller(*holder));
+            let connection = held.first().and_then(|(_, holder)| self.client(*holder));
             let ports = held.into_iter().map(|(port, _)| port).collect();
             let name = if guest_of.contains(&name) { name.to_string() } else { name.veiled().to_string() };
-            let mut device = Device { connected: connection.is_some(), ports, from: None, since: None, key: None, name };
+            let mut device = DeviceRow { connected: connection.is_some(), ports, from: None, since: None, key: None, name };
             if let Some(connection) = connection {
                 device.since = Some(format!("{:.0}", connection.since_clock));
                 device.from = admin.then(|| connection.peer.to_string());
@@ -133,32 +133,32 @@ impl Relay {
             }
             device
         };
-        self.listed_names(caller, &guest_of).into_iter().map(device).collect()
+        self.listed_names(client, &guest_of).into_iter().map(device).collect()
     }
 
-    fn sessions(&self, caller: &Caller) -> Vec<Session> {
-        let all: Vec<Arc<Visit>> = self.visits().values().cloned().collect();
-        let theirs = |visit: &Arc<Visit>| caller.access.admin().is_some() || self.is_theirs(caller, visit);
-        let session = |visit: Arc<Visit>| {
+    fn sessions(&self, client: &Client) -> Vec<SessionRow> {
+        let all: Vec<Arc<RelayVisit>> = self.visits().values().cloned().collect();
+        let theirs = |visit: &Arc<RelayVisit>| client.access.admin().is_some() || self.is_theirs(client, visit);
+        let session = |visit: Arc<RelayVisit>| {
             let (up, down) = visit.bytes();
-            let to = if self.is_theirs(caller, &visit) { visit.slot.to_string() } else { visit.slot.veiled().to_string() };
+            let to = if self.is_theirs(client, &visit) { visit.slot.to_string() } else { visit.slot.veiled().to_string() };
             let from = visit.from.to_string();
-            Session { session: visit.number, to, who: visit.who.clone(), from, seconds: visit.since.elapsed().as_secs(), up, down }
+            SessionRow { session: visit.number, to, who: visit.who.clone(), from, seconds: visit.since.elapsed().as_secs(), up, down }
         };
         all.into_iter().filter(theirs).map(session).collect()
     }
 
     /// Returns whether a connection with the caller's key made the visit.
-    fn is_theirs(&self, caller: &Caller, visit: &Visit) -> bool {
-        let visitor = visit.visitor.and_then(|number| self.caller(number));
-        visitor.is_some_and(|visitor| visitor.fingerprint == caller.fingerprint)
+    fn is_theirs(&self, client: &Client, visit: &RelayVisit) -> bool {
+        let visitor = visit.visitor.and_then(|number| self.client(number));
+        visitor.is_some_and(|visitor| visitor.fingerprint == client.fingerprint)
     }
 
     /// Ends a session or a device's connection. A number alone always means a session, even if no session has it: the meaning must not
     /// depend on which session has just ended.
-    fn kick(&self, caller: &Caller, target: &[&str]) -> Answer {
-        if caller.access.admin().is_none() {
-            return Answer::refused(&Refusal::NotPermitted.to_string());
+    fn kick(&self, client: &Client, target: &[&str]) -> ConsoleAnswer {
+        if client.access.admin().is_none() {
+            return ConsoleAnswer::refused(&Refusal::NotPermitted.to_string());
         }
         let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
         match target {
@@ -170,31 +170,33 @@ impl Relay {
                 if !named {
                     answer
                 } else {
-                    Answer::refused(&format!("there is no session {number} (a device of that name is: kick device {number})"))
+                    ConsoleAnswer::refused(&format!("there is no session {number} (a device of that name is: kick device {number})"))
                 }
             }
             [name] => self.kick_device(name),
-            _ => Answer { status: 2, ..Answer::refused("kick takes a session's number or a device's name; try: help") },
+            _ => ConsoleAnswer { status: 2, ..ConsoleAnswer::refused("kick takes a session's number or a device's name; try: help") },
         }
     }
 
-    fn kick_session(&self, number: &str) -> Answer {
+    fn kick_session(&self, number: &str) -> ConsoleAnswer {
         let shown = crate::term::excerpt(number);
-        let Ok(parsed) = number.parse() else { return Answer::refused(&format!("'{shown}' is not the number of a session")) };
-        let Some(visit) = self.visits().get(&parsed).cloned() else { return Answer::refused(&format!("there is no session {shown}")) };
+        let Ok(parsed) = number.parse() else { return ConsoleAnswer::refused(&format!("'{shown}' is not the number of a session")) };
+        let Some(visit) = self.visits().get(&parsed).cloned() else {
+            return ConsoleAnswer::refused(&format!("there is no session {shown}"));
+        };
         visit.kick();
-        Answer::said(format!("session {shown} ended\n"))
+        ConsoleAnswer::said(format!("session {shown} ended\n"))
     }
 
-    fn kick_device(&self, target: &str) -> Answer {
+    fn kick_device(&self, target: &str) -> ConsoleAnswer {
         let (shown, holders) = (crate::term::excerpt(target), self.holders(target));
-        for caller in holders.iter().filter_map(|holder| self.caller(*holder)) {
-            caller.line.dismiss(&Refusal::Kicked.to_string());
+        for client in holders.iter().filter_map(|holder| self.client(*holder)) {
+            client.line.dismiss(&Refusal::Kicked.to_string());
         }
         if holders.is_empty() {
-            Answer::refused(&format!("{shown} is not connected"))
+            ConsoleAnswer::refused(&format!("{shown} is not connected"))
         } else {
-            Answer::said(format!("{shown} disconnected\n"))
+            ConsoleAnswer::said(format!("{shown} disconnected\n"))
         }
     }
 
@@ -205,28 +207,28 @@ impl Relay {
     }
 }
 
-fn show<T: Serialize>(items: Vec<T>, json: bool, table: fn(&[T]) -> String) -> Answer {
-    if json { as_json(&items) } else { Answer::said(table(&items)) }
+fn show<T: Serialize>(items: Vec<T>, json: bool, table: fn(&[T]) -> String) -> ConsoleAnswer {
+    if json { as_json(&items) } else { ConsoleAnswer::said(table(&items)) }
 }
 
-fn as_json(value: &impl Serialize) -> Answer {
+fn as_json(value: &impl Serialize) -> ConsoleAnswer {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => Answer::said(text + "\n"),
-        Err(error) => Answer::refused(&error.to_string()),
+        Ok(text) => ConsoleAnswer::said(text + "\n"),
+        Err(error) => ConsoleAnswer::refused(&error.to_string()),
     }
 }
 
-fn devices_table(devices: &[Device]) -> String {
+fn devices_table(devices: &[DeviceRow]) -> String {
     if devices.is_empty() {
         return "no devices that you may reach\n".into();
     }
-    let ports = |device: &Device| device.ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
-    let state = |device: &Device| device.since.as_ref().map_or("not connected".into(), |since| format!("connected since {since}"));
+    let ports = |device: &DeviceRow| device.ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    let state = |device: &DeviceRow| device.since.as_ref().map_or("not connected".into(), |since| format!("connected since {since}"));
     let rows = devices.iter().map(|device| [device.name.clone(), ports(device), state(device), device.from.clone().unwrap_or_default()]);
     table(["DEVICE", "PORTS", "STATE", "FROM"], rows)
 }
 
-fn sessions_table(sessions: &[Session]) -> String {
+fn sessions_table(sessions: &[SessionRow]) -> String {
     if sessions.is_empty() {
         return "no open visits\n".into();
     }
@@ -264,29 +266,29 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
     text
 }
 
-fn whoami(caller: &Caller, guest_of: &[DeviceId], json: bool) -> Answer {
-    let may_reach: Vec<String> = match (caller.access.visitor(), caller.access.fleet_visitor()) {
+fn whoami(client: &Client, guest_of: &[DeviceId], json: bool) -> ConsoleAnswer {
+    let may_reach: Vec<String> = match (client.access.visitor(), client.access.fleet_visitor()) {
         (Some(visitor), _) if visitor.permit_open().is_empty() => vec!["*:*".into()],
         (Some(visitor), _) => visitor.permit_open().iter().map(ToString::to_string).collect(),
         (None, Some(of_the_fleet)) => of_the_fleet.patterns.iter().map(|pattern| format!("{pattern}:*")).collect(),
         (None, None) => Vec::new(),
     };
-    let certificate_ends = caller.access.member().map(Member::until).filter(|until| *until < u64::MAX);
-    let expires = caller.access.grant().and_then(Grant::expires).into_iter().chain(certificate_ends).min();
+    let certificate_ends = client.access.member().map(Member::until).filter(|until| *until < u64::MAX);
+    let expires = client.access.grant().and_then(Grant::expires).into_iter().chain(certificate_ends).min();
     if json {
         return as_json(&serde_json::json!({
-            "who": caller.who, "key": caller.fingerprint, "user": caller.user, "from": caller.peer.to_string(),
-            "roles": caller.access.roles(), "reaches": may_reach, "guest_of": guest_of,
+            "who": client.who, "key": client.fingerprint, "user": client.user, "from": client.peer.to_string(),
+            "roles": client.access.roles(), "reaches": may_reach, "guest_of": guest_of,
             "expires": expires,
         }));
     }
-    let mut text = format!("{} ({})\nfrom {} as {}\n", caller.who, caller.fingerprint, caller.peer, crate::term::excerpt(&caller.user));
-    let _ = writeln!(text, "roles: {}", caller.access.roles().join(", "));
+    let mut text = format!("{} ({})\nfrom {} as {}\n", client.who, client.fingerprint, client.peer, crate::term::excerpt(&client.user));
+    let _ = writeln!(text, "roles: {}", client.access.roles().join(", "));
     if !may_reach.is_empty() {
         let _ = writeln!(text, "may reach: {}", may_reach.join(" "));
     }
     if let Some(end) = expires {
         let _ = writeln!(text, "until {} UTC", utc_minute(end));
     }
-    Answer::said(text)
+    ConsoleAnswer::said(text)
 }

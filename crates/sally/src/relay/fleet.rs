@@ -7,22 +7,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use sally_proto::authority::Visitor;
-use sally_proto::authorized_keys::{Denial, Presence};
+use sally_proto::authority::CertifiedVisitor;
+use sally_proto::authorized_keys::{Denial, UserPresence};
 use sally_proto::backoff::{Backoff, Pace};
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
 use ssh_key::certificate::Certificate;
 
 use super::Relay;
-use super::audit::Event;
+use super::audit::RelayEvent;
 use super::metrics::Metrics;
-use crate::fleet::relay_dir::{Device, RelayDir, State};
+use crate::file_version::{FileVersion, version_of};
+use crate::fleet::relay_dir::{DeviceStanding, ListedDevice, RelayDir};
 use crate::lock::lock;
-use crate::stamp::{Stamp, stamp};
 use crate::term;
 
-/// The files whose stamps tell whether the folder has changed.
+/// The files whose versions tell whether the folder has changed.
 const FILES: [&str; 9] =
     ["fleet.toml", "devices", "revoked", "device_ca.pub", "host_ca.pub", "visitor_ca.pub", "host_key", "host_key-cert.pub", "wake_key"];
 
@@ -38,10 +38,10 @@ pub enum Member {
         /// The end of the certificate, in Unix seconds.
         until: u64,
         /// The presence that a signature must prove, if the key is a security key.
-        presence: Presence,
+        presence: UserPresence,
     },
     /// A person, with patterns of names.
-    Visitor(Visitor),
+    Visitor(CertifiedVisitor),
 }
 
 impl Member {
@@ -62,7 +62,7 @@ impl Member {
     }
 
     /// Returns the presence that a signature of the certified key must prove.
-    pub fn presence(&self) -> Presence {
+    pub fn presence(&self) -> UserPresence {
         match self {
             Self::Device { presence, .. } => *presence,
             Self::Visitor(visitor) => visitor.presence,
@@ -86,17 +86,17 @@ impl Member {
     }
 }
 
-/// The pace of reading an unreadable folder again while its stamps stay the same: the cause (the owner, the mode, the disk) shows in no
-/// stamp.
+/// The pace of reading an unreadable folder again while its versions stay the same: the cause (the owner, the mode, the disk) shows in no
+/// version.
 const AGAIN: Pace = Pace { least: Duration::from_secs(2), most: Duration::from_secs(30), stable: Duration::MAX };
 
-type Look = Vec<Stamp>;
+type FleetVersions = Vec<FileVersion>;
 
 /// The fleet as last read.
 #[derive(Debug)]
-pub struct Fleet {
+pub struct RelayFleet {
     folder: PathBuf,
-    state: Mutex<Read>,
+    state: Mutex<FleetRead>,
     /// Held while reading, so that one thread reads at a time; the others then use what it has read.
     reading: Mutex<()>,
     /// The number of times that it was read.
@@ -104,24 +104,24 @@ pub struct Fleet {
 }
 
 #[derive(Debug)]
-struct Read {
+struct FleetRead {
     dir: Arc<RelayDir>,
-    look: Look,
+    look: FleetVersions,
     /// The last failure, if the last read failed.
-    failing: Option<Failing>,
+    failing: Option<FleetReadFailure>,
 }
 
 #[derive(Debug)]
-struct Failing {
-    /// The stamps at that time, including the folder's own.
-    look: (Look, Stamp),
+struct FleetReadFailure {
+    /// The versions at that time, including the folder's own.
+    look: (FleetVersions, FileVersion),
     again: Instant,
     backoff: Backoff,
 }
 
-impl Read {
-    /// Returns whether another read would have the same result, judging by the stamps.
-    fn is_settled(&self, look: &(Look, Stamp)) -> bool {
+impl FleetRead {
+    /// Returns whether another read would have the same result, judging by the versions.
+    fn is_settled(&self, look: &(FleetVersions, FileVersion)) -> bool {
         match &self.failing {
             None => self.look == look.0,
             Some(failing) => failing.look == *look && Instant::now() < failing.again,
@@ -140,20 +140,20 @@ pub enum Change {
     Failed(Fault),
 }
 
-impl Fleet {
+impl RelayFleet {
     /// Reads the folder.
     ///
     /// # Errors
     /// Those of [`RelayDir::load`].
     pub fn load(folder: &Path) -> Result<Self, Fault> {
-        // The stamps are taken before reading: a change meanwhile is seen at the next look.
+        // The versions are taken before reading: a change meanwhile is seen at the next look.
         let look = look_at(folder);
         let dir = Arc::new(RelayDir::load(folder)?);
-        let state = Mutex::new(Read { dir, look, failing: None });
+        let state = Mutex::new(FleetRead { dir, look, failing: None });
         Ok(Self { folder: folder.to_owned(), state, reading: Mutex::default(), reads: AtomicU64::new(1) })
     }
 
-    fn state(&self) -> MutexGuard<'_, Read> {
+    fn state(&self) -> MutexGuard<'_, FleetRead> {
         lock(&self.state)
     }
 
@@ -165,7 +165,7 @@ impl Fleet {
     /// Looks at the folder again and reads it if it has changed, or if `forced`. Blocks while it reads.
     pub fn look(&self, forced: bool) -> Change {
         let _reading = lock(&self.reading);
-        let look = (look_at(&self.folder), stamp(&self.folder));
+        let look = (look_at(&self.folder), version_of(&self.folder));
         if !forced && self.state().is_settled(&look) {
             return Change::None;
         }
@@ -174,7 +174,7 @@ impl Fleet {
         let mut state = self.state();
         match loaded {
             Ok(dir) => {
-                *state = Read { dir: Arc::new(dir), look: look.0, failing: None };
+                *state = FleetRead { dir: Arc::new(dir), look: look.0, failing: None };
                 Change::Read
             }
             Err(fault) => {
@@ -182,7 +182,7 @@ impl Fleet {
                 let news = before.is_none();
                 let mut backoff = before.map_or_else(|| Backoff::new(AGAIN), |before| before.backoff);
                 let again = Instant::now() + backoff.pause(getrandom::u64().unwrap_or_default());
-                state.failing = Some(Failing { look, again, backoff });
+                state.failing = Some(FleetReadFailure { look, again, backoff });
                 if news { Change::Failed(fault) } else { Change::None }
             }
         }
@@ -211,7 +211,7 @@ impl Fleet {
 
     /// Returns whether a device is an active part of the fleet.
     pub fn has(&self, name: &DeviceId) -> bool {
-        self.dir().known.get(name).is_some_and(|device| device.state == State::Active)
+        self.dir().known.get(name).is_some_and(|device| device.state == DeviceStanding::Active)
     }
 }
 
@@ -219,14 +219,14 @@ impl Fleet {
 pub(super) fn current(dir: &RelayDir, id: &DeviceId, serial: u64) -> Result<(), Denial> {
     match dir.known.get(id) {
         None => Err(Denial::NotInFleet),
-        Some(Device { state: State::Revoked, .. }) => Err(Denial::Revoked),
+        Some(ListedDevice { state: DeviceStanding::Revoked, .. }) => Err(Denial::Revoked),
         Some(device) if serial < device.serial => Err(Denial::Superseded),
         Some(_) => Ok(()),
     }
 }
 
-fn look_at(folder: &Path) -> Look {
-    FILES.iter().map(|name| stamp(&folder.join(name))).collect()
+fn look_at(folder: &Path) -> FleetVersions {
+    FILES.iter().map(|name| version_of(&folder.join(name))).collect()
 }
 
 impl Relay {
@@ -250,7 +250,7 @@ impl Relay {
                 term::fault(&fault);
                 term::say("  until it can be read, no certificate is accepted");
                 Metrics::count(&self.metrics.fleet_failures);
-                self.audit.note(Event::KeysFailed { reason: fault.to_string() }).await;
+                self.audit.note(RelayEvent::KeysFailed { reason: fault.to_string() }).await;
             }
             Ok(Some(Change::None) | None) => {}
             // The relay must not go on with the old state if even looking fails.

@@ -7,16 +7,16 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use super::Relay;
-use crate::net::http::{Answer, Limits, Router, text};
+use crate::net::http::{HttpLimits, HttpResponse, Router, text};
 
 /// A scraper and a health check need two connections; both are programs nearby.
-pub(super) const LIMITS: Limits = Limits { connections: 16, head: Duration::from_secs(5), connection: Duration::from_secs(60) };
+pub(super) const LIMITS: HttpLimits = HttpLimits { connections: 16, head: Duration::from_secs(5), connection: Duration::from_secs(60) };
 
 /// The routes for a monitoring system.
 pub(super) struct Monitoring(pub(super) Arc<Relay>);
 
 impl Router for Monitoring {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>) -> HttpResponse {
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/metrics") => text(StatusCode::OK, "text/plain; version=0.0.4", self.0.exposition()),
             (&Method::GET | &Method::HEAD, "/healthz") => {

@@ -8,10 +8,10 @@ use sally_proto::error::{Fault, KeyDefect};
 use sally_proto::id::DeviceId;
 use sally_proto::relay::{covers_name, spelled_names};
 
-use super::caller::Access;
-use crate::keys::{self, Skipped, Source};
-use crate::net::network::Network;
-use crate::stamp::{self, Stamp};
+use super::client::ClientAccess;
+use crate::file_version::{self, FileVersion};
+use crate::keys::{self, KeySource, Skipped};
+use crate::net::network::NetworkSettings;
 use crate::term;
 
 /// The keys of every role.
@@ -29,7 +29,7 @@ impl KeySet {
     ///
     /// # Errors
     /// The reason why a known key is rejected under these circumstances.
-    pub(super) fn authorize(&self, offer: Offer<'_>, context: &Context<'_>) -> Result<Access, Denial> {
+    pub(super) fn authorize(&self, offer: Offer<'_>, context: &Context<'_>) -> Result<ClientAccess, Denial> {
         let mut denial = None;
         let mut role = |ring: &Option<KeyRing>| match ring.as_ref()?.authorize(offer, context) {
             Ok(grant) => Some(grant),
@@ -39,7 +39,12 @@ impl KeySet {
                 None
             }
         };
-        let access = Access { visitor: role(&self.visitors), device: role(&self.devices), admin: role(&self.admins), ..Access::default() };
+        let access = ClientAccess {
+            visitor: role(&self.visitors),
+            device: role(&self.devices),
+            admin: role(&self.admins),
+            ..ClientAccess::default()
+        };
         match (access.grant(), denial) {
             (None, Some(denial)) => Err(denial),
             _ => Ok(access),
@@ -72,20 +77,20 @@ impl KeySet {
     }
 }
 
-/// The stamp of each source: a file's length, time and number.
-pub(super) type Seen = Vec<Stamp>;
+/// The version of each source: a file's length, time and number.
+pub(super) type SourceVersions = Vec<FileVersion>;
 
 /// The sources of the keys of each role.
 #[derive(Clone, Debug)]
 pub struct KeySources {
     /// The keys that may reach names.
-    pub visitors: Vec<Source>,
+    pub visitors: Vec<KeySource>,
     /// The keys that may register names and ports.
-    pub devices: Vec<Source>,
+    pub devices: Vec<KeySource>,
     /// The keys that may do everything on the console.
-    pub admins: Vec<Source>,
+    pub admins: Vec<KeySource>,
     /// The settings for sources on the network.
-    pub network: Network,
+    pub network: NetworkSettings,
 }
 
 impl KeySources {
@@ -129,11 +134,11 @@ impl KeySources {
         keys::keep([&mut self.visitors, &mut self.devices, &mut self.admins].into_iter().flatten()).await
     }
 
-    /// Returns the stamps of the files: when they change, the files are read again.
-    pub(super) fn look(&self) -> Seen {
-        let look = |source: &Source| {
-            let Source::File(file) = source else { return None };
-            stamp::of(std::fs::metadata(file).as_ref().ok().filter(|facts| facts.is_file())?)
+    /// Returns the versions of the files: when they change, the files are read again.
+    pub(super) fn look(&self) -> SourceVersions {
+        let look = |source: &KeySource| {
+            let KeySource::File(file) = source else { return None };
+            file_version::of(std::fs::metadata(file).as_ref().ok().filter(|facts| facts.is_file())?)
         };
         [&self.visitors, &self.devices, &self.admins].into_iter().flatten().map(look).collect()
     }
@@ -160,7 +165,7 @@ mod tests {
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbnqQ/SGC/OWnL4cQGxlZcFxxfCVx0mD+1MlF/Zdidu";
 
     fn sources(file: &Path) -> KeySources {
-        KeySources { visitors: vec![], devices: vec![Source::File(file.into())], admins: vec![], network: Network::default() }
+        KeySources { visitors: vec![], devices: vec![KeySource::File(file.into())], admins: vec![], network: NetworkSettings::default() }
     }
 
     #[tokio::test]

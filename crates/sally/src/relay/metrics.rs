@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Relay;
-use crate::broker::Counts;
+use crate::broker::BrokerCounts;
 use crate::lock::lock;
 
 /// Counters that only grow.
@@ -53,7 +53,7 @@ impl Relay {
         let metrics = &self.metrics;
         let mut text = String::new();
         let (names, ports) = self.tunnels.counts();
-        let (live, callers) = (self.visits().len() as u64, self.callers().len() as u64);
+        let (live, clients) = (self.visits().len() as u64, self.clients().len() as u64);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (up, down) = self.visits().values().fold((load(&metrics.up), load(&metrics.down)), |(up, down), visit| {
             let (u, d) = visit.bytes();
@@ -77,7 +77,7 @@ impl Relay {
         counter(
             "audit_left_out_total",
             "Lines about clients without a key that were counted instead of written",
-            &[("", load(&self.strangers.left_out))],
+            &[("", load(&self.unauthenticated.left_out))],
         );
         counter("audit_rotations_total", "Rotations of the audit log", &[("", load(&logged.rotations))]);
         counter("audit_rotation_failures_total", "Rotations of the audit log that failed", &[("", load(&logged.rotation_failures))]);
@@ -87,7 +87,7 @@ impl Relay {
             counter("fleet_failures_total", "Times that the fleet's folder couldn't be read", &[("", load(&metrics.fleet_failures))]);
         }
         let mut gauge = |name, help, samples: &[(&str, u64)]| family(&mut text, name, "gauge", help, samples);
-        gauge("connected", "Connections that are logged in", &[("", callers)]);
+        gauge("connected", "Connections that are logged in", &[("", clients)]);
         gauge("connections_free", "Connections that can be accepted besides the open ones", &[("", self.descriptors.free() as u64)]);
         gauge("tunnels", "Names and ports registered", &[("kind=\"name\"", names as u64), ("kind=\"port\"", ports as u64)]);
         gauge("visits", "Visits that are open", &[("", live)]);
@@ -108,7 +108,7 @@ impl Relay {
 }
 
 /// Appends the counters of the broker in this process.
-fn broker_families(text: &mut String, counts: &Counts) {
+fn broker_families(text: &mut String, counts: &BrokerCounts) {
     let mut one = |name, kind, help, samples: &[(&str, u64)]| family(text, name, kind, help, samples);
     one("mqtt_clients", "gauge", "MQTT clients connected", &[("", counts.connected as u64)]);
     one("mqtt_retained", "gauge", "Statuses retained", &[("", counts.retained as u64)]);

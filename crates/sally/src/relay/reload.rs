@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::Relay;
-use super::audit::Event;
-use super::keys::{KeySet, KeySources, Seen};
+use super::audit::RelayEvent;
+use super::keys::{KeySet, KeySources, SourceVersions};
 use super::run::note_keys;
 use crate::keys::Skipped;
 use crate::term;
@@ -28,15 +28,15 @@ const AGAIN: Pace = Pace { least: Duration::from_secs(5), most: Duration::from_s
 #[derive(Debug)]
 pub struct Reloader {
     sources: KeySources,
-    /// The stamps at the last look.
-    seen: Seen,
-    /// The stamps before the last read.
-    tried: Seen,
-    failing: Option<Failing>,
+    /// The versions at the last look.
+    seen: SourceVersions,
+    /// The versions before the last read.
+    tried: SourceVersions,
+    failing: Option<ReloadFailure>,
 }
 
 #[derive(Debug)]
-struct Failing {
+struct ReloadFailure {
     since: Instant,
     /// Whether the last good keys have been dropped.
     denied: bool,
@@ -63,7 +63,7 @@ impl Reloader {
     /// # Errors
     /// As [`KeySources::load`].
     pub async fn load(mut sources: KeySources) -> Result<(Self, KeySet, Vec<Skipped>), Fault> {
-        // The stamps are taken before reading, so that a change meanwhile is noticed later.
+        // The versions are taken before reading, so that a change meanwhile is noticed later.
         let seen = sources.look();
         sources.keep().await?;
         let (keys, skipped) = sources.load().await?;
@@ -93,7 +93,8 @@ impl Reloader {
 
     fn fail(&mut self, now: Instant, fault: Fault) -> Reload {
         let first = self.failing.is_none();
-        let failing = self.failing.get_or_insert_with(|| Failing { since: now, denied: false, again: now, backoff: Backoff::new(AGAIN) });
+        let failing =
+            self.failing.get_or_insert_with(|| ReloadFailure { since: now, denied: false, again: now, backoff: Backoff::new(AGAIN) });
         failing.again = now + failing.backoff.pause(getrandom::u64().unwrap_or_default());
         if failing.is_over(now) {
             failing.denied = true;
@@ -103,7 +104,7 @@ impl Reloader {
     }
 }
 
-impl Failing {
+impl ReloadFailure {
     /// Returns whether the last good keys have served for [`STALE_LIMIT`] and are still in use.
     fn is_over(&self, now: Instant) -> bool {
         !self.denied && now.duration_since(self.since) >= STALE_LIMIT
@@ -134,11 +135,11 @@ async fn apply(relay: &Relay, reload: Reload) {
         Reload::Stale(fault) => {
             term::fault(&fault);
             term::say("  the previous keys stay valid for 15 minutes");
-            relay.audit.note(Event::KeysFailed { reason: fault.to_string() }).await;
+            relay.audit.note(RelayEvent::KeysFailed { reason: fault.to_string() }).await;
         }
         Reload::Nobody => {
             term::say("The keys could not be read for 15 minutes: no client is accepted any more");
-            relay.audit.note(Event::KeysFailed { reason: "not read for 15 minutes: no client is accepted".into() }).await;
+            relay.audit.note(RelayEvent::KeysFailed { reason: "not read for 15 minutes: no client is accepted".into() }).await;
             relay.replace_keys(KeySet::default());
         }
     }
@@ -150,13 +151,13 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::keys::Source;
-    use crate::net::network::Network;
+    use crate::keys::KeySource;
+    use crate::net::network::NetworkSettings;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbnqQ/SGC/OWnL4cQGxlZcFxxfCVx0mD+1MlF/Zdidu";
 
     fn sources(file: &Path) -> KeySources {
-        KeySources { visitors: vec![], devices: vec![Source::File(file.into())], admins: vec![], network: Network::default() }
+        KeySources { visitors: vec![], devices: vec![KeySource::File(file.into())], admins: vec![], network: NetworkSettings::default() }
     }
 
     /// Creates a file with one key, and its reloader.
@@ -207,7 +208,7 @@ mod tests {
             }
         });
         let (_dir, _, mut reloader, start) = start().await;
-        reloader.sources.visitors.push(Source::Url {
+        reloader.sources.visitors.push(KeySource::Url {
             user: "u".into(),
             template: format!("https://127.0.0.1:{port}/{{user}}.keys"),
             rules: vec![],

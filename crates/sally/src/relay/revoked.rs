@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::Relay;
-use super::audit::Event;
+use super::audit::RelayEvent;
+use crate::file_version::{self, FileVersion};
 use crate::keys::{Skipped, load_revoked};
 use crate::lock::lock;
-use crate::stamp::{self, Stamp};
 use crate::term;
 
 /// The interval of looks at the file.
@@ -22,21 +22,21 @@ const REVOKED_LOOK: Duration = Duration::from_secs(2);
 
 /// The list as last read.
 #[derive(Debug)]
-pub struct Revoked {
+pub struct RelayRevocations {
     /// The file, or `None` if it could be read only once (a shell's `<(…)`).
     file: Option<PathBuf>,
-    state: Mutex<Read>,
+    state: Mutex<RevocationsRead>,
 }
 
 #[derive(Debug)]
-struct Read {
+struct RevocationsRead {
     list: Arc<Krl>,
     /// Whether the last read succeeded.
     readable: bool,
-    /// The file's stamps at the last look and before the last read. A changed file is read when it has been the same for two looks: it may
+    /// The file's versions at the last look and before the last read. A changed file is read when it has been the same for two looks: it may
     /// still be being written.
-    seen: Stamp,
-    tried: Stamp,
+    seen: FileVersion,
+    tried: FileVersion,
 }
 
 /// The result of another look.
@@ -50,28 +50,28 @@ enum RevokedLook {
     Failed(Fault),
 }
 
-impl Revoked {
+impl RelayRevocations {
     /// Reads the list, if there is one, and returns the skipped lines.
     ///
     /// # Errors
     /// Those of [`load_revoked`].
     pub async fn load(file: Option<PathBuf>) -> Result<(Option<Self>, Vec<Skipped>), Fault> {
         let Some(file) = file else { return Ok((None, Vec::new())) };
-        // The stamp is taken before reading: a change meanwhile is seen at the next look.
-        let seen = stamp::stamp(&file);
+        // The version is taken before reading: a change meanwhile is seen at the next look.
+        let seen = file_version::version_of(&file);
         let (list, skipped) = load_revoked(&file).await?;
-        let state = Mutex::new(Read { list: Arc::new(list), readable: true, tried: seen, seen });
+        let state = Mutex::new(RevocationsRead { list: Arc::new(list), readable: true, tried: seen, seen });
         Ok((Some(Self { file: file.is_file().then_some(file), state }), skipped))
     }
 
-    fn state(&self) -> MutexGuard<'_, Read> {
+    fn state(&self) -> MutexGuard<'_, RevocationsRead> {
         lock(&self.state)
     }
 
     /// Looks at the file again, and reads it if it has changed, if the last read failed, or if `forced`.
     async fn look(&self, forced: bool) -> RevokedLook {
         let Some(file) = &self.file else { return RevokedLook::Same };
-        let seen = stamp::stamp(file);
+        let seen = file_version::version_of(file);
         {
             let mut state = self.state();
             let settled = seen == state.seen;
@@ -135,7 +135,7 @@ pub(super) async fn watch_revoked(relay: Arc<Relay>, wanted: Arc<Notify>) {
             RevokedLook::Failed(fault) => {
                 term::fault(&fault);
                 term::say("  until it can be read, no new client is accepted");
-                relay.audit.note(Event::KeysFailed { reason: fault.to_string() }).await;
+                relay.audit.note(RelayEvent::KeysFailed { reason: fault.to_string() }).await;
             }
         }
     }

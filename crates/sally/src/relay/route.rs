@@ -1,4 +1,4 @@
-//! Connects a visitor to a name, and a socket to the holder of its port: each by a passage to a `forwarded-tcpip` channel of the holder.
+//! Connects a visitor to a name, and a socket to the holder of its port: each by a connection to a `forwarded-tcpip` channel of the holder.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,32 +6,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{Deed, Heap, Refusal, Slot, Taker, around, nearest};
+use sally_proto::relay::{PermitHolder, Refusal, Slot, TallyKey, UnauthenticatedAction, around, nearest};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
-use super::audit::Event;
-use super::caller::Caller;
-use super::fleet::Fleet;
+use super::audit::RelayEvent;
+use super::client::Client;
+use super::fleet::RelayFleet;
+use super::limits;
 use super::metrics::Metrics;
-use super::places;
 use super::rules::OPEN_LIMIT;
-use super::strangers::Unsaid;
-use super::wake::Place;
-use crate::fleet::relay_dir::State;
+use super::unauthenticated::UnannouncedSum;
+use super::wake::Waiter;
+use crate::fleet::relay_dir::DeviceStanding;
 use crate::net::ports::keep_alive;
-use crate::net::splice::{Meter, Sink, SocketSink, SocketSource, Source, splice};
+use crate::net::splice::{ByteSink, ByteSource, Meter, SocketSink, SocketSource, splice};
 use crate::panic::caught;
 use crate::term;
-use crate::tunnel::line::{Closing, NotOpened, Passage};
+use crate::tunnel::peer::{NotOpened, PeerChannel, PeerChannelCloser};
 
 /// The number of names of each kind that are compared with a mistyped one: takes milliseconds, where a million took seconds.
 const LOOKED_AT: usize = 10_000;
 
 /// A visit: a client's passage to a name or port.
 #[derive(Debug)]
-pub struct Visit {
+pub struct RelayVisit {
     /// The visit's number, unique while this process runs.
     pub number: u64,
     /// The name or port.
@@ -53,7 +53,7 @@ pub struct Visit {
     kicked: CancellationToken,
 }
 
-impl Visit {
+impl RelayVisit {
     /// Returns the bytes towards the device, and from it.
     pub fn bytes(&self) -> (u64, u64) {
         (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
@@ -68,41 +68,41 @@ impl Visit {
 /// A visit whose device has opened the channel.
 pub(crate) struct Opened {
     relay: Arc<Relay>,
-    visit: Arc<Visit>,
-    far: Passage,
-    place: places::Place,
+    visit: Arc<RelayVisit>,
+    far: PeerChannel,
+    place: limits::VisitPermit,
     /// Keeps a woken device's connection as long as the visit lasts.
-    held: Option<Place>,
+    held: Option<Waiter>,
     /// The sum that counts this visit, in place of lines of its own in the audit log.
-    counted: Option<Heap>,
+    counted: Option<TallyKey>,
 }
 
 impl Relay {
     /// Opens a visitor's `direct-tcpip`. It reaches names only: the relay dials no address.
-    pub(crate) async fn visit(self: &Arc<Self>, caller: &Caller, host: &str, port: u32) -> Result<Opened, Refusal> {
+    pub(crate) async fn visit(self: &Arc<Self>, client: &Client, host: &str, port: u32) -> Result<Opened, Refusal> {
         let (host, wait) = with_wait(host);
         let name = DeviceId::parse(host).map_err(|_| Refusal::NotAName(term::excerpt(host)))?;
         let port = u16::try_from(port).map_err(|_| Refusal::NotPermitted)?;
         // A client without permission gets the same answer for known and unknown names.
-        self.may_reach(caller, &name, port)?;
+        self.may_reach(client, &name, port)?;
         if self.is_of_fleet(&name).await {
-            return self.meet(caller, name, port, wait).await;
+            return self.meet(client, name, port, wait).await;
         }
         let slot = Slot::Name(name.clone(), port);
         let holder = match self.tunnels.find(&slot) {
             Some(forward) => forward.connection,
-            None => return Err(self.missing(caller, &name, port)),
+            None => return Err(self.missing(client, &name, port)),
         };
         // The originator that a client states can't be trusted: the device is told the connection's address.
-        self.open(slot, holder, Some(caller), caller.peer).await
+        self.open(slot, holder, Some(client), client.peer).await
     }
 
     /// Checks that a visitor may reach the name's port now.
-    pub(super) fn may_reach(&self, caller: &Caller, name: &DeviceId, port: u16) -> Result<(), Refusal> {
-        if caller.reaches(name, port) || self.guest_of(caller).contains(name) {
+    pub(super) fn may_reach(&self, client: &Client, name: &DeviceId, port: u16) -> Result<(), Refusal> {
+        if client.reaches(name, port) || self.names_admitting(client).contains(name) {
             return Ok(());
         }
-        Err(if caller.access.has_expired() { Refusal::Expired } else { Refusal::NotPermitted })
+        Err(if client.access.has_expired() { Refusal::Expired } else { Refusal::NotPermitted })
     }
 
     /// Returns whether a name is that of a device of the fleet, which may have been added a moment ago.
@@ -115,34 +115,36 @@ impl Relay {
     }
 
     /// Opens a visit for a connection to a registered port.
-    pub(crate) async fn knock(self: &Arc<Self>, holder: &Caller, port: u16, peer: SocketAddr) -> Result<Opened, Refusal> {
+    pub(crate) async fn open_registered_port(self: &Arc<Self>, holder: &Client, port: u16, peer: SocketAddr) -> Result<Opened, Refusal> {
         self.open(Slot::Port(port), holder.number, None, peer).await
     }
 
     /// Returns why a name outside the fleet can't be reached.
-    fn missing(&self, caller: &Caller, name: &DeviceId, port: u16) -> Refusal {
+    fn missing(&self, client: &Client, name: &DeviceId, port: u16) -> Refusal {
         let held = self.tunnels.ports_of(name);
         if !held.is_empty() {
-            let guest = self.guest_of(caller).contains(name);
-            let offered = held.into_iter().filter(|port| guest || caller.reaches(name, *port)).collect();
+            let admitted = self.names_admitting(client).contains(name);
+            let offered = held.into_iter().filter(|port| admitted || client.reaches(name, *port)).collect();
             return Refusal::NoSuchPort { name: name.clone(), port, offered };
         }
         if self.keys().covers(name) || name.looks_generated() {
             return Refusal::NotConnected(name.clone());
         }
-        Refusal::Unknown { name: name.clone(), nearest: self.probably_meant(caller, name) }
+        Refusal::Unknown { name: name.clone(), nearest: self.probably_meant(client, name) }
     }
 
     /// Returns the most similar name that this client may see. Compares at most [`LOOKED_AT`] names of each kind, so that repeated typos on
     /// a large relay stay cheap.
-    fn probably_meant(&self, caller: &Caller, name: &DeviceId) -> Option<DeviceId> {
-        let guest_of = self.guest_of(caller);
-        let known = may_know(caller, &guest_of);
-        let (keys, fleet) = (self.keys(), self.fleet().map(Fleet::dir));
+    fn probably_meant(&self, client: &Client, name: &DeviceId) -> Option<DeviceId> {
+        let names_admitting = self.names_admitting(client);
+        let known = may_know(client, &names_admitting);
+        let (keys, fleet) = (self.keys(), self.fleet().map(RelayFleet::dir));
         let spelled = keys.spelled_names().take(LOOKED_AT);
         let held = self.tunnels.names(LOOKED_AT, &known);
-        let listed =
-            fleet.iter().flat_map(|dir| around(name, &dir.known, LOOKED_AT / 2)).filter(|(_, device)| device.state == State::Active);
+        let listed = fleet
+            .iter()
+            .flat_map(|dir| around(name, &dir.known, LOOKED_AT / 2))
+            .filter(|(_, device)| device.state == DeviceStanding::Active);
         let near = [
             nearest(name, spelled.filter(&known)),
             nearest(name, held.into_iter()),
@@ -152,15 +154,15 @@ impl Relay {
     }
 
     /// Returns the names that `devices` lists: those in a device's key, connected, or of the fleet. Administrators also see that generated
-    /// names exist. `guest_of`: the names whose registrations admit the client.
-    pub(crate) fn listed_names(&self, caller: &Caller, guest_of: &[DeviceId]) -> Vec<DeviceId> {
-        let (known, admin) = (may_know(caller, guest_of), caller.access.admin().is_some());
+    /// names exist. `names_admitting`: the names whose registrations admit the client.
+    pub(crate) fn listed_names(&self, client: &Client, names_admitting: &[DeviceId]) -> Vec<DeviceId> {
+        let (known, admin) = (may_know(client, names_admitting), client.access.admin().is_some());
         let listed = |name: &DeviceId| admin || known(name);
         let mut names: Vec<_> = self.keys().spelled_names().filter(listed).collect();
         names.extend(self.tunnels.names(usize::MAX, listed));
         if let Some(fleet) = self.fleet() {
             let dir = fleet.dir();
-            let active = dir.known.iter().filter(|(_, device)| device.state == State::Active).map(|(name, _)| name);
+            let active = dir.known.iter().filter(|(_, device)| device.state == DeviceStanding::Active).map(|(name, _)| name);
             names.extend(active.filter(|name| listed(name)).cloned());
         }
         names.sort();
@@ -172,21 +174,21 @@ impl Relay {
         self: &Arc<Self>,
         slot: Slot,
         holder: u64,
-        visitor: Option<&Caller>,
+        visitor: Option<&Client>,
         from: SocketAddr,
     ) -> Result<Opened, Refusal> {
         if self.shut.is_cancelled() {
             return Err(Refusal::Stopping);
         }
         let place = self.places.take(match (&slot, visitor) {
-            (Slot::Port(port), _) => Taker::Stranger { port: *port, from: from.ip() },
-            (Slot::Name(..), visitor) => Taker::Visitor(visitor.map(|caller| caller.fingerprint.clone()).unwrap_or_default()),
+            (Slot::Port(port), _) => PermitHolder::Unauthenticated { port: *port, from: from.ip() },
+            (Slot::Name(..), visitor) => PermitHolder::Visitor(visitor.map(|client| client.fingerprint.clone()).unwrap_or_default()),
         })?;
         let gone = || match &slot {
             Slot::Name(name, _) => Refusal::NotConnected(name.clone()),
             Slot::Port(_) => Refusal::Stopping,
         };
-        let (device, forward) = self.caller(holder).zip(self.tunnels.find(&slot)).ok_or_else(gone)?;
+        let (device, forward) = self.client(holder).zip(self.tunnels.find(&slot)).ok_or_else(gone)?;
         let port = match &slot {
             Slot::Name(_, port) | Slot::Port(port) => *port,
         };
@@ -196,12 +198,12 @@ impl Relay {
             (Slot::Name(name, _), NotOpened::NoAnswer) => Refusal::NoAnswer { name: name.clone(), seconds: OPEN_LIMIT.as_secs() },
             _ => gone(),
         })?;
-        let who = visitor.map_or_else(|| from.ip().to_string(), |caller| caller.who.clone());
-        let visit = Arc::new(Visit {
+        let who = visitor.map_or_else(|| from.ip().to_string(), |client| client.who.clone());
+        let visit = Arc::new(RelayVisit {
             number: self.number(),
             slot,
             device: holder,
-            visitor: visitor.map(|caller| caller.number),
+            visitor: visitor.map(|client| client.number),
             who,
             from,
             since: Instant::now(),
@@ -226,7 +228,7 @@ fn with_wait(host: &str) -> (&str, Option<Duration>) {
 
 impl Opened {
     /// Keeps a visitor's place at the rendezvous for as long as the visit lasts.
-    pub(super) fn held(self, held: Place) -> Self {
+    pub(super) fn held(self, held: Waiter) -> Self {
         Self { held: Some(held), ..self }
     }
 
@@ -235,16 +237,16 @@ impl Opened {
     async fn record(&mut self) -> bool {
         let (relay, visit) = (&self.relay, &self.visit);
         if let Slot::Port(port) = visit.slot {
-            match relay.counted(Deed::Visit(port), visit.from.ip()).await {
+            match relay.counted(UnauthenticatedAction::Visit(port), visit.from.ip()).await {
                 Ok(None) => {}
                 Ok(counted) => {
                     self.counted = counted;
                     return true;
                 }
-                Err(Unsaid) => return relay.rules.unaudited,
+                Err(UnannouncedSum) => return relay.rules.unaudited,
             }
         }
-        let event = Event::Open {
+        let event = RelayEvent::Open {
             visit: visit.number,
             slot: visit.slot.veiled(),
             device: visit.device,
@@ -256,8 +258,8 @@ impl Opened {
     }
 
     /// Carries a visitor's channel to its end.
-    pub(crate) async fn carry_channel(self, near: Passage) {
-        let Passage { ends, closer } = near;
+    pub(crate) async fn carry_channel(self, near: PeerChannel) {
+        let PeerChannel { ends, closer } = near;
         let far = self.carry(ends).await;
         tokio::join!(closer.close(), far.close());
     }
@@ -275,7 +277,7 @@ impl Opened {
     }
 
     /// Carries the bytes, and returns what closes the device's channel.
-    async fn carry(self, near: (impl Source, impl Sink)) -> Closing {
+    async fn carry(self, near: (impl ByteSource, impl ByteSink)) -> PeerChannelCloser {
         let Self { relay, visit, far, place, held, counted } = self;
         Metrics::count(&relay.metrics.visits);
         relay.visits().insert(visit.number, Arc::clone(&visit));
@@ -292,10 +294,10 @@ impl Opened {
         relay.metrics.up.fetch_add(up, Ordering::Relaxed);
         relay.metrics.down.fetch_add(down, Ordering::Relaxed);
         match counted {
-            Some(heap) => relay.count_end(heap, up, down),
+            Some(key) => relay.count_end(key, up, down),
             None => {
                 let seconds = visit.since.elapsed().as_secs_f64();
-                let event = Event::Close { visit: visit.number, slot: visit.slot.veiled(), up, down, seconds, why: &why };
+                let event = RelayEvent::Close { visit: visit.number, slot: visit.slot.veiled(), up, down, seconds, why: &why };
                 relay.audit.note(event).await;
             }
         }
@@ -307,6 +309,6 @@ impl Opened {
 
 /// Returns a predicate: whether the client may learn that a name exists. Generated names are only for clients that were told them, not for
 /// administrators.
-fn may_know(caller: &Caller, guest_of: &[DeviceId]) -> impl Fn(&DeviceId) -> bool {
-    move |name| guest_of.contains(name) || (!name.looks_generated() && caller.sees(name))
+fn may_know(client: &Client, names_admitting: &[DeviceId]) -> impl Fn(&DeviceId) -> bool {
+    move |name| names_admitting.contains(name) || (!name.looks_generated() && client.sees(name))
 }

@@ -24,9 +24,9 @@ pub const OPEN_LIMIT: Duration = Duration::from_secs(8);
 
 /// A relay's rules.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct RelayRules {
     /// The kind.
-    pub kind: Kind,
+    pub kind: RelayKind,
     /// The only user name that may log in, if limited.
     pub user: Option<String>,
     /// What a newer connection does to an older one of the same key.
@@ -43,19 +43,19 @@ pub struct Rules {
 
 /// The kinds of relay.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum RelayKind {
     /// Names, ports that a key's `permitlisten=` grants, and a console.
     Relay,
     /// These ports only.
     Jail(PortSet),
 }
 
-impl Rules {
+impl RelayRules {
     /// Returns the command's name.
     pub fn name(&self) -> &'static str {
         match self.kind {
-            Kind::Relay => "relay",
-            Kind::Jail(_) => "jail",
+            RelayKind::Relay => "relay",
+            RelayKind::Jail(_) => "jail",
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::audit::{Audit, Event};
+use super::audit::{AuditLog, RelayEvent};
 use super::http::Monitoring;
 use super::keys::KeySet;
 use super::reload::{self, Reloader};
@@ -46,7 +46,7 @@ pub struct Parts {
 /// [`Fault::Internal`] if signals can't be handled.
 pub async fn run(parts: Parts, accept: impl Future<Output = ()> + Send + 'static) -> Result<(), Fault> {
     let internal = |error: std::io::Error| Fault::Internal(error.to_string());
-    let mut signals = Signals::listen().map_err(internal)?;
+    let mut signals = StopSignals::listen().map_err(internal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
     let Parts { relay, http, http_tls, reloader, drain } = parts;
     let accepting = spawn_essential(accept);
@@ -90,17 +90,17 @@ pub async fn run(parts: Parts, accept: impl Future<Output = ()> + Send + 'static
     accepting.abort();
     http_shut.cancel();
     relay.sum_up(true).await;
-    relay.audit.write(Event::Stop { why: "told to" }).await;
+    relay.audit.write(RelayEvent::Stop { why: "told to" }).await;
     Ok(())
 }
 
 async fn disconnect_everybody(relay: &Relay) {
-    let left: Vec<_> = relay.callers().values().cloned().collect();
-    for caller in &left {
-        caller.line.dismiss(&Refusal::Stopping.to_string());
+    let left: Vec<_> = relay.clients().values().cloned().collect();
+    for client in &left {
+        client.line.dismiss(&Refusal::Stopping.to_string());
     }
     let gone = async {
-        while !relay.callers().is_empty() {
+        while !relay.clients().is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -108,19 +108,19 @@ async fn disconnect_everybody(relay: &Relay) {
 }
 
 /// Logs and audits how many keys there are.
-pub async fn note_keys(audit: &Audit, keys: &KeySet) {
+pub async fn note_keys(audit: &AuditLog, keys: &KeySet) {
     let [(_, visitors), (_, devices), (_, admins)] = keys.counts();
     tracing::info!(visitors, devices, admins, "keys loaded");
-    audit.note(Event::Keys { visitors, devices, admins }).await;
+    audit.note(RelayEvent::Keys { visitors, devices, admins }).await;
 }
 
 /// The stop signals. They need handlers: the kernel gives PID 1 of a container no default action for them.
-struct Signals {
+struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl Signals {
+impl StopSignals {
     fn listen() -> std::io::Result<Self> {
         // With a handler, exceeding the file size limit is an error of write(2) in place of the process's end.
         drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{DescriptorShares, Mint};
+use sally_proto::relay::{DescriptorShares, NameGenerator};
 use sally_proto::rendezvous;
 use sally_proto::wake::{RelayId, Topic};
 use sally_sys::account::{Credentials, become_user};
@@ -15,44 +15,44 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::Relay;
-use super::audit::{Audit, Event};
+use super::audit::{AuditLog, RelayEvent};
 use super::bus::Bus;
-use super::config::{Config, Waking};
-use super::fleet::Fleet;
+use super::config::{RelayConfig, Waking};
+use super::fleet::RelayFleet;
 use super::reload::Reloader;
-use super::revoked::Revoked;
-use super::rules::Kind;
+use super::revoked::RelayRevocations;
+use super::rules::RelayKind;
 use super::run::{Parts, note_keys};
-use super::wake::{self, Attendance, Wakes};
-use crate::broker::{self, Broker, Identity};
+use super::wake::{self, WakeInputs, Wakes};
+use crate::broker::{self, Broker, ClientIdentification};
 use crate::fleet::relay_dir::RelayDir;
 use crate::host_key::HostKey;
 use crate::host_key::keys::HostKeys;
-use crate::mqtt::{self, client, client::Client};
+use crate::mqtt::{self, client, client::MqttClient};
 use crate::net::bind::bind;
 use crate::net::tls::{KeyPair, ServerCertificate};
 use crate::panic::spawn_essential;
-use crate::server_settings::DoorSettings;
+use crate::server_settings::ServerSettings;
 use crate::term;
 
 /// The host key's name in the state directory, as ssh-keygen and sshd name it.
 const HOST_KEY: &str = "ssh_host_ed25519_key";
 
 /// A relay that accepts no clients yet.
-pub struct Started {
+pub struct StartedRelay {
     /// The parts for running it.
     pub parts: Parts,
     /// The listening socket.
     pub listener: TcpListener,
     /// The settings of connections: host keys, banner, and treatment of addresses.
-    pub door: DoorSettings,
+    pub server: ServerSettings,
 }
 
 /// Starts a relay or a jail; [`super::run::run`] runs it.
 ///
 /// # Errors
 /// Any fault that stops the start.
-pub async fn start(config: Config) -> Result<Started, Fault> {
+pub async fn start(config: RelayConfig) -> Result<StartedRelay, Fault> {
     let internal = |error: io::Error| Fault::Internal(error.to_string());
     if config.keys.devices.is_empty() && config.fleet.is_none() {
         return Err(Fault::KeysUnnamed);
@@ -60,15 +60,15 @@ pub async fn start(config: Config) -> Result<Started, Fault> {
     let shares = share_descriptors(config.fleet.as_ref().is_some_and(|waking| waking.mqtt.is_some())).map_err(internal)?;
     let (reloader, keys, skipped) = Reloader::load(config.keys.clone()).await?;
     say_sources(&config);
-    let fleet = config.fleet.as_ref().map(|waking| Fleet::load(&waking.folder)).transpose()?;
+    let fleet = config.fleet.as_ref().map(|waking| RelayFleet::load(&waking.folder)).transpose()?;
     let host_keys = match &fleet {
         Some(fleet) => HostKey::certified(fleet.dir().host_key.clone(), fleet.dir().host_certificate.clone()).into(),
         None => host_keys(&config)?,
     };
-    let door = DoorSettings::load(&config.door, host_keys)?;
-    let host_key = door.host_keys.main();
-    let (revoked, passed_over) = Revoked::load(config.door.revoked_keys.clone()).await?;
-    let audit = Audit::open(&config.audit, config.run_as)?;
+    let server = ServerSettings::load(&config.server, host_keys)?;
+    let host_key = server.host_keys.main();
+    let (revoked, passed_over) = RelayRevocations::load(config.server.revoked_keys.clone()).await?;
+    let audit = AuditLog::open(&config.audit, config.run_as)?;
     let listener = bind(config.listen.0, config.listen.1)?;
     let http = match config.http {
         Some(address) => Some(bind(Some(address.ip()), address.port())?),
@@ -87,29 +87,29 @@ pub async fn start(config: Config) -> Result<Started, Fault> {
     audit.skipped(&passed_over).await;
     let address = listener.local_addr().map_err(internal)?;
     let (listen, key) = (address.to_string(), host_key.public_line());
-    let event = Event::Start { kind: config.rules.name(), version: env!("CARGO_PKG_VERSION"), listen, host_key: key };
+    let event = RelayEvent::Start { kind: config.rules.name(), version: env!("CARGO_PKG_VERSION"), listen, host_key: key };
     if !audit.write(event).await && !config.rules.unaudited {
         return Err(Fault::Audit { file: config.audit.name(), reason: "the first line could not be written".into() });
     }
     note_keys(&audit, &keys).await;
-    say_ready(&config, &listener, http.as_ref(), &door.host_keys)?;
-    let mint = Mint::new(&host_key.derive("sally relay names")?);
-    let relay = Relay::new(config.rules, keys, revoked, audit, mint, wakes, shares);
+    say_ready(&config, &listener, http.as_ref(), &server.host_keys)?;
+    let generator = NameGenerator::new(&host_key.derive("sally relay names")?);
+    let relay = Relay::new(config.rules, keys, revoked, audit, generator, wakes, shares);
     if let Some(attendance) = attendance {
         spawn_essential(Arc::clone(&relay).attend(attendance));
     }
-    Ok(Started { parts: Parts { relay, http, http_tls, reloader, drain: config.drain }, listener, door })
+    Ok(StartedRelay { parts: Parts { relay, http, http_tls, reloader, drain: config.drain }, listener, server })
 }
 
 /// Returns the shares of the descriptors that this process may have.
 fn share_descriptors(broker: bool) -> io::Result<DescriptorShares> {
     let shares = DescriptorShares::of(sally_sys::process::raise_descriptor_limit()?, broker);
-    tracing::info!(shares.connections, shares.strangers, shares.broker, "descriptors");
+    tracing::info!(shares.connections, shares.strangers = shares.unauthenticated, shares.broker, "descriptors");
     Ok(shares)
 }
 
 /// Connects to the broker, an embedded or another one, which carries wakes and their answers.
-fn wakes(fleet: Fleet, waking: Waking, shares: DescriptorShares) -> Result<(Wakes, Attendance), Fault> {
+fn wakes(fleet: RelayFleet, waking: Waking, shares: DescriptorShares) -> Result<(Wakes, WakeInputs), Fault> {
     let dir = fleet.dir();
     // The name is new at every start: answers to an earlier process are ignored.
     let mut random = [0; 16];
@@ -122,38 +122,38 @@ fn wakes(fleet: Fleet, waking: Waking, shares: DescriptorShares) -> Result<(Wake
         None => (far(&dir, &waking, &id, answers)?, None),
     };
     let (wake_deadline, linger, woken_to) = (waking.deadline, waking.linger, addresses.first().cloned());
-    let rendezvous = rendezvous::Settings { wake_deadline, linger, woken_to, limits: rendezvous::Limits::default() };
-    let settings = wake::Settings { id, addresses, prefix: waking.prefix, rendezvous };
+    let rendezvous = rendezvous::RendezvousSettings { wake_deadline, linger, woken_to, limits: rendezvous::RendezvousLimits::default() };
+    let settings = wake::WakeSettings { id, addresses, prefix: waking.prefix, rendezvous };
     Ok(Wakes::new(fleet, settings, bus, embedded))
 }
 
-type Heard = mpsc::Receiver<mqtt::Event>;
+type BrokerEvents = mpsc::Receiver<mqtt::MqttEvent>;
 
-fn far(dir: &RelayDir, waking: &Waking, id: &RelayId, answers: String) -> Result<(Bus, Heard), Fault> {
+fn far(dir: &RelayDir, waking: &Waking, id: &RelayId, answers: String) -> Result<(Bus, BrokerEvents), Fault> {
     let file = |name| waking.folder.join(name);
     let own = KeyPair { certificate: file("tls.pem"), key: file("tls.key") };
-    let client = client::Settings {
+    let client = client::MqttSettings {
         broker: waking.broker.clone().unwrap_or_else(|| dir.settings.broker.clone()),
         name: id.to_string(),
         tls: mqtt::tls(&own, file("tls_ca.pem"))?,
-        login: client::Login::load(&file("broker_login"))?,
+        login: client::MqttLogin::load(&file("broker_login"))?,
         will: Box::new(|| None),
     };
     term::say(&format!("Devices are woken through {}", client.broker));
-    let (client, heard) = Client::start(client, [answers]);
+    let (client, heard) = MqttClient::start(client, [answers]);
     Ok((Bus::Far(client), heard))
 }
 
 fn near(
     waking: &Waking,
     listen: SocketAddr,
-    identity: Identity,
+    identity: ClientIdentification,
     answers: &str,
     shares: DescriptorShares,
-) -> Result<((Bus, Heard), Option<Broker>), Fault> {
-    let limits = broker::Limits::default();
-    let limits = broker::Limits { clients: limits.clients.min(shares.broker), ..limits };
-    let config = broker::Config { listen, identity, prefix: waking.prefix.clone(), limits };
+) -> Result<((Bus, BrokerEvents), Option<Broker>), Fault> {
+    let limits = broker::BrokerLimits::default();
+    let limits = broker::BrokerLimits { clients: limits.clients.min(shares.broker), ..limits };
+    let config = broker::BrokerConfig { listen, identity, prefix: waking.prefix.clone(), limits };
     let embedded = Broker::start(config)?;
     let (local, heard) = embedded.attach();
     local.subscribe(answers)?;
@@ -162,9 +162,9 @@ fn near(
 }
 
 /// Returns the host keys that the options name, the one in the state directory, or a fresh one for this process only.
-fn host_keys(config: &Config) -> Result<HostKeys, Fault> {
-    let certificates = &config.door.host_certificates;
-    match (config.door.host_keys.as_slice(), &config.state) {
+fn host_keys(config: &RelayConfig) -> Result<HostKeys, Fault> {
+    let certificates = &config.server.host_certificates;
+    match (config.server.host_keys.as_slice(), &config.state) {
         ([first, more @ ..], _) => HostKeys::load(first, more, certificates),
         ([], Some(directory)) => HostKeys::load(&kept_host_key(directory)?, &[], certificates),
         ([], None) => {
@@ -188,15 +188,15 @@ fn kept_host_key(directory: &Path) -> Result<PathBuf, Fault> {
     Ok(file)
 }
 
-fn say_sources(config: &Config) {
-    if matches!(config.rules.kind, Kind::Jail(_)) {
+fn say_sources(config: &RelayConfig) {
+    if matches!(config.rules.kind, RelayKind::Jail(_)) {
         for source in &config.keys.devices {
             term::say(&format!("The keys of {} come from {}", config.rules.user.as_deref().unwrap_or("all users"), source.name()));
         }
     }
 }
 
-fn say_ready(config: &Config, listener: &TcpListener, http: Option<&TcpListener>, host_keys: &HostKeys) -> Result<(), Fault> {
+fn say_ready(config: &RelayConfig, listener: &TcpListener, http: Option<&TcpListener>, host_keys: &HostKeys) -> Result<(), Fault> {
     let internal = |error: io::Error| Fault::Internal(error.to_string());
     let address = listener.local_addr().map_err(internal)?;
     if let Some(http) = http {
@@ -208,7 +208,7 @@ fn say_ready(config: &Config, listener: &TcpListener, http: Option<&TcpListener>
         }
     }
     host_keys.say();
-    if let Kind::Jail(ports) = &config.rules.kind {
+    if let RelayKind::Jail(ports) = &config.rules.kind {
         let (user, port) = (config.rules.user.as_deref().unwrap_or("tunuser"), ports.first());
         let at = if address.port() == 22 { String::new() } else { format!(" -p {}", address.port()) };
         term::say("Running. To test setup run:");

@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use sally_proto::host_port::HostPort;
 use sally_proto::id::DeviceId;
 use sally_proto::relay::{Refusal, Slot};
-use sally_proto::rendezvous::{Action, Event, Rendezvous, SETTLING, TunnelId, Unreachable, Visit, VisitorId};
-use sally_proto::wake::{Acknowledgement, Jti, LIFETIME, Moment, Prefix, RelayId, Status, Ticket, Topic, VERSION, Wake};
+use sally_proto::rendezvous::{Action, Rendezvous, RendezvousEvent, SETTLING, TunnelId, Unreachable, VisitRequest, VisitorId};
+use sally_proto::wake::{Acknowledgement, ClockReading, Jti, LIFETIME, Prefix, RelayId, StatusMessage, Ticket, Topic, VERSION, Wake};
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::audit::Event as Audited;
+use super::audit::RelayEvent as Audited;
 use super::bus::Bus;
-use super::caller::Caller;
-use super::fleet::{self, Fleet};
+use super::client::Client;
+use super::fleet::{self, RelayFleet};
 use super::route::Opened;
 use super::{Relay, rules};
 use crate::broker::Broker;
 use crate::clock::unix_time_or_expired;
 use crate::lock::lock;
-use crate::mqtt::client::Message;
-use crate::mqtt::{Event as Heard, Unpublished};
+use crate::mqtt::client::MqttMessage;
+use crate::mqtt::{MqttEvent as Heard, Unpublished};
 use crate::term;
 
 /// The number of notes that may wait for the audit log; further ones are counted as lost there.
@@ -35,12 +35,12 @@ const ANSWERS: u8 = 2;
 /// The state of waking devices.
 pub struct Wakes {
     /// The fleet of these devices.
-    pub(crate) fleet: Fleet,
-    settings: Settings,
+    pub(crate) fleet: RelayFleet,
+    settings: WakeSettings,
     broker: Bus,
     /// The broker in this process, if there is one.
     pub(super) embedded: Option<Broker>,
-    meeting: Mutex<Meeting>,
+    state: Mutex<WakeState>,
     /// Notified when the machine's next deadline may have changed.
     changed: Notify,
     began: Instant,
@@ -57,7 +57,7 @@ pub struct Wakes {
 
 /// The settings for waking devices.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct WakeSettings {
     /// This relay's name in topics.
     pub id: RelayId,
     /// The addresses that devices are told to dial.
@@ -65,25 +65,25 @@ pub struct Settings {
     /// The prefix of every topic.
     pub prefix: Prefix,
     /// The machine's settings.
-    pub rendezvous: sally_proto::rendezvous::Settings,
+    pub rendezvous: sally_proto::rendezvous::RendezvousSettings,
 }
 
 /// The receivers that a running relay with a fleet must serve: the broker's events, and notes for the audit log.
-pub struct Attendance {
+pub struct WakeInputs {
     heard: mpsc::Receiver<Heard>,
     notes: mpsc::Receiver<Note>,
 }
 
 #[derive(Debug)]
-struct Meeting {
+struct WakeState {
     rendezvous: Rendezvous,
     /// The last answer to each waiting visitor.
-    doors: BTreeMap<VisitorId, watch::Sender<Option<Door>>>,
+    results: BTreeMap<VisitorId, watch::Sender<Option<WaitResult>>>,
 }
 
 /// The answer to a waiting visitor.
 #[derive(Clone, Debug)]
-enum Door {
+enum WaitResult {
     Open(TunnelId),
     Refused(Unreachable),
 }
@@ -99,7 +99,12 @@ struct Note {
 
 impl Wakes {
     /// Creates the state. `broker` may still be connecting; `embedded` is kept as long as the state lives.
-    pub fn new(fleet: Fleet, settings: Settings, broker: (Bus, mpsc::Receiver<Heard>), embedded: Option<Broker>) -> (Self, Attendance) {
+    pub fn new(
+        fleet: RelayFleet,
+        settings: WakeSettings,
+        broker: (Bus, mpsc::Receiver<Heard>),
+        embedded: Option<Broker>,
+    ) -> (Self, WakeInputs) {
         let (notes, noted) = mpsc::channel(NOTES);
         let rendezvous = Rendezvous::new(settings.rendezvous.clone());
         let wakes = Self {
@@ -107,7 +112,7 @@ impl Wakes {
             settings,
             broker: broker.0,
             embedded,
-            meeting: Mutex::new(Meeting { rendezvous, doors: BTreeMap::new() }),
+            state: Mutex::new(WakeState { rendezvous, results: BTreeMap::new() }),
             changed: Notify::new(),
             began: Instant::now(),
             notes,
@@ -116,20 +121,20 @@ impl Wakes {
             published: AtomicU64::new(0),
             broker_up: AtomicBool::new(false),
         };
-        (wakes, Attendance { heard: broker.1, notes: noted })
+        (wakes, WakeInputs { heard: broker.1, notes: noted })
     }
 
-    fn meeting(&self) -> MutexGuard<'_, Meeting> {
-        lock(&self.meeting)
+    fn state(&self) -> MutexGuard<'_, WakeState> {
+        lock(&self.state)
     }
 
-    fn now(&self) -> Moment {
-        Moment { unix: unix_time_or_expired(), monotonic: self.began.elapsed() }
+    fn now(&self) -> ClockReading {
+        ClockReading { unix: unix_time_or_expired(), monotonic: self.began.elapsed() }
     }
 
     /// Returns the number of visitors that wait for a device.
     pub(super) fn waiting(&self) -> usize {
-        self.meeting().rendezvous.counts().0
+        self.state().rendezvous.counts().0
     }
 
     fn note(&self, device: &DeviceId, jti: Option<Jti>, what: &'static str, detail: String) {
@@ -157,7 +162,7 @@ impl Wakes {
         let payload = wake.seal(&dir.wake_key).ok_or(Unpublished)?;
         self.await_answers(jti);
         let topic = Topic::Wake(device.clone()).text(&self.settings.prefix);
-        self.broker.publish(Message { topic, payload, retain: false })?;
+        self.broker.publish(MqttMessage { topic, payload, retain: false })?;
         self.published.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -187,11 +192,11 @@ impl Wakes {
     }
 
     /// Returns the event that a message from the broker means, if any. The message may come from an attacker.
-    fn understand(&self, topic: &str, payload: &[u8]) -> Option<Event> {
+    fn understand(&self, topic: &str, payload: &[u8]) -> Option<RendezvousEvent> {
         match Topic::parse(topic, &self.settings.prefix)? {
             Topic::Status(device) => {
-                let status = Status::parse(payload)?;
-                Some(Event::Seen { device, presence: status.s, since: status.t })
+                let status = StatusMessage::parse(payload)?;
+                Some(RendezvousEvent::Seen { device, presence: status.s, since: status.t })
             }
             Topic::Acknowledgement(relay) if relay == self.settings.id => {
                 let dir = self.fleet.dir();
@@ -202,7 +207,7 @@ impl Wakes {
                             let said = format!("{} {}", answer.ans.word(), answer.detail);
                             self.note(&device, Some(answer.jti), "answered", said.trim_end().into());
                         }
-                        Some(Event::Answered(device, answer))
+                        Some(RendezvousEvent::Answered(device, answer))
                     }
                     Ok((device, serial, _)) => {
                         let why = "its device is not in the fleet, or has a newer certificate";
@@ -222,16 +227,16 @@ impl Wakes {
 
 impl Relay {
     /// Gives the machine an event, and performs its actions. Returns whether a ticket was accepted, for an event with a ticket.
-    pub(crate) fn happen(&self, event: Event) -> bool {
+    pub(crate) fn apply(&self, event: RendezvousEvent) -> bool {
         let Some(wakes) = &self.wakes else { return false };
         let mut accepted = false;
         let mut events = VecDeque::from([event]);
-        let mut meeting = wakes.meeting();
+        let mut state = wakes.state();
         while let Some(event) = events.pop_front() {
             // A guessable ticket is worthless: without randomness nothing is published.
             let mut random = true;
             let mut dice = |bytes: &mut [u8]| random &= getrandom::fill(bytes).is_ok();
-            let actions = meeting.rendezvous.handle(event, wakes.now(), &mut dice);
+            let actions = state.rendezvous.handle(event, wakes.now(), &mut dice);
             for action in actions {
                 match action {
                     Action::Publish { device, jti, ticket, port } => {
@@ -239,34 +244,34 @@ impl Relay {
                         let said = published.map_or_else(|error| error.to_string(), |()| String::new());
                         wakes.note(&device, Some(jti), if said.is_empty() { "woken" } else { "not woken" }, said);
                         if published.is_err() {
-                            events.push_back(Event::NotPublished(device, jti));
+                            events.push_back(RendezvousEvent::NotPublished(device, jti));
                         }
                     }
                     Action::Watch(device) => wakes.broker.subscribe(wakes.status_topic(&device)),
                     Action::Unwatch(device) => wakes.broker.unsubscribe(&wakes.status_topic(&device)),
-                    Action::Open { visitor, tunnel, .. } => meeting.tell(visitor, Door::Open(tunnel)),
-                    Action::Refuse(visitor, why) => meeting.tell(visitor, Door::Refused(why)),
+                    Action::Open { visitor, tunnel, .. } => state.tell(visitor, WaitResult::Open(tunnel)),
+                    Action::Refuse(visitor, why) => state.tell(visitor, WaitResult::Refused(why)),
                     Action::Accept(_) => accepted = true,
                     Action::Reject(_) => accepted = false,
                     Action::Close(TunnelId(number)) => {
-                        if let Some(caller) = self.caller(number) {
-                            caller.line.dismiss(&Refusal::Idle.to_string());
+                        if let Some(client) = self.client(number) {
+                            client.line.dismiss(&Refusal::Idle.to_string());
                         }
                     }
                 }
             }
         }
-        drop(meeting);
+        drop(state);
         wakes.changed.notify_one();
         accepted
     }
 
     /// Checks the ticket of a device that has dialled back.
-    pub(crate) fn show_ticket(&self, caller: &Caller, ticket: &[u8]) -> Result<(), Refusal> {
-        let (Some(wakes), Some(device)) = (&self.wakes, caller.access.fleet_device()) else { return Err(Refusal::NotPermitted) };
+    pub(crate) fn show_ticket(&self, client: &Client, ticket: &[u8]) -> Result<(), Refusal> {
+        let (Some(wakes), Some(device)) = (&self.wakes, client.access.fleet_device()) else { return Err(Refusal::NotPermitted) };
         let ticket = std::str::from_utf8(ticket).ok().and_then(|text| text.parse::<Ticket>().ok()).ok_or(Refusal::BadTicket)?;
-        let good = self.happen(Event::DialledBack { tunnel: TunnelId(caller.number), device: device.clone(), ticket });
-        wakes.note(device, None, if good { "ticket taken" } else { "ticket refused" }, caller.peer.to_string());
+        let good = self.apply(RendezvousEvent::DialledBack { tunnel: TunnelId(client.number), device: device.clone(), ticket });
+        wakes.note(device, None, if good { "ticket taken" } else { "ticket refused" }, client.peer.to_string());
         if good { Ok(()) } else { Err(Refusal::BadTicket) }
     }
 
@@ -274,31 +279,31 @@ impl Relay {
     /// it.
     pub(super) async fn meet(
         self: &Arc<Self>,
-        caller: &Caller,
+        client: &Client,
         device: DeviceId,
         port: u16,
         wait: Option<Duration>,
     ) -> Result<Opened, Refusal> {
         let (sender, mut told) = watch::channel(None);
-        let place = Place { relay: Arc::clone(self), visitor: VisitorId(self.number()) };
+        let place = Waiter { relay: Arc::clone(self), visitor: VisitorId(self.number()) };
         let Some(wakes) = &self.wakes else { return Err(Refusal::NotConnected(device)) };
-        wakes.meeting().doors.insert(place.visitor, sender);
-        let key = caller.fingerprint.clone();
-        let visit = Visit { visitor: place.visitor, device: device.clone(), port, key, source: caller.peer.ip().into(), wait };
-        self.happen(Event::Visit(visit));
+        wakes.state().results.insert(place.visitor, sender);
+        let key = client.fingerprint.clone();
+        let visit = VisitRequest { visitor: place.visitor, device: device.clone(), port, key, source: client.peer.ip().into(), wait };
+        self.apply(RendezvousEvent::Visit(visit));
         let mut again = None;
         loop {
             let next = tokio::select! {
                 changed = told.changed() => changed.ok().and_then(|()| told.borrow_and_update().clone()),
-                () = caller.line.gone() => None,
+                () = client.line.gone() => None,
                 () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => None,
             };
             match next {
                 None => return Err(Refusal::NotConnected(device)),
-                Some(Door::Refused(why)) => return Err(why.into()),
-                Some(Door::Open(tunnel)) => match self.open_to(caller, &device, port, tunnel).await {
+                Some(WaitResult::Refused(why)) => return Err(why.into()),
+                Some(WaitResult::Open(tunnel)) => match self.open_to(client, &device, port, tunnel).await {
                     Ok(opened) => {
-                        self.happen(Event::Opened(place.visitor));
+                        self.apply(RendezvousEvent::Opened(place.visitor));
                         return Ok(opened.held(place));
                     }
                     // The connection has ended: the machine hears of it too, and finds another or gives a reason.
@@ -310,20 +315,20 @@ impl Relay {
     }
 
     /// Opens a visit. Checks the permission again, since the visitor may have waited for a day.
-    async fn open_to(self: &Arc<Self>, caller: &Caller, device: &DeviceId, port: u16, tunnel: TunnelId) -> Result<Opened, Refusal> {
-        self.may_reach(caller, device, port)?;
-        self.open(Slot::Name(device.clone(), port), tunnel.0, Some(caller), caller.peer).await
+    async fn open_to(self: &Arc<Self>, client: &Client, device: &DeviceId, port: u16, tunnel: TunnelId) -> Result<Opened, Refusal> {
+        self.may_reach(client, device, port)?;
+        self.open(Slot::Name(device.clone(), port), tunnel.0, Some(client), client.peer).await
     }
 
     /// Handles the broker's events and the machine's deadlines, and writes notes, for as long as the relay runs.
-    pub(super) async fn attend(self: Arc<Self>, attendance: Attendance) {
+    pub(super) async fn attend(self: Arc<Self>, attendance: WakeInputs) {
         let Some(wakes) = &self.wakes else { return };
-        let Attendance { mut heard, mut notes } = attendance;
+        let WakeInputs { mut heard, mut notes } = attendance;
         loop {
-            let due = wakes.meeting().rendezvous.deadline().and_then(|due| wakes.began.checked_add(due));
+            let due = wakes.state().rendezvous.deadline().and_then(|due| wakes.began.checked_add(due));
             let tick = tokio::time::sleep_until(due.unwrap_or_else(|| Instant::now() + rules::FAR).into());
             tokio::select! {
-                () = tick => drop(self.happen(Event::Tick)),
+                () = tick => drop(self.apply(RendezvousEvent::Tick)),
                 () = wakes.changed.notified() => {}
                 Some(note) = notes.recv() => {
                     let Note { device, jti, what, detail } = note;
@@ -350,33 +355,33 @@ impl Relay {
             }
             Heard::Message { topic, payload } => {
                 if let Some(event) = wakes.understand(&topic, &payload) {
-                    self.happen(event);
+                    self.apply(event);
                 }
             }
         }
     }
 }
 
-impl Meeting {
+impl WakeState {
     /// Answers a visitor, unless it has left.
-    fn tell(&mut self, visitor: VisitorId, door: Door) {
-        if let Some(waiting) = self.doors.get(&visitor) {
-            waiting.send_replace(Some(door));
+    fn tell(&mut self, visitor: VisitorId, result: WaitResult) {
+        if let Some(waiting) = self.results.get(&visitor) {
+            waiting.send_replace(Some(result));
         }
     }
 }
 
 /// A visitor's place in the machine, until dropped.
-pub(crate) struct Place {
+pub(crate) struct Waiter {
     relay: Arc<Relay>,
     visitor: VisitorId,
 }
 
-impl Drop for Place {
+impl Drop for Waiter {
     fn drop(&mut self) {
         if let Some(wakes) = &self.relay.wakes {
-            wakes.meeting().doors.remove(&self.visitor);
+            wakes.state().results.remove(&self.visitor);
         }
-        self.relay.happen(Event::Left(self.visitor));
+        self.relay.apply(RendezvousEvent::Left(self.visitor));
     }
 }

@@ -160,14 +160,14 @@ pub fn can_alter(folder: &Path) -> bool {
 }
 
 /// A line of passwd(5), `name:password:UID:GID:GECOS:directory:shell`, or of group(5), `name:password:GID:members`.
-pub(super) struct Entry<'a> {
+pub(super) struct AccountEntry<'a> {
     pub(super) name: &'a [u8],
     /// UID or GID.
     pub(super) number: u32,
     rest: &'a [u8],
 }
 
-impl<'a> Entry<'a> {
+impl<'a> AccountEntry<'a> {
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.splitn(4, |byte| *byte == b':');
         let name = fields.next()?;
@@ -192,8 +192,8 @@ impl<'a> Entry<'a> {
 }
 
 /// Returns the valid lines of /etc/passwd or /etc/group.
-pub(super) fn entries(file: &[u8]) -> impl Iterator<Item = Entry<'_>> {
-    file.split(|byte| *byte == b'\n').filter_map(Entry::parse)
+pub(super) fn entries(file: &[u8]) -> impl Iterator<Item = AccountEntry<'_>> {
+    file.split(|byte| *byte == b'\n').filter_map(AccountEntry::parse)
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ use sally_proto::record::AuditEvent;
 use sally_proto::visit::DEADLINES;
 use tokio::time::timeout;
 
-use super::visit::Parting;
-use super::{Ending, Outbound, Stream};
+use super::visit::ChannelEnd;
+use super::{Ending, Outbound, OutputStream};
 use crate::record::{Recorder, StreamKind};
 use sally_proto::signal;
 
 /// Why a session ends.
-pub(super) enum Why {
+pub(super) enum SessionEndReason {
     /// Its program or its files have ended.
     Ended(Ending),
     /// The client is gone.
@@ -22,14 +22,14 @@ pub(super) enum Why {
 }
 
 /// The parts that a session's end needs.
-pub(super) struct Farewell<'a, O> {
+pub(super) struct SessionEnd<'a, O> {
     pub(super) channel: u32,
     pub(super) recorder: &'a Recorder,
     pub(super) visitor: &'a O,
-    pub(super) parting: &'a Parting,
+    pub(super) channel_end: &'a ChannelEnd,
 }
 
-impl<O: Outbound> Farewell<'_, O> {
+impl<O: Outbound> SessionEnd<'_, O> {
     /// Records the status of a session that ended on its own, then tells the client.
     pub(super) async fn close(&self, ending: Ending) -> Result<Ending, Fault> {
         if let Ending::Signalled { signal, core } = ending {
@@ -39,8 +39,8 @@ impl<O: Outbound> Farewell<'_, O> {
         // Everything is delivered and the ending is recorded: a client that leaves now has had its whole visit.
         tokio::select! {
             _ = self.visitor.finish(ending) => {}
-            () = self.parting.gone() => {}
-            fault = self.parting.stopped() => return Err(fault),
+            () = self.channel_end.gone() => {}
+            fault = self.channel_end.stopped() => return Err(fault),
         }
         Ok(ending)
     }
@@ -49,19 +49,19 @@ impl<O: Outbound> Farewell<'_, O> {
     pub(super) async fn lost(&self) -> Fault {
         // A pump learns of it before the reason is known.
         tokio::select! {
-            () = self.parting.gone() => {}
+            () = self.channel_end.gone() => {}
             () = tokio::time::sleep(DEADLINES.verdict) => {}
-            _ = self.parting.stopped() => {}
+            _ = self.channel_end.stopped() => {}
         }
-        self.note(&AuditEvent::Close { reason: self.parting.verdict() });
+        self.note(&AuditEvent::Close { reason: self.channel_end.verdict() });
         Fault::ConnectionLost
     }
 
     /// Sends the client a line, recorded like any other output; nothing if the record itself failed. `stream`: a terminal has only one.
-    pub(super) async fn say_goodbye(&self, fault: &Fault, stream: Stream) {
+    pub(super) async fn say_goodbye(&self, fault: &Fault, stream: OutputStream) {
         let (kind, line) = match stream {
-            Stream::Stdout => (StreamKind::PtyOutput, format!("\r\nsally: {fault}\r\n")),
-            Stream::Stderr => (StreamKind::Stderr, format!("sally: {fault}\n")),
+            OutputStream::Stdout => (StreamKind::PtyOutput, format!("\r\nsally: {fault}\r\n")),
+            OutputStream::Stderr => (StreamKind::Stderr, format!("sally: {fault}\n")),
         };
         self.note(&AuditEvent::Close { reason: fault.to_string() });
         if !matches!(fault, Fault::Record { .. }) && self.recorder.stream(self.channel, kind).record(line.as_bytes()).is_ok() {

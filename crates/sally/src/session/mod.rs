@@ -49,7 +49,7 @@ pub enum Input {
 
 /// The client is gone: nothing can be delivered any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
+pub struct Disconnected;
 
 /// The client's side of a session channel, towards the program.
 pub trait Inbound: Send + 'static {
@@ -65,15 +65,15 @@ pub trait Inbound: Send + 'static {
 /// The client's side of a session channel, from the program. A call waits while the client's window is full, which slows the program.
 pub trait Outbound: Send + Sync + 'static {
     /// Delivers what the program wrote.
-    fn deliver(&self, stream: Stream, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
+    fn deliver(&self, stream: OutputStream, bytes: Bytes) -> impl Future<Output = Result<(), Disconnected>> + Send;
     /// Tells the client how the program ended, and closes the channel: exit-status or exit-signal, EOF, CLOSE, in sshd's order (RFC 4254
     /// sections 5.3 and 6.10).
-    fn finish(&self, ending: Ending) -> impl Future<Output = Result<(), Gone>> + Send;
+    fn finish(&self, ending: Ending) -> impl Future<Output = Result<(), Disconnected>> + Send;
 }
 
 /// A stream of the program's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub enum OutputStream {
     /// Standard output, or all output of a program on a terminal.
     Stdout,
     /// Standard error of a program without a terminal.

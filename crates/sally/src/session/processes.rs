@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
-use sally_proto::record::{AuditEvent, Said};
+use sally_proto::record::{AuditEvent, UntrustedText};
 use sally_proto::sftp::{INTERNAL_SFTP, SUBSYSTEM};
 use sally_sys::pty::{self, Pty};
 
@@ -15,7 +15,7 @@ use super::environment::{self, Circumstances, Environment};
 use super::masking::Masking;
 use super::reaper::Reaper;
 use super::run;
-use super::service::{Obeys, PtyRequest, SessionRequest, SessionService, StartError, What};
+use super::service::{Obeys, PtyRequest, SessionKind, SessionRequest, SessionService, StartError};
 use super::start::{self, Run};
 use crate::record::Recorder;
 use crate::term;
@@ -45,7 +45,7 @@ pub struct Terminal {
 
 impl SessionService for Processes {
     type Terminal = Terminal;
-    type Started = run::Session;
+    type Started = run::ProgramSession;
 
     fn terminal(&self, channel: u32, asked: PtyRequest) -> Result<Terminal, StartError> {
         let PtyRequest { term, size, modes } = asked;
@@ -57,11 +57,11 @@ impl SessionService for Processes {
         Ok(Terminal { pty, term })
     }
 
-    fn check(&self, what: &What, grant: Option<&Grant>) -> Result<(), StartError> {
+    fn check(&self, what: &SessionKind, grant: Option<&Grant>) -> Result<(), StartError> {
         match (what, grant) {
             (_, None) => Err(StartError::without_grant("session")),
             (_, Some(grant)) if grant.sftp().is_some() => Err(StartError::Refused("session", "this key is for SFTP only".into())),
-            (What::Subsystem(name), Some(grant)) if grant.forced_command().is_none() => {
+            (SessionKind::Subsystem(name), Some(grant)) if grant.forced_command().is_none() => {
                 Err(StartError::Refused("subsystem", format!("{}: there is no such subsystem", name.display())))
             }
             _ => Ok(()),
@@ -69,7 +69,7 @@ impl SessionService for Processes {
     }
 
     /// Starts the program that the client asks for, or the key's forced command.
-    async fn start(&self, request: SessionRequest<Terminal>) -> Result<run::Session, StartError> {
+    async fn start(&self, request: SessionRequest<Terminal>) -> Result<run::ProgramSession, StartError> {
         let Some(grant) = &request.grant else { return Err(StartError::without_grant("session")) };
         self.check(&request.what, Some(grant))?;
         if let Some((terminal, size)) = request.terminal.as_ref().zip(request.resized) {
@@ -78,8 +78,8 @@ impl SessionService for Processes {
         }
         let (run, original_command) = match (grant.forced_command(), &request.what) {
             (Some(forced), asked) => (Run::Command(forced.into()), original(asked)),
-            (None, What::Shell) => (Run::Shell, None),
-            (None, What::Command(command) | What::Subsystem(command)) => (Run::Command(command.clone()), None),
+            (None, SessionKind::Shell) => (Run::Shell, None),
+            (None, SessionKind::Command(command) | SessionKind::Subsystem(command)) => (Run::Command(command.clone()), None),
         };
         let terminal = request.terminal.as_ref();
         let circumstances = Circumstances {
@@ -99,13 +99,13 @@ impl SessionService for Processes {
         let program =
             start::start(&self.reaper, &self.account, &run, environment, pty).map_err(|error| self.failed(&request.what, &error))?;
         let (recorder, reaper, mask) = (self.recorder.clone(), self.reaper.clone(), self.mask.clone());
-        Ok(run::Session { channel: request.channel, program, obeys, recorder, reaper, mask })
+        Ok(run::ProgramSession { channel: request.channel, program, obeys, recorder, reaper, mask })
     }
 }
 
 impl Processes {
     /// Returns the error of a start that failed: because of the client's request, or because of something here.
-    fn failed(&self, asked: &What, error: &io::Error) -> StartError {
+    fn failed(&self, asked: &SessionKind, error: &io::Error) -> StartError {
         let why = match error.kind() {
             // Only the request can have one: variables end at a NUL, and so do the lines of keys.
             io::ErrorKind::InvalidInput => "there is a NUL in it",
@@ -119,22 +119,22 @@ impl Processes {
         StartError::Refused(asked.request(), why.into())
     }
 
-    fn start_event(&self, channel: u32, asked: &What, grant: &Grant) -> AuditEvent {
-        let forced = grant.forced_command().map(Said::from);
+    fn start_event(&self, channel: u32, asked: &SessionKind, grant: &Grant) -> AuditEvent {
+        let forced = grant.forced_command().map(UntrustedText::from);
         match asked {
-            What::Shell => AuditEvent::Shell { channel, program: self.account.shell.as_os_str().as_bytes().into(), forced },
-            What::Command(command) => AuditEvent::Exec { channel, command: command.as_bytes().into(), forced },
-            What::Subsystem(name) => AuditEvent::Subsystem { channel, name: name.as_bytes().into(), forced },
+            SessionKind::Shell => AuditEvent::Shell { channel, program: self.account.shell.as_os_str().as_bytes().into(), forced },
+            SessionKind::Command(command) => AuditEvent::Exec { channel, command: command.as_bytes().into(), forced },
+            SessionKind::Subsystem(name) => AuditEvent::Subsystem { channel, name: name.as_bytes().into(), forced },
         }
     }
 }
 
 /// Returns the original command that the forced command is told. For SFTP it is sshd's own name, which scripts look for.
-fn original(asked: &What) -> Option<&OsStr> {
+fn original(asked: &SessionKind) -> Option<&OsStr> {
     match asked {
-        What::Shell => None,
-        What::Subsystem(name) if name == SUBSYSTEM => Some(OsStr::new(INTERNAL_SFTP)),
-        What::Command(asked) | What::Subsystem(asked) => Some(asked),
+        SessionKind::Shell => None,
+        SessionKind::Subsystem(name) if name == SUBSYSTEM => Some(OsStr::new(INTERNAL_SFTP)),
+        SessionKind::Command(asked) | SessionKind::Subsystem(asked) => Some(asked),
     }
 }
 

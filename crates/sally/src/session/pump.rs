@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::fd::Fd;
 use super::masking::TerminalMask;
 use super::pace::Pace;
-use super::{Gone, Inbound, Input, Outbound, Stream};
+use super::{Disconnected, Inbound, Input, Outbound, OutputStream};
 use crate::record::{Entry, RecordError, Recorder, StreamKind, StreamRecorder};
 
 /// The largest piece, in bytes: large enough that locks, wake-ups and hashes don't count, small enough for the caches, and one write of the
@@ -39,7 +39,7 @@ const NO_LONGER_MASKED: &str = "echo is off, but enough was masked: input is rec
 
 /// Why a pump stopped before its stream's end.
 #[derive(Debug)]
-pub enum Halt {
+pub enum PumpError {
     /// The record can't be written.
     Record(RecordError),
     /// The client is gone.
@@ -48,31 +48,31 @@ pub enum Halt {
     Stream(io::Error),
 }
 
-impl From<RecordError> for Halt {
+impl From<RecordError> for PumpError {
     fn from(error: RecordError) -> Self {
         Self::Record(error)
     }
 }
 
-impl From<Gone> for Halt {
-    fn from(_: Gone) -> Self {
+impl From<Disconnected> for PumpError {
+    fn from(_: Disconnected) -> Self {
         Self::Gone
     }
 }
 
-impl From<io::Error> for Halt {
+impl From<io::Error> for PumpError {
     fn from(error: io::Error) -> Self {
         Self::Stream(error)
     }
 }
 
 /// Moves bytes from one of the program's streams to the client.
-pub(super) struct Output<O> {
+pub(super) struct OutputPump<O> {
     pub(super) source: Arc<Fd>,
-    pub(super) stream: Stream,
+    pub(super) stream: OutputStream,
     /// Whether the stream is a terminal's, whose characters are not split: players show each piece on its own.
     pub(super) terminal: bool,
-    pub(super) book: StreamRecorder,
+    pub(super) recording: StreamRecorder,
     pub(super) visitor: Arc<O>,
     /// Cancelled when the program has ended: from then on silence means the end of the stream.
     pub(super) ended: CancellationToken,
@@ -80,17 +80,17 @@ pub(super) struct Output<O> {
     pub(super) shown: Arc<AtomicU64>,
 }
 
-impl<O: Outbound> Output<O> {
+impl<O: Outbound> OutputPump<O> {
     /// Passes on what the program writes, to the stream's end. It reads and enters one piece into the record while it delivers the piece
     /// before.
-    pub(super) async fn run(mut self) -> Result<(), Halt> {
+    pub(super) async fn run(mut self) -> Result<(), PumpError> {
         let (mut buffer, mut entered) = (Vec::new(), None);
         let mut pace = self.terminal.then(|| Pace::new(Instant::now()));
         loop {
             let deliver = deliver(&*self.visitor, self.stream, &self.shown, entered.take());
-            let read = read_piece(&self.source, &self.ended, pace.as_mut(), &mut self.book, &mut buffer);
-            let ((), read) = tokio::try_join!(deliver, async { Ok::<_, Halt>(read.await) })?;
-            let Some(piece) = read? else { return Ok(self.book.finish()?) };
+            let read = read_piece(&self.source, &self.ended, pace.as_mut(), &mut self.recording, &mut buffer);
+            let ((), read) = tokio::try_join!(deliver, async { Ok::<_, PumpError>(read.await) })?;
+            let Some(piece) = read? else { return Ok(self.recording.finish()?) };
             entered = Some(piece);
         }
     }
@@ -103,9 +103,9 @@ async fn read_piece(
     source: &Fd,
     ended: &CancellationToken,
     mut pace: Option<&mut Pace>,
-    book: &mut StreamRecorder,
+    recording: &mut StreamRecorder,
     buffer: &mut Vec<u8>,
-) -> Result<Option<(Entry, Bytes)>, Halt> {
+) -> Result<Option<(Entry, Bytes)>, PumpError> {
     let (carried, terminal) = (buffer.len(), pace.is_some());
     let more = tokio::select! {
         read = read_at_pace(source, pace.as_deref_mut(), buffer, carried + PIECE) => { read?; buffer.len() > carried }
@@ -121,7 +121,7 @@ async fn read_piece(
     let unfinished = incomplete_tail(buffer);
     let keep = if unfinished > 0 && more && (terminal || source.has_more()) { unfinished } else { 0 };
     let rest = buffer.split_off(buffer.len() - keep);
-    let entry = book.enter([buffer.as_slice()])?;
+    let entry = recording.enter([buffer.as_slice()])?;
     let piece = if buffer.len() < SMALL {
         let piece = Bytes::copy_from_slice(buffer);
         buffer.clear();
@@ -143,7 +143,12 @@ async fn read_at_pace(source: &Fd, pace: Option<&mut Pace>, buffer: &mut Vec<u8>
     source.read(buffer, limit).await
 }
 
-async fn deliver<O: Outbound>(visitor: &O, stream: Stream, shown: &AtomicU64, entered: Option<(Entry, Bytes)>) -> Result<(), Halt> {
+async fn deliver<O: Outbound>(
+    visitor: &O,
+    stream: OutputStream,
+    shown: &AtomicU64,
+    entered: Option<(Entry, Bytes)>,
+) -> Result<(), PumpError> {
     let Some((entry, piece)) = entered else { return Ok(()) };
     entry.write()?;
     // Counted before the client sees it, because what the user types after a prompt is counted after it.
@@ -162,7 +167,7 @@ pub(super) struct InputPump<I> {
     pub(super) sink: Option<Arc<Fd>>,
     pub(super) terminal: bool,
     pub(super) channel: u32,
-    pub(super) book: StreamRecorder,
+    pub(super) recording: StreamRecorder,
     pub(super) recorder: Recorder,
     /// The mask, if there is a terminal and passwords are not recorded.
     pub(super) mask: Option<TerminalMask>,
@@ -182,7 +187,7 @@ struct Arrived {
 impl<I: Inbound> InputPump<I> {
     /// Hands on what the client sends, until the client is gone. It enters one piece into the record while it hands the piece before to the
     /// program.
-    pub(super) async fn run(mut self) -> Result<(), Halt> {
+    pub(super) async fn run(mut self) -> Result<(), PumpError> {
         let mut entered = None;
         loop {
             let sink = self.sink.clone();
@@ -191,7 +196,7 @@ impl<I: Inbound> InputPump<I> {
                 // Earlier input may decide whether the next is a password.
                 (hand_on.await?, self.arrive().await)
             } else {
-                tokio::try_join!(hand_on, async { Ok::<_, Halt>(self.arrive().await) })?
+                tokio::try_join!(hand_on, async { Ok::<_, PumpError>(self.arrive().await) })?
             };
             // If the program reads no more (EPIPE), further input is recorded and dropped, as with sshd.
             if !reads_on {
@@ -208,7 +213,7 @@ impl<I: Inbound> InputPump<I> {
     }
 
     /// Waits for the next input and enters it into the record, with the input behind it that has come already.
-    async fn arrive(&mut self) -> Result<(Entry, Arrived), Halt> {
+    async fn arrive(&mut self) -> Result<(Entry, Arrived), PumpError> {
         let mut arrived = Arrived { pieces: Vec::new(), size: 0, keyboard: None, then: None };
         let mut next = self.next().await;
         loop {
@@ -239,11 +244,11 @@ impl<I: Inbound> InputPump<I> {
         Ok((self.enter(&arrived)?, arrived))
     }
 
-    fn turn(&mut self, then: Option<Input>) -> Result<(), Halt> {
+    fn turn(&mut self, then: Option<Input>) -> Result<(), PumpError> {
         if then.is_none() {
-            return Err(Halt::Gone);
+            return Err(PumpError::Gone);
         }
-        self.book.finish()?;
+        self.recording.finish()?;
         // A terminal can't be half-closed: as with sshd, the program reads on.
         if !self.terminal {
             self.sink = None;
@@ -270,9 +275,9 @@ impl<I: Inbound> InputPump<I> {
         let pieces = &arrived.pieces;
         let channel = arrived.keyboard.unwrap_or(self.channel);
         let mut of_keyboard = arrived.keyboard.map(|keyboard| self.recorder.stream(keyboard, StreamKind::PtyInput));
-        let book = of_keyboard.as_mut().unwrap_or(&mut self.book);
+        let recording = of_keyboard.as_mut().unwrap_or(&mut self.recording);
         let (Some(mask), Some(terminal), Some(typed)) = (&mut self.mask, &self.sink, pieces.first()) else {
-            return book.enter(pieces.iter().map(|piece| &**piece));
+            return recording.enter(pieces.iter().map(|piece| &**piece));
         };
         let recordable = mask.input(terminal, typed, self.shown.load(Ordering::Relaxed));
         if recordable.masked {
@@ -283,12 +288,12 @@ impl<I: Inbound> InputPump<I> {
         if recordable.exhausted {
             self.recorder.marker(NO_LONGER_MASKED)?;
         }
-        book.enter([recordable.plain])
+        recording.enter([recordable.plain])
     }
 }
 
 /// Writes an entry to the record, then hands its bytes to the program. Returns false if the program reads no more.
-async fn hand_on(program: Option<&Fd>, entered: Option<(Entry, Arrived)>) -> Result<bool, Halt> {
+async fn hand_on(program: Option<&Fd>, entered: Option<(Entry, Arrived)>) -> Result<bool, PumpError> {
     let Some((entry, arrived)) = entered else { return Ok(true) };
     entry.write()?;
     let Some(program) = program else { return Ok(true) };
@@ -306,13 +311,13 @@ mod tests {
     #[tokio::test]
     async fn a_full_piece_leaves_a_cut_character_to_the_next_and_nothing_waits_for_what_has_not_come() {
         let dir = tempfile::tempdir().unwrap();
-        let mut book = record_to(dir.path().join("visit.cast"), Policy::All).stream(0, StreamKind::Stdout);
+        let mut recording = record_to(dir.path().join("visit.cast"), Policy::All).stream(0, StreamKind::Stdout);
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         fcntl_setpipe_size(&writer, 2 * PIECE).unwrap();
         let text = "\u{6f22}".repeat(PIECE / 2);
         assert_eq!(rustix::io::write(&writer, text.as_bytes()).unwrap(), text.len());
         let (source, ended, mut buffer) = (Fd::new(reader).unwrap(), CancellationToken::new(), Vec::new());
-        let mut piece = async || read_piece(&source, &ended, None, &mut book, &mut buffer).await.unwrap().unwrap().1;
+        let mut piece = async || read_piece(&source, &ended, None, &mut recording, &mut buffer).await.unwrap().unwrap().1;
         let (first, second) = (piece().await, piece().await);
         assert!(first.len() < PIECE && first.len() + 3 > PIECE && std::str::from_utf8(&first).is_ok(), "{}", first.len());
         assert_eq!(first.len() + second.len(), text.len());

@@ -13,24 +13,24 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{Farewell, Why};
+use super::ending::{SessionEnd, SessionEndReason};
 use super::masking::{Masking, TerminalMask};
-use super::pump::{Halt, InputPump, Output};
+use super::pump::{InputPump, OutputPump, PumpError};
 use super::reaper::{Child, Reaper};
-use super::service::{Obeys, SessionChannel, Started};
-use super::start::{Program, Streams};
-use super::visit::Parting;
-use super::{Control, Ending, Inbound, Outbound, Stream};
+use super::service::{Obeys, SessionChannel, StartedSession};
+use super::start::{RunningProgram, Streams};
+use super::visit::ChannelEnd;
+use super::{Control, Ending, Inbound, Outbound, OutputStream};
 use crate::panic::{Panicked, caught_as_fault};
 use crate::record::{Recorder, StreamKind};
 
 /// A session with a running program.
 #[derive(Debug)]
-pub struct Session {
+pub struct ProgramSession {
     /// Its number on the record.
     pub channel: u32,
     /// The running program.
-    pub program: Program,
+    pub program: RunningProgram,
     /// The requests that it obeys.
     pub obeys: Obeys,
     /// The recorder.
@@ -41,7 +41,7 @@ pub struct Session {
     pub mask: Option<Masking>,
 }
 
-impl Started for Session {
+impl StartedSession for ProgramSession {
     fn obeys(&self) -> Obeys {
         self.obeys
     }
@@ -60,11 +60,11 @@ impl Started for Session {
     }
 }
 
-impl Session {
+impl ProgramSession {
     async fn run_to_end<I: Inbound, O: Outbound>(self, ends: SessionChannel<I, O>) -> Result<Ending, Fault> {
         let Self { channel, program, recorder, mask, .. } = self;
-        let SessionChannel { inbound, outbound, control, size, parting } = ends;
-        let Program { child, streams } = program;
+        let SessionChannel { inbound, outbound, control, size, channel_end } = ends;
+        let RunningProgram { child, streams } = program;
         let visitor = Arc::new(outbound);
         let ended = CancellationToken::new();
         let terminal = match &streams {
@@ -73,28 +73,28 @@ impl Session {
         };
         let mask = mask.filter(|_| terminal.is_some()).map(|mask| mask.of_terminal(child.pid));
         let pump = Pumps::start(channel, streams, inbound, &visitor, &recorder, &ended, mask);
-        let mut room = Room { channel, child, terminal, pumps: pump, control, size, parting, recorder, ended };
-        let why = room.until_something_ends().await;
+        let mut running = SessionProcess { channel, child, terminal, pumps: pump, control, size, channel_end, recorder, ended };
+        let why = running.until_something_ends().await;
         let why = match why {
-            Why::Ended(ending) => room.drain(ending).await,
+            SessionEndReason::Ended(ending) => running.drain(ending).await,
             other => other,
         };
-        room.pumps.input.abort();
-        let farewell = Farewell { channel, recorder: &room.recorder, visitor: &*visitor, parting: &room.parting };
+        running.pumps.input.abort();
+        let end = SessionEnd { channel, recorder: &running.recorder, visitor: &*visitor, channel_end: &running.channel_end };
         match why {
-            Why::Ended(ending) => farewell.close(ending).await,
-            Why::Gone => {
-                let fault = farewell.lost().await;
-                room.hang_up(None).await;
+            SessionEndReason::Ended(ending) => end.close(ending).await,
+            SessionEndReason::Gone => {
+                let fault = end.lost().await;
+                running.hang_up(None).await;
                 Err(fault)
             }
-            Why::Stopped(fault) => {
+            SessionEndReason::Stopped(fault) => {
                 // A terminal has no stderr of its own.
-                let stream = if room.terminal.is_some() { Stream::Stdout } else { Stream::Stderr };
-                farewell.say_goodbye(&fault, stream).await;
+                let stream = if running.terminal.is_some() { OutputStream::Stdout } else { OutputStream::Stderr };
+                end.say_goodbye(&fault, stream).await;
                 // The received signal is passed on: a program may wait for it to clean up.
                 let told = if let Fault::Signalled(number) = fault { Signal::from_named_raw(number.into()) } else { None };
-                room.hang_up(told.filter(|signal| *signal != Signal::HUP)).await;
+                running.hang_up(told.filter(|signal| *signal != Signal::HUP)).await;
                 Err(fault)
             }
         }
@@ -103,7 +103,7 @@ impl Session {
 
 /// The tasks that move bytes.
 struct Pumps {
-    outputs: JoinSet<Result<(), Halt>>,
+    outputs: JoinSet<Result<(), PumpError>>,
     input: tokio::task::AbortHandle,
 }
 
@@ -120,24 +120,24 @@ impl Pumps {
         let mut outputs = JoinSet::new();
         let terminal = matches!(streams, Streams::Terminal(_));
         let (sink, sources, input_kind) = match streams {
-            Streams::Terminal(fd) => (Arc::clone(&fd), vec![(fd, Stream::Stdout, StreamKind::PtyOutput)], StreamKind::PtyInput),
+            Streams::Terminal(fd) => (Arc::clone(&fd), vec![(fd, OutputStream::Stdout, StreamKind::PtyOutput)], StreamKind::PtyInput),
             Streams::Pipes { stdin, stdout, stderr } => {
-                let sources = vec![(stdout, Stream::Stdout, StreamKind::Stdout), (stderr, Stream::Stderr, StreamKind::Stderr)];
+                let sources = vec![(stdout, OutputStream::Stdout, StreamKind::Stdout), (stderr, OutputStream::Stderr, StreamKind::Stderr)];
                 (stdin, sources, StreamKind::Stdin)
             }
         };
         let shown = Arc::new(AtomicU64::new(0));
         for (source, stream, kind) in sources {
-            let book = recorder.stream(channel, kind);
+            let recording = recorder.stream(channel, kind);
             let (visitor, ended, shown) = (Arc::clone(visitor), ended.clone(), Arc::clone(&shown));
-            outputs.spawn(Output { source, stream, terminal, book, visitor, ended, shown }.run());
+            outputs.spawn(OutputPump { source, stream, terminal, recording, visitor, ended, shown }.run());
         }
         let input = InputPump {
             visitor: inbound,
             sink: Some(sink),
             terminal,
             channel,
-            book: recorder.stream(channel, input_kind),
+            recording: recorder.stream(channel, input_kind),
             recorder: recorder.clone(),
             mask,
             shown,
@@ -147,31 +147,31 @@ impl Pumps {
     }
 }
 
-struct Room {
+struct SessionProcess {
     channel: u32,
     child: Child,
     terminal: Option<Arc<super::fd::Fd>>,
     pumps: Pumps,
     control: mpsc::Receiver<Control>,
     size: watch::Receiver<WindowSize>,
-    parting: Parting,
+    channel_end: ChannelEnd,
     recorder: Recorder,
     ended: CancellationToken,
 }
 
-impl Room {
-    async fn until_something_ends(&mut self) -> Why {
+impl SessionProcess {
+    async fn until_something_ends(&mut self) -> SessionEndReason {
         loop {
             tokio::select! {
                 biased;
-                fault = self.parting.stopped() => return Why::Stopped(fault),
-                () = self.parting.gone() => return Why::Gone,
+                fault = self.channel_end.stopped() => return SessionEndReason::Stopped(fault),
+                () = self.channel_end.gone() => return SessionEndReason::Gone,
                 Some(halted) = self.pumps.outputs.join_next() => {
                     if let Some(why) = self.halted(halted) {
                         return why;
                     }
                 }
-                ending = self.child.wait() => return Why::Ended(ending),
+                ending = self.child.wait() => return SessionEndReason::Ended(ending),
                 Ok(()) = self.size.changed() => {
                     if let Err(why) = self.resize() {
                         return why;
@@ -187,7 +187,7 @@ impl Room {
     }
 
     /// Delivers what the program wrote before it ended.
-    async fn drain(&mut self, ending: Ending) -> Why {
+    async fn drain(&mut self, ending: Ending) -> SessionEndReason {
         self.ended.cancel();
         self.pumps.input.abort();
         let limit = tokio::time::sleep(DEADLINES.drain);
@@ -195,43 +195,43 @@ impl Room {
         loop {
             tokio::select! {
                 biased;
-                fault = self.parting.stopped() => return Why::Stopped(fault),
-                () = self.parting.gone() => return Why::Gone,
+                fault = self.channel_end.stopped() => return SessionEndReason::Stopped(fault),
+                () = self.channel_end.gone() => return SessionEndReason::Gone,
                 halted = self.pumps.outputs.join_next() => match halted {
                     Some(halted) => if let Some(why) = self.halted(halted) { return why },
-                    None => return Why::Ended(ending),
+                    None => return SessionEndReason::Ended(ending),
                 },
-                () = &mut limit => return Why::Ended(ending),
+                () = &mut limit => return SessionEndReason::Ended(ending),
             }
         }
     }
 
-    fn halted(&self, pump: Result<Result<(), Halt>, JoinError>) -> Option<Why> {
+    fn halted(&self, pump: Result<Result<(), PumpError>, JoinError>) -> Option<SessionEndReason> {
         match pump {
             Ok(Ok(())) => None,
-            Ok(Err(Halt::Gone)) => Some(Why::Gone),
-            Ok(Err(Halt::Record(error))) => Some(Why::Stopped(error.into())),
+            Ok(Err(PumpError::Gone)) => Some(SessionEndReason::Gone),
+            Ok(Err(PumpError::Record(error))) => Some(SessionEndReason::Stopped(error.into())),
             // One stream of the program failed: the others, and its end, still count.
-            Ok(Err(Halt::Stream(error))) => {
+            Ok(Err(PumpError::Stream(error))) => {
                 tracing::debug!(%error, channel = self.channel, "a stream of the program failed");
                 None
             }
             Err(error) if error.is_cancelled() => None,
-            Err(_) => Some(Why::Stopped(Panicked.into())),
+            Err(_) => Some(SessionEndReason::Stopped(Panicked.into())),
         }
     }
 
-    fn resize(&mut self) -> Result<(), Why> {
+    fn resize(&mut self) -> Result<(), SessionEndReason> {
         let size = *self.size.borrow_and_update();
         let Some(terminal) = &self.terminal else { return Ok(()) };
-        self.recorder.resize(self.channel, size.columns, size.rows).map_err(|error| Why::Stopped(error.into()))?;
+        self.recorder.resize(self.channel, size.columns, size.rows).map_err(|error| SessionEndReason::Stopped(error.into()))?;
         if let Err(error) = pty::resize(&**terminal, size) {
             tracing::debug!(%error, ?size, "the terminal could not be resized");
         }
         Ok(())
     }
 
-    fn obey(&self, control: &Control) -> Result<(), Why> {
+    fn obey(&self, control: &Control) -> Result<(), SessionEndReason> {
         let done = match (control, &self.terminal) {
             (Control::Break(length), Some(terminal)) => {
                 self.record(&AuditEvent::Break { channel: self.channel, length: *length })?;
@@ -250,8 +250,8 @@ impl Room {
         Ok(())
     }
 
-    fn record(&self, event: &AuditEvent) -> Result<(), Why> {
-        self.recorder.audit(event).map_err(|error| Why::Stopped(error.into()))
+    fn record(&self, event: &AuditEvent) -> Result<(), SessionEndReason> {
+        self.recorder.audit(event).map_err(|error| SessionEndReason::Stopped(error.into()))
     }
 
     /// Ends the processes as a closed terminal does: SIGHUP, a moment, then SIGKILL; in between, sends `also` to those that survive SIGHUP.

@@ -13,14 +13,14 @@ use sally_proto::error::Fault;
 use sally_sys::pty::WindowSize;
 use tokio::sync::{mpsc, watch};
 
-use super::visit::Parting;
+use super::visit::ChannelEnd;
 use super::{Control, Ending};
 use crate::net::endpoint::Endpoint;
 use crate::record::RecordError;
 
 /// The request of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum SessionKind {
     /// A login shell.
     Shell,
     /// A command line.
@@ -29,7 +29,7 @@ pub enum What {
     Subsystem(OsString),
 }
 
-impl What {
+impl SessionKind {
     /// Returns SSH's name for the request.
     pub fn request(&self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ pub struct SessionRequest<T> {
     /// The checker's grant; `None` if something else has decided what the client may do.
     pub grant: Option<Grant>,
     /// The request.
-    pub what: What,
+    pub what: SessionKind,
     /// The terminal, if the client asked for one.
     pub terminal: Option<T>,
     /// The terminal's new size, if it has changed since the terminal was asked for.
@@ -88,7 +88,7 @@ pub struct SessionChannel<I, O> {
     /// The size of the client's window, already clamped, whenever it changes.
     pub size: watch::Receiver<WindowSize>,
     /// The end that comes from outside.
-    pub parting: Parting,
+    pub channel_end: ChannelEnd,
 }
 
 /// The requests that a running session obeys.
@@ -129,7 +129,7 @@ pub trait SessionService: Send + Sync + 'static {
     /// The terminal of a session.
     type Terminal: Send + 'static;
     /// A started session.
-    type Started: Started;
+    type Started: StartedSession;
 
     /// Makes a terminal for a session that the client has yet to start.
     ///
@@ -142,7 +142,7 @@ pub trait SessionService: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StartError::Refused`].
-    fn check(&self, what: &What, grant: Option<&Grant>) -> Result<(), StartError>;
+    fn check(&self, what: &SessionKind, grant: Option<&Grant>) -> Result<(), StartError>;
 
     /// Starts a session. Returns when it runs, or has failed to start.
     ///
@@ -152,7 +152,7 @@ pub trait SessionService: Send + Sync + 'static {
 }
 
 /// A started session.
-pub trait Started: Send + 'static {
+pub trait StartedSession: Send + 'static {
     /// Returns the requests that it obeys while it runs.
     fn obeys(&self) -> Obeys;
 

@@ -37,7 +37,7 @@ pub enum Run {
 
 /// A running program and our ends of its streams.
 #[derive(Debug)]
-pub struct Program {
+pub struct RunningProgram {
     /// The first process.
     pub child: Child,
     pub(super) streams: Streams,
@@ -59,7 +59,7 @@ pub fn start(
     run: &Run,
     environment: Vec<(OsString, OsString)>,
     terminal: Option<Pty>,
-) -> io::Result<Program> {
+) -> io::Result<RunningProgram> {
     let (streams, stdio, on_terminal) = match terminal {
         Some(pty) => {
             let stdio = [pty.slave.try_clone()?, pty.slave.try_clone()?, pty.slave];
@@ -80,7 +80,7 @@ pub fn start(
         Run::Shell | Run::Command(_) => &account.home,
     };
     let launch = Launch { program, arg0, args, environment, directory: directory.clone(), stdio, terminal: on_terminal };
-    Ok(Program { child: reaper.spawn(launch)?, streams })
+    Ok(RunningProgram { child: reaper.spawn(launch)?, streams })
 }
 
 /// Makes a pipe; returns its reading end and its writing end.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sally_proto::error::Fault;
-use sally_proto::visit::{self as machine, DEADLINES, Event, Phase, Terms, Why};
+use sally_proto::visit::{self as machine, DEADLINES, Phase, VisitEndReason, VisitEvent, VisitTerms};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::record::{AuditEvent, RecordError, Recorder};
 
 /// The limits of a visit, once its client is in.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
+pub struct VisitLimits {
     /// The longest time without a byte.
     pub idle: Option<Duration>,
     /// The longest duration.
@@ -26,7 +26,7 @@ pub struct Limits {
 /// One visit.
 #[derive(Debug)]
 pub struct Visit {
-    machine: watch::Sender<machine::Visit>,
+    machine: watch::Sender<machine::VisitState>,
     origin: Instant,
     /// The time of the last byte.
     pub activity: Activity,
@@ -42,9 +42,9 @@ pub struct Visit {
 
 impl Visit {
     /// Makes a visit without a client.
-    pub fn new(terms: Terms) -> Arc<Self> {
+    pub fn new(terms: VisitTerms) -> Arc<Self> {
         Arc::new(Self {
-            machine: watch::Sender::new(machine::Visit::new(terms, Duration::ZERO)),
+            machine: watch::Sender::new(machine::VisitState::new(terms, Duration::ZERO)),
             origin: Instant::now(),
             activity: Activity::start(),
             taken: CancellationToken::new(),
@@ -55,19 +55,19 @@ impl Visit {
     }
 
     /// Notes an event; returns false if it changes nothing.
-    pub fn note(&self, event: Event) -> bool {
+    pub fn note(&self, event: VisitEvent) -> bool {
         self.note_then(event, || ())
     }
 
     /// Lets a client in: returns true for the first one, false for all others. Calls `settle` before any task learns of it.
     pub fn admit(&self, may_forward: bool, settle: impl FnOnce()) -> bool {
-        self.note_then(Event::Admitted { may_forward }, || {
+        self.note_then(VisitEvent::Admitted { may_forward }, || {
             self.activity.touch();
             settle();
         })
     }
 
-    fn note_then(&self, event: Event, settle: impl FnOnce()) -> bool {
+    fn note_then(&self, event: VisitEvent, settle: impl FnOnce()) -> bool {
         let now = self.origin.elapsed();
         let (mut noted, mut taken, mut stopped, mut gone) = (false, false, false, false);
         self.machine.send_if_modified(|visit| {
@@ -76,7 +76,7 @@ impl Visit {
                 settle();
             }
             taken = *visit.phase() != Phase::Waiting;
-            stopped = matches!(visit.phase(), Phase::Ending(Why::Stopped(_)));
+            stopped = matches!(visit.phase(), Phase::Ending(VisitEndReason::Stopped(_)));
             gone = visit.departure().is_some();
             noted
         });
@@ -90,7 +90,7 @@ impl Visit {
 
     /// Ends the visit; the first reason counts.
     pub fn stop(&self, why: Fault) {
-        self.note(Event::Stop(why));
+        self.note(VisitEvent::Stop(why));
     }
 
     /// Records an event, or ends the visit: nothing goes on unrecorded.
@@ -140,14 +140,14 @@ impl Visit {
     pub async fn stopped(&self) -> Fault {
         self.stopped.cancelled().await;
         match self.machine.borrow().phase() {
-            Phase::Ending(Why::Stopped(fault)) => fault.clone(),
-            Phase::Over(machine::Outcome { why: Why::Stopped(fault), .. }) => fault.clone(),
+            Phase::Ending(VisitEndReason::Stopped(fault)) => fault.clone(),
+            Phase::Over(machine::VisitOutcome { why: VisitEndReason::Stopped(fault), .. }) => fault.clone(),
             phase => Fault::Internal(format!("stopped without a reason: {phase:?}")),
         }
     }
 
     /// Enforces the time limits until the visit begins to end. Cancel-safe.
-    pub async fn attend(&self, limits: Limits) {
+    pub async fn attend(&self, limits: VisitLimits) {
         let mut changes = self.machine.subscribe();
         loop {
             let (deadline, since, goes_on) = {
@@ -160,14 +160,14 @@ impl Visit {
             tokio::select! {
                 biased;
                 _ = changes.changed() => {}
-                () = self.until(deadline) => drop(self.note(Event::TimeUp)),
+                () = self.until(deadline) => drop(self.note(VisitEvent::TimeUp)),
                 fault = self.worn_out(since, limits), if goes_on => self.stop(fault),
             }
         }
     }
 
     /// Waits until the visit has been idle or has lasted for too long; returns which.
-    async fn worn_out(&self, since: Option<Duration>, limits: Limits) -> Fault {
+    async fn worn_out(&self, since: Option<Duration>, limits: VisitLimits) -> Fault {
         let idle = async {
             match limits.idle {
                 Some(limit) => self.activity.idle(limit).await,
@@ -190,7 +190,7 @@ impl Visit {
     }
 
     /// Ends what is open, then has the client told and cut off; each step has its deadline.
-    pub async fn wind_up(&self) {
+    pub async fn finish(&self) {
         let _ = timeout(DEADLINES.parts, self.parts_ended()).await; // The sweep ends the rest.
         if self.machine.borrow().since().is_some() {
             self.dismissed.cancel();
@@ -203,7 +203,7 @@ impl Visit {
         let ended = changes.wait_for(|visit| !visit.has_open_parts()).await.map(|visit| visit.was_in_session());
         // The client leaves when it has heard how its session ended.
         if let Ok(true) = ended {
-            let _ = timeout(DEADLINES.farewell, self.gone.cancelled()).await;
+            let _ = timeout(DEADLINES.disconnect, self.gone.cancelled()).await;
         }
     }
 
@@ -215,12 +215,12 @@ impl Visit {
 
 /// The end of one channel of a visit: by the client, which may close it and go on with others, or by the visit.
 #[derive(Clone, Debug)]
-pub struct Parting {
+pub struct ChannelEnd {
     visit: Arc<Visit>,
     gone: CancellationToken,
 }
 
-impl Parting {
+impl ChannelEnd {
     /// Makes the end of one channel.
     pub fn of_channel(visit: &Arc<Visit>) -> Self {
         Self { gone: visit.gone.child_token(), visit: Arc::clone(visit) }

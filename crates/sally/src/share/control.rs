@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 use sally_proto::error::Fault;
-use sally_proto::share::Role;
+use sally_proto::share::ShareRole;
 use sally_sys::process::descendants_of;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::hub::Hub;
+use super::hub::ShareHub;
 use super::via_name;
 use crate::session::visit::Visit;
 
@@ -33,7 +33,7 @@ const HELP: &str = "list, links, promote N, demote N, kick N, allow FINGERPRINT,
 /// The host's side of a share.
 pub struct Host {
     /// The share.
-    pub hub: Arc<Hub>,
+    pub hub: Arc<ShareHub>,
     /// The visit of its program.
     pub visit: Arc<Visit>,
     /// The name of the host's account.
@@ -63,8 +63,8 @@ impl Host {
             ["list"] => Ok(self.list()),
             ["list", "--json"] => serde_json::to_string(&self.hub.list()).map_err(|error| error.to_string()),
             ["links"] => Ok(self.links.join("\n")),
-            ["promote", who] => self.hub.set_role(number(who)?, Role::Write).map(|()| format!("{who} may write")),
-            ["demote", who] => self.hub.set_role(number(who)?, Role::Watch).map(|()| format!("{who} may watch")),
+            ["promote", who] => self.hub.set_role(number(who)?, ShareRole::Write).map(|()| format!("{who} may write")),
+            ["demote", who] => self.hub.set_role(number(who)?, ShareRole::Watch).map(|()| format!("{who} may watch")),
             ["kick", who] => self.hub.kick(number(who)?).map(|()| format!("{who} is removed; the key is refused from now on")),
             ["allow", fingerprint] => self.hub.allow(fingerprint).map(|()| format!("{fingerprint} may come again")),
             ["end"] => {
@@ -87,14 +87,14 @@ impl Host {
 }
 
 /// The socket of a share; dropping it removes it.
-pub struct Socket {
+pub struct ControlSocket {
     listener: Arc<UnixListener>,
     path: PathBuf,
     /// A folder made for it alone.
     folder: Option<PathBuf>,
 }
 
-impl Socket {
+impl ControlSocket {
     /// Makes the socket, in `$XDG_RUNTIME_DIR/sally` or else in a new folder. Must be called within the runtime.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for ControlSocket {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path); // It may be gone.
         if let Some(folder) = &self.folder {

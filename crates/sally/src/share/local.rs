@@ -9,19 +9,19 @@ use bytes::Bytes;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use sally_proto::record::Via;
-use sally_proto::share::Role;
+use sally_proto::share::ShareRole;
 use sally_sys::pty::WindowSize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::control::Host;
-use super::hub::{Hub, NotJoined};
+use super::hub::{NotJoined, ShareHub};
 use super::person::Joining;
 use super::status::Prompt;
 use super::viewer::{Left, NOTICE, Viewer};
 use crate::screen::Depth;
 use crate::session::fd::Fd;
-use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream};
+use crate::session::{Disconnected, Ending, Inbound, Input, Outbound, OutputStream};
 
 /// The number of the local keyboard on the record.
 pub const LOCAL: u32 = 1;
@@ -33,12 +33,12 @@ const PIECE: usize = 4 << 10;
 const KEYS: &str = r"Ctrl-\ twice: command";
 
 /// The terminal that Sally was started on, in raw mode; dropping it restores its modes.
-pub struct Terminal {
+pub struct HostTerminal {
     fd: Arc<Fd>,
     before: Termios,
 }
 
-impl Terminal {
+impl HostTerminal {
     /// Takes over the terminal.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Terminal {
     ///
     /// # Errors
     /// [`NotJoined`].
-    pub async fn attend(&self, hub: &Arc<Hub>, host: &Arc<Host>) -> Result<bool, NotJoined> {
+    pub async fn attend(&self, hub: &Arc<ShareHub>, host: &Arc<Host>) -> Result<bool, NotJoined> {
         let size = window(&*self.fd).unwrap_or_default();
         hub.join(Joining {
             number: LOCAL,
@@ -74,7 +74,7 @@ impl Terminal {
             source: None,
             fingerprint: None,
             via: Via::Local,
-            limit: Role::Write,
+            limit: ShareRole::Write,
             peer: None,
             window: above_status(size),
         })?;
@@ -117,7 +117,7 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for HostTerminal {
     fn drop(&mut self) {
         let _ = tcsetattr(&*self.fd, OptionalActions::Drain, &self.before); // The terminal may be gone.
     }
@@ -134,7 +134,7 @@ pub fn above_status(size: WindowSize) -> WindowSize {
 }
 
 /// Keeps the status line up to date: what the host types to Sally, else the answer, else who is there.
-async fn keep_status(hub: &Hub, status: &watch::Sender<String>, said: &watch::Sender<Option<Said>>) -> Left {
+async fn keep_status(hub: &ShareHub, status: &watch::Sender<String>, said: &watch::Sender<Option<Said>>) -> Left {
     let (mut changes, mut newest) = (hub.changes(), said.subscribe());
     loop {
         changes.mark_unchanged();
@@ -228,11 +228,11 @@ impl LocalInput {
 struct LocalOutput(Arc<Fd>);
 
 impl Outbound for LocalOutput {
-    async fn deliver(&self, _: Stream, bytes: Bytes) -> Result<(), Gone> {
-        self.0.write_all(&[bytes]).await.map_err(|_| Gone)
+    async fn deliver(&self, _: OutputStream, bytes: Bytes) -> Result<(), Disconnected> {
+        self.0.write_all(&[bytes]).await.map_err(|_| Disconnected)
     }
 
-    async fn finish(&self, _: Ending) -> Result<(), Gone> {
+    async fn finish(&self, _: Ending) -> Result<(), Disconnected> {
         Ok(())
     }
 }

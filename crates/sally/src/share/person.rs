@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use sally_proto::record::Via;
-use sally_proto::share::{Keyboard, MouseReport, Rights, Role, Unit, Viewer};
+use sally_proto::share::{MouseReport, Rights, ShareKeyboard, ShareRole, Unit, Viewer};
 use sally_sys::pty::WindowSize;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ pub struct Joining {
     /// The way on which the person comes.
     pub via: Via,
     /// The most that the source of the key allows.
-    pub limit: Role,
+    pub limit: ShareRole,
     /// The person's address, if it is known.
     pub peer: Option<String>,
     /// The size of the person's window.
@@ -45,7 +45,7 @@ pub(super) struct Person {
     /// The first column and row of the screen that the person sees, and how many.
     pub(super) part: Part,
     pub(super) window: WindowSize,
-    pub(super) keyboard: Keyboard,
+    pub(super) keyboard: ShareKeyboard,
     /// Input in whole units.
     waiting: VecDeque<Unit>,
     /// Bytes in `waiting`.
@@ -61,7 +61,7 @@ pub(super) struct Person {
 
 impl Person {
     pub(super) fn new(joined: Joining, name: Viewer, rights: Rights) -> Self {
-        let keyboard = if joined.via == Via::Local { Keyboard::local() } else { Keyboard::new() };
+        let keyboard = if joined.via == Via::Local { ShareKeyboard::local() } else { ShareKeyboard::new() };
         Self {
             name: name.name,
             named: name.number,
@@ -80,7 +80,7 @@ impl Person {
     }
 
     pub(super) fn may_write(&self) -> bool {
-        self.rights.role() >= Role::Write
+        self.rights.role() >= ShareRole::Write
     }
 
     pub(super) fn is_local(&self) -> bool {

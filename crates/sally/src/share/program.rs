@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sally_proto::visit::{Phase, Why};
+use sally_proto::visit::{Phase, VisitEndReason};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
-use super::hub::{FAREWELL, Hub, Over};
+use super::hub::{FAREWELL, Over, ShareHub};
 use crate::session::visit::Visit;
-use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream};
+use crate::session::{Disconnected, Ending, Inbound, Input, Outbound, OutputStream};
 
 /// The most output, in bytes, that no viewer has been shown: further output waits for a viewer.
 const AHEAD: usize = 256 << 10;
@@ -20,7 +20,7 @@ const AHEAD_WAIT: Duration = Duration::from_millis(250);
 const RATE: (u64, u64) = (64 << 20, 8 << 20);
 
 /// The input of the program.
-pub struct ProgramInput(pub Arc<Hub>);
+pub struct ProgramInput(pub Arc<ShareHub>);
 
 impl Inbound for ProgramInput {
     async fn next(&mut self) -> Option<Input> {
@@ -31,13 +31,13 @@ impl Inbound for ProgramInput {
 
 /// The output of the program.
 pub struct ProgramOutput {
-    hub: Arc<Hub>,
+    hub: Arc<ShareHub>,
     visit: Arc<Visit>,
-    pace: Mutex<Pace>,
+    pace: Mutex<OutputPace>,
 }
 
 /// How far the output is.
-struct Pace {
+struct OutputPace {
     /// When the output so far would have ended at the highest rate.
     paid_until: Instant,
     /// Bytes since a viewer was last shown something.
@@ -47,8 +47,8 @@ struct Pace {
 
 impl ProgramOutput {
     /// Makes the output of the program of a share, whose visit says why it ends.
-    pub fn new(hub: Arc<Hub>, visit: Arc<Visit>) -> Self {
-        let pace = Pace { paid_until: Instant::now(), unseen: 0, drawn: hub.drawn() };
+    pub fn new(hub: Arc<ShareHub>, visit: Arc<Visit>) -> Self {
+        let pace = OutputPace { paid_until: Instant::now(), unseen: 0, drawn: hub.drawn() };
         Self { hub, visit, pace: Mutex::new(pace) }
     }
 }
@@ -56,7 +56,7 @@ impl ProgramOutput {
 impl Outbound for ProgramOutput {
     /// Shows output, and waits as a terminal would. No viewer slows the program; but a program that is ahead of every viewer waits a moment
     /// for one, as it would fill the record with what is never seen.
-    async fn deliver(&self, _: Stream, bytes: Bytes) -> Result<(), Gone> {
+    async fn deliver(&self, _: OutputStream, bytes: Bytes) -> Result<(), Disconnected> {
         self.hub.show(&bytes);
         let mut pace = self.pace.lock().await;
         let is_watched = self.hub.count() > 0;
@@ -80,9 +80,9 @@ impl Outbound for ProgramOutput {
         Ok(())
     }
 
-    async fn finish(&self, ending: Ending) -> Result<(), Gone> {
+    async fn finish(&self, ending: Ending) -> Result<(), Disconnected> {
         self.hub.end(match self.visit.phase() {
-            Phase::Ending(Why::Stopped(fault)) => Over::Stopped(fault),
+            Phase::Ending(VisitEndReason::Stopped(fault)) => Over::Stopped(fault),
             _ => Over::Ended(ending),
         });
         let _ = timeout(FAREWELL, self.hub.emptied()).await; // Viewers that don't read are cut off.

@@ -7,19 +7,19 @@ use bytes::Bytes;
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
 use sally_proto::record::Via;
-use sally_proto::share::Role;
+use sally_proto::share::ShareRole;
 use sally_sys::pty::WindowSize;
 use tokio::sync::watch;
 
-use super::hub::{Hub, NotJoined, Over};
+use super::hub::{NotJoined, Over, ShareHub};
 use super::person::Joining;
 use super::via_name;
 use super::viewer::{Left, Viewer};
 use crate::net::endpoint::Endpoint;
 use crate::panic::caught;
 use crate::screen::Depth;
-use crate::session::service::{Obeys, PtyRequest, SessionChannel, SessionRequest, SessionService, StartError, Started, What};
-use crate::session::{Ending, Inbound, Outbound, Stream};
+use crate::session::service::{Obeys, PtyRequest, SessionChannel, SessionKind, SessionRequest, SessionService, StartError, StartedSession};
+use crate::session::{Ending, Inbound, Outbound, OutputStream};
 
 /// The answer to a command.
 const NO_COMMANDS: &str = "This is a shared terminal: it runs no commands. Join with plain ssh (not kitten ssh or a wrapper)";
@@ -31,7 +31,7 @@ const HELP: &str = "This is a shared terminal.\n  ssh -t …          joins it\n
 /// Lets clients watch a share, or write in it.
 pub struct Viewers {
     /// The share.
-    pub hub: Arc<Hub>,
+    pub hub: Arc<ShareHub>,
     /// The sources whose keys may watch and never write.
     pub watching: BTreeSet<String>,
 }
@@ -47,7 +47,7 @@ pub enum Session {
     /// A view of the share.
     View {
         /// The share.
-        hub: Arc<Hub>,
+        hub: Arc<ShareHub>,
         /// The number of the viewer.
         number: u32,
         /// The size of its window at the beginning.
@@ -76,11 +76,13 @@ impl SessionService for Viewers {
         Ok(View { window: asked.size, depth: depth_of(&asked.term) })
     }
 
-    fn check(&self, what: &What, grant: Option<&Grant>) -> Result<(), StartError> {
+    fn check(&self, what: &SessionKind, grant: Option<&Grant>) -> Result<(), StartError> {
         match (what, grant) {
             (_, None) => Err(StartError::without_grant("session")),
             (_, Some(grant)) if grant.forces_program() => Err(StartError::Refused("session", "this key runs a command of its own".into())),
-            (What::Subsystem(name), _) => Err(StartError::Refused("subsystem", format!("{}: there is no such subsystem", name.display()))),
+            (SessionKind::Subsystem(name), _) => {
+                Err(StartError::Refused("subsystem", format!("{}: there is no such subsystem", name.display())))
+            }
             _ => Ok(()),
         }
     }
@@ -89,7 +91,7 @@ impl SessionService for Viewers {
         let on_terminal = request.terminal.is_some();
         let answer = |text: String, error: String, status| Ok(Session::Answer { text, error, status, on_terminal });
         match (&request.what, &request.terminal, &request.grant) {
-            (What::Command(words), ..) => {
+            (SessionKind::Command(words), ..) => {
                 let words: Vec<_> = words.to_str().unwrap_or_default().split_whitespace().collect();
                 match words.as_slice() {
                     ["who"] => answer(self.who(), String::new(), 0),
@@ -121,7 +123,7 @@ impl Viewers {
             fingerprint: Some(grant.fingerprint().to_owned()),
             // A relay gives no address.
             via: if request.ends.0 == Endpoint::UNKNOWN { Via::Jump } else { Via::Direct },
-            limit: if self.watching.contains(grant.source()) { Role::Watch } else { Role::Write },
+            limit: if self.watching.contains(grant.source()) { ShareRole::Watch } else { ShareRole::Write },
             peer: request.ends.0.address().map(|_| request.ends.0.to_string()),
             window,
         }
@@ -154,19 +156,22 @@ fn named(grant: &Grant) -> (String, String) {
     }
 }
 
-impl Started for Session {
+impl StartedSession for Session {
     fn obeys(&self) -> Obeys {
         Obeys::default()
     }
 
     async fn run<I: Inbound, O: Outbound>(self, channel: SessionChannel<I, O>) -> Result<Ending, Fault> {
-        let SessionChannel { inbound, outbound, control: _running, mut size, parting } = channel;
+        let SessionChannel { inbound, outbound, control: _running, mut size, channel_end } = channel;
         let gone = |_| Fault::ConnectionLost;
         match self {
             Self::Answer { text, error, status, on_terminal } => {
                 let lines = |text: String| Bytes::from(if on_terminal { text.replace('\n', "\r\n") } else { text });
-                outbound.deliver(Stream::Stdout, lines(text)).await.map_err(gone)?;
-                outbound.deliver(if on_terminal { Stream::Stdout } else { Stream::Stderr }, lines(error)).await.map_err(gone)?;
+                outbound.deliver(OutputStream::Stdout, lines(text)).await.map_err(gone)?;
+                outbound
+                    .deliver(if on_terminal { OutputStream::Stdout } else { OutputStream::Stderr }, lines(error))
+                    .await
+                    .map_err(gone)?;
                 outbound.finish(Ending::Exited(status)).await.map_err(gone)?;
                 Ok(Ending::Exited(status))
             }
@@ -192,8 +197,8 @@ impl Started for Session {
                 let viewing = async {
                     tokio::select! {
                         biased;
-                        () = parting.gone() => Left::Gone,
-                        fault = parting.stopped() => Left::Over(Over::Stopped(fault)),
+                        () = channel_end.gone() => Left::Gone,
+                        fault = channel_end.stopped() => Left::Over(Over::Stopped(fault)),
                         left = viewer.run(inbound, &outbound) => left,
                         never = sizes => never,
                     }
@@ -206,7 +211,7 @@ impl Started for Session {
 }
 
 /// Tells a viewer why its view ends, and records that it has left.
-async fn say_why<O: Outbound>(hub: &Hub, number: u32, left: Left, outbound: &O) -> Result<Ending, Fault> {
+async fn say_why<O: Outbound>(hub: &ShareHub, number: u32, left: Left, outbound: &O) -> Result<Ending, Fault> {
     let (why, line, status) = match left {
         Left::Gone => {
             hub.leave(number, "the connection ended");
@@ -218,7 +223,7 @@ async fn say_why<O: Outbound>(hub: &Hub, number: u32, left: Left, outbound: &O) 
     };
     let told = async {
         if let Some(line) = line {
-            outbound.deliver(Stream::Stdout, Bytes::from(format!("{line}\r\n"))).await?;
+            outbound.deliver(OutputStream::Stdout, Bytes::from(format!("{line}\r\n"))).await?;
         }
         outbound.finish(Ending::Exited(status)).await
     };

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sally_proto::share::Role;
+use sally_proto::share::ShareRole;
 use sally_sys::pty::WindowSize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::hub::{Hub, Over};
+use super::hub::{Over, ShareHub};
 use super::local::above_status;
 use crate::screen::{Depth, Frame, Permits, RESTORE, Size, View};
-use crate::session::{Gone, Inbound, Input, Outbound, Stream};
+use crate::session::{Disconnected, Inbound, Input, Outbound, OutputStream};
 
 /// The least time between two frames.
 const FRAME: Duration = Duration::from_millis(33);
@@ -38,7 +38,7 @@ pub(super) enum Left {
 
 /// A person's view of a share.
 pub(super) struct Viewer {
-    pub(super) hub: Arc<Hub>,
+    pub(super) hub: Arc<ShareHub>,
     /// The number of the person's keyboard on the record.
     pub(super) number: u32,
     /// The size of the person's window, whenever it changes.
@@ -62,7 +62,7 @@ impl Viewer {
         let left = tokio::select! {
             biased;
             left = read(&hub, number, inbound, &notice) => left,
-            Gone = self.show(outbound) => Left::Gone,
+            Disconnected = self.show(outbound) => Left::Gone,
             () = dismissed.cancelled() => Left::Dismissed(hub.dismissal(number).1.unwrap_or_default()),
             over = hub.ended() => Left::Over(over),
         };
@@ -70,12 +70,12 @@ impl Viewer {
         if matches!(left, Left::Gone) || (matches!(left, Left::Over(_)) && self.draw(outbound).await.is_err()) {
             return left;
         }
-        let _ = outbound.deliver(Stream::Stdout, Bytes::from_static(RESTORE.as_bytes())).await; // The person may be gone.
+        let _ = outbound.deliver(OutputStream::Stdout, Bytes::from_static(RESTORE.as_bytes())).await; // The person may be gone.
         left
     }
 
     /// Draws the screen whenever it has changed, as often as frames may follow each other.
-    async fn show<O: Outbound>(&mut self, outbound: &O) -> Gone {
+    async fn show<O: Outbound>(&mut self, outbound: &O) -> Disconnected {
         let mut changes = self.hub.changes();
         loop {
             let started = Instant::now();
@@ -101,7 +101,7 @@ impl Viewer {
         if self.is_local { above_status(window) } else { window }
     }
 
-    async fn draw<O: Outbound>(&mut self, outbound: &O) -> Result<(), Gone> {
+    async fn draw<O: Outbound>(&mut self, outbound: &O) -> Result<(), Disconnected> {
         let size = *self.window.borrow_and_update();
         let status = self.status.borrow_and_update().clone();
         let status = Some(status).filter(|status| !status.is_empty());
@@ -114,12 +114,12 @@ impl Viewer {
         };
         let (drawn, frame) = self.hub.draw(self.number, &view, self.frame.as_ref());
         self.frame = Some(frame);
-        if drawn.is_empty() { Ok(()) } else { outbound.deliver(Stream::Stdout, Bytes::from(drawn)).await }
+        if drawn.is_empty() { Ok(()) } else { outbound.deliver(OutputStream::Stdout, Bytes::from(drawn)).await }
     }
 }
 
 /// Reads what a person types, as fast as it goes to the program, until the person leaves.
-async fn read<I: Inbound>(hub: &Hub, number: u32, mut inbound: I, notice: &watch::Sender<String>) -> Left {
+async fn read<I: Inbound>(hub: &ShareHub, number: u32, mut inbound: I, notice: &watch::Sender<String>) -> Left {
     loop {
         hub.has_room(number).await;
         let waits = hub.waits(number);
@@ -131,7 +131,7 @@ async fn read<I: Inbound>(hub: &Hub, number: u32, mut inbound: I, notice: &watch
             }
         };
         match input {
-            Some(Input::Data(bytes) | Input::Typed(_, bytes)) if hub.role(number) == Some(Role::Watch) => match bytes.first() {
+            Some(Input::Data(bytes) | Input::Typed(_, bytes)) if hub.role(number) == Some(ShareRole::Watch) => match bytes.first() {
                 Some(b'q') => return Left::Quit,
                 Some(b'w') => {
                     hub.ask_to_write(number);

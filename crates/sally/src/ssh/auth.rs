@@ -3,16 +3,16 @@
 use russh::keys::{Algorithm, Certificate};
 use russh::server::{Auth, SecurityKeyPresence};
 use sally_proto::authorized_keys::{Context, Grant, Offer};
-use sally_proto::record::{AuditEvent, Certificate as CertificateOnRecord, Said};
+use sally_proto::record::{AuditEvent, Certificate as CertificateOnRecord, UntrustedText};
 
-use super::visitor::{Error, Visitor, WORDS};
+use super::connection::{ClientConnection, ConnectionError, WORDS};
 use super::visits::Visits;
 use crate::clock::unix_time_or_expired;
 use crate::net::endpoint::Endpoint;
 use crate::session::service::SessionService;
 use crate::term;
 
-impl<V: Visits, S: SessionService> Visitor<V, S> {
+impl<V: Visits, S: SessionService> ClientConnection<V, S> {
     fn context(&self) -> Context<'_> {
         let rules = &self.server.shared.rules;
         Context {
@@ -22,13 +22,13 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         }
     }
 
-    fn user_is_welcome(&self, user: &str) -> bool {
+    fn user_may_log_in(&self, user: &str) -> bool {
         self.server.shared.rules.user.as_deref().is_none_or(|only| only == user)
     }
 
     /// Answers whether a key might be accepted, before the client has proved that it holds the key.
     pub(super) fn probe(&self, user: &str, offer: Offer<'_>) -> Auth {
-        if self.guest.is_some() || !self.user_is_welcome(user) {
+        if self.client.is_some() || !self.user_may_log_in(user) {
             return self.turn_away(user, "only another user name is accepted");
         }
         match self.server.shared.keys().authorize(offer, &self.context()) {
@@ -56,9 +56,9 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         user: &str,
         offer: Offer<'_>,
         presence: Option<SecurityKeyPresence>,
-    ) -> Result<Auth, Error> {
+    ) -> Result<Auth, ConnectionError> {
         let peer = self.connection.peer;
-        if self.guest.is_some() || !self.user_is_welcome(user) {
+        if self.client.is_some() || !self.user_may_log_in(user) {
             return Ok(Auth::reject());
         }
         // A signature without flags counts as one without a touch.
@@ -95,7 +95,7 @@ fn auth_event(user: &str, grant: &Grant) -> AuditEvent {
         method: "publickey".into(),
         key_type: Some(grant.algorithm().into()),
         fingerprint: grant.fingerprint().into(),
-        comment: Some(grant.comment()).filter(|comment| !comment.is_empty()).map(Said::from),
+        comment: Some(grant.comment()).filter(|comment| !comment.is_empty()).map(UntrustedText::from),
         source: Some(format!("{}:{}", grant.source(), grant.line())),
         certificate: grant.certificate().map(|facts| CertificateOnRecord {
             id: facts.key_id.as_str().into(),

@@ -9,21 +9,21 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::lock::lock;
 use crate::net::activity::Activity;
-use crate::session::{Ending, Gone, Inbound, Input, Outbound, Stream};
+use crate::session::{Disconnected, Ending, Inbound, Input, Outbound, OutputStream};
 use sally_proto::signal;
 
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254 section 5.2).
 const STDERR: u32 = 1;
 
-/// Splits a session channel into its two ends. `seat`: its permit among the sessions, held until the exit status is sent.
+/// Splits a session channel into its two ends. `permit`: its permit among the sessions, held until the exit status is sent.
 pub(super) fn ends(
     channel: Channel<Msg>,
     connection: Handle,
     activity: &Activity,
-    seat: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 ) -> (SessionInbound, SessionOutbound) {
     let (read, write) = channel.split();
-    let outbound = SessionOutbound { seat: Mutex::new(seat), channel: write, connection, activity: activity.clone() };
+    let outbound = SessionOutbound { permit: Mutex::new(permit), channel: write, connection, activity: activity.clone() };
     (SessionInbound { channel: read, activity: activity.clone() }, outbound)
 }
 
@@ -53,24 +53,24 @@ impl Inbound for SessionInbound {
 /// The end that writes to the client.
 pub(super) struct SessionOutbound {
     /// The permit among the sessions: released before the client hears of the end, so that its next session gets it.
-    seat: Mutex<Option<OwnedSemaphorePermit>>,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
     channel: ChannelWriteHalf<Msg>,
     connection: Handle,
     activity: Activity,
 }
 
 impl Outbound for SessionOutbound {
-    async fn deliver(&self, stream: Stream, bytes: Bytes) -> Result<(), Gone> {
+    async fn deliver(&self, stream: OutputStream, bytes: Bytes) -> Result<(), Disconnected> {
         let sent = match stream {
-            Stream::Stdout => self.channel.data_bytes(bytes).await,
-            Stream::Stderr => self.channel.extended_data_bytes(STDERR, bytes).await,
+            OutputStream::Stdout => self.channel.data_bytes(bytes).await,
+            OutputStream::Stderr => self.channel.extended_data_bytes(STDERR, bytes).await,
         };
         // Only after the send: output that waits for a client that doesn't read is no activity.
         self.activity.touch();
-        sent.map_err(|_| Gone)
+        sent.map_err(|_| Disconnected)
     }
 
-    async fn finish(&self, ending: Ending) -> Result<(), Gone> {
+    async fn finish(&self, ending: Ending) -> Result<(), Disconnected> {
         let id = self.channel.id();
         match ending {
             Ending::Exited(status) => self.connection.exit_status_request(id, u32::from(status)).await,
@@ -79,9 +79,9 @@ impl Outbound for SessionOutbound {
                 self.connection.exit_signal_request(id, name, core, String::new(), String::new()).await
             }
         }
-        .map_err(|()| Gone)?;
-        drop(lock(&self.seat).take());
-        self.channel.eof().await.map_err(|_| Gone)?;
-        self.channel.close().await.map_err(|_| Gone)
+        .map_err(|()| Disconnected)?;
+        drop(lock(&self.permit).take());
+        self.channel.eof().await.map_err(|_| Disconnected)?;
+        self.channel.close().await.map_err(|_| Disconnected)
     }
 }

@@ -14,12 +14,12 @@ use sally_proto::record::AuditEvent;
 use sally_sys::pty::WindowSize;
 
 use super::auth::is_sha1;
-use super::forward::{PROHIBITED, Place, Target, host_and_port, refusal};
-use super::visitor::{Error, Visitor};
+use super::connection::{ClientConnection, ConnectionError};
+use super::forward::{ForwardTarget, ListenAddress, PROHIBITED, host_and_port, refusal};
 use super::visits::Visits;
 use crate::session::Control;
 use crate::session::environment;
-use crate::session::service::{PtyRequest, SessionService, What};
+use crate::session::service::{PtyRequest, SessionKind, SessionService};
 use crate::term;
 use sally_proto::signal;
 
@@ -29,19 +29,19 @@ const MAX_ENV_BYTES: usize = 4 << 10;
 /// The longest `$TERM` that is kept, in characters: no terminal's name is longer.
 const MAX_TERM: usize = 64;
 
-impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
-    type Error = Error;
+impl<V: Visits, S: SessionService> Handler for ClientConnection<V, S> {
+    type Error = ConnectionError;
 
-    async fn authentication_banner(&mut self) -> Result<Option<String>, Error> {
+    async fn authentication_banner(&mut self) -> Result<Option<String>, ConnectionError> {
         Ok(self.server.shared.banner.as_deref().map(str::to_owned))
     }
 
-    async fn auth_none(&mut self, _: &str) -> Result<Auth, Error> {
+    async fn auth_none(&mut self, _: &str) -> Result<Auth, ConnectionError> {
         self.window.answered(Instant::now());
         Ok(Auth::reject())
     }
 
-    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, ConnectionError> {
         self.window.asked(Instant::now());
         if is_sha1(offer.algorithm) {
             return Ok(Auth::reject());
@@ -52,7 +52,7 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         Ok(answer)
     }
 
-    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, ConnectionError> {
         self.window.asked(Instant::now());
         if is_sha1(key.algorithm) {
             return Ok(Auth::reject());
@@ -62,28 +62,33 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         answer
     }
 
-    async fn auth_verified_certificate(&mut self, user: &str, verified: VerifiedCertificate<'_>) -> Result<Auth, Error> {
+    async fn auth_verified_certificate(&mut self, user: &str, verified: VerifiedCertificate<'_>) -> Result<Auth, ConnectionError> {
         if is_sha1(verified.algorithm) {
             return Ok(Auth::reject());
         }
         self.authenticate(user, Offer::Certificate(verified.certificate), verified.presence).await
     }
 
-    async fn certificate_outside_its_dates(&mut self, user: &str, certificate: &Certificate) -> Result<(), Error> {
+    async fn certificate_outside_its_dates(&mut self, user: &str, certificate: &Certificate) -> Result<(), ConnectionError> {
         self.turn_away_certificate(user, certificate);
         Ok(())
     }
 
-    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
-        if let Some(see_off) = self.conversation.take() {
-            let _ = see_off.send(session.handle()); // The visit has ended already.
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), ConnectionError> {
+        if let Some(waiting) = self.conversation.take() {
+            let _ = waiting.send(session.handle()); // The visit has ended already.
         }
         Ok(())
     }
 
-    async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Error> {
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), ConnectionError> {
         self.window.asked(Instant::now());
-        if self.guest.is_none() {
+        if self.client.is_none() {
             return Ok(());
         }
         match self.set_up(channel) {
@@ -105,8 +110,8 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         origin_port: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Error> {
-        let target = Target::Port(host.into(), port);
+    ) -> Result<(), ConnectionError> {
+        let target = ForwardTarget::Port(host.into(), port);
         self.open_local(target, Some(host_and_port(origin, origin_port)), channel, reply).await
     }
 
@@ -116,11 +121,11 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         path: &str,
         reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Error> {
-        self.open_local(Target::Path(path.into()), None, channel, reply).await
+    ) -> Result<(), ConnectionError> {
+        self.open_local(ForwardTarget::Path(path.into()), None, channel, reply).await
     }
 
-    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Error> {
+    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), ConnectionError> {
         self.window.received(data.len());
         Ok(())
     }
@@ -129,7 +134,7 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         self.window.target(Instant::now(), current)
     }
 
-    async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Error> {
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), ConnectionError> {
         self.forget(channel);
         Ok(())
     }
@@ -144,7 +149,7 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         height: u32,
         modes: &[(Mode, u32)],
         session: &mut Session,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ConnectionError> {
         let allowed = self.grant().is_some_and(Grant::allows_pty);
         let Some(setup) = self.setups.get_mut(&id).filter(|setup| allowed && setup.terminal.is_none()) else {
             self.refuse("pty-req", "not permitted for this key")?;
@@ -162,7 +167,7 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         Ok(session.channel_success(id)?)
     }
 
-    async fn env_request(&mut self, id: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), Error> {
+    async fn env_request(&mut self, id: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), ConnectionError> {
         let accepted = environment::accepts(name, &self.server.shared.rules.accept_env)
             && name.len() + value.len() <= MAX_ENV_BYTES
             && !value.contains('\0');
@@ -182,16 +187,16 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         Ok(session.channel_failure(id)?)
     }
 
-    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
-        self.launch(id, What::Shell, session).await
+    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), ConnectionError> {
+        self.launch(id, SessionKind::Shell, session).await
     }
 
-    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
-        self.launch(id, What::Command(OsStr::from_bytes(command).into()), session).await
+    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), ConnectionError> {
+        self.launch(id, SessionKind::Command(OsStr::from_bytes(command).into()), session).await
     }
 
-    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
-        self.launch(id, What::Subsystem(name.into()), session).await
+    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), ConnectionError> {
+        self.launch(id, SessionKind::Subsystem(name.into()), session).await
     }
 
     async fn window_change_request(
@@ -202,51 +207,59 @@ impl<V: Visits, S: SessionService> Handler for Visitor<V, S> {
         width: u32,
         height: u32,
         session: &mut Session,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ConnectionError> {
         self.resize(id, WindowSize::clamped((columns, rows), (width, height)));
         Ok(session.channel_success(id)?)
     }
 
-    async fn signal(&mut self, id: ChannelId, signal: Sig, session: &mut Session) -> Result<(), Error> {
+    async fn signal(&mut self, id: ChannelId, signal: Sig, session: &mut Session) -> Result<(), ConnectionError> {
         match signal::by_name(&sig_name(&signal)) {
             Some((number, name)) if self.control(id, Control::Signal(number, name)) => Ok(session.channel_success(id)?),
             _ => Ok(session.channel_failure(id)?),
         }
     }
 
-    async fn x11_request(&mut self, id: ChannelId, _: bool, _: &str, _: &str, _: u32, session: &mut Session) -> Result<(), Error> {
+    async fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> Result<(), ConnectionError> {
         self.refuse("x11-req", "X11 forwarding is not allowed here")?;
         Ok(session.channel_failure(id)?)
     }
 
-    async fn break_request(&mut self, id: ChannelId, length: u32, _: &mut Session) -> Result<bool, Error> {
+    async fn break_request(&mut self, id: ChannelId, length: u32, _: &mut Session) -> Result<bool, ConnectionError> {
         Ok(self.control(id, Control::Break(length)))
     }
 
-    async fn agent_request(&mut self, id: ChannelId, _: &mut Session) -> Result<bool, Error> {
+    async fn agent_request(&mut self, id: ChannelId, _: &mut Session) -> Result<bool, ConnectionError> {
         self.offer_agent(id)
     }
 
-    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, Error> {
-        let bound = self.listen(Place::Port(address.into(), *port), session.handle()).await?;
+    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, ConnectionError> {
+        let bound = self.listen(ListenAddress::Port(address.into(), *port), session.handle()).await?;
         *port = bound.unwrap_or(*port);
         Ok(bound.is_some())
     }
 
-    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, Error> {
-        Ok(self.unlisten(&Place::Port(address.into(), port)).await)
+    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, ConnectionError> {
+        Ok(self.unlisten(&ListenAddress::Port(address.into(), port)).await)
     }
 
-    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, Error> {
-        Ok(self.listen(Place::Path(path.into()), session.handle()).await?.is_some())
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, ConnectionError> {
+        Ok(self.listen(ListenAddress::Path(path.into()), session.handle()).await?.is_some())
     }
 
-    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, Error> {
-        Ok(self.unlisten(&Place::Path(path.into())).await)
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _: &mut Session) -> Result<bool, ConnectionError> {
+        Ok(self.unlisten(&ListenAddress::Path(path.into())).await)
     }
 
     /// Refuses keepalives and other global requests; to a keepalive a refusal is an answer too.
-    async fn global_request(&mut self, _: &str, _: &[u8], _: &mut Session) -> Result<Option<Vec<u8>>, Error> {
+    async fn global_request(&mut self, _: &str, _: &[u8], _: &mut Session) -> Result<Option<Vec<u8>>, ConnectionError> {
         self.bear()?;
         Ok(None)
     }

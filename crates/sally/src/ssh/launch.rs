@@ -3,37 +3,37 @@
 use russh::ChannelId;
 use russh::server::Session;
 use sally_proto::authorized_keys::Grant;
-use sally_proto::visit::{Event, Part};
+use sally_proto::visit::{Part, VisitEvent};
 use sally_sys::pty::WindowSize;
 use tokio::sync::{mpsc, watch};
 
 use super::channel::ends;
-use super::visitor::{Error, LATE, Running, Setup, Visitor};
+use super::connection::{ChannelSetup, ClientConnection, ConnectionError, LATE, RunningChannel};
 use super::visits::Visits;
-use crate::session::service::{SessionChannel, SessionRequest, SessionService, StartError, Started, What};
-use crate::session::visit::Parting;
+use crate::session::service::{SessionChannel, SessionKind, SessionRequest, SessionService, StartError, StartedSession};
+use crate::session::visit::ChannelEnd;
 
 /// The most requests to a running session that wait for its loop; more (a flood) are dropped, the newest first.
 const CONTROLS: usize = 64;
 
-impl<V: Visits, S: SessionService> Visitor<V, S> {
+impl<V: Visits, S: SessionService> ClientConnection<V, S> {
     /// Starts a shell, a command or a subsystem. The session then runs in its own task, which notes its end.
-    pub(super) async fn launch(&mut self, id: ChannelId, what: What, session: &mut Session) -> Result<(), Error> {
-        let Some(guest) = &self.guest else { return Ok(session.channel_failure(id)?) };
-        if guest.visit.is_ending() {
-            let request = if matches!(what, What::Subsystem(_)) && !guest.grant.forces_program() { "subsystem" } else { "session" };
+    pub(super) async fn launch(&mut self, id: ChannelId, what: SessionKind, session: &mut Session) -> Result<(), ConnectionError> {
+        let Some(client) = &self.client else { return Ok(session.channel_failure(id)?) };
+        if client.visit.is_ending() {
+            let request = if matches!(what, SessionKind::Subsystem(_)) && !client.grant.forces_program() { "subsystem" } else { "session" };
             self.refuse(request, LATE)?;
             return Ok(session.channel_failure(id)?);
         }
-        if let Err(error) = self.server.service.check(&what, Some(&guest.grant)) {
+        if let Err(error) = self.server.service.check(&what, Some(&client.grant)) {
             return self.not_started(id, error, session);
         }
         let Some(setup) = self.setups.remove(&id) else { return Ok(session.channel_failure(id)?) };
-        let Setup { number, channel, terminal, resized, sent, agent, seat } = setup;
+        let ChannelSetup { number, channel, terminal, resized, sent, agent, permit } = setup;
         let request = SessionRequest {
             channel: number,
-            user: guest.user.clone(),
-            grant: Some(Grant::clone(&guest.grant)),
+            user: client.user.clone(),
+            grant: Some(Grant::clone(&client.grant)),
             what,
             terminal,
             resized,
@@ -47,40 +47,40 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
             Err(error) => return self.not_started(id, error, session),
         };
         session.channel_success(id)?;
-        let visit = guest.visit.clone();
-        visit.note(Event::Began(Part::Session));
+        let visit = client.visit.clone();
+        visit.note(VisitEvent::Began(Part::Session));
         let agent = match agent {
             Some(socket) => self.serve_agent(socket, session.handle())?,
             None => None,
         };
         let (control, controls) = mpsc::channel(CONTROLS);
         let (size, sizes) = watch::channel(WindowSize::default());
-        let parting = Parting::of_channel(&visit);
-        let (inbound, outbound) = ends(channel, session.handle(), &visit.activity, seat);
-        let channel = SessionChannel { inbound, outbound, control: controls, size: sizes, parting: parting.clone() };
+        let channel_end = ChannelEnd::of_channel(&visit);
+        let (inbound, outbound) = ends(channel, session.handle(), &visit.activity, permit);
+        let channel = SessionChannel { inbound, outbound, control: controls, size: sizes, channel_end: channel_end.clone() };
         // The library reports a channel's end only if the client closes it first.
         self.running.retain(|_, running| !running.control.is_closed());
-        self.running.insert(id, Running { control, size, parting, obeys: started.obeys() });
+        self.running.insert(id, RunningChannel { control, size, channel_end, obeys: started.obeys() });
         tokio::spawn(async move {
             let ended = started.run(channel).await;
             if let Some(agent) = agent {
                 agent.stop().await;
             }
-            visit.note(Event::SessionEnded(ended.map(|ending| ending.status())));
+            visit.note(VisitEvent::SessionEnded(ended.map(|ending| ending.status())));
         });
         Ok(())
     }
 
     /// Refuses a request because nothing was started, and records why.
-    pub(super) fn not_started(&self, id: ChannelId, error: StartError, session: &mut Session) -> Result<(), Error> {
+    pub(super) fn not_started(&self, id: ChannelId, error: StartError, session: &mut Session) -> Result<(), ConnectionError> {
         match error {
             StartError::Refused(request, why) => self.refuse(request, &why)?,
             StartError::Failed(fault) => {
                 self.refuse("session", &fault.to_string())?;
                 // The operator has to learn why the only session failed.
-                if let Some(guest) = &self.guest {
-                    guest.visit.note(Event::Began(Part::Session));
-                    guest.visit.note(Event::SessionEnded(Err(fault)));
+                if let Some(client) = &self.client {
+                    client.visit.note(VisitEvent::Began(Part::Session));
+                    client.visit.note(VisitEvent::SessionEnded(Err(fault)));
                 }
             }
             StartError::Record(error) => {

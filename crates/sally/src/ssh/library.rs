@@ -10,7 +10,7 @@ use russh::{Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression
 
 use super::window;
 use crate::host_key::HostKey;
-use crate::server_settings::DoorSettings;
+use crate::server_settings::ServerSettings;
 
 /// The largest packet in bytes, as OpenSSH's.
 const PACKET: u32 = 32 << 10;
@@ -66,7 +66,7 @@ const KEYS: &[Algorithm] = &[
 ];
 
 /// Returns the library's configuration for a server.
-pub(super) fn config(door: &DoorSettings) -> Config {
+pub(super) fn config(settings: &ServerSettings) -> Config {
     Config {
         server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Sally_", env!("CARGO_PKG_VERSION")))),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
@@ -74,15 +74,15 @@ pub(super) fn config(door: &DoorSettings) -> Config {
         // per source, not per answer.
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
-        keys: door.host_keys.all().map(|key| key.private().clone()).collect(),
-        certificates: door.host_keys.all().filter_map(HostKey::certificate).cloned().collect(),
+        keys: settings.host_keys.all().map(|key| key.private().clone()).collect(),
+        certificates: settings.host_keys.all().filter_map(HostKey::certificate).cloned().collect(),
         limits: Limits::default(),
         // Only consumed data reopen the window; it grows on a long path.
         window_size: window::FIRST,
         maximum_packet_size: PACKET,
         event_buffer_size: EVENTS,
         preferred: Preferred {
-            kex: Cow::Borrowed(if door.post_quantum_only { KEX_POST_QUANTUM } else { KEX }),
+            kex: Cow::Borrowed(if settings.post_quantum_only { KEX_POST_QUANTUM } else { KEX }),
             key: Cow::Borrowed(KEYS),
             host_key_certificates: Cow::Borrowed(&[]),
             cipher: Cow::Borrowed(CIPHERS),

@@ -9,41 +9,45 @@ use sally_proto::proxy_header::ProxyHeader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::visitor::Error;
+use super::connection::ConnectionError;
 use crate::net::accept::accept_each;
-use crate::net::admission::{Connection, Gate};
+use crate::net::admission::{Connection, ServerAdmission};
 use crate::net::endpoint::Endpoint;
 use crate::net::proxy;
 use crate::net::stream::Wire;
 use crate::panic::caught;
-use crate::tunnel::tenure::Tenure;
+use crate::tunnel::reconnect::KeptRegistration;
 
 /// A service that connections are accepted for.
-pub(crate) trait Serve: Send + Sync + 'static {
+pub(crate) trait ConnectionService: Send + Sync + 'static {
     /// Returns the token that is cancelled when no more connections are accepted.
     fn shut(&self) -> &CancellationToken;
     /// Returns the gate, which decides which connections may be mid-authentication.
-    fn gate(&self) -> &Arc<Gate>;
+    fn admission(&self) -> &Arc<ServerAdmission>;
     /// Notes that the socket is closed, and that every connection which was not authenticated is dropped.
     fn listener_closed(&self);
     /// Notes that no client can come any more: for the reason `why`, or because the only connection has ended.
     fn cut_off(&self, why: Option<Fault>);
     /// Serves one connection to its end.
-    fn connect(self: Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>)
-    -> impl Future<Output = Result<(), Error>> + Send;
+    fn connect(
+        self: Arc<Self>,
+        wire: Wire,
+        local: Endpoint,
+        connection: Arc<Connection>,
+    ) -> impl Future<Output = Result<(), ConnectionError>> + Send;
 }
 
 /// A way on which clients reach a server.
-pub enum Entrance {
+pub enum Arrivals {
     /// A listening socket.
     Port(TcpListener),
     /// A name on a relay.
-    Name(Box<Tenure>),
+    Name(Box<KeptRegistration>),
     /// A connection that exists already, with its peer's and its local address.
     Here(Wire, Endpoint, Endpoint),
 }
 
-impl Entrance {
+impl Arrivals {
     /// Returns the port of a listening socket.
     pub fn port(&self) -> Option<u16> {
         match self {
@@ -55,31 +59,31 @@ impl Entrance {
     /// Returns the name on a relay.
     pub fn name(&self) -> Option<&DeviceId> {
         match self {
-            Self::Name(tenure) => Some(tenure.name()),
+            Self::Name(registration) => Some(registration.name()),
             Self::Port(..) | Self::Here(..) => None,
         }
     }
 
     /// Serves connections until the service accepts no more, or none can come.
-    pub(crate) async fn serve<S: Serve>(self, service: Arc<S>) {
+    pub(crate) async fn serve<S: ConnectionService>(self, service: Arc<S>) {
         match self {
             Self::Port(listener) => accept(listener, service).await,
-            Self::Name(tenure) => take_in(*tenure, service).await,
+            Self::Name(registration) => take_in(*registration, service).await,
             Self::Here(wire, peer, local) => serve_one(wire, peer, local, service).await,
         }
     }
 }
 
 /// Accepts until the service accepts no more; then closes the socket, and drops every connection that isn't authenticated.
-pub(crate) async fn accept<S: Serve>(listener: TcpListener, service: Arc<S>) {
+pub(crate) async fn accept<S: ConnectionService>(listener: TcpListener, service: Arc<S>) {
     let shut = service.shut().clone();
-    accept_each(listener, &shut, |tcp, peer| admit(tcp, peer, &service), || service.gate().make_room()).await;
-    service.gate().dismiss();
+    accept_each(listener, &shut, |tcp, peer| admit(tcp, peer, &service), || service.admission().make_room()).await;
+    service.admission().dismiss();
     service.listener_closed();
 }
 
-fn admit<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>) {
-    let Some(connection) = service.gate().admit(Some(peer).into()) else { return };
+fn admit<S: ConnectionService>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>) {
+    let Some(connection) = service.admission().admit(Some(peer).into()) else { return };
     let local = tcp.local_addr().ok().into();
     match Wire::tcp(tcp) {
         Ok(wire) => drop(tokio::spawn(serve(wire, local, connection, Arc::clone(service)))),
@@ -89,13 +93,13 @@ fn admit<S: Serve>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S>) {
 
 /// Takes the connections that a relay sends, until the service accepts no more; then gives up the name. Keeps the connection to the relay,
 /// which carries the visits.
-async fn take_in<S: Serve>(mut tenure: Tenure, service: Arc<S>) {
+async fn take_in<S: ConnectionService>(mut registration: KeptRegistration, service: Arc<S>) {
     let shut = service.shut().clone();
     loop {
         let visitor = tokio::select! {
             biased;
             () = shut.cancelled() => break,
-            visitor = tenure.next() => visitor,
+            visitor = registration.next() => visitor,
         };
         let stream = match visitor {
             Ok(stream) => stream,
@@ -105,27 +109,27 @@ async fn take_in<S: Serve>(mut tenure: Tenure, service: Arc<S>) {
             }
         };
         // Only the relay vouches for the address that a client comes from.
-        if let Some(connection) = service.gate().admit(Endpoint::UNKNOWN) {
+        if let Some(connection) = service.admission().admit(Endpoint::UNKNOWN) {
             tokio::spawn(serve(Wire::Other(Box::new(stream)), Endpoint::UNKNOWN, connection, Arc::clone(&service)));
         }
     }
-    tenure.close().await;
-    service.gate().dismiss();
+    registration.close().await;
+    service.admission().dismiss();
     service.listener_closed();
-    tenure.lost().await;
+    registration.lost().await;
 }
 
 /// Serves the only connection of a server without a socket. When it ends, the visit is over.
-async fn serve_one<S: Serve>(wire: Wire, peer: Endpoint, local: Endpoint, service: Arc<S>) {
+async fn serve_one<S: ConnectionService>(wire: Wire, peer: Endpoint, local: Endpoint, service: Arc<S>) {
     service.listener_closed();
-    if let Some(connection) = service.gate().admit(peer) {
+    if let Some(connection) = service.admission().admit(peer) {
         // The panic is reported already, and it ends the visit.
         let _ = caught(serve(wire, local, connection, Arc::clone(&service))).await;
     }
     service.cut_off(None);
 }
 
-async fn serve<S: Serve>(mut wire: Wire, mut local: Endpoint, mut connection: Connection, service: Arc<S>) {
+async fn serve<S: ConnectionService>(mut wire: Wire, mut local: Endpoint, mut connection: Connection, service: Arc<S>) {
     if connection.is_by_proxy() {
         match introduce(&mut wire, &mut connection).await {
             Some(ProxyHeader::Local) => {}
@@ -160,7 +164,7 @@ async fn introduce(wire: &mut Wire, connection: &mut Connection) -> Option<Proxy
 mod tests {
     use std::net::Ipv4Addr;
 
-    use sally_proto::admission::Settings;
+    use sally_proto::admission::AdmissionSettings;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -169,23 +173,23 @@ mod tests {
     /// Echoes each byte, but panics at `!`.
     struct Echo {
         shut: CancellationToken,
-        gate: Arc<Gate>,
+        admission: Arc<ServerAdmission>,
     }
 
-    impl Serve for Echo {
+    impl ConnectionService for Echo {
         fn shut(&self) -> &CancellationToken {
             &self.shut
         }
 
-        fn gate(&self) -> &Arc<Gate> {
-            &self.gate
+        fn admission(&self) -> &Arc<ServerAdmission> {
+            &self.admission
         }
 
         fn listener_closed(&self) {}
 
         fn cut_off(&self, _: Option<Fault>) {}
 
-        async fn connect(self: Arc<Self>, mut wire: Wire, _: Endpoint, connection: Arc<Connection>) -> Result<(), Error> {
+        async fn connect(self: Arc<Self>, mut wire: Wire, _: Endpoint, connection: Arc<Connection>) -> Result<(), ConnectionError> {
             connection.authenticated();
             loop {
                 let byte = wire.read_u8().await?;
@@ -199,7 +203,10 @@ mod tests {
     async fn a_panic_ends_one_connection_and_others_go_on() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let echo = Arc::new(Echo { shut: CancellationToken::new(), gate: Gate::new(Settings::MANY_VISITS, Origins::default()) });
+        let echo = Arc::new(Echo {
+            shut: CancellationToken::new(),
+            admission: ServerAdmission::new(AdmissionSettings::MANY_VISITS, Origins::default()),
+        });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&echo)));
         let mut lives = TcpStream::connect(address).await.unwrap();
         lives.write_u8(b'a').await.unwrap();

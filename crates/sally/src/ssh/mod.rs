@@ -5,9 +5,9 @@
 //! - `server`: the state that connections share, and one connection from start to end
 //! - `visits`: decides which clients have visits: one, or many
 //! - `window`: how much a client may send ahead
-//! - `visitor`: the state of one connection
+//! - `connection`: the state of one connection
 //! - `handler`: answers a client's requests
-//! - `flood`: cuts off a client that keeps asking for what is refused
+//! - `refusal_limit`: cuts off a client that keeps asking for what is refused
 //! - `auth`: authenticates clients, from an offered key to a visit
 //! - `launch`: starts what a session channel asks for
 //! - `forward`: what `--allow` opens: ports, sockets, the user's agent
@@ -16,15 +16,15 @@
 
 mod auth;
 mod channel;
-mod flood;
+mod connection;
 pub mod forward;
 mod handler;
 mod launch;
 mod library;
 pub mod listen;
+mod refusal_limit;
 #[cfg(feature = "relay")]
 pub mod relay;
 pub mod server;
-mod visitor;
 pub mod visits;
 mod window;

@@ -8,27 +8,27 @@ use std::time::Duration;
 use russh::server::Config;
 use sally_proto::authorized_keys::KeyRing;
 use sally_proto::error::Fault;
-use sally_proto::visit::{Departure, Event};
+use sally_proto::visit::{Departure, VisitEvent};
 use tokio_util::sync::CancellationToken;
 
+use super::connection::{ClientConnection, ConnectionError};
 use super::forward::Allowed;
 use super::library;
-use super::listen::Serve;
-use super::visitor::{Error, Visitor};
+use super::listen::ConnectionService;
 use super::visits::{ManyVisits, Visits};
 use crate::lock::lock;
-use crate::net::admission::{Connection, Gate};
+use crate::net::admission::{Connection, ServerAdmission};
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
 use crate::net::stream::{Guarded, Wire};
 use crate::record::{AuditEvent, RecordError, Recorder};
-use crate::server_settings::DoorSettings;
+use crate::server_settings::ServerSettings;
 use crate::session::service::SessionService;
 use crate::session::visit::Visit;
 
 /// The rules of a server: which users it admits, and what they may do.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct ServerRules {
     /// The only user name that is let in; `None` lets in any.
     pub user: Option<String>,
     /// The name of the account that sessions run as.
@@ -46,9 +46,9 @@ pub struct Rules {
 }
 
 /// The state that all connections of a server share, whatever it serves.
-pub(super) struct Shared {
+pub(super) struct ServerState {
     keys: Mutex<Arc<KeyRing>>,
-    pub(super) rules: Rules,
+    pub(super) rules: ServerRules,
     pub(super) recorder: Recorder,
     /// The text that clients get before authentication.
     pub(super) banner: Option<Arc<str>>,
@@ -57,7 +57,7 @@ pub(super) struct Shared {
     sessions: AtomicU32,
 }
 
-impl Shared {
+impl ServerState {
     /// Returns the keys that are let in now.
     pub(super) fn keys(&self) -> Arc<KeyRing> {
         Arc::clone(&lock(&self.keys))
@@ -81,22 +81,22 @@ impl Shared {
 
 /// An SSH server. `visits` decides which clients have a visit; `service` serves their session channels.
 pub struct Server<V, S> {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ServerState>,
     pub(super) visits: V,
     pub(super) service: S,
-    gate: Arc<Gate>,
+    admission: Arc<ServerAdmission>,
     config: Arc<Config>,
 }
 
 impl<V: Visits, S: SessionService> Server<V, S> {
     /// Makes a server without connections.
-    pub fn new(keys: KeyRing, rules: Rules, settings: DoorSettings, recorder: Recorder, visits: V, service: S) -> Arc<Self> {
+    pub fn new(keys: KeyRing, rules: ServerRules, settings: ServerSettings, recorder: Recorder, visits: V, service: S) -> Arc<Self> {
         let config = Arc::new(library::config(&settings));
-        let gate = Gate::new(V::ADMISSION, settings.origins);
+        let admission = ServerAdmission::new(V::ADMISSION, settings.origins);
         let (dialer, forwards, sessions) = (OnceLock::new(), AtomicU64::new(0), AtomicU32::new(rules.first_session));
         let keys = Mutex::new(Arc::new(keys));
-        let shared = Shared { keys, rules, recorder, banner: settings.banner, dialer, forwards, sessions };
-        Arc::new(Self { shared: Arc::new(shared), visits, service, gate, config })
+        let shared = ServerState { keys, rules, recorder, banner: settings.banner, dialer, forwards, sessions };
+        Arc::new(Self { shared: Arc::new(shared), visits, service, admission, config })
     }
 
     /// Returns what serves session channels.
@@ -124,30 +124,30 @@ impl<S: SessionService> Server<ManyVisits, S> {
 
 /// Holds a connection's visit, once it has one. However the connection's task ends, dropping this tells the visit that its client is gone.
 #[derive(Default)]
-pub(super) struct Own(OnceLock<Arc<Visit>>);
+pub(super) struct VisitOfConnection(OnceLock<Arc<Visit>>);
 
-impl Own {
+impl VisitOfConnection {
     /// Sets the visit, once: a connection is admitted once.
     pub(super) fn set(&self, visit: Arc<Visit>) {
         let _ = self.0.set(visit);
     }
 }
 
-impl Drop for Own {
+impl Drop for VisitOfConnection {
     fn drop(&mut self) {
         if let Some(visit) = self.0.get() {
-            visit.note(Event::ClientLeft(Departure::Lost));
+            visit.note(VisitEvent::ClientLeft(Departure::Lost));
         }
     }
 }
 
-impl<V: Visits, S: SessionService> Serve for Server<V, S> {
+impl<V: Visits, S: SessionService> ConnectionService for Server<V, S> {
     fn shut(&self) -> &CancellationToken {
         self.visits.closing()
     }
 
-    fn gate(&self) -> &Arc<Gate> {
-        &self.gate
+    fn admission(&self) -> &Arc<ServerAdmission> {
+        &self.admission
     }
 
     fn listener_closed(&self) {
@@ -158,17 +158,17 @@ impl<V: Visits, S: SessionService> Serve for Server<V, S> {
         self.visits.cut_off(why);
     }
 
-    async fn connect(self: Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>) -> Result<(), Error> {
+    async fn connect(self: Arc<Self>, wire: Wire, local: Endpoint, connection: Arc<Connection>) -> Result<(), ConnectionError> {
         let stream = Guarded::new(wire, connection.cut.clone());
-        let own = Arc::new(Own::default());
-        let visitor = Visitor::new(Arc::clone(&self), Arc::clone(&connection), local, Arc::clone(&own));
+        let own = Arc::new(VisitOfConnection::default());
+        let visitor = ClientConnection::new(Arc::clone(&self), Arc::clone(&connection), local, Arc::clone(&own));
         let ended = match russh::server::run_stream(Arc::clone(&self.config), stream, visitor).await {
             Ok(conversation) => conversation.await,
             Err(error) => Err(error),
         };
         let Some(visit) = own.0.get() else { return ended };
         let departure = match &ended {
-            Err(Error::Ssh(russh::Error::KeepaliveTimeout)) => Departure::Unanswered,
+            Err(ConnectionError::Ssh(russh::Error::KeepaliveTimeout)) => Departure::Unanswered,
             Err(error) if error.is_violation() => {
                 // A record that fails has ended the visit already, and the failure is reported there.
                 let _ = visit.audit(&self.shared.recorder, &AuditEvent::Refusal { what: "connection".into(), why: error.to_string() });
@@ -176,7 +176,7 @@ impl<V: Visits, S: SessionService> Serve for Server<V, S> {
             }
             _ => Departure::Lost,
         };
-        visit.note(Event::ClientLeft(departure));
+        visit.note(VisitEvent::ClientLeft(departure));
         ended
     }
 }

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sally_proto::admission::Settings;
+use sally_proto::admission::AdmissionSettings;
 use sally_proto::error::Fault;
-use sally_proto::visit::{Departure, Event, Terms};
+use sally_proto::visit::{Departure, VisitEvent, VisitTerms};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::lock::lock;
 use crate::net::admission::Connection;
 use crate::record::Recorder;
-use crate::session::visit::{Limits, Visit};
+use crate::session::visit::{Visit, VisitLimits};
 
 /// Why an authenticated client gets no visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl NotAdmitted {
         match self {
             Self::Taken => "another visitor logged in first",
             Self::Full => "the limit of visits is reached",
-            Self::Over => super::visitor::LATE,
+            Self::Over => super::connection::LATE,
         }
     }
 }
@@ -41,7 +41,7 @@ impl NotAdmitted {
 /// Decides which clients have visits.
 pub trait Visits: Send + Sync + 'static {
     /// The settings for connections that are mid-authentication.
-    const ADMISSION: Settings;
+    const ADMISSION: AdmissionSettings;
 
     /// Lets in a client that has proved that it holds a key; returns its visit, or why there is none. `may_forward`: the key allows the
     /// client connections from here. If it was the last client, no connection is accepted any more when this returns.
@@ -74,7 +74,7 @@ impl OneVisit {
 }
 
 impl Visits for OneVisit {
-    const ADMISSION: Settings = Settings::ONE_VISIT;
+    const ADMISSION: AdmissionSettings = AdmissionSettings::ONE_VISIT;
 
     async fn admit(&self, connection: &Arc<Connection>, may_forward: bool) -> Result<Arc<Visit>, NotAdmitted> {
         // Before the socket is closed: closing it drops every connection that isn't authenticated.
@@ -94,7 +94,7 @@ impl Visits for OneVisit {
     }
 
     fn cut_off(&self, why: Option<Fault>) {
-        self.visit.note(why.map_or(Event::ClientLeft(Departure::Lost), Event::Stop));
+        self.visit.note(why.map_or(VisitEvent::ClientLeft(Departure::Lost), VisitEvent::Stop));
     }
 
     fn stop(&self, why: Fault) {
@@ -105,7 +105,7 @@ impl Visits for OneVisit {
 /// Many visits, several at once; each has its own limits and ends on its own.
 pub struct ManyVisits {
     most: usize,
-    limits: Limits,
+    limits: VisitLimits,
     several_sessions: bool,
     /// The record of all visits.
     recorder: Recorder,
@@ -119,7 +119,7 @@ pub struct ManyVisits {
 impl ManyVisits {
     /// Makes the policy for at most `most` visits at once. `several_sessions`: a visit may have one session after another.
     /// `recorder`: the record of all visits, which end if it fails.
-    pub fn new(most: usize, limits: Limits, several_sessions: bool, recorder: Recorder) -> Self {
+    pub fn new(most: usize, limits: VisitLimits, several_sessions: bool, recorder: Recorder) -> Self {
         let (visits, ended, numbers, closing) = (Arc::default(), Arc::default(), AtomicU64::new(0), CancellationToken::new());
         Self { most, limits, several_sessions, recorder, visits, ended, numbers, closing }
     }
@@ -144,10 +144,10 @@ impl ManyVisits {
 }
 
 impl Visits for ManyVisits {
-    const ADMISSION: Settings = Settings::MANY_VISITS;
+    const ADMISSION: AdmissionSettings = AdmissionSettings::MANY_VISITS;
 
     async fn admit(&self, connection: &Arc<Connection>, may_forward: bool) -> Result<Arc<Visit>, NotAdmitted> {
-        let visit = Visit::new(Terms { wait: Duration::MAX, several: self.several_sessions });
+        let visit = Visit::new(VisitTerms { wait: Duration::MAX, several: self.several_sessions });
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         {
             let mut visits = lock(&self.visits);
@@ -168,9 +168,9 @@ impl Visits for ManyVisits {
                 // A task that panics breaks the record off: what it was part of would never end.
                 error = recorder.failed() => attended.stop(error.into()),
             }
-            attended.wind_up().await;
+            attended.finish().await;
             // The record is shared by all visits, and goes on.
-            attended.note(Event::Sealed(Ok(())));
+            attended.note(VisitEvent::Sealed(Ok(())));
             lock(&visits).remove(&number);
             ended.notify_waiters();
         });

@@ -33,26 +33,26 @@ impl<M> Log<M> {
 }
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Log<M> {
-    type Writer = Line<M::Writer>;
+    type Writer = LogEvent<M::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Line { form: self.form, level: None, to: self.to.make_writer() }
+        LogEvent { form: self.form, level: None, to: self.to.make_writer() }
     }
 
     fn make_writer_for(&'a self, event: &Metadata<'_>) -> Self::Writer {
-        Line { form: self.form, level: Some(*event.level()), to: self.to.make_writer_for(event) }
+        LogEvent { form: self.form, level: Some(*event.level()), to: self.to.make_writer_for(event) }
     }
 }
 
 /// Writes one event, which the library passes whole in one write.
 #[derive(Debug)]
-pub struct Line<W> {
+pub struct LogEvent<W> {
     form: Form,
     level: Option<Level>,
     to: W,
 }
 
-impl<W: Write> Write for Line<W> {
+impl<W: Write> Write for LogEvent<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -189,7 +189,7 @@ mod tests {
         fn whatever_is_written_one_line_comes_out(bytes: Vec<u8>) {
             for form in [Form::Text { coloured: false }, Form::Json] {
                 let mut out = Vec::new();
-                Line { form, level: None, to: &mut out }.write_all(&bytes).unwrap();
+                LogEvent { form, level: None, to: &mut out }.write_all(&bytes).unwrap();
                 prop_assert!(bytes.is_empty() || is_one_printing_line(str::from_utf8(&out).unwrap()));
             }
         }

@@ -5,39 +5,39 @@ use std::sync::Arc;
 use bytes::Bytes;
 use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 
-use crate::net::splice::{Deaf, Next, Over, Sink, Source};
+use crate::net::splice::{ByteSink, ByteSource, ConnectionOver, SinkClosed, SourceRead};
 
 /// The source of a channel's bytes.
 pub(crate) struct ChannelSource(ChannelReadHalf);
 
-impl Source for ChannelSource {
-    async fn next(&mut self) -> Next {
+impl ByteSource for ChannelSource {
+    async fn next(&mut self) -> SourceRead {
         loop {
             match self.0.wait().await {
-                Some(ChannelMsg::Data { data }) => return Next::Data(data),
-                Some(ChannelMsg::Eof) => return Next::End,
-                Some(ChannelMsg::Close) | None => return Next::Over(Over::Closed),
+                Some(ChannelMsg::Data { data }) => return SourceRead::Data(data),
+                Some(ChannelMsg::Eof) => return SourceRead::End,
+                Some(ChannelMsg::Close) | None => return SourceRead::Over(ConnectionOver::Closed),
                 _ => {}
             }
         }
     }
 
-    async fn over(&mut self) -> Over {
+    async fn over(&mut self) -> ConnectionOver {
         while !matches!(self.0.wait().await, Some(ChannelMsg::Close) | None) {}
-        Over::Closed
+        ConnectionOver::Closed
     }
 }
 
 /// The sink of a channel's bytes. Doesn't close the channel: its [`ChannelCloser`] does, after the splice.
 pub(crate) struct ChannelSink<M: From<(ChannelId, ChannelMsg)>>(Arc<ChannelWriteHalf<M>>);
 
-impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Sink for ChannelSink<M> {
-    async fn deliver(&mut self, bytes: Bytes) -> Result<(), Deaf> {
-        self.0.data_bytes(bytes).await.map_err(|_| Deaf)
+impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> ByteSink for ChannelSink<M> {
+    async fn deliver(&mut self, bytes: Bytes) -> Result<(), SinkClosed> {
+        self.0.data_bytes(bytes).await.map_err(|_| SinkClosed)
     }
 
-    async fn end(&mut self) -> Result<(), Deaf> {
-        self.0.eof().await.map_err(|_| Deaf)
+    async fn end(&mut self) -> Result<(), SinkClosed> {
+        self.0.eof().await.map_err(|_| SinkClosed)
     }
 }
 

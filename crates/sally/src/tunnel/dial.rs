@@ -13,7 +13,7 @@ use sally_proto::relay::{ADMIT_REQUEST, NAME_REQUEST};
 use sally_proto::ssh_string;
 use ssh_key::PrivateKey;
 
-use super::link::{HostTrust, Identity, Link, NotHeld};
+use super::relay_client::{HostTrust, NotRegistered, RelayConnection, RelayIdentity};
 use crate::private_key;
 
 /// The port of the name, which `ssh -J relay NAME` asks for.
@@ -37,7 +37,7 @@ pub struct Dial {
 /// A name that is held on a relay while this lives.
 pub struct Registration {
     name: DeviceId,
-    link: Link,
+    link: RelayConnection,
 }
 
 impl Dial {
@@ -45,32 +45,32 @@ impl Dial {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read_identity(&self) -> Result<Identity, NotHeld> {
-        let key = Arc::new(read_identity(&self.identity).map_err(NotHeld::lasting)?);
-        Ok(Identity { name: format!("the key of {}", self.identity.display()), key, certificate: None })
+    pub fn read_identity(&self) -> Result<RelayIdentity, NotRegistered> {
+        let key = Arc::new(read_identity(&self.identity).map_err(NotRegistered::lasting)?);
+        Ok(RelayIdentity { name: format!("the key of {}", self.identity.display()), key, certificate: None })
     }
 
     /// Dials, authenticates and registers. `admitted`: lines of authorized_keys whose keys may reach the name besides the relay's own
-    /// visitors, in the parts of [`sally_proto::relay::guest_requests`].
+    /// visitors, in the parts of [`sally_proto::relay::admit_requests`].
     ///
     /// # Errors
     /// Why not.
-    pub async fn register(&self, identity: &Identity, admitted: &[String]) -> Result<Registration, NotHeld> {
+    pub async fn register(&self, identity: &RelayIdentity, admitted: &[String]) -> Result<Registration, NotRegistered> {
         let timed = tokio::time::timeout(LIMIT, self.register_in_any_time(identity, admitted)).await;
-        timed.unwrap_or_else(|_| Err(NotHeld { reason: format!("no answer within {} s", LIMIT.as_secs()), lasting: false }))
+        timed.unwrap_or_else(|_| Err(NotRegistered { reason: format!("no answer within {} s", LIMIT.as_secs()), lasting: false }))
     }
 
-    async fn register_in_any_time(&self, identity: &Identity, admitted: &[String]) -> Result<Registration, NotHeld> {
-        let link = Link::dial(&self.relay, self.trust.clone(), identity).await?;
+    async fn register_in_any_time(&self, identity: &RelayIdentity, admitted: &[String]) -> Result<Registration, NotRegistered> {
+        let link = RelayConnection::dial(&self.relay, self.trust.clone(), identity).await?;
         let (first, others) = admitted.split_first().map_or(("", &[][..]), |(first, others)| (first.as_str(), others));
         let name = ask_for_name(&link, self.name.as_ref(), first).await?;
-        let name = DeviceId::parse(&name).map_err(|_| NotHeld::lasting("it gave an invalid name".into()))?;
+        let name = DeviceId::parse(&name).map_err(|_| NotRegistered::lasting("it gave an invalid name".into()))?;
         if self.name.as_ref().is_some_and(|wanted| *wanted != name) {
-            return Err(NotHeld::lasting(format!("it gave the name {name}, not the requested one")));
+            return Err(NotRegistered::lasting(format!("it gave the name {name}, not the requested one")));
         }
         for keys in others {
             let admitted = link.ask(ADMIT_REQUEST, &ssh_string::join([keys.as_str()])).await;
-            admitted.map_err(|failed| NotHeld { reason: format!("it doesn't admit every key: {}", failed.reason), ..failed })?;
+            admitted.map_err(|failed| NotRegistered { reason: format!("it doesn't admit every key: {}", failed.reason), ..failed })?;
         }
         link.listen(name.as_str(), PORT).await?;
         Ok(Registration { name, link })
@@ -85,7 +85,7 @@ pub fn read_identity(file: &Path) -> Result<PrivateKey, String> {
     private_key::read(file).map_err(|error| format!("the key of {} can't be used: {error}", file.display()))
 }
 
-async fn ask_for_name(link: &Link, wanted: Option<&DeviceId>, admitted: &str) -> Result<String, NotHeld> {
+async fn ask_for_name(link: &RelayConnection, wanted: Option<&DeviceId>, admitted: &str) -> Result<String, NotRegistered> {
     let data = ssh_string::join([wanted.map_or("", DeviceId::as_str), admitted]);
     let answer = link.ask(NAME_REQUEST, &data).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

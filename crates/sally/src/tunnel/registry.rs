@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sally_proto::authorized_keys::KeyRing;
 use sally_proto::id::DeviceId;
-use sally_proto::relay::{Claim, Held, Registry, Slot};
+use sally_proto::relay::{Claim, Registry, Slot, SlotHolder};
 
 use crate::lock::lock;
 
@@ -30,7 +30,7 @@ pub enum Takeover {
 
 /// The address and port of a `tcpip-forward`, as the client wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forward {
+pub struct BoundAddress {
     /// The connection that holds it.
     pub connection: u64,
     /// The address byte for byte: a `forwarded-tcpip` must repeat it.
@@ -40,19 +40,19 @@ pub struct Forward {
 /// The names and ports that are held, shared by all connections.
 #[derive(Debug, Default)]
 pub struct Tunnels {
-    state: Mutex<State>,
+    state: Mutex<TunnelsState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TunnelsState {
     registry: Registry,
     addresses: HashMap<Slot, String>,
     /// The keys that a registration admits to its own name.
-    guests: HashMap<DeviceId, Guests>,
+    admitted_keys: HashMap<DeviceId, AdmittedKeys>,
 }
 
 #[derive(Debug)]
-struct Guests {
+struct AdmittedKeys {
     /// The connection that holds the name.
     holder: u64,
     keys: KeyRing,
@@ -60,22 +60,22 @@ struct Guests {
     authorities: bool,
 }
 
-impl State {
+impl TunnelsState {
     /// Forgets the keys of registrations that are gone.
-    fn forget_guests(&mut self) {
+    fn forget_admitted_keys(&mut self) {
         let registry = &self.registry;
-        self.guests.retain(|name, guests| registry.ports_of(name).any(|(_, held)| held.connection == guests.holder));
+        self.admitted_keys.retain(|name, admitted_keys| registry.ports_of(name).any(|(_, held)| held.connection == admitted_keys.holder));
     }
 }
 
 impl Tunnels {
     /// Locks the state for a look-up. Must never be held over an await.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TunnelsState> {
         lock(&self.state)
     }
 
     /// Claims a slot. `address` is what the client wrote.
-    pub fn claim(&self, slot: &Slot, who: &Held, address: &str) -> Claim {
+    pub fn claim(&self, slot: &Slot, who: &SlotHolder, address: &str) -> Claim {
         let mut state = self.state();
         let claim = state.registry.claim(slot, who);
         if claim == Claim::Granted {
@@ -90,7 +90,7 @@ impl Tunnels {
         let held = state.registry.release(slot, connection);
         if held {
             state.addresses.remove(slot);
-            state.forget_guests();
+            state.forget_admitted_keys();
         }
         held
     }
@@ -102,15 +102,15 @@ impl Tunnels {
         for slot in &slots {
             state.addresses.remove(slot);
         }
-        state.forget_guests();
+        state.forget_admitted_keys();
         slots
     }
 
     /// Returns the connection that holds a slot, and its address.
-    pub fn find(&self, slot: &Slot) -> Option<Forward> {
+    pub fn find(&self, slot: &Slot) -> Option<BoundAddress> {
         let state = self.state();
         let connection = state.registry.holder(slot)?.connection;
-        Some(Forward { connection, address: state.addresses.get(slot).cloned().unwrap_or_default() })
+        Some(BoundAddress { connection, address: state.addresses.get(slot).cloned().unwrap_or_default() })
     }
 
     /// Returns the ports for which a name is held.
@@ -157,25 +157,25 @@ impl Tunnels {
         let mut state = self.state();
         if state.registry.ports_of(&name).any(|(_, held)| held.connection == holder) {
             let authorities = keys.has_authorities();
-            state.guests.insert(name, Guests { holder, keys, authorities });
+            state.admitted_keys.insert(name, AdmittedKeys { holder, keys, authorities });
         }
     }
 
     /// Returns how many keys a connection's registrations admit, without those of one name.
     pub fn admitted_beside(&self, name: &DeviceId, holder: u64) -> usize {
         let state = self.state();
-        let others = state.guests.iter().filter(|(other, guests)| guests.holder == holder && *other != name);
-        others.map(|(_, guests)| guests.keys.len()).sum()
+        let others = state.admitted_keys.iter().filter(|(other, admitted_keys)| admitted_keys.holder == holder && *other != name);
+        others.map(|(_, admitted_keys)| admitted_keys.keys.len()).sum()
     }
 
     /// Returns whether a certificate may be admitted.
     pub fn admit_certificates(&self) -> bool {
-        self.state().guests.values().any(|guests| guests.authorities)
+        self.state().admitted_keys.values().any(|admitted_keys| admitted_keys.authorities)
     }
 
     /// Returns the names whose registrations admit a key, with the result of `judge` for their keys.
     pub fn admitting<T>(&self, judge: impl Fn(&KeyRing) -> Option<T>) -> Vec<(DeviceId, T)> {
-        self.state().guests.iter().filter_map(|(name, guests)| Some((name.clone(), judge(&guests.keys)?))).collect()
+        self.state().admitted_keys.iter().filter_map(|(name, admitted_keys)| Some((name.clone(), judge(&admitted_keys.keys)?))).collect()
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
     fn nobody_admits_to_a_name_that_another_connection_holds() {
         let (tunnels, name) = (Tunnels::default(), DeviceId::parse("cam-17").unwrap());
         let keys = || KeyRing::read("guests", KEY.as_bytes(), Enforced::NONE).unwrap();
-        let held = |connection| Held { connection, key: "SHA256:one".into() };
+        let held = |connection| SlotHolder { connection, key: "SHA256:one".into() };
         let admitting = || tunnels.admitting(|_| Some(())).len();
         assert_eq!(tunnels.claim(&Slot::Name(name.clone(), 22), &held(1), "cam-17"), Claim::Granted);
         tunnels.admit(name.clone(), 1, keys());

@@ -122,8 +122,8 @@ proptest! {
     fn adding_a_negated_element_never_lets_more_in(list in "([0-9.*/]{1,12},?){1,4}", peer in any::<u32>(), denied in any::<u32>()) {
         let (peer, denied) = (IpAddr::from(peer.to_be_bytes()), IpAddr::from(denied.to_be_bytes()));
         let longer = match_from(&format!("{list},!{denied}"), peer);
-        prop_assert!(longer != Verdict::Matches || match_from(&list, peer) == Verdict::Matches);
-        prop_assert_ne!(match_from(&format!("*,!{peer}"), peer), Verdict::Matches);
+        prop_assert!(longer != PatternMatch::Matches || match_from(&list, peer) == PatternMatch::Matches);
+        prop_assert_ne!(match_from(&format!("*,!{peer}"), peer), PatternMatch::Matches);
     }
 
     #[test]

@@ -13,8 +13,8 @@ enum Step {
     Stale(usize),
 }
 
-fn clients() -> [Client; 4] {
-    [device("a"), device("b"), relay(), Client::Local(1)]
+fn clients() -> [BrokerClient; 4] {
+    [device("a"), device("b"), relay(), BrokerClient::Local(1)]
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -44,14 +44,14 @@ proptest! {
     #[test]
     fn nobody_hears_what_is_not_theirs(steps in steps()) {
         let mut place = Place::new();
-        let mut lines: BTreeMap<Client, (u64, Line)> = BTreeMap::new();
+        let mut lines: BTreeMap<BrokerClient, (u64, Line)> = BTreeMap::new();
         for step in steps {
             let who = |index: usize| clients()[index].clone();
             match step {
                 Step::Connect(index, with_will) => {
                     let client = who(index);
                     let with = match &client {
-                        Client::Device(id) if with_will => Some(will(id.as_str())),
+                        BrokerClient::Device(id) if with_will => Some(will(id.as_str())),
                         _ => None,
                     };
                     let new = place.connect_with(&client, with, Line::with_room(20));
@@ -86,7 +86,7 @@ proptest! {
                         Topic::Acknowledgement(_) => ACKNOWLEDGEMENT_MAX,
                     };
                     prop_assert!(delivery.payload.len() <= most && delivery.id != Some(0));
-                    prop_assert!(delivery.id.is_none() || !matches!(client, Client::Local(_)));
+                    prop_assert!(delivery.id.is_none() || !matches!(client, BrokerClient::Local(_)));
                 }
             }
             prop_assert_eq!(place.hub.counts().0, lines.len());

@@ -41,8 +41,8 @@ fn records_have_the_verdicts_they_had() {
 fn every_line_of_them_is_understood() {
     for version in VERSIONS {
         for line in version.whole.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty()) {
-            let event = Line::parse(line).unwrap().event().unwrap();
-            assert!(!matches!(event, Event::Other(_)));
+            let event = RecordLine::parse(line).unwrap().event().unwrap();
+            assert!(!matches!(event, RecordEvent::Other(_)));
         }
     }
 }

@@ -129,7 +129,7 @@ pub(super) fn verify(file: &[u8], key: Option<&PublicKey>) -> Result<Report, NoR
         Some(key) if key.key_data() == signer.key_data() => Trust::Proven,
         Some(_) => Trust::Refused("signed by another key".into()),
     });
-    let mut lines = Lines::new(file);
+    let mut lines = RecordLines::new(file);
     while let Some(line) = lines.next().unwrap() {
         verifier.line(&line);
     }

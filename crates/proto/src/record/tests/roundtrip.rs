@@ -7,30 +7,30 @@ use proptest::prelude::*;
 use super::*;
 
 /// Puts the streams of a record together again, and checks what every reader may rely on.
-fn streams(file: &[u8], max_line: usize) -> BTreeMap<(u32, Stream), Vec<u8>> {
-    let mut found: BTreeMap<(u32, Stream), Vec<u8>> = BTreeMap::new();
+fn streams(file: &[u8], max_line: usize) -> BTreeMap<(u32, RecordStream), Vec<u8>> {
+    let mut found: BTreeMap<(u32, RecordStream), Vec<u8>> = BTreeMap::new();
     let mut tracker = Tracker::default();
     let mut chain = DigestName::Blake3.start();
     let mut last = Timestamp::default();
     for (index, line) in file.split_inclusive(|byte| *byte == b'\n').enumerate() {
         assert!(line.len() < max_line && line.ends_with(b"\n"));
         if index > 0 {
-            let parsed = Line::parse(line.strip_suffix(b"\n").unwrap()).unwrap();
+            let parsed = RecordLine::parse(line.strip_suffix(b"\n").unwrap()).unwrap();
             assert!(parsed.at >= last);
             last = parsed.at;
             match parsed.event().unwrap() {
-                Event::Output(text) => found.entry(tracker.current(Direction::Output)).or_default().extend(text.as_bytes()),
-                Event::Input(text) => found.entry(tracker.current(Direction::Input)).or_default().extend(text.as_bytes()),
-                Event::Bytes(stream, bytes) => {
+                RecordEvent::Output(text) => found.entry(tracker.current(Direction::Output)).or_default().extend(text.as_bytes()),
+                RecordEvent::Input(text) => found.entry(tracker.current(Direction::Input)).or_default().extend(text.as_bytes()),
+                RecordEvent::Bytes(stream, bytes) => {
                     assert_eq!(tracker.current(stream.direction()).1, stream);
                     found.entry(tracker.current(stream.direction())).or_default().extend(bytes);
                 }
-                Event::Audit(json) => {
+                RecordEvent::Audit(json) => {
                     if let Ok(AuditEvent::Stream { channel, stream }) = serde_json::from_str(&json) {
                         tracker.switch(channel, stream);
                     }
                 }
-                Event::Hash(hash) => assert_eq!(hash.hash, chain.hex()),
+                RecordEvent::Hash(hash) => assert_eq!(hash.hash, chain.hex()),
                 _ => {}
             }
         }
@@ -68,7 +68,7 @@ proptest! {
     ) {
         let key = TestKey::new(1);
         let mut writer = Writer::new(&key, Policy::All, max_line, DigestName::Blake3);
-        let mut expected: BTreeMap<(u32, Stream), Vec<u8>> = BTreeMap::new();
+        let mut expected: BTreeMap<(u32, RecordStream), Vec<u8>> = BTreeMap::new();
         for (index, (channel, kind, chunk)) in chunks.iter().enumerate() {
             writer.chunk(index as u64, *channel, *kind, chunk);
             expected.entry((*channel, kind.stream())).or_default().extend(chunk);
@@ -116,7 +116,7 @@ fn a_large_chunk_is_cut_and_stays_under_the_line_limit() {
                 let data = vec![byte; 700_000];
                 let mut writer = Writer::new(&key, Policy::All, max_line, DigestName::Blake3);
                 writer.chunk(1, 0, kind, &data);
-                assert_eq!(streams(&writer.file, max_line), BTreeMap::from([((0, Stream::Stdout), data)]));
+                assert_eq!(streams(&writer.file, max_line), BTreeMap::from([((0, RecordStream::Stdout), data)]));
                 // A terminal's text may take twice base64's length.
                 let most = if kind.is_pty() { 700_000 * 82 / 30 } else { 700_000 * 41 / 30 };
                 assert!(writer.file.len() < most, "{} bytes for {byte:#x}", writer.file.len());
@@ -147,7 +147,7 @@ fn a_command_of_200_kilobytes_is_on_the_record_whole() {
         let mut assembly = Assembly::default();
         let mut events = Vec::new();
         for line in writer.file.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty()) {
-            if let Event::Audit(json) = Line::parse(line).unwrap().event().unwrap() {
+            if let RecordEvent::Audit(json) = RecordLine::parse(line).unwrap().event().unwrap() {
                 events.extend(assembly.push(&json));
             }
         }

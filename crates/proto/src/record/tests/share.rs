@@ -2,13 +2,13 @@
 
 use super::super::share::{Approval, Join, ShareStart, Via};
 use super::*;
-use crate::share::Role;
+use crate::share::ShareRole;
 
 /// What minor version 1 wrote once.
 const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/v2.1-share.cast");
 const KEY: &str = include_str!("../../../tests/golden/host_key.pub");
 
-fn join(channel: u32, name: &str, via: Via, role: Role) -> AuditEvent {
+fn join(channel: u32, name: &str, via: Via, role: ShareRole) -> AuditEvent {
     let (fingerprint, source, peer) = match via {
         Via::Local => (None, None, None),
         _ => (Some(format!("SHA256:{name}")), Some(format!("https://github.com/{name}.keys")), Some("192.0.2.7:50123".to_owned())),
@@ -24,16 +24,16 @@ fn share(key: &TestKey) -> Vec<u8> {
     writer.audit(1_000, &AuditEvent::Share(start));
     writer.audit(1_000, &AuditEvent::Pty { channel: 0, term: "xterm-256color".into(), cols: 100, rows: 30 });
     writer.encoder.resize(Timestamp::from_micros(1_000), 0, 100, 30);
-    writer.audit(2_000, &join(1, "pair", Via::Local, Role::Write));
+    writer.audit(2_000, &join(1, "pair", Via::Local, ShareRole::Write));
     writer.chunk(10_000, 0, StreamKind::PtyOutput, b"$ ");
-    writer.audit(20_000, &join(2, "alice", Via::Jump, Role::Write));
+    writer.audit(20_000, &join(2, "alice", Via::Jump, ShareRole::Write));
     let approval =
-        Approval { channel: 3, name: "bob".into(), fingerprint: None, role: Role::Watch, approved: true, by: Some("pair".into()) };
+        Approval { channel: 3, name: "bob".into(), fingerprint: None, role: ShareRole::Watch, approved: true, by: Some("pair".into()) };
     writer.audit(30_000, &AuditEvent::Approve(approval));
-    writer.audit(30_000, &join(3, "bob", Via::Relay, Role::Watch));
+    writer.audit(30_000, &join(3, "bob", Via::Relay, ShareRole::Watch));
     writer.chunk(40_000, 2, StreamKind::PtyInput, b"ls");
     writer.chunk(50_000, 0, StreamKind::PtyOutput, b"ls");
-    writer.audit(60_000, &AuditEvent::Role { channel: 3, role: Role::Write, by: "pair".into() });
+    writer.audit(60_000, &AuditEvent::Role { channel: 3, role: ShareRole::Write, by: "pair".into() });
     writer.chunk(70_000, 3, StreamKind::PtyInput, b"\x03");
     writer.chunk(80_000, 2, StreamKind::PtyInput, b"\r");
     writer.chunk(90_000, 1, StreamKind::PtyInput, b"id\r");
@@ -50,13 +50,13 @@ fn typed(file: &[u8], wanted: u32) -> Vec<u8> {
     let mut tracker = Tracker::default();
     let mut bytes = Vec::new();
     for line in file.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty()) {
-        match Line::parse(line).unwrap().event().unwrap() {
-            Event::Audit(json) => {
+        match RecordLine::parse(line).unwrap().event().unwrap() {
+            RecordEvent::Audit(json) => {
                 if let Ok(AuditEvent::Stream { channel, stream }) = serde_json::from_str(&json) {
                     tracker.switch(channel, stream);
                 }
             }
-            Event::Input(text) if tracker.current(Direction::Input).0 == wanted => bytes.extend(text.as_bytes()),
+            RecordEvent::Input(text) if tracker.current(Direction::Input).0 == wanted => bytes.extend(text.as_bytes()),
             _ => {}
         }
     }

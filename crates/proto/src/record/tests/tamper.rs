@@ -19,7 +19,7 @@ impl Subject {
         let lines: Vec<Vec<u8>> = file.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
         let (mut hashes, mut signed) = (Vec::new(), Vec::new());
         for (number, line) in (1..).zip(&lines) {
-            if let Ok(hash) = Line::parse(line.strip_suffix(b"\n").unwrap()).and_then(|line| line.hash()) {
+            if let Ok(hash) = RecordLine::parse(line.strip_suffix(b"\n").unwrap()).and_then(|line| line.hash()) {
                 hashes.push(number);
                 if hash.seal.is_some() {
                     signed.push(number);
@@ -227,7 +227,7 @@ fn hashes_computed_again_without_the_key_are_proven_wrong_from_the_last_signatur
         if index == target {
             line = line.replace("plain", "other");
         }
-        let old = Line::parse(line.trim_end().as_bytes()).and_then(|line| line.hash()).map(|hash| hash.hash.to_owned());
+        let old = RecordLine::parse(line.trim_end().as_bytes()).and_then(|line| line.hash()).map(|hash| hash.hash.to_owned());
         if let Ok(old) = old {
             line = line.replace(&old, &chain.hex());
         }

@@ -10,17 +10,17 @@ use std::time::Duration;
 use model::{ADDRESS, Relay, START, id, visit};
 
 use super::*;
-use crate::wake::{Answer, Moment};
+use crate::wake::{ClockReading, WakeAnswer};
 
 impl Relay {
     fn new() -> Self {
-        Self::with(Some(ADDRESS), Limits::default())
+        Self::with(Some(ADDRESS), RendezvousLimits::default())
     }
 
     /// Lets time pass, and says so.
     fn after(&mut self, seconds: u64) -> Vec<Action> {
         self.seconds += seconds;
-        self.on(Event::Tick)
+        self.on(RendezvousEvent::Tick)
     }
 
     fn visit(&mut self, visitor: u64, device: &str) -> Vec<Action> {
@@ -33,16 +33,16 @@ impl Relay {
     }
 
     fn dial_back(&mut self, tunnel: u64, device: &str, ticket: Ticket) -> Vec<Action> {
-        self.on(Event::DialledBack { tunnel: TunnelId(tunnel), device: id(device), ticket })
+        self.on(RendezvousEvent::DialledBack { tunnel: TunnelId(tunnel), device: id(device), ticket })
     }
 
     fn listening(&mut self, tunnel: u64, device: &str, port: u16) -> Vec<Action> {
-        self.on(Event::Listening { tunnel: TunnelId(tunnel), device: id(device), port })
+        self.on(RendezvousEvent::Listening { tunnel: TunnelId(tunnel), device: id(device), port })
     }
 
-    fn answered(&mut self, device: &str, jti: Jti, answer: Answer, detail: &str, clock: u64) -> Vec<Action> {
+    fn answered(&mut self, device: &str, jti: Jti, answer: WakeAnswer, detail: &str, clock: u64) -> Vec<Action> {
         let answer = Acknowledgement::new("relay-1".parse().unwrap(), jti, clock, answer, detail);
-        self.on(Event::Answered(id(device), answer))
+        self.on(RendezvousEvent::Answered(id(device), answer))
     }
 }
 

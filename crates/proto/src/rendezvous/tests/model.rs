@@ -23,7 +23,7 @@ pub(super) struct Relay {
 }
 
 /// So few that a history meets each of them.
-const LIMITS: Limits = Limits {
+const LIMITS: RendezvousLimits = RendezvousLimits {
     waiting: 7,
     waiting_per_device: 4,
     waiting_per_key: 4,
@@ -33,14 +33,14 @@ const LIMITS: Limits = Limits {
 };
 
 impl Relay {
-    pub(super) fn with(broker: Option<&str>, limits: Limits) -> Self {
+    pub(super) fn with(broker: Option<&str>, limits: RendezvousLimits) -> Self {
         let woken_to = broker.map(|address| address.parse().unwrap());
-        let settings = Settings { wake_deadline: WAKE_DEADLINE, linger: LINGER, woken_to, limits };
+        let settings = RendezvousSettings { wake_deadline: WAKE_DEADLINE, linger: LINGER, woken_to, limits };
         Self { state: Rendezvous::new(settings), seconds: 0, random: 0 }
     }
 
-    pub(super) fn on(&mut self, event: Event) -> Vec<Action> {
-        let now = Moment { unix: START + self.seconds, monotonic: Duration::from_secs(self.seconds) };
+    pub(super) fn on(&mut self, event: RendezvousEvent) -> Vec<Action> {
+        let now = ClockReading { unix: START + self.seconds, monotonic: Duration::from_secs(self.seconds) };
         let random = &mut self.random;
         self.state.handle(event, now, &mut |bytes| {
             *random += 1;
@@ -54,8 +54,8 @@ pub(super) fn id(text: &str) -> DeviceId {
 }
 
 /// A visit by a key that always comes from the same address.
-pub(super) fn visit(key: u8, visitor: u64, device: &str, port: u16, wait: Option<u64>) -> Event {
-    Event::Visit(Visit {
+pub(super) fn visit(key: u8, visitor: u64, device: &str, port: u16, wait: Option<u64>) -> RendezvousEvent {
+    RendezvousEvent::Visit(VisitRequest {
         visitor: VisitorId(visitor),
         device: id(device),
         port,
@@ -91,7 +91,7 @@ struct Seen {
     device: DeviceId,
     port: u16,
     /// Until when they said that they wait.
-    patience: Option<u64>,
+    waits_until: Option<u64>,
     /// Until when there has to be an answer.
     until: u64,
 }
@@ -156,10 +156,10 @@ impl Watcher {
 
     /// Those who wait as this one does, at the same device or anywhere.
     fn alike(&self, like: &Seen, at_the_device: bool) -> impl Iterator<Item = (&u64, &Seen)> {
-        let (patient, device) = (like.patience.is_some(), at_the_device.then(|| like.device.clone()));
-        self.waiting
-            .iter()
-            .filter(move |(_, other)| other.patience.is_some() == patient && device.as_ref().is_none_or(|device| other.device == *device))
+        let (patient, device) = (like.waits_until.is_some(), at_the_device.then(|| like.device.clone()));
+        self.waiting.iter().filter(move |(_, other)| {
+            other.waits_until.is_some() == patient && device.as_ref().is_none_or(|device| other.device == *device)
+        })
     }
 
     /// How many of a key wait as this one does.
@@ -190,7 +190,7 @@ impl Watcher {
             [(visitor, _)] => {
                 let left = &self.waiting[&visitor];
                 let more_patient =
-                    self.alike(newcomer, at_the_device).any(|(_, other)| fullest(other.key) && other.patience > left.patience);
+                    self.alike(newcomer, at_the_device).any(|(_, other)| fullest(other.key) && other.waits_until > left.waits_until);
                 let in_the_crowd = self.alike(newcomer, at_the_device).any(|(other, _)| *other == visitor);
                 assert!(in_the_crowd && fullest(left.key) && !fullest(newcomer.key) && !more_patient, "the wrong one made room");
             }
@@ -213,23 +213,24 @@ impl Watcher {
             Step::Opened(index) => {
                 let Some((visitor, inside)) = self.inside.iter_mut().nth(index) else { return };
                 inside.2 = true;
-                Event::Opened(VisitorId(*visitor))
+                RendezvousEvent::Opened(VisitorId(*visitor))
             }
             Step::Left(index) => {
                 let all: Vec<_> = self.waiting.keys().chain(self.inside.keys()).copied().collect();
                 let Some(visitor) = all.get(index).copied() else { return };
                 self.waiting.remove(&visitor);
                 self.inside.remove(&visitor);
-                Event::Left(VisitorId(visitor))
+                RendezvousEvent::Left(VisitorId(visitor))
             }
             Step::Answered { device, wake, answer } => {
                 let Some((jti, _)) = self.wakes.iter().rev().nth(wake).cloned() else { return };
-                let answer = [Answer::Ok, Answer::Busy, Answer::Clock, Answer::Denied, Answer::DialFailed][usize::from(answer)];
-                Event::Answered(name(device), Acknowledgement::new("relay-1".parse().unwrap(), jti, START, answer, ""))
+                let answer =
+                    [WakeAnswer::Ok, WakeAnswer::Busy, WakeAnswer::Clock, WakeAnswer::Denied, WakeAnswer::DialFailed][usize::from(answer)];
+                RendezvousEvent::Answered(name(device), Acknowledgement::new("relay-1".parse().unwrap(), jti, START, answer, ""))
             }
             Step::NotPublished { device, wake } => {
                 let Some((jti, _)) = self.wakes.iter().rev().nth(wake).cloned() else { return };
-                Event::NotPublished(name(device), jti)
+                RendezvousEvent::NotPublished(name(device), jti)
             }
             Step::DialledBack { device, ticket } => return self.dial_back(relay, number, &name(device), ticket),
             Step::Listening { tunnel, device, port } => {
@@ -238,26 +239,26 @@ impl Watcher {
                 if woken.as_ref().is_none_or(|woken| *woken == name(device)) {
                     offers.insert((name(device), port.into()));
                 }
-                Event::Listening { tunnel: TunnelId(tunnel), device: name(device), port: port.into() }
+                RendezvousEvent::Listening { tunnel: TunnelId(tunnel), device: name(device), port: port.into() }
             }
             Step::NotListening { tunnel, device, port } => {
                 let Some(tunnel) = nth(&self.tunnels, tunnel) else { return };
                 self.tunnels.get_mut(&tunnel).unwrap().1.remove(&(name(device), port.into()));
-                Event::NotListening { tunnel: TunnelId(tunnel), device: name(device), port: port.into() }
+                RendezvousEvent::NotListening { tunnel: TunnelId(tunnel), device: name(device), port: port.into() }
             }
             Step::Standing { device } => {
                 self.tunnels.insert(number, (None, BTreeSet::from([(name(device), 0)])));
-                Event::Listening { tunnel: TunnelId(number), device: name(device), port: 0 }
+                RendezvousEvent::Listening { tunnel: TunnelId(number), device: name(device), port: 0 }
             }
             Step::Gone(index) => {
                 let Some(tunnel) = nth(&self.tunnels, index) else { return };
                 self.tunnels.remove(&tunnel);
                 self.broken(tunnel, relay.seconds);
-                Event::Gone(TunnelId(tunnel))
+                RendezvousEvent::Gone(TunnelId(tunnel))
             }
             Step::Seen { device, online } => {
-                let presence = if online { Presence::Online } else { Presence::Offline };
-                Event::Seen { device: name(device), presence, since: START + relay.seconds }
+                let presence = if online { DevicePresence::Online } else { DevicePresence::Offline };
+                RendezvousEvent::Seen { device: name(device), presence, since: START + relay.seconds }
             }
             Step::After(seconds) => self.pass(relay, relay.seconds + seconds),
         };
@@ -267,9 +268,9 @@ impl Watcher {
 
     fn visit(&mut self, relay: &mut Relay, number: u64, (key, device, port): (u8, &DeviceId, u16), wait: Option<u64>) {
         let until = relay.seconds + WAKE_DEADLINE.as_secs().max(wait.unwrap_or(0));
-        let patience = wait.map(|wait| relay.seconds + wait);
+        let waits_until = wait.map(|wait| relay.seconds + wait);
         self.keys.insert(key);
-        let newcomer = Seen { key, device: device.clone(), port, patience, until };
+        let newcomer = Seen { key, device: device.clone(), port, waits_until, until };
         let actions = relay.on(visit(key, number, device.as_str(), port, wait));
         self.check_room(number, &newcomer, &actions);
         let before = self.alike(&newcomer, false).count();
@@ -281,7 +282,7 @@ impl Watcher {
     fn dial_back(&mut self, relay: &mut Relay, number: u64, device: &DeviceId, ticket: usize) {
         let Some((ticket, of, shown)) = self.tickets.iter().rev().nth(ticket).cloned() else { return };
         let wanted = self.waiting.values().any(|visitor| visitor.device == of);
-        let actions = relay.on(Event::DialledBack { tunnel: TunnelId(number), device: device.clone(), ticket });
+        let actions = relay.on(RendezvousEvent::DialledBack { tunnel: TunnelId(number), device: device.clone(), ticket });
         if actions.contains(&Action::Accept(TunnelId(number))) {
             assert!(of == *device, "another device's ticket");
             assert!(!shown, "a ticket twice");
@@ -295,15 +296,15 @@ impl Watcher {
     }
 
     /// Lets time pass as a relay does: it wakes up when the machine says. Returns the tick at the end.
-    fn pass(&mut self, relay: &mut Relay, end: u64) -> Event {
+    fn pass(&mut self, relay: &mut Relay, end: u64) -> RendezvousEvent {
         while let Some(next) = relay.state.deadline().map(|at| at.as_secs()).filter(|next| *next <= end) {
             relay.seconds = relay.seconds.max(next);
-            let actions = relay.on(Event::Tick);
+            let actions = relay.on(RendezvousEvent::Tick);
             self.check(&actions, relay.seconds);
             assert!(relay.state.deadline().is_none_or(|at| at.as_secs() > relay.seconds), "it asks for a tick that does nothing");
         }
         relay.seconds = end;
-        Event::Tick
+        RendezvousEvent::Tick
     }
 
     /// Whoever was before a door of it waits again, once; whoever was inside is out.
@@ -312,7 +313,7 @@ impl Watcher {
         for visitor in through {
             let Some((seen, _, confirmed)) = self.inside.remove(&visitor) else { continue };
             if !confirmed {
-                let until = seen.patience.unwrap_or(0).max(seconds + WAKE_DEADLINE.as_secs());
+                let until = seen.waits_until.unwrap_or(0).max(seconds + WAKE_DEADLINE.as_secs());
                 self.waiting.insert(visitor, Seen { until, ..seen });
             }
         }
@@ -329,17 +330,17 @@ pub(super) fn history(broker: bool, steps: impl IntoIterator<Item = Step>) {
     watcher.step(&mut relay, END, Step::After(500));
     assert!(watcher.waiting.is_empty());
     for visitor in watcher.inside.keys() {
-        relay.on(Event::Left(VisitorId(*visitor)));
+        relay.on(RendezvousEvent::Left(VisitorId(*visitor)));
     }
     watcher.inside.clear();
     for tunnel in watcher.tunnels.iter().filter(|(_, (woken, _))| woken.is_none()).map(|(id, _)| *id).collect::<Vec<_>>() {
         watcher.tunnels.remove(&tunnel);
-        relay.on(Event::Gone(TunnelId(tunnel)));
+        relay.on(RendezvousEvent::Gone(TunnelId(tunnel)));
     }
     watcher.step(&mut relay, END, Step::After(500));
     assert!(relay.state.is_idle(), "{:?}", relay.state);
     for (ticket, device, _) in &watcher.tickets {
-        let late = relay.on(Event::DialledBack { tunnel: TunnelId(END), device: device.clone(), ticket: *ticket });
+        let late = relay.on(RendezvousEvent::DialledBack { tunnel: TunnelId(END), device: device.clone(), ticket: *ticket });
         assert_eq!(late, [Action::Reject(TunnelId(END))], "a ticket is left behind");
     }
 }

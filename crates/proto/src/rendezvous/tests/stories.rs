@@ -10,12 +10,12 @@ fn a_visitor_wakes_a_device_and_comes_in() {
     let actions = relay.listening(5, "cam-17", 22);
     let door = Action::Open { visitor: VisitorId(1), tunnel: TunnelId(5), device: id("cam-17"), port: 22 };
     assert_eq!(actions, [door, Action::Unwatch(id("cam-17"))]);
-    assert_eq!(relay.on(Event::Opened(VisitorId(1))), []);
+    assert_eq!(relay.on(RendezvousEvent::Opened(VisitorId(1))), []);
     // A second one finds the tunnel there.
     assert_eq!(opened(&relay.visit(2, "cam-17")), [2]);
-    relay.on(Event::Left(VisitorId(1)));
+    relay.on(RendezvousEvent::Left(VisitorId(1)));
     assert_eq!(relay.after(100), []);
-    relay.on(Event::Left(VisitorId(2)));
+    relay.on(RendezvousEvent::Left(VisitorId(2)));
     assert_eq!(relay.after(LINGER.as_secs() - 1), []);
     assert_eq!(relay.after(1), [Action::Close(TunnelId(5))]);
     assert!(relay.state.is_idle());
@@ -64,7 +64,7 @@ fn a_ticket_opens_once_and_for_its_device_alone() {
 fn the_ticket_of_a_visitor_who_left_is_gone() {
     let mut relay = Relay::new();
     let (_, ticket) = relay.wake(1, "cam-17");
-    assert_eq!(relay.on(Event::Left(VisitorId(1))), [Action::Unwatch(id("cam-17"))]);
+    assert_eq!(relay.on(RendezvousEvent::Left(VisitorId(1))), [Action::Unwatch(id("cam-17"))]);
     assert!(relay.state.is_idle());
     assert_eq!(relay.dial_back(5, "cam-17", ticket), [Action::Reject(TunnelId(5))]);
 }
@@ -73,7 +73,7 @@ fn the_ticket_of_a_visitor_who_left_is_gone() {
 fn a_device_that_comes_too_late_is_sent_away() {
     let mut relay = Relay::new();
     let (_, ticket) = relay.wake(1, "cam-17");
-    relay.on(Event::Seen { device: id("cam-17"), presence: Presence::Offline, since: START - 3 * 3600 });
+    relay.on(RendezvousEvent::Seen { device: id("cam-17"), presence: DevicePresence::Offline, since: START - 3 * 3600 });
     assert_eq!(refused(&relay.after(8)), [(1, "cam-17 is offline: last seen 2027-01-15 05:00 UTC (3 h ago)".into())]);
     assert_eq!(relay.dial_back(5, "cam-17", ticket), [Action::Reject(TunnelId(5))]);
     assert!(relay.state.is_idle());
@@ -82,10 +82,10 @@ fn a_device_that_comes_too_late_is_sent_away() {
 #[test]
 fn what_the_device_says_is_told_at_once() {
     for (answer, clock, sentence) in [
-        (Answer::DialFailed, START, "cam-17 is awake but could not reach relay.example.com:2222 (because)"),
-        (Answer::Busy, START, "cam-17 is awake but busy (because)"),
-        (Answer::Denied, START, "cam-17 is awake but refuses (because)"),
-        (Answer::Clock, START - 2 * 86_400, "cam-17's clock is 2 days off"),
+        (WakeAnswer::DialFailed, START, "cam-17 is awake but could not reach relay.example.com:2222 (because)"),
+        (WakeAnswer::Busy, START, "cam-17 is awake but busy (because)"),
+        (WakeAnswer::Denied, START, "cam-17 is awake but refuses (because)"),
+        (WakeAnswer::Clock, START - 2 * 86_400, "cam-17's clock is 2 days off"),
     ] {
         let mut relay = Relay::new();
         let (jti, _) = relay.wake(1, "cam-17");
@@ -102,20 +102,20 @@ fn what_the_device_says_is_told_at_once() {
 fn a_device_that_dials_and_never_arrives() {
     let mut relay = Relay::new();
     let (jti, _) = relay.wake(1, "cam-17");
-    assert_eq!(relay.answered("cam-17", jti, Answer::Ok, "", START), []);
+    assert_eq!(relay.answered("cam-17", jti, WakeAnswer::Ok, "", START), []);
     let sentence = "cam-17 is awake but could not reach relay.example.com:2222 (no connection within 8 s)";
     assert_eq!(refused(&relay.after(8)), [(1, sentence.into())]);
 }
 
 #[test]
 fn without_a_broker_nobody_is_woken() {
-    let mut relay = Relay::with(None, Limits::default());
+    let mut relay = Relay::with(None, RendezvousLimits::default());
     assert_eq!(refused(&relay.visit(1, "cam-17")), [(1, "cam-17 is not connected".into())]);
     relay.on(visit(7, 2, "cam-17", 22, Some(3600)));
     relay.after(600);
     // `ssh -R` of the device itself: no ticket, and it stays.
     assert_eq!(opened(&relay.listening(5, "cam-17", 22)), [2]);
-    relay.on(Event::Left(VisitorId(2)));
+    relay.on(RendezvousEvent::Left(VisitorId(2)));
     assert_eq!(relay.after(1000), []);
     assert_eq!(opened(&relay.visit(3, "cam-17")), [3]);
 }
@@ -124,7 +124,7 @@ fn without_a_broker_nobody_is_woken() {
 fn the_broker_is_gone() {
     let mut relay = Relay::new();
     let (jti, _) = relay.wake(1, "cam-17");
-    assert_eq!(refused(&relay.on(Event::NotPublished(id("cam-17"), jti))), [(1, "the broker is unreachable".into())]);
+    assert_eq!(refused(&relay.on(RendezvousEvent::NotPublished(id("cam-17"), jti))), [(1, "the broker is unreachable".into())]);
     assert!(relay.state.is_idle());
 }
 
@@ -133,11 +133,11 @@ fn whoever_waits_for_an_offline_device_gets_it_when_it_comes() {
     let mut relay = Relay::new();
     let actions = relay.on(visit(7, 1, "cam-17", 22, Some(3600)));
     let (first, _) = published(&actions).unwrap();
-    relay.on(Event::Seen { device: id("cam-17"), presence: Presence::Offline, since: START - 60 });
+    relay.on(RendezvousEvent::Seen { device: id("cam-17"), presence: DevicePresence::Offline, since: START - 60 });
     assert_eq!(relay.after(8), []);
     assert_eq!(relay.after(20), []);
     let (second, ticket) =
-        published(&relay.on(Event::Seen { device: id("cam-17"), presence: Presence::Online, since: START + 28 })).unwrap();
+        published(&relay.on(RendezvousEvent::Seen { device: id("cam-17"), presence: DevicePresence::Online, since: START + 28 })).unwrap();
     assert!(second != first);
     relay.dial_back(5, "cam-17", ticket);
     assert_eq!(opened(&relay.listening(5, "cam-17", 22)), [1]);
@@ -168,17 +168,17 @@ fn a_port_that_the_device_does_not_offer() {
 }
 
 #[test]
-fn a_tunnel_that_breaks_before_the_door_is_open_is_replaced_once() {
+fn a_tunnel_that_breaks_before_the_channel_is_open_is_replaced_once() {
     let mut relay = Relay::new();
     let (_, ticket) = relay.wake(1, "cam-17");
     relay.dial_back(5, "cam-17", ticket);
     relay.listening(5, "cam-17", 22);
-    assert_eq!(published(&relay.on(Event::Gone(TunnelId(5)))), None);
+    assert_eq!(published(&relay.on(RendezvousEvent::Gone(TunnelId(5)))), None);
     let (_, ticket) = published(&relay.after(1)).unwrap();
     relay.dial_back(6, "cam-17", ticket);
     assert_eq!(opened(&relay.listening(6, "cam-17", 22)), [1]);
     let sentence = "the connection to cam-17 broke while the channel was being opened";
-    assert_eq!(refused(&relay.on(Event::Gone(TunnelId(6)))), [(1, sentence.into())]);
+    assert_eq!(refused(&relay.on(RendezvousEvent::Gone(TunnelId(6)))), [(1, sentence.into())]);
     assert!(relay.state.is_idle());
 }
 
@@ -189,7 +189,7 @@ fn a_device_that_dials_and_breaks_off_is_woken_again_but_not_in_a_circle() {
     let mut wakes = 1;
     for tunnel in 0..100 {
         relay.dial_back(tunnel, "cam-17", ticket);
-        relay.on(Event::Gone(TunnelId(tunnel)));
+        relay.on(RendezvousEvent::Gone(TunnelId(tunnel)));
         let Some((_, next)) = published(&relay.after(1)) else { break };
         assert!(next != ticket, "a ticket that was shown is used up");
         ticket = next;
@@ -207,15 +207,15 @@ fn the_newest_connection_of_a_device_is_used() {
     let door = Action::Open { visitor: VisitorId(1), tunnel: TunnelId(6), device: id("cam-17"), port: 22 };
     assert_eq!(relay.visit(1, "cam-17"), [door]);
     // The old one's end concerns nobody.
-    assert_eq!(relay.on(Event::Gone(TunnelId(5))), []);
+    assert_eq!(relay.on(RendezvousEvent::Gone(TunnelId(5))), []);
     assert_eq!(opened(&relay.visit(2, "cam-17")), [2]);
 }
 
 #[test]
 fn a_forward_that_is_taken_back_is_offered_no_longer() {
-    let mut relay = Relay::with(None, Limits::default());
+    let mut relay = Relay::with(None, RendezvousLimits::default());
     relay.listening(5, "cam-17", 22);
-    relay.on(Event::NotListening { tunnel: TunnelId(5), device: id("cam-17"), port: 22 });
+    relay.on(RendezvousEvent::NotListening { tunnel: TunnelId(5), device: id("cam-17"), port: 22 });
     assert_eq!(refused(&relay.visit(1, "cam-17")), [(1, "cam-17 is not connected".into())]);
     assert!(relay.state.is_idle());
 }
@@ -230,9 +230,9 @@ fn one_key_wakes_so_many_devices_and_joining_costs_nothing() {
     assert_eq!(relay.visit(1001, "cam-1"), []);
 }
 
-fn visit_by(key: &str, number: usize, device: &str, wait: Option<u64>) -> Event {
+fn visit_by(key: &str, number: usize, device: &str, wait: Option<u64>) -> RendezvousEvent {
     let mut event = visit(7, number.try_into().unwrap(), device, 22, wait);
-    if let Event::Visit(visit) = &mut event {
+    if let RendezvousEvent::Visit(visit) = &mut event {
         visit.key = key.into();
     }
     event
@@ -318,7 +318,7 @@ fn the_wakes_of_those_who_wait_on_are_counted() {
         let (end, mut count) = (relay.seconds + seconds, 0);
         while let Some(next) = relay.state.deadline().map(|at| at.as_secs()).filter(|next| *next <= end) {
             relay.seconds = relay.seconds.max(next);
-            count += relay.on(Event::Tick).iter().filter(|action| matches!(action, Action::Publish { .. })).count();
+            count += relay.on(RendezvousEvent::Tick).iter().filter(|action| matches!(action, Action::Publish { .. })).count();
         }
         relay.seconds = end;
         count
@@ -343,13 +343,13 @@ fn a_device_that_comes_after_the_wake_is_woken_again_at_once() {
     let mut relay = Relay::new();
     let (first, ticket) = relay.wake(1, "cam-17");
     // What it said before the wake was published says nothing about whether it heard it.
-    let before = Event::Seen { device: id("cam-17"), presence: Presence::Online, since: START - 60 };
+    let before = RendezvousEvent::Seen { device: id("cam-17"), presence: DevicePresence::Online, since: START - 60 };
     assert_eq!(published(&relay.on(before)), None);
     relay.after(2);
-    let now = Event::Seen { device: id("cam-17"), presence: Presence::Online, since: START + 2 };
+    let now = RendezvousEvent::Seen { device: id("cam-17"), presence: DevicePresence::Online, since: START + 2 };
     let (second, same) = published(&relay.on(now)).unwrap();
     assert!(second != first && same == ticket);
-    let again = Event::Seen { device: id("cam-17"), presence: Presence::Online, since: START + 2 };
+    let again = RendezvousEvent::Seen { device: id("cam-17"), presence: DevicePresence::Online, since: START + 2 };
     assert_eq!(published(&relay.on(again)), None);
     assert_eq!(opened(&relay.dial_back(7, "cam-17", ticket)), [0; 0]);
     assert_eq!(opened(&relay.listening(7, "cam-17", 22)), [1]);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Takes everything, with neighbouring runs put together: how plain characters are grouped follows from how they came.
-pub(super) fn units(keyboard: &mut Keyboard) -> Vec<Unit> {
+pub(super) fn units(keyboard: &mut ShareKeyboard) -> Vec<Unit> {
     joined([keyboard.by_ref().collect()])
 }
 
@@ -27,7 +27,7 @@ pub(super) fn joined(lists: impl IntoIterator<Item = Vec<Unit>>) -> Vec<Unit> {
 
 /// Returns what these bytes come to in these pieces, without a pause.
 pub(super) fn in_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Unit> {
-    let mut keyboard = Keyboard::new();
+    let mut keyboard = ShareKeyboard::new();
     joined(pieces.into_iter().map(|piece| {
         keyboard.push(piece);
         units(&mut keyboard)
@@ -75,7 +75,7 @@ proptest! {
 
     #[test]
     fn text_passes_unchanged_whatever_the_pauses(text in "[ -~äß€日🙂\r\n\t\u{3}]{0,60}", pauses in prop::collection::vec(any::<bool>(), 1..20)) {
-        let mut keyboard = Keyboard::new();
+        let mut keyboard = ShareKeyboard::new();
         let mut pauses = pauses.into_iter().cycle();
         let mut seen = Vec::new();
         for byte in text.as_bytes() {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn answer(detail: &str) -> Acknowledgement {
-    Acknowledgement::new("relay-1".parse().unwrap(), Jti::new([1; 16]), NOW, Answer::DialFailed, detail)
+    Acknowledgement::new("relay-1".parse().unwrap(), Jti::new([1; 16]), NOW, WakeAnswer::DialFailed, detail)
 }
 
 fn open(text: &str) -> Result<(String, Acknowledgement), NotAnswered> {

@@ -7,19 +7,19 @@ const ACKNOWLEDGEMENT: &str = include_str!("../../../tests/golden/acknowledgemen
 const STATUS: &str = include_str!("../../../tests/golden/status-v1.json");
 
 fn acknowledgement() -> Acknowledgement {
-    Acknowledgement::new("relay-1".parse().unwrap(), Jti::new([1; 16]), NOW, Answer::Clock, "it ended 5 s ago")
+    Acknowledgement::new("relay-1".parse().unwrap(), Jti::new([1; 16]), NOW, WakeAnswer::Clock, "it ended 5 s ago")
 }
 
-fn status() -> Status {
-    Status { v: VERSION, s: Presence::Online, sid: "Zm9v".into(), t: NOW, ver: "0.1.0".into() }
+fn status() -> StatusMessage {
+    StatusMessage { v: VERSION, s: DevicePresence::Online, sid: "Zm9v".into(), t: NOW, ver: "0.1.0".into() }
 }
 
 #[test]
 fn envelopes_of_version_1_are_read() {
-    assert_eq!(gate().admit(WAKE.trim().as_bytes(), moment(NOW), 0), Ok(wake(1)));
+    assert_eq!(checker().admit(WAKE.trim().as_bytes(), moment(NOW), 0), Ok(wake(1)));
     let opened = Acknowledgement::open(ACKNOWLEDGEMENT.trim().as_bytes(), &"relay-1".parse().unwrap(), &devices(), &Krl::default(), NOW);
     assert_eq!(opened, Ok(("cam-17".parse().unwrap(), 5, acknowledgement())));
-    assert_eq!(Status::parse(STATUS.trim().as_bytes()), Some(status()));
+    assert_eq!(StatusMessage::parse(STATUS.trim().as_bytes()), Some(status()));
 }
 
 /// The same fields give the same bytes; where that changes, the files above stay and new ones are added.

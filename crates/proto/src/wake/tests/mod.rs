@@ -13,7 +13,7 @@ use crate::authority::{Authorities, Role};
 use crate::krl::Krl;
 
 mod acknowledgement;
-mod gate;
+mod checker;
 mod golden;
 mod topics;
 
@@ -42,12 +42,12 @@ fn pins() -> Pins {
     }
 }
 
-fn gate() -> Gate {
-    Gate::new(pins())
+fn checker() -> WakeChecker {
+    WakeChecker::new(pins())
 }
 
-fn moment(unix: u64) -> Moment {
-    Moment { unix, monotonic: Duration::from_secs(unix) }
+fn moment(unix: u64) -> ClockReading {
+    ClockReading { unix, monotonic: Duration::from_secs(unix) }
 }
 
 /// A good wake for cam-17; `number` makes it another.

@@ -40,10 +40,10 @@ fn other_topics_are_nobodys() {
 #[test]
 fn a_status_is_a_small_thing_of_version_1() {
     let good = r#"{"v":1,"s":"offline","sid":"x","t":5,"ver":"0.1.0","new":true}"#;
-    assert_eq!(Status::parse(good.as_bytes()).unwrap().s, Presence::Offline);
+    assert_eq!(StatusMessage::parse(good.as_bytes()).unwrap().s, DevicePresence::Offline);
     let long = good.replace("\"x\"", &format!("{:?}", "x".repeat(65)));
     for bad in [good.replace(":1,", ":2,"), good.replace("offline", "gone"), good.replace("\"x\"", "\"\\u001b\""), long, "[]".into()] {
-        assert_eq!(Status::parse(bad.as_bytes()), None, "{bad}");
+        assert_eq!(StatusMessage::parse(bad.as_bytes()), None, "{bad}");
     }
 }
 

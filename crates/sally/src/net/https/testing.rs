@@ -12,10 +12,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::net::network::Network;
+use crate::net::network::NetworkSettings;
 
 /// The reply to a request for a path.
-pub(crate) enum Reply {
+pub(crate) enum TestReply {
     /// Sends these bytes, then ends properly.
     Say(Vec<u8>),
     /// Sends these bytes, then nothing more, and holds the connection open.
@@ -24,7 +24,7 @@ pub(crate) enum Reply {
     Break(Vec<u8>),
 }
 
-impl Reply {
+impl TestReply {
     pub(crate) fn ok(body: &str) -> Self {
         Self::Say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into())
     }
@@ -38,21 +38,21 @@ impl Reply {
     }
 }
 
-pub(crate) struct Server {
+pub(crate) struct TestServer {
     pub(crate) port: u16,
     authority: NamedTempFile,
     /// The requests that came.
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
 }
 
-impl Server {
+impl TestServer {
     /// Starts a server with the name localhost.
-    pub(crate) async fn start(reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(reply: impl Fn(&str, u16) -> TestReply + Send + Sync + 'static) -> Self {
         Self::start_as("localhost", reply).await
     }
 
     /// Starts a server with a certificate for this name. `reply` gets the path and the server's port.
-    pub(crate) async fn start_as(name: &str, reply: impl Fn(&str, u16) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start_as(name: &str, reply: impl Fn(&str, u16) -> TestReply + Send + Sync + 'static) -> Self {
         let (acceptor, authority) = certify(name);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -67,12 +67,12 @@ impl Server {
     }
 
     /// Returns network settings that trust this server.
-    pub(crate) fn network(&self) -> Network {
-        Network { ssl_cert_file: Some(self.authority.path().to_owned()), ..Network::default() }
+    pub(crate) fn network(&self) -> NetworkSettings {
+        NetworkSettings { ssl_cert_file: Some(self.authority.path().to_owned()), ..NetworkSettings::default() }
     }
 }
 
-async fn serve<F: Fn(&str, u16) -> Reply>(
+async fn serve<F: Fn(&str, u16) -> TestReply>(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     port: u16,
@@ -88,17 +88,17 @@ async fn serve<F: Fn(&str, u16) -> Reply>(
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
     heads.lock().unwrap().push(head);
     match reply(&path, port) {
-        Reply::Say(bytes) => {
+        TestReply::Say(bytes) => {
             stream.write_all(&bytes).await.unwrap();
             // The client may have left after reading enough.
             drop(stream.shutdown().await);
         }
-        Reply::Stall(bytes) => {
+        TestReply::Stall(bytes) => {
             stream.write_all(&bytes).await.unwrap();
             stream.flush().await.unwrap();
             std::future::pending::<()>().await;
         }
-        Reply::Break(bytes) => {
+        TestReply::Break(bytes) => {
             stream.write_all(&bytes).await.unwrap();
             stream.flush().await.unwrap();
         }

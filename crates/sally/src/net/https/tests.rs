@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::testing::{Reply, Server};
+use super::testing::{TestReply, TestServer};
 use super::*;
 
-fn soon() -> Limits {
-    Limits { answer: 64, deadline: Instant::now() + Duration::from_secs(15) }
+fn soon() -> HttpsLimits {
+    HttpsLimits { answer: 64, deadline: Instant::now() + Duration::from_secs(15) }
 }
 
-async fn get(server: &Server, limits: Limits) -> Result<Answer, HttpsError> {
+async fn get(server: &TestServer, limits: HttpsLimits) -> Result<HttpsResponse, HttpsError> {
     let request = Request::get(format!("https://localhost:{}/x", server.port)).body(Bytes::new()).unwrap();
     Https::new(&server.network()).unwrap().send(request, limits).await
 }
@@ -17,7 +17,7 @@ async fn get(server: &Server, limits: Limits) -> Result<Answer, HttpsError> {
 #[tokio::test]
 async fn method_headers_and_body_go_out_and_status_headers_and_body_come_back() {
     let head = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: 5\r\n\r\nlater";
-    let server = Server::start(|_, _| Reply::Say(head.into())).await;
+    let server = TestServer::start(|_, _| TestReply::Say(head.into())).await;
     let request = Request::patch(format!("https://localhost:{}/apps?n=1", server.port)).header("authorization", "Bearer t");
     let answer = Https::new(&server.network()).unwrap().send(request.body("{}".into()).unwrap(), soon()).await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (429, "7"));
@@ -31,18 +31,18 @@ async fn method_headers_and_body_go_out_and_status_headers_and_body_come_back() 
 
 #[tokio::test]
 async fn a_redirect_is_an_answer_like_any_other() {
-    let server = Server::start(|_, port| Reply::moved(&format!("https://localhost:{port}/y"))).await;
+    let server = TestServer::start(|_, port| TestReply::moved(&format!("https://localhost:{port}/y"))).await;
     assert_eq!(get(&server, soon()).await.unwrap().status().as_u16(), 302);
     assert_eq!(server.requests.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn an_answer_that_is_too_long_or_too_late_is_none() {
-    let server = Server::start(|_, _| Reply::ok(&"x".repeat(65))).await;
+    let server = TestServer::start(|_, _| TestReply::ok(&"x".repeat(65))).await;
     assert!(matches!(get(&server, soon()).await.unwrap().body().await, Err(HttpsError::TooLong(64))));
     for head in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx"] {
-        let server = Server::start(move |_, _| Reply::Stall(head.into())).await;
-        let limits = Limits { deadline: Instant::now() + Duration::from_millis(500), ..soon() };
+        let server = TestServer::start(move |_, _| TestReply::Stall(head.into())).await;
+        let limits = HttpsLimits { deadline: Instant::now() + Duration::from_millis(500), ..soon() };
         let late = match get(&server, limits).await {
             Ok(answer) => answer.body().await.map(drop),
             Err(error) => Err(error),
@@ -53,7 +53,7 @@ async fn an_answer_that_is_too_long_or_too_late_is_none() {
 
 #[tokio::test]
 async fn nothing_is_sent_in_the_clear() {
-    let https = Https::new(&Network::default()).unwrap();
+    let https = Https::new(&NetworkSettings::default()).unwrap();
     let sent = https.send(Request::get("http://127.0.0.1:1/").body(Bytes::new()).unwrap(), soon()).await;
     assert_eq!(sent.map(drop).unwrap_err().to_string(), "only https:// URLs are accepted");
 }

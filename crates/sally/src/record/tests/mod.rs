@@ -9,15 +9,15 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use sally_proto::record::{Lines, NoRecord, Report, Trust, Verifier};
+use sally_proto::record::{NoRecord, RecordLines, Report, Trust, Verifier};
 
-use super::sink::Output;
+use super::sink::SinkOutput;
 use super::testing::{key, record_to, settings};
 use super::*;
 
 pub(super) fn verdict(file: &[u8]) -> Result<Report, NoRecord> {
     let mut verifier = Verifier::new(|signer| if signer == key().public_key() { Trust::Proven } else { Trust::Refused("other".into()) });
-    let mut lines = Lines::new(file);
+    let mut lines = RecordLines::new(file);
     while let Some(line) = lines.next().unwrap() {
         verifier.line(&line);
     }
@@ -37,8 +37,8 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn sink(&self, sync: bool) -> Sink {
-        Sink::over(Box::new(self.clone()), "memory".into(), sync, sally_proto::record::MAX_LINE)
+    pub(super) fn sink(&self, sync: bool) -> RecordSink {
+        RecordSink::over(Box::new(self.clone()), "memory".into(), sync, sally_proto::record::MAX_LINE)
     }
 
     pub(super) fn contents(&self) -> Vec<u8> {
@@ -46,7 +46,7 @@ impl Memory {
     }
 }
 
-impl Output for Memory {
+impl SinkOutput for Memory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.calls += 1;
         if self.at_once.is_some() {
@@ -82,12 +82,12 @@ impl Output for Memory {
 
 /// Returns the recorded bytes of all streams in the whole lines of a file, in order.
 pub(super) fn recorded(file: &[u8]) -> Vec<u8> {
-    use sally_proto::record::{Event, Line};
+    use sally_proto::record::{RecordEvent, RecordLine};
     let mut all = Vec::new();
     for line in file.split_inclusive(|byte| *byte == b'\n').skip(1).filter_map(|line| line.strip_suffix(b"\n")) {
-        match Line::parse(line).unwrap().event().unwrap() {
-            Event::Output(text) | Event::Input(text) => all.extend_from_slice(text.as_bytes()),
-            Event::Bytes(_, bytes) => all.extend_from_slice(&bytes),
+        match RecordLine::parse(line).unwrap().event().unwrap() {
+            RecordEvent::Output(text) | RecordEvent::Input(text) => all.extend_from_slice(text.as_bytes()),
+            RecordEvent::Bytes(_, bytes) => all.extend_from_slice(&bytes),
             _ => {}
         }
     }

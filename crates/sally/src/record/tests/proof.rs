@@ -41,8 +41,8 @@ fn the_documented_commands_prove_checkpoints_and_seal_with_every_kind_of_key() {
         public.set_comment("");
         let public = public.to_openssh().unwrap();
         let cast = file.with_extension("cast");
-        let settings = Settings { digest, ..settings(Policy::All) };
-        let recorder = Recorder::start(Sink::open(&Target::File(cast.clone()), false).unwrap(), settings, key).unwrap();
+        let settings = RecordSettings { digest, ..settings(Policy::All) };
+        let recorder = Recorder::start(RecordSink::open(&RecordTarget::File(cast.clone()), false).unwrap(), settings, key).unwrap();
         recorder.stream(0, StreamKind::PtyOutput).record(b"hello\r\n").unwrap();
         recorder.seal().unwrap();
         let text = std::fs::read_to_string(&cast).unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::record::cmd::{CatArgs, Format, StreamName, VerifyArgs};
-use crate::record::source::Tape;
+use crate::record::source::RecordReader;
 use crate::record::{cat, export, verify};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/tests/golden");
@@ -93,7 +93,7 @@ fn cat(stream: Option<StreamName>, channel: Option<u32>, raw: bool) -> Vec<u8> {
     let [older, newer] = ["v1.cast", "v2.cast"].map(|name| {
         let args = CatArgs { file: golden(name), stream, channel, raw };
         let mut out = Vec::new();
-        cat::copy(Tape::open(&args.file).unwrap(), &args, raw, &mut out).unwrap();
+        cat::copy(RecordReader::open(&args.file).unwrap(), &args, raw, &mut out).unwrap();
         out
     });
     assert_eq!(older, newer);
@@ -116,7 +116,7 @@ fn cat_gives_the_bytes_of_a_stream() {
 fn exported(format: Format) -> String {
     let [older, newer] = ["v1.cast", "v2.cast"].map(|name| {
         let mut out = Vec::new();
-        export::write(Tape::open(&golden(name)).unwrap(), format, &mut out).unwrap();
+        export::write(RecordReader::open(&golden(name)).unwrap(), format, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     });
     assert_eq!(older, newer);

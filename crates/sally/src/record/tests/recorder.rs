@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sally_proto::record::{Stream, Verdict};
+use sally_proto::record::{RecordStream, Verdict};
 
 use super::*;
 
@@ -229,9 +229,9 @@ fn of_a_stream_past_its_head_length_and_hash_of_the_whole_are_recorded() {
     let cut = serde_json::json!({ "event": "stream-cut", "channel": 3, "stream": "stdout", "recorded": 100 });
     assert_eq!(audits(&file, "stream-cut"), [cut]);
     let digest = |bytes: &[u8]| blake3::hash(bytes).to_string();
-    let end = |stream: Stream, bytes: &[u8]| serde_json::json!({ "event": "stream-end", "channel": 3, "stream": stream, "bytes": bytes.len(), "blake3": digest(bytes) });
+    let end = |stream: RecordStream, bytes: &[u8]| serde_json::json!({ "event": "stream-end", "channel": 3, "stream": stream, "bytes": bytes.len(), "blake3": digest(bytes) });
     // The second stream had no end of its own: the seal gave it one.
-    assert_eq!(audits(&file, "stream-end"), [end(Stream::Stdout, &data), end(Stream::Stderr, b"short")]);
+    assert_eq!(audits(&file, "stream-end"), [end(RecordStream::Stdout, &data), end(RecordStream::Stderr, b"short")]);
     assert_eq!(verdict(&file).unwrap().verdict, Verdict::Partial);
 }
 

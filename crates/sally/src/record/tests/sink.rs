@@ -9,8 +9,8 @@ use sally_proto::record::Verdict;
 
 use super::*;
 
-fn open(path: &Path) -> Result<Sink, RecordError> {
-    Sink::open(&Target::File(path.to_owned()), false)
+fn open(path: &Path) -> Result<RecordSink, RecordError> {
+    RecordSink::open(&RecordTarget::File(path.to_owned()), false)
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_pipe_nobody_reads_any_more_ends_the_record() {
 #[test]
 fn a_pipe_that_does_not_block_is_waited_for() {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK | rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-    let sink = Sink::from_fd(write, "pipe", true).unwrap();
+    let sink = RecordSink::from_fd(write, "pipe", true).unwrap();
     let reader = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(100));
         rustix::io::ioctl_fionbio(&read, false).unwrap();

@@ -10,7 +10,7 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "docs/audit-log.md is the schema")]
-pub enum Event<'a> {
+pub enum RelayEvent<'a> {
     Start {
         kind: &'a str,
         version: &'a str,
@@ -137,16 +137,16 @@ pub enum Event<'a> {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct AuditLine<'a> {
     v: u8,
     t: String,
     #[serde(flatten)]
-    event: &'a Event<'a>,
+    event: &'a RelayEvent<'a>,
 }
 
 /// Returns the line for the file.
-pub(super) fn line(event: &Event<'_>) -> Vec<u8> {
-    let line = Line { v: VERSION, t: format!("{:.3}", jiff::Timestamp::now()), event };
+pub(super) fn line(event: &RelayEvent<'_>) -> Vec<u8> {
+    let line = AuditLine { v: VERSION, t: format!("{:.3}", jiff::Timestamp::now()), event };
     // Strings and numbers always serialise.
     let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
     bytes.push(b'\n');

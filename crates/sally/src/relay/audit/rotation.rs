@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use super::{Counters, open};
+use super::{AuditCounters, open};
 use crate::term;
 
 /// After a failed rotation, the number of bytes that are written before the next attempt.
@@ -62,7 +62,7 @@ impl LogFile {
     ///
     /// # Errors
     /// The system's error: a line may have been written in part.
-    pub(super) fn write(&mut self, lines: &[u8], counters: &Counters) -> io::Result<()> {
+    pub(super) fn write(&mut self, lines: &[u8], counters: &AuditCounters) -> io::Result<()> {
         let length = u64::try_from(lines.len()).unwrap_or(u64::MAX);
         self.make_room(length, counters);
         self.file.write_all(lines)?;
@@ -71,7 +71,7 @@ impl LogFile {
         Ok(())
     }
 
-    fn make_room(&mut self, length: u64, counters: &Counters) {
+    fn make_room(&mut self, length: u64, counters: &AuditCounters) {
         let (Some(Rotation { most, keep }), Some(path)) = (self.rotation, &self.path) else { return };
         if self.size.saturating_add(length) <= most || self.size < self.again {
             return;
@@ -133,7 +133,7 @@ mod tests {
     fn each_file_has_whole_lines_and_the_oldest_goes() {
         let folder = tempfile::tempdir().unwrap();
         let (path, mut log) = log(folder.path(), 10);
-        let counters = Counters::default();
+        let counters = AuditCounters::default();
         for line in ["one\n", "two\n", "three\n", "four\n", "five\n", "far too long for a file\n", "seven\n"] {
             log.write(line.as_bytes(), &counters).unwrap();
         }
@@ -147,7 +147,7 @@ mod tests {
     fn a_log_that_somebody_emptied_has_room() {
         let folder = tempfile::tempdir().unwrap();
         let (path, mut log) = log(folder.path(), 10);
-        let counters = Counters::default();
+        let counters = AuditCounters::default();
         log.write(b"12345678\n", &counters).unwrap();
         File::options().write(true).truncate(true).open(&path).unwrap();
         log.write(b"9\n", &counters).unwrap();
@@ -158,7 +158,7 @@ mod tests {
     fn what_cannot_be_renamed_is_written_on() {
         let folder = tempfile::tempdir().unwrap();
         let (path, mut log) = log(folder.path(), 10);
-        let counters = Counters::default();
+        let counters = AuditCounters::default();
         std::fs::create_dir(numbered(&path, 1)).unwrap();
         std::fs::write(numbered(&path, 1).join("in the way"), "").unwrap();
         std::fs::create_dir(numbered(&path, 2)).unwrap();

@@ -5,18 +5,18 @@ use std::os::fd::AsFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, pread, pwrite};
 use sally_proto::record::SftpOperation;
-use sally_proto::sftp::{Attrs, OpenFlags, Status};
+use sally_proto::sftp::{Attrs, OpenFlags, SftpStatus};
 
-use super::failure::{Done, Failure, NO_HANDLE};
-use super::handles::{File, Open, Tally};
+use super::failure::{Done, NO_HANDLE, SftpFailure};
+use super::handles::{OpenFile, OpenHandle, TransferTally};
 use super::opening::open_file;
-use super::server::{BATCH, Server, Stop};
-use super::tree::{self, Target};
+use super::server::{BATCH, SftpServer, Stop};
+use super::tree::{self, AttrsTarget};
 
 /// The piece size, in bytes, of a copy within the machine.
 const COPY: usize = 128 << 10;
 
-impl Server {
+impl SftpServer {
     pub(super) fn open(&mut self, id: u32, path: &[u8], flags: OpenFlags, attrs: &Attrs) -> Result<(), Stop> {
         let mut operation = self.operation("open", path);
         operation.mode = Some(with_attrs(flags, attrs));
@@ -28,7 +28,7 @@ impl Server {
         self.conclude(operation, &opened)?;
         match opened {
             Ok(file) => {
-                let number = self.handles.insert(Open::File(Box::new(file)));
+                let number = self.handles.insert(OpenHandle::File(Box::new(file)));
                 self.answers.handle(id, number);
                 Ok(())
             }
@@ -36,15 +36,15 @@ impl Server {
         }
     }
 
-    fn open_now(&self, path: &[u8], flags: OpenFlags, attrs: &Attrs) -> Done<File> {
+    fn open_now(&self, path: &[u8], flags: OpenFlags, attrs: &Attrs) -> Done<OpenFile> {
         if self.handles.is_full() {
-            return Err(Failure::Ours(Status::Failure, "Too many open files"));
+            return Err(SftpFailure::Ours(SftpStatus::Failure, "Too many open files"));
         }
         let mode = Mode::from_raw_mode(attrs.mode.unwrap_or(0o666) & 0o7777);
         let fd = open_file(&self.at(path)?, to_system(flags), mode)?;
         let size = || rustix::fs::fstat(&fd).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
         let grows_from = if flags.append() { size() } else { None };
-        Ok(File { fd, path: path.into(), flags, grows_from, read: self.tally(), written: self.tally() })
+        Ok(OpenFile { fd, path: path.into(), flags, grows_from, read: self.tally(), written: self.tally() })
     }
 
     pub(super) fn close(&mut self, id: u32, handle: &[u8]) -> Result<(), Stop> {
@@ -52,8 +52,8 @@ impl Server {
         let operation = self.closing(&open);
         let closed = match open {
             // A file system on another machine may report a full disk only here.
-            Open::File(file) => sally_sys::file::close(file.fd).map_err(Failure::from),
-            Open::Folder(_) => Ok(()),
+            OpenHandle::File(file) => sally_sys::file::close(file.fd).map_err(SftpFailure::from),
+            OpenHandle::Folder(_) => Ok(()),
         };
         self.conclude(operation, &closed)?;
         self.status(id, closed)
@@ -69,7 +69,7 @@ impl Server {
                 Ok(())
             }
             Ok(None) => {
-                self.answers.status(id, Status::Eof, Status::Eof.text());
+                self.answers.status(id, SftpStatus::Eof, SftpStatus::Eof.text());
                 Ok(())
             }
             Err(errno) => self.status(id, Err(errno.into())),
@@ -87,10 +87,10 @@ impl Server {
         let Some(open) = self.handles.get(handle) else { return self.no_handle(id, "fstat") };
         let operation = self.operation("fstat", open.path());
         let found = match open {
-            Open::File(file) => rustix::fs::fstat(&file.fd),
-            Open::Folder(folder) => folder.entries.stat(),
+            OpenHandle::File(file) => rustix::fs::fstat(&file.fd),
+            OpenHandle::Folder(folder) => folder.entries.stat(),
         };
-        let found = found.map(|stat| tree::attrs(&stat)).map_err(Failure::from);
+        let found = found.map(|stat| tree::attrs(&stat)).map_err(SftpFailure::from);
         self.look(id, operation, |_| found, |answers, attrs| answers.attrs(id, &attrs))
     }
 
@@ -99,14 +99,14 @@ impl Server {
         let operation = SftpOperation { mode: Some(attrs.to_string()), ..self.operation("fsetstat", &file.path) };
         self.change(id, operation, |server| {
             let file = server.handles.file(handle).ok_or(NO_HANDLE)?;
-            tree::set(&Target::File(&file.fd), attrs)
+            tree::set(&AttrsTarget::File(&file.fd), attrs)
         })
     }
 
     pub(super) fn fsync(&mut self, id: u32, handle: &[u8]) -> Result<(), Stop> {
         let Some(file) = self.handles.file(handle) else { return self.no_handle(id, "fsync") };
         let operation = self.operation("fsync", &file.path);
-        let synced = rustix::fs::fsync(&file.fd).map_err(Failure::from);
+        let synced = rustix::fs::fsync(&file.fd).map_err(SftpFailure::from);
         self.conclude(operation, &synced)?;
         self.status(id, synced)
     }
@@ -114,7 +114,7 @@ impl Server {
     pub(super) fn fstatvfs(&mut self, id: u32, handle: &[u8]) -> Result<(), Stop> {
         let Some(file) = self.handles.file(handle) else { return self.no_handle(id, "fstatvfs") };
         let operation = self.operation("fstatvfs", &file.path);
-        let found = rustix::fs::fstatvfs(&file.fd).map(|volume| tree::volume(&volume)).map_err(Failure::from);
+        let found = rustix::fs::fstatvfs(&file.fd).map(|volume| tree::volume(&volume)).map_err(SftpFailure::from);
         self.look(id, operation, |_| found, |answers, volume| answers.volume(id, &volume))
     }
 
@@ -134,27 +134,27 @@ impl Server {
         self.status(id, done)
     }
 
-    fn copy_now(&self, from: (&[u8], u64), to: (&[u8], u64), length: u64) -> (Tally, Done) {
+    fn copy_now(&self, from: (&[u8], u64), to: (&[u8], u64), length: u64) -> (TransferTally, Done) {
         let mut copied = self.tally();
         let (Some(source), Some(target)) = (self.handles.file(from.0), self.handles.file(to.0)) else {
             return (copied, Err(NO_HANDLE));
         };
         if source.path == target.path {
-            return (copied, Err(Failure::Ours(Status::Failure, "Source and target are the same")));
+            return (copied, Err(SftpFailure::Ours(SftpStatus::Failure, "Source and target are the same")));
         }
         let mut left = if length == 0 { u64::MAX } else { length };
         let (mut at, mut to_at) = (from.1, to.1);
         let mut buffer = vec![0; COPY];
         while left > 0 {
             if self.is_over() {
-                return (copied, Err(Failure::Ours(Status::Failure, "The session ended")));
+                return (copied, Err(SftpFailure::Ours(SftpStatus::Failure, "The session ended")));
             }
             let wanted = usize::try_from(left).map_or(COPY, |left| left.min(COPY));
             let place = buffer.get_mut(..wanted).unwrap_or_default();
             let piece = match again(|| pread(&source.fd, &mut *place, at)) {
                 // The source ended: as asked for, or too early.
                 Ok(0) if length == 0 => return (copied, Ok(())),
-                Ok(0) => return (copied, Err(Failure::Ours(Status::Eof, Status::Eof.text()))),
+                Ok(0) => return (copied, Err(SftpFailure::Ours(SftpStatus::Eof, SftpStatus::Eof.text()))),
                 Ok(count) => place.get(..count).unwrap_or_default(),
                 Err(errno) => return (copied, Err(errno.into())),
             };
@@ -171,7 +171,7 @@ impl Server {
 }
 
 /// Writes all bytes, and counts those that were written, even if it fails.
-fn write_all(fd: impl AsFd, mut at: u64, mut data: &[u8], written: &mut Tally) -> Done {
+fn write_all(fd: impl AsFd, mut at: u64, mut data: &[u8], written: &mut TransferTally) -> Done {
     while !data.is_empty() {
         let count = again(|| pwrite(&fd, data, at))?;
         let Some((piece, rest)) = data.split_at_checked(count).filter(|_| count > 0) else { return Err(Errno::IO.into()) };

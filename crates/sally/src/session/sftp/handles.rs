@@ -11,7 +11,7 @@ pub(super) const MAX_HANDLES: usize = 512;
 
 /// The bytes that went through a file in one direction.
 #[derive(Clone, Debug)]
-pub(super) struct Tally {
+pub(super) struct TransferTally {
     hash: RunningDigest,
     bytes: u64,
     /// The offset of the first byte, as long as each piece continues the one before.
@@ -19,7 +19,7 @@ pub(super) struct Tally {
     next: u64,
 }
 
-impl Tally {
+impl TransferTally {
     /// Starts an empty tally, hashed as the record is.
     pub(super) fn new(digest: DigestName) -> Self {
         Self { hash: digest.start(), bytes: 0, from: None, next: 0 }
@@ -53,18 +53,18 @@ impl Tally {
 
 /// An open file.
 #[derive(Debug)]
-pub(super) struct File {
+pub(super) struct OpenFile {
     pub(super) fd: OwnedFd,
     /// The path as the client gave it.
     pub(super) path: Vec<u8>,
     pub(super) flags: OpenFlags,
     /// The file's size when it was opened, if it is only appended to.
     pub(super) grows_from: Option<u64>,
-    pub(super) read: Tally,
-    pub(super) written: Tally,
+    pub(super) read: TransferTally,
+    pub(super) written: TransferTally,
 }
 
-impl File {
+impl OpenFile {
     /// Puts both tallies into an operation for the record.
     pub(super) fn tell(&self, operation: &mut SftpOperation) {
         if self.flags.read() {
@@ -84,7 +84,7 @@ impl File {
 
 /// A folder that is being listed.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct OpenFolder {
     pub(super) entries: rustix::fs::Dir,
     /// The path as the client gave it.
     pub(super) path: Vec<u8>,
@@ -92,14 +92,14 @@ pub(super) struct Folder {
 
 /// An open file or folder.
 #[derive(Debug)]
-pub(super) enum Open {
+pub(super) enum OpenHandle {
     /// A file.
-    File(Box<File>),
+    File(Box<OpenFile>),
     /// A folder.
-    Folder(Folder),
+    Folder(OpenFolder),
 }
 
-impl Open {
+impl OpenHandle {
     pub(super) fn path(&self) -> &[u8] {
         match self {
             Self::File(file) => &file.path,
@@ -111,7 +111,7 @@ impl Open {
 /// All open files and folders of a session. No number is used twice: a closed handle stays invalid.
 #[derive(Debug, Default)]
 pub(super) struct Handles {
-    open: BTreeMap<u32, Open>,
+    open: BTreeMap<u32, OpenHandle>,
     next: u32,
 }
 
@@ -122,44 +122,44 @@ impl Handles {
     }
 
     /// Adds one; returns its number.
-    pub(super) fn insert(&mut self, open: Open) -> u32 {
+    pub(super) fn insert(&mut self, open: OpenHandle) -> u32 {
         let number = self.next;
         self.next += 1;
         self.open.insert(number, open);
         number
     }
 
-    pub(super) fn get(&self, handle: &[u8]) -> Option<&Open> {
+    pub(super) fn get(&self, handle: &[u8]) -> Option<&OpenHandle> {
         self.open.get(&number(handle)?)
     }
 
-    pub(super) fn file(&self, handle: &[u8]) -> Option<&File> {
+    pub(super) fn file(&self, handle: &[u8]) -> Option<&OpenFile> {
         match self.get(handle) {
-            Some(Open::File(file)) => Some(file),
+            Some(OpenHandle::File(file)) => Some(file),
             _ => None,
         }
     }
 
-    pub(super) fn file_mut(&mut self, handle: &[u8]) -> Option<&mut File> {
+    pub(super) fn file_mut(&mut self, handle: &[u8]) -> Option<&mut OpenFile> {
         match self.open.get_mut(&number(handle)?) {
-            Some(Open::File(file)) => Some(file),
+            Some(OpenHandle::File(file)) => Some(file),
             _ => None,
         }
     }
 
-    pub(super) fn folder_mut(&mut self, handle: &[u8]) -> Option<&mut Folder> {
+    pub(super) fn folder_mut(&mut self, handle: &[u8]) -> Option<&mut OpenFolder> {
         match self.open.get_mut(&number(handle)?) {
-            Some(Open::Folder(folder)) => Some(folder),
+            Some(OpenHandle::Folder(folder)) => Some(folder),
             _ => None,
         }
     }
 
-    pub(super) fn remove(&mut self, handle: &[u8]) -> Option<Open> {
+    pub(super) fn remove(&mut self, handle: &[u8]) -> Option<OpenHandle> {
         self.open.remove(&number(handle)?)
     }
 
     /// Removes and returns the oldest one.
-    pub(super) fn pop(&mut self) -> Option<Open> {
+    pub(super) fn pop(&mut self) -> Option<OpenHandle> {
         self.open.pop_first().map(|(_, open)| open)
     }
 }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_tally_knows_whether_it_was_one_run() {
-        let mut tally = Tally::new(DigestName::Sha256);
+        let mut tally = TransferTally::new(DigestName::Sha256);
         tally.add(100, b"ab");
         tally.add(102, b"c");
         let mut operation = SftpOperation::default();
@@ -192,7 +192,7 @@ mod tests {
         let mut handles = Handles::default();
         let open = |path: &str| {
             let entries = rustix::fs::Dir::read_from(std::fs::File::open(path).unwrap()).unwrap();
-            Open::Folder(Folder { entries, path: path.into() })
+            OpenHandle::Folder(OpenFolder { entries, path: path.into() })
         };
         let first = handles.insert(open("/")).to_be_bytes();
         assert!(handles.remove(&first).is_some() && handles.get(&first).is_none());

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, statat};
-use sally_proto::sftp::{Entry, Status};
+use sally_proto::sftp::{ListingEntry, SftpStatus};
 
 use super::accounts::Accounts;
-use super::failure::{Done, Failure, NO_HANDLE};
-use super::handles::{Folder, Open};
+use super::failure::{Done, NO_HANDLE, SftpFailure};
+use super::handles::{OpenFolder, OpenHandle};
 use super::opening::open_file;
-use super::server::{Server, Stop};
+use super::server::{SftpServer, Stop};
 use super::tree;
 use crate::clock::unix_time;
 
@@ -20,13 +20,13 @@ const LIST: usize = 32 << 10;
 /// A file older than this, in seconds (half a year), shows its year instead of the time of day, as with ls(1).
 const RECENT: i64 = 365 * 24 * 3600 / 2;
 
-impl Server {
+impl SftpServer {
     pub(super) fn opendir(&mut self, id: u32, path: &[u8]) -> Result<(), Stop> {
         let opened = self.opendir_now(path);
         self.conclude(self.operation("opendir", path), &opened)?;
         match opened {
             Ok(folder) => {
-                let number = self.handles.insert(Open::Folder(folder));
+                let number = self.handles.insert(OpenHandle::Folder(folder));
                 self.answers.handle(id, number);
                 Ok(())
             }
@@ -34,12 +34,12 @@ impl Server {
         }
     }
 
-    fn opendir_now(&self, path: &[u8]) -> Done<Folder> {
+    fn opendir_now(&self, path: &[u8]) -> Done<OpenFolder> {
         if self.handles.is_full() {
-            return Err(Failure::Ours(Status::Failure, "Too many open files"));
+            return Err(SftpFailure::Ours(SftpStatus::Failure, "Too many open files"));
         }
         let fd = open_file(&self.at(path)?, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Folder { entries: rustix::fs::Dir::new(fd)?, path: path.into() })
+        Ok(OpenFolder { entries: rustix::fs::Dir::new(fd)?, path: path.into() })
     }
 
     pub(super) fn readdir(&mut self, id: u32, handle: &[u8]) -> Result<(), Stop> {
@@ -59,12 +59,12 @@ impl Server {
             // A file that was removed in between is not listed.
             let Ok(stat) = folder.entries.fd().and_then(|fd| statat(fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)) else { continue };
             let name = entry.file_name().to_bytes();
-            names.push(Entry { name, long: &long(name, &stat, &mut self.accounts, now), attrs: tree::attrs(&stat) });
+            names.push(ListingEntry { name, long: &long(name, &stat, &mut self.accounts, now), attrs: tree::attrs(&stat) });
         }
         match (names.finish(), failed) {
             (0, Some(errno)) => self.status(id, Err(errno.into())),
             (0, None) => {
-                self.answers.status(id, Status::Eof, Status::Eof.text());
+                self.answers.status(id, SftpStatus::Eof, SftpStatus::Eof.text());
                 Ok(())
             }
             _ => Ok(()),

@@ -31,12 +31,12 @@ use sally_proto::sftp::SftpFlags;
 use sally_proto::visit::DEADLINES;
 use tokio::sync::{mpsc, oneshot};
 
-use self::server::{Outcome, Server};
-pub use self::service::Files as Service;
+use self::server::{SftpOutcome, SftpServer};
+pub use self::service::SftpService as Service;
 use super::account::Account;
-use super::ending::{Farewell, Why};
-use super::service::{Obeys, SessionChannel, Started};
-use super::{Ending, Gone, Inbound, Input, Outbound, Stream};
+use super::ending::{SessionEnd, SessionEndReason};
+use super::service::{Obeys, SessionChannel, StartedSession};
+use super::{Disconnected, Ending, Inbound, Input, Outbound, OutputStream};
 use crate::panic::{Panicked, caught_as_fault};
 use crate::record::{RecordError, Recorder};
 
@@ -49,15 +49,15 @@ const STACK: usize = 512 << 10;
 
 /// A thread that serves files, and our ends of its channels.
 #[derive(Debug)]
-pub struct Files {
+pub struct SftpThread {
     requests: mpsc::Sender<Bytes>,
     answers: mpsc::Receiver<Bytes>,
-    outcome: oneshot::Receiver<Result<Outcome, RecordError>>,
+    outcome: oneshot::Receiver<Result<SftpOutcome, RecordError>>,
 }
 
 /// The terms on which one client's files are served.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct SftpTerms {
     /// The account whose files are served.
     pub account: Account,
     /// The flags of the client's key.
@@ -70,7 +70,7 @@ pub struct Terms {
 ///
 /// # Errors
 /// No thread can be made.
-pub fn start(channel: u32, terms: Terms, recorder: Recorder) -> io::Result<Files> {
+pub fn start(channel: u32, terms: SftpTerms, recorder: Recorder) -> io::Result<SftpThread> {
     if let Some(mask) = terms.flags.umask() {
         // umask(2) is for the whole process: with such a key all sessions of the visit are SFTP, by that key.
         rustix::process::umask(Mode::from_raw_mode(mask));
@@ -79,24 +79,24 @@ pub fn start(channel: u32, terms: Terms, recorder: Recorder) -> io::Result<Files
     let (outlet, answers) = mpsc::channel(BATCHES);
     let (told, outcome) = oneshot::channel();
     std::thread::Builder::new().name("sftp".into()).stack_size(STACK).spawn(move || {
-        let ended = Server::new(channel, terms, recorder, outlet).serve(inlet);
+        let ended = SftpServer::new(channel, terms, recorder, outlet).serve(inlet);
         let _ = told.send(ended); // The session no longer waits.
     })?;
-    Ok(Files { requests, answers, outcome })
+    Ok(SftpThread { requests, answers, outcome })
 }
 
 /// A session that serves files.
 #[derive(Debug)]
-pub struct Session {
+pub struct SftpSession {
     /// Its number on the record.
     channel: u32,
     /// The thread that serves them.
-    files: Files,
+    files: SftpThread,
     /// The recorder.
     recorder: Recorder,
 }
 
-impl Started for Session {
+impl StartedSession for SftpSession {
     /// Obeys nothing: there is no window to resize, and no program for signals.
     fn obeys(&self) -> Obeys {
         Obeys::default()
@@ -112,31 +112,31 @@ impl Started for Session {
     }
 }
 
-impl Session {
+impl SftpSession {
     async fn run_to_end<I: Inbound, O: Outbound>(self, ends: SessionChannel<I, O>) -> Result<Ending, Fault> {
         let Self { channel, files, recorder } = self;
-        let SessionChannel { inbound, outbound, control: _running, size: _, parting } = ends;
-        let Files { requests, answers, outcome } = files;
+        let SessionChannel { inbound, outbound, control: _running, size: _, channel_end } = ends;
+        let SftpThread { requests, answers, outcome } = files;
         let why = tokio::select! {
             biased;
-            fault = parting.stopped() => Why::Stopped(fault),
-            () = parting.gone() => Why::Gone,
+            fault = channel_end.stopped() => SessionEndReason::Stopped(fault),
+            () = channel_end.gone() => SessionEndReason::Gone,
             why = carry(inbound, requests, answers, &outbound) => why,
         };
         // Both channels are closed now: the thread ends as soon as it notices.
         let outcome = match tokio::time::timeout(DEADLINES.files, outcome).await {
             Ok(Ok(outcome)) => outcome?,
             Ok(Err(_)) => return Err(Panicked.into()),
-            Err(_) => Outcome { status: Ending::Exited(1), unfinished: true },
+            Err(_) => SftpOutcome { status: Ending::Exited(1), unfinished: true },
         };
-        let farewell = Farewell { channel, recorder: &recorder, visitor: &outbound, parting: &parting };
+        let end = SessionEnd { channel, recorder: &recorder, visitor: &outbound, channel_end: &channel_end };
         match why {
-            Why::Ended(_) => farewell.close(outcome.status).await,
+            SessionEndReason::Ended(_) => end.close(outcome.status).await,
             // Most clients just disconnect, some with an open file that they have read: only an unfinished write counts as a loss.
-            Why::Gone if !outcome.unfinished => farewell.close(outcome.status).await,
-            Why::Gone => Err(farewell.lost().await),
-            Why::Stopped(fault) => {
-                farewell.say_goodbye(&fault, Stream::Stderr).await;
+            SessionEndReason::Gone if !outcome.unfinished => end.close(outcome.status).await,
+            SessionEndReason::Gone => Err(end.lost().await),
+            SessionEndReason::Stopped(fault) => {
+                end.say_goodbye(&fault, OutputStream::Stderr).await;
                 Err(fault)
             }
         }
@@ -149,7 +149,7 @@ async fn carry<I: Inbound, O: Outbound>(
     requests: mpsc::Sender<Bytes>,
     mut answers: mpsc::Receiver<Bytes>,
     visitor: &O,
-) -> Why {
+) -> SessionEndReason {
     let asking = async move {
         loop {
             match inbound.next().await {
@@ -160,25 +160,25 @@ async fn carry<I: Inbound, O: Outbound>(
                     }
                 }
                 Some(Input::Eof) => break Ok(inbound),
-                None => break Err(Gone),
+                None => break Err(Disconnected),
             }
         }
     };
     let answering = async {
         while let Some(batch) = answers.recv().await {
-            visitor.deliver(Stream::Stdout, batch).await?;
+            visitor.deliver(OutputStream::Stdout, batch).await?;
         }
-        Ok::<(), Gone>(())
+        Ok::<(), Disconnected>(())
     };
     tokio::pin!(asking, answering);
     let mut asked = None;
     loop {
         tokio::select! {
-            done = &mut answering => return done.map_or(Why::Gone, |()| Why::Ended(Ending::Exited(0))),
+            done = &mut answering => return done.map_or(SessionEndReason::Gone, |()| SessionEndReason::Ended(Ending::Exited(0))),
             end = &mut asking, if asked.is_none() => match end {
                 // Kept, so that the channel's other half stays open until the last answer is sent.
                 Ok(inbound) => asked = Some(inbound),
-                Err(Gone) => return Why::Gone,
+                Err(Disconnected) => return SessionEndReason::Gone,
             },
         }
     }
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::record::Policy;
     use crate::record::testing::record_to;
-    use crate::session::visit::{Parting, Visit};
+    use crate::session::visit::{ChannelEnd, Visit};
 
     /// A client that asks for the version, and for nothing else.
     struct Asks(Option<Bytes>);
@@ -217,12 +217,12 @@ mod tests {
     }
 
     impl Outbound for Hears {
-        async fn deliver(&self, _: Stream, bytes: Bytes) -> Result<(), Gone> {
+        async fn deliver(&self, _: OutputStream, bytes: Bytes) -> Result<(), Disconnected> {
             assert!(!self.panics, "as a test does");
-            self.answered.send(bytes).await.map_err(|_| Gone)
+            self.answered.send(bytes).await.map_err(|_| Disconnected)
         }
 
-        async fn finish(&self, _: Ending) -> Result<(), Gone> {
+        async fn finish(&self, _: Ending) -> Result<(), Disconnected> {
             Ok(())
         }
     }
@@ -236,17 +236,17 @@ mod tests {
 
     fn run(file: std::path::PathBuf, panics: bool) -> Running {
         let recorder = record_to(file, Policy::All);
-        let terms = Terms { account: Account::current(None, None), flags: SftpFlags::default(), link_first: false };
+        let terms = SftpTerms { account: Account::current(None, None), flags: SftpFlags::default(), link_first: false };
         let (answered, answers) = mpsc::channel(1);
-        let visit = Visit::new(visit::Terms { wait: Duration::MAX, several: false });
+        let visit = Visit::new(visit::VisitTerms { wait: Duration::MAX, several: false });
         assert!(visit.admit(false, || ()));
-        let session = Session { channel: 0, files: start(0, terms, recorder.clone()).unwrap(), recorder: recorder.clone() };
+        let session = SftpSession { channel: 0, files: start(0, terms, recorder.clone()).unwrap(), recorder: recorder.clone() };
         let channel = SessionChannel {
             inbound: Asks(Some(Bytes::from_static(&[0, 0, 0, 5, 1, 0, 0, 0, 3]))),
             outbound: Hears { panics, answered },
             control: mpsc::channel(1).1,
             size: watch::channel(WindowSize::default()).1,
-            parting: Parting::of_channel(&visit),
+            channel_end: ChannelEnd::of_channel(&visit),
         };
         Running { recorder, visit, answers, ended: tokio::spawn(session.run(channel)) }
     }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use sally_proto::record::{AuditEvent, SftpOperation};
-use sally_proto::sftp::{Answers, Malformed, Message, Packets, Request, SftpFlags, Status};
+use sally_proto::sftp::{Packets, Request, SftpAnswers, SftpFlags, SftpMessage, SftpStatus, TruncatedPacket};
 use tokio::sync::mpsc;
 
-use super::Terms;
+use super::SftpTerms;
 use super::accounts::Accounts;
-use super::failure::{Done, Failure, NO_HANDLE};
-use super::handles::{Handles, MAX_HANDLES, Open, Tally};
+use super::failure::{Done, NO_HANDLE, SftpFailure};
+use super::handles::{Handles, MAX_HANDLES, OpenHandle, TransferTally};
 use crate::record::{RecordError, Recorder};
 use crate::session::Ending;
 
@@ -22,7 +22,7 @@ const BROKEN: u8 = 255;
 
 /// The outcome of a session's thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub(super) struct SftpOutcome {
     /// The status that the client gets.
     pub(super) status: Ending,
     /// Whether the client left a file open that was being written.
@@ -48,7 +48,7 @@ impl From<RecordError> for Stop {
 
 /// Serves the requests of one session.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct SftpServer {
     channel: u32,
     /// The folder where relative paths begin.
     pub(super) start: PathBuf,
@@ -57,15 +57,15 @@ pub(super) struct Server {
     pub(super) link_first: bool,
     recorder: Recorder,
     outlet: mpsc::Sender<Bytes>,
-    pub(super) answers: Answers,
+    pub(super) answers: SftpAnswers,
     pub(super) handles: Handles,
     pub(super) accounts: Accounts,
     greeted: bool,
 }
 
-impl Server {
-    pub(super) fn new(channel: u32, terms: Terms, recorder: Recorder, outlet: mpsc::Sender<Bytes>) -> Self {
-        let Terms { account, flags, link_first } = terms;
+impl SftpServer {
+    pub(super) fn new(channel: u32, terms: SftpTerms, recorder: Recorder, outlet: mpsc::Sender<Bytes>) -> Self {
+        let SftpTerms { account, flags, link_first } = terms;
         let home = sally_sys::process::enterable(account.home);
         // As with sshd: if that folder can't be entered, paths begin at home.
         let start = flags.start(&home.to_string_lossy(), &account.name).map(|start| home.join(start));
@@ -78,7 +78,7 @@ impl Server {
             link_first,
             recorder,
             outlet,
-            answers: Answers::default(),
+            answers: SftpAnswers::default(),
             handles: Handles::default(),
             accounts: Accounts::default(),
             greeted: false,
@@ -86,7 +86,7 @@ impl Server {
     }
 
     /// Serves until no more requests come; then closes everything, and records it.
-    pub(super) fn serve(mut self, mut inlet: mpsc::Receiver<Bytes>) -> Result<Outcome, RecordError> {
+    pub(super) fn serve(mut self, mut inlet: mpsc::Receiver<Bytes>) -> Result<SftpOutcome, RecordError> {
         let mut packets = Packets::default();
         let status = match self.converse(&mut packets, &mut inlet) {
             Ok(()) | Err(Stop::Gone) => 0,
@@ -96,11 +96,11 @@ impl Server {
         let _ = self.flush(); // The session may be over.
         let mut unfinished = false;
         while let Some(open) = self.handles.pop() {
-            unfinished |= matches!(&open, Open::File(file) if file.flags.write());
+            unfinished |= matches!(&open, OpenHandle::File(file) if file.flags.write());
             let operation = self.closing(&open);
             self.audit(SftpOperation { result: Some("left open".into()), ..operation })?;
         }
-        Ok(Outcome { status: Ending::Exited(status), unfinished })
+        Ok(SftpOutcome { status: Ending::Exited(status), unfinished })
     }
 
     fn converse(&mut self, packets: &mut Packets, inlet: &mut mpsc::Receiver<Bytes>) -> Result<(), Stop> {
@@ -135,8 +135,8 @@ impl Server {
     }
 
     /// Starts a tally for one direction of a file.
-    pub(super) fn tally(&self) -> Tally {
-        Tally::new(self.recorder.digest())
+    pub(super) fn tally(&self) -> TransferTally {
+        TransferTally::new(self.recorder.digest())
     }
 
     /// Returns whether the session is over, so that long operations can stop.
@@ -145,19 +145,19 @@ impl Server {
     }
 
     fn take(&mut self, packet: &[u8]) -> Result<(), Stop> {
-        match Message::parse(packet) {
-            Ok(Message::Init { .. }) => {
+        match SftpMessage::parse(packet) {
+            Ok(SftpMessage::Init { .. }) => {
                 self.greeted = true;
                 self.answers.version(&self.flags);
                 Ok(())
             }
-            Ok(Message::Request { id, request }) if self.greeted => match request {
+            Ok(SftpMessage::Request { id, request }) if self.greeted => match request {
                 Ok(request) if self.flags.permits(&request) => self.answer(id, request),
                 Ok(request) => self.refuse(id, &request),
-                Err(Malformed) => self.status(id, Err(Failure::Ours(Status::BadMessage, "Bad message"))),
+                Err(TruncatedPacket) => self.status(id, Err(SftpFailure::Ours(SftpStatus::BadMessage, "Bad message"))),
             },
             // Nothing may precede the version.
-            Ok(Message::Request { .. }) | Err(Malformed) => Err(Stop::Broken),
+            Ok(SftpMessage::Request { .. }) | Err(TruncatedPacket) => Err(Stop::Broken),
         }
     }
 
@@ -189,10 +189,10 @@ impl Server {
             | Request::Readdir { handle }
             | Request::Fstatvfs { handle }
             | Request::Fsync { handle }
-            | Request::CopyData { from: handle, .. } => self.handles.get(handle).map_or(&b""[..], Open::path),
+            | Request::CopyData { from: handle, .. } => self.handles.get(handle).map_or(&b""[..], OpenHandle::path),
             _ => b"",
         };
-        let denied = Failure::Ours(Status::PermissionDenied, Status::PermissionDenied.text());
+        let denied = SftpFailure::Ours(SftpStatus::PermissionDenied, SftpStatus::PermissionDenied.text());
         self.conclude(self.operation(request.name().unwrap_or_default(), path), &Err::<(), _>(denied))?;
         self.status(id, Err(denied))
     }
@@ -233,7 +233,7 @@ impl Server {
                 Ok(())
             }
             Request::Unknown { .. } | Request::UnknownExtension { .. } => {
-                self.status(id, Err(Failure::Ours(Status::OpUnsupported, Status::OpUnsupported.text())))
+                self.status(id, Err(SftpFailure::Ours(SftpStatus::OpUnsupported, SftpStatus::OpUnsupported.text())))
             }
         }
     }
@@ -241,7 +241,7 @@ impl Server {
     /// Answers with the outcome.
     pub(super) fn status(&mut self, id: u32, done: Done) -> Result<(), Stop> {
         match done {
-            Ok(()) => self.answers.status(id, Status::Ok, Status::Ok.text()),
+            Ok(()) => self.answers.status(id, SftpStatus::Ok, SftpStatus::Ok.text()),
             Err(failure) => self.answers.status(id, failure.status(), &failure.text()),
         }
         Ok(())
@@ -253,9 +253,9 @@ impl Server {
     }
 
     /// Makes the operation that records a handle's close.
-    pub(super) fn closing(&self, open: &Open) -> SftpOperation {
+    pub(super) fn closing(&self, open: &OpenHandle) -> SftpOperation {
         let mut operation = self.operation("close", open.path());
-        if let Open::File(file) = open {
+        if let OpenHandle::File(file) = open {
             file.tell(&mut operation);
         }
         operation
@@ -275,7 +275,7 @@ impl Server {
         id: u32,
         operation: SftpOperation,
         act: impl FnOnce(&Self) -> Done<T>,
-        answer: impl FnOnce(&mut Answers, T),
+        answer: impl FnOnce(&mut SftpAnswers, T),
     ) -> Result<(), Stop> {
         let found = act(self);
         self.conclude(operation, &found)?;

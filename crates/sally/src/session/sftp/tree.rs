@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Stat, StatVfs, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use sally_proto::record::SftpOperation;
-use sally_proto::sftp::{Attrs, Status, Volume};
+use sally_proto::sftp::{Attrs, SftpStatus, Volume};
 
 use super::accounts;
-use super::failure::{Done, Failure};
+use super::failure::{Done, SftpFailure};
 use super::opening::open_file;
-use super::server::{Server, Stop};
+use super::server::{SftpServer, Stop};
 
 /// The most symbolic links in one path: the kernel's own limit.
 const MAX_LINKS: usize = 40;
 
-impl Server {
+impl SftpServer {
     /// Resolves a path: relative ones begin at home, or at the folder of the key's `-d`.
     pub(super) fn at(&self, path: &[u8]) -> Done<PathBuf> {
         if path.is_empty() {
@@ -39,12 +39,12 @@ impl Server {
 
     pub(super) fn setstat(&mut self, id: u32, path: &[u8], attrs: &Attrs) -> Result<(), Stop> {
         let operation = SftpOperation { mode: Some(attrs.to_string()), ..self.operation("setstat", path) };
-        self.change(id, operation, |server| set(&Target::Path(&server.at(path)?), attrs))
+        self.change(id, operation, |server| set(&AttrsTarget::Path(&server.at(path)?), attrs))
     }
 
     pub(super) fn lsetstat(&mut self, id: u32, path: &[u8], attrs: &Attrs) -> Result<(), Stop> {
         let operation = SftpOperation { mode: Some(attrs.to_string()), ..self.operation("lsetstat", path) };
-        self.change(id, operation, |server| set(&Target::Link(&server.at(path)?), attrs))
+        self.change(id, operation, |server| set(&AttrsTarget::Link(&server.at(path)?), attrs))
     }
 
     pub(super) fn remove(&mut self, id: u32, path: &[u8]) -> Result<(), Stop> {
@@ -104,7 +104,7 @@ impl Server {
         Ok(canonical(&self.start.join(OsStr::from_bytes(path)))?)
     }
 
-    /// Resolves as [`Server::realpath`], with `~` or `~user` at the beginning: `~` alone is where relative paths begin, as with OpenSSH.
+    /// Resolves as [`SftpServer::realpath`], with `~` or `~user` at the beginning: `~` alone is where relative paths begin, as with OpenSSH.
     pub(super) fn expand_path(&mut self, id: u32, path: &[u8]) -> Result<(), Stop> {
         let operation = self.operation("expand-path", path);
         let real = |server: &Self| match path.strip_prefix(b"~") {
@@ -130,7 +130,7 @@ impl Server {
     fn home_of(&self, user: &[u8]) -> Done<PathBuf> {
         match user {
             [] => Ok(self.home.clone()),
-            user => accounts::home_of(user).ok_or(Failure::Ours(Status::Failure, "No such user")),
+            user => accounts::home_of(user).ok_or(SftpFailure::Ours(SftpStatus::Failure, "No such user")),
         }
     }
 
@@ -182,7 +182,7 @@ pub(super) fn volume(volume: &StatVfs) -> Volume {
 }
 
 /// The file whose attributes are set.
-pub(super) enum Target<'a> {
+pub(super) enum AttrsTarget<'a> {
     /// A file by its path.
     Path(&'a Path),
     /// A file that is open.
@@ -192,7 +192,7 @@ pub(super) enum Target<'a> {
 }
 
 /// Sets all given attributes, each whether or not another fails; the first failure counts.
-pub(super) fn set(target: &Target<'_>, attrs: &Attrs) -> Done {
+pub(super) fn set(target: &AttrsTarget<'_>, attrs: &Attrs) -> Done {
     let mut done = Ok(());
     let mut note = |result: Done| {
         if done.is_ok() {
@@ -203,48 +203,48 @@ pub(super) fn set(target: &Target<'_>, attrs: &Attrs) -> Done {
         note(set_size(target, size));
     }
     if let Some(mode) = attrs.mode {
-        note(set_mode(target, Mode::from_raw_mode(mode & 0o7777)).map_err(Failure::from));
+        note(set_mode(target, Mode::from_raw_mode(mode & 0o7777)).map_err(SftpFailure::from));
     }
     if let Some((accessed, modified)) = attrs.times {
         let time = |seconds: u32| Timespec { tv_sec: seconds.into(), tv_nsec: 0 };
         let times = Timestamps { last_access: time(accessed), last_modification: time(modified) };
         let set = match target {
-            Target::Path(path) => fs::utimensat(CWD, *path, &times, AtFlags::empty()),
-            Target::File(fd) => fs::futimens(fd, &times),
-            Target::Link(path) => fs::utimensat(CWD, *path, &times, AtFlags::SYMLINK_NOFOLLOW),
+            AttrsTarget::Path(path) => fs::utimensat(CWD, *path, &times, AtFlags::empty()),
+            AttrsTarget::File(fd) => fs::futimens(fd, &times),
+            AttrsTarget::Link(path) => fs::utimensat(CWD, *path, &times, AtFlags::SYMLINK_NOFOLLOW),
         };
-        note(set.map_err(Failure::from));
+        note(set.map_err(SftpFailure::from));
     }
     if let Some((user, group)) = attrs.owner {
         // All bits set means unchanged for chown(2).
         let (user, group) = ((user != u32::MAX).then(|| Uid::from_raw(user)), (group != u32::MAX).then(|| Gid::from_raw(group)));
         let set = match target {
-            Target::Path(path) => fs::chownat(CWD, *path, user, group, AtFlags::empty()),
-            Target::File(fd) => fs::fchown(fd, user, group),
-            Target::Link(path) => fs::chownat(CWD, *path, user, group, AtFlags::SYMLINK_NOFOLLOW),
+            AttrsTarget::Path(path) => fs::chownat(CWD, *path, user, group, AtFlags::empty()),
+            AttrsTarget::File(fd) => fs::fchown(fd, user, group),
+            AttrsTarget::Link(path) => fs::chownat(CWD, *path, user, group, AtFlags::SYMLINK_NOFOLLOW),
         };
-        note(set.map_err(Failure::from));
+        note(set.map_err(SftpFailure::from));
     }
     done
 }
 
-fn set_size(target: &Target<'_>, size: u64) -> Done {
+fn set_size(target: &AttrsTarget<'_>, size: u64) -> Done {
     match target {
-        Target::Path(path) => {
+        AttrsTarget::Path(path) => {
             let fd = open_file(path, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
             Ok(fs::ftruncate(fd, size)?)
         }
-        Target::File(fd) => Ok(fs::ftruncate(fd, size)?),
-        Target::Link(_) => Err(Failure::Ours(Status::BadMessage, Status::BadMessage.text())),
+        AttrsTarget::File(fd) => Ok(fs::ftruncate(fd, size)?),
+        AttrsTarget::Link(_) => Err(SftpFailure::Ours(SftpStatus::BadMessage, SftpStatus::BadMessage.text())),
     }
 }
 
-fn set_mode(target: &Target<'_>, mode: Mode) -> rustix::io::Result<()> {
+fn set_mode(target: &AttrsTarget<'_>, mode: Mode) -> rustix::io::Result<()> {
     match target {
-        Target::Path(path) => fs::chmod(*path, mode),
-        Target::File(fd) => fs::fchmod(fd, mode),
+        AttrsTarget::Path(path) => fs::chmod(*path, mode),
+        AttrsTarget::File(fd) => fs::fchmod(fd, mode),
         // A link has no permissions of its own; for other files this is glibc's way too.
-        Target::Link(path) => {
+        AttrsTarget::Link(path) => {
             let fd = fs::open(*path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
             if FileType::from_raw_mode(fs::fstat(&fd)?.st_mode).is_symlink() {
                 return Err(Errno::OPNOTSUPP);
@@ -358,17 +358,17 @@ mod tests {
         std::fs::write(&file, "12345").unwrap();
         std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
         let wanted = Attrs { size: Some(3), mode: Some(0o100_600), times: Some((5, 7)), owner: Some((u32::MAX, u32::MAX)) };
-        assert_eq!(set(&Target::Path(&file), &wanted), Ok(()));
+        assert_eq!(set(&AttrsTarget::Path(&file), &wanted), Ok(()));
         let now = attrs(&fs::stat(&file).unwrap());
         assert_eq!((now.size, now.mode, now.times), (Some(3), Some(0o100_600), Some((5, 7))));
         let link = folder.path().join("link");
         let times = Attrs { times: Some((1, 1)), ..Attrs::default() };
-        assert_eq!(set(&Target::Link(&link), &times), Ok(()));
+        assert_eq!(set(&AttrsTarget::Link(&link), &times), Ok(()));
         assert_eq!(attrs(&fs::lstat(&link).unwrap()).times.map(|times| times.1), Some(1));
         assert_eq!(attrs(&fs::stat(&file).unwrap()).times, Some((5, 7)));
         let mode = Attrs { mode: Some(0o644), ..Attrs::default() };
-        assert_eq!(set(&Target::Link(&link), &mode), Err(Errno::OPNOTSUPP.into()));
-        assert_eq!(set(&Target::Link(&file), &mode), Ok(()));
+        assert_eq!(set(&AttrsTarget::Link(&link), &mode), Err(Errno::OPNOTSUPP.into()));
+        assert_eq!(set(&AttrsTarget::Link(&file), &mode), Ok(()));
         assert_eq!(attrs(&fs::stat(&file).unwrap()).mode, Some(0o100_644));
     }
 }

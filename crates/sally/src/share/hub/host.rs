@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use sally_proto::record::{AuditEvent, Via};
-use sally_proto::share::Role;
+use sally_proto::share::ShareRole;
 use tokio_util::sync::CancellationToken;
 
-use super::{Hub, State};
+use super::{ShareHub, ShareState};
 use crate::lock::lock;
 use crate::share::person::Person;
 use crate::share::viewer::READ_ONLY;
@@ -25,14 +25,14 @@ pub struct Listed {
     /// The way on which the person has come.
     pub via: Via,
     /// What the person may do.
-    pub role: Role,
+    pub role: ShareRole,
     /// The window's size: columns, rows.
     pub window: (u16, u16),
     /// Whether the person asks for the right to write.
     pub asks: bool,
 }
 
-impl Hub {
+impl ShareHub {
     /// Lists who is there.
     pub fn list(&self) -> Vec<Listed> {
         let listed = |person: &Person| Listed {
@@ -53,18 +53,18 @@ impl Hub {
     ///
     /// # Errors
     /// Why not.
-    pub fn set_role(&self, number: u32, role: Role) -> Result<(), String> {
+    pub fn set_role(&self, number: u32, role: ShareRole) -> Result<(), String> {
         let mut state = lock(&self.state);
         let person = state.viewer(number)?;
         let mut rights = person.rights;
         match role {
-            Role::Write => rights.promote().map_err(|error| error.to_string())?,
-            Role::Watch => rights.demote(),
+            ShareRole::Write => rights.promote().map_err(|error| error.to_string())?,
+            ShareRole::Watch => rights.demote(),
         }
         let event = AuditEvent::Role { channel: number, role, by: self.rules.host.as_str().into() };
         self.recorder.audit(&event).map_err(|error| error.to_string())?;
         (person.rights, person.asks) = (rights, false);
-        let ending = if role < Role::Write { person.drop_input() } else { None };
+        let ending = if role < ShareRole::Write { person.drop_input() } else { None };
         let notice = format!("{} may {role}", person.name);
         state.endings.extend(ending.map(|unit| (number, unit)));
         state.notice = Some((Instant::now(), notice));
@@ -133,7 +133,7 @@ impl Hub {
     }
 
     /// Returns a person's role; `None` once the person has left.
-    pub(in crate::share) fn role(&self, number: u32) -> Option<Role> {
+    pub(in crate::share) fn role(&self, number: u32) -> Option<ShareRole> {
         lock(&self.state).people.get(&number).map(|person| person.rights.role())
     }
 
@@ -145,7 +145,7 @@ impl Hub {
     }
 }
 
-impl State {
+impl ShareState {
     fn viewer(&mut self, number: u32) -> Result<&mut Person, String> {
         let person = self.people.get_mut(&number).filter(|person| !person.is_local());
         person.ok_or_else(|| format!("there is no viewer {number}"))

@@ -1,6 +1,6 @@
 //! Holds the state that the program and the people of a share have in common, and decides whose input is next.
 //!
-//! One lock guards everything that changes; nothing waits while it is held. Who may type is asked in one place, [`Hub::next_input`], when
+//! One lock guards everything that changes; nothing waits while it is held. Who may type is asked in one place, [`ShareHub::next_input`], when
 //! input goes to the program's pump, which records it and hands it on.
 //!
 //! - `people`: lets people in and out
@@ -79,8 +79,8 @@ impl Over {
 }
 
 /// The shared state.
-pub struct Hub {
-    state: Mutex<State>,
+pub struct ShareHub {
+    state: Mutex<ShareState>,
     rules: Rules,
     recorder: Recorder,
     /// Counts what viewers are to be shown.
@@ -97,7 +97,7 @@ pub struct Hub {
     over: CancellationToken,
 }
 
-struct State {
+struct ShareState {
     screen: Screen,
     people: BTreeMap<u32, Person>,
     names: Viewers,
@@ -128,10 +128,10 @@ pub(super) struct Summary {
     pub(super) notice: Option<String>,
 }
 
-impl Hub {
+impl ShareHub {
     /// Makes a share without people.
     pub fn new(rules: Rules, size: Size, recorder: Recorder) -> Arc<Self> {
-        let state = State {
+        let state = ShareState {
             screen: Screen::new(on_screen(size), 0),
             people: BTreeMap::new(),
             names: Viewers::default(),

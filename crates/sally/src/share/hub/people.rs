@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use sally_proto::record::{AuditEvent, Join, Via};
-use sally_proto::share::{Rights, Role, Shown};
+use sally_proto::share::{Rights, ShareRole, Shown};
 
-use super::{Hub, State};
+use super::{ShareHub, ShareState};
 use crate::lock::lock;
 use crate::record::RecordError;
 use crate::share::person::{Joining, Person};
@@ -29,7 +29,7 @@ impl From<RecordError> for NotJoined {
     }
 }
 
-impl Hub {
+impl ShareHub {
     /// Lets a person in, once that is on the record.
     ///
     /// # Errors
@@ -53,8 +53,8 @@ impl Hub {
                 return refused(&format!("this key is here {VIEWERS_OF_KEY} times already"));
             }
         }
-        let share = if self.rules.read_only && !is_local { Role::Watch } else { Role::Write };
-        let rights = Rights::new(Role::Write, joining.limit, share);
+        let share = if self.rules.read_only && !is_local { ShareRole::Watch } else { ShareRole::Write };
+        let rights = Rights::new(ShareRole::Write, joining.limit, share);
         let Some(viewer) = state.names.join(&joining.name) else { return refused("this share has had as many viewers as it can") };
         self.recorder.audit(&AuditEvent::Join(Join {
             channel: joining.number,
@@ -78,7 +78,7 @@ impl Hub {
     }
 
     /// Says of a person on the status line, or on stderr if the terminal is not shown here.
-    fn announce(&self, state: &mut State, person: &Person, what: &str) {
+    fn announce(&self, state: &mut ShareState, person: &Person, what: &str) {
         state.notice = Some((Instant::now(), format!("{} {what}", person.name)));
         if self.rules.announces {
             let shown = Shown {

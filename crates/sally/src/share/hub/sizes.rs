@@ -7,11 +7,11 @@ use sally_proto::share::Size;
 use sally_sys::pty::WindowSize;
 use tokio::sync::watch;
 
-use super::{Hub, State, on_screen};
+use super::{ShareHub, ShareState, on_screen};
 use crate::lock::lock;
 use crate::share::person::Person;
 
-impl Hub {
+impl ShareHub {
     /// Notes the size of a person's window.
     pub(in crate::share) fn window(&self, number: u32, window: WindowSize) {
         let mut state = lock(&self.state);
@@ -22,7 +22,7 @@ impl Hub {
     }
 
     /// Asks for the size that the policy says.
-    pub(super) fn fit(&self, state: &mut State) {
+    pub(super) fn fit(&self, state: &mut ShareState) {
         let windows = |wanted: fn(&Person) -> bool| {
             let people = state.people.values().filter(move |person| wanted(person));
             people.map(|person| Size { cols: person.window.columns, rows: person.window.rows })

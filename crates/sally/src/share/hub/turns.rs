@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sally_proto::share::Unit;
 
-use super::State;
+use super::ShareState;
 
 /// The most input, in bytes, that goes to the program in one piece.
 const PIECE: usize = 4 << 10;
@@ -13,7 +13,7 @@ const PASTE: (Duration, usize) = (Duration::from_secs(5), 1 << 20);
 /// The number of the terminal itself on the record.
 const TERMINAL: u32 = 0;
 
-impl State {
+impl ShareState {
     pub(super) fn drop_others_input(&mut self, host: u32) {
         for (number, person) in &mut self.people {
             if *number != host {

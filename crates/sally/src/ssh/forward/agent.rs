@@ -11,7 +11,7 @@ use sally_proto::authorized_keys::Grant;
 use sally_proto::record::ForwardDirection;
 use tokio::net::UnixListener;
 
-use super::super::visitor::{Error, Guest, Visitor};
+use super::super::connection::{AuthenticatedClient, ClientConnection, ConnectionError};
 use super::super::visits::Visits;
 use super::listener::{Listener, bind_socket};
 use super::remote::{Inward, Listening, Towards};
@@ -41,9 +41,9 @@ impl AgentSocket {
     }
 }
 
-impl<V: Visits, S: SessionService> Visitor<V, S> {
+impl<V: Visits, S: SessionService> ClientConnection<V, S> {
     /// Answers a session's request for the user's agent; returns whether the socket could be made.
-    pub(in crate::ssh) fn offer_agent(&mut self, id: ChannelId) -> Result<bool, Error> {
+    pub(in crate::ssh) fn offer_agent(&mut self, id: ChannelId) -> Result<bool, ConnectionError> {
         match self.make_agent_socket(id) {
             Ok(()) => Ok(true),
             Err(why) => {
@@ -67,8 +67,8 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
     }
 
     /// Connects a session's programs with the agent from now on, until [`Listening::stop`].
-    pub(in crate::ssh) fn serve_agent(&self, socket: AgentSocket, connection: Handle) -> Result<Option<Listening>, Error> {
-        let Some(Guest { forwards: Forwards { forwarder: all, .. }, .. }) = &self.guest else { return Ok(None) };
+    pub(in crate::ssh) fn serve_agent(&self, socket: AgentSocket, connection: Handle) -> Result<Option<Listening>, ConnectionError> {
+        let Some(AuthenticatedClient { forwards: Forwards { forwarder: all, .. }, .. }) = &self.client else { return Ok(None) };
         let stop = all.gone.child_token();
         let forwarder = Forwarder { gone: stop.clone(), why_gone: "the session ended", ..all.clone() };
         let AgentSocket { listener, path, folder } = socket;

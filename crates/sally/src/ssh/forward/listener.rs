@@ -21,14 +21,14 @@ use crate::term;
 
 /// The place to listen at, as the client named it and as a cancellation names it again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::ssh) enum Place {
+pub(in crate::ssh) enum ListenAddress {
     /// An address (empty for all) and a port.
     Port(String, u32),
     /// A Unix socket.
     Path(String),
 }
 
-impl Place {
+impl ListenAddress {
     pub(super) fn request(&self) -> &'static str {
         match self {
             Self::Port(..) => "tcpip-forward",
@@ -82,7 +82,7 @@ impl Listener {
     }
 
     /// Accepts a connection. Cancel-safe.
-    pub(super) async fn accept(&self) -> io::Result<(Socket, Origin)> {
+    pub(super) async fn accept(&self) -> io::Result<(Socket, ForwardOrigin)> {
         match self {
             Self::Tcp(listeners) => {
                 let (stream, peer) = std::future::poll_fn(|cx| {
@@ -91,24 +91,24 @@ impl Listener {
                 })
                 .await?;
                 stream.set_nodelay(true)?;
-                Ok((Socket::Tcp(stream), Origin::Peer(peer)))
+                Ok((Socket::Tcp(stream), ForwardOrigin::Peer(peer)))
             }
             Self::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
                 let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
-                Ok((Socket::Unix(stream), Origin::Process(pid)))
+                Ok((Socket::Unix(stream), ForwardOrigin::Process(pid)))
             }
         }
     }
 }
 
 /// The origin of a connection.
-pub(super) enum Origin {
+pub(super) enum ForwardOrigin {
     Peer(SocketAddr),
     Process(Option<i32>),
 }
 
-impl Origin {
+impl ForwardOrigin {
     pub(super) fn on_record(&self) -> Option<String> {
         match self {
             Self::Peer(peer) => Some(peer.to_string()),

@@ -8,24 +8,25 @@ use sally_proto::record::ForwardDirection;
 use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::visitor::{Error, Guest, Visitor};
+use super::super::connection::{AuthenticatedClient, ClientConnection, ConnectionError};
 use super::super::visits::Visits;
 use super::{
-    CONNECT_FAILED, CONNECTIONS, Forward, Forwards, NOT_ALLOWED, NOT_PERMITTED, PROHIBITED, SHORTAGE, Socket, host_and_port, refusal,
+    CONNECT_FAILED, CONNECTIONS, Forwards, NOT_ALLOWED, NOT_PERMITTED, PROHIBITED, RecordedForward, SHORTAGE, Socket, host_and_port,
+    refusal,
 };
 use crate::net::dial::Dialer;
 use crate::session::service::SessionService;
 use crate::term;
 
 /// The destination that the client asks for.
-pub(in crate::ssh) enum Target {
+pub(in crate::ssh) enum ForwardTarget {
     /// A host, by name or address, and a port.
     Port(String, u32),
     /// A Unix socket of this machine.
     Path(String),
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ForwardTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Port(host, port) => f.write_str(&host_and_port(host, *port)),
@@ -34,7 +35,7 @@ impl fmt::Display for Target {
     }
 }
 
-impl Target {
+impl ForwardTarget {
     fn channel_type(&self) -> &'static str {
         match self {
             Self::Port(..) => "direct-tcpip",
@@ -53,18 +54,18 @@ impl Target {
     }
 }
 
-impl<V: Visits, S: SessionService> Visitor<V, S> {
+impl<V: Visits, S: SessionService> ClientConnection<V, S> {
     /// Answers a refusal at once, and the rest when the connection is made or has failed. `origin`: the address that connected to the
     /// client, as the client says.
     pub(in crate::ssh) async fn open_local(
         &mut self,
-        target: Target,
+        target: ForwardTarget,
         origin: Option<String>,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ConnectionError> {
         let may = self.may_open(&target);
-        let Some(Guest { forwards: Forwards { forwarder, .. }, .. }) = &self.guest else { return Ok(()) };
+        let Some(AuthenticatedClient { forwards: Forwards { forwarder, .. }, .. }) = &self.client else { return Ok(()) };
         let slot = match may {
             Ok(()) => forwarder.slot().ok_or((SHORTAGE, format!("{CONNECTIONS} forwarded connections are open, which is the limit"))),
             Err(why) => Err((PROHIBITED, why.into())),
@@ -82,18 +83,24 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         Ok(())
     }
 
-    fn may_open(&self, target: &Target) -> Result<(), &'static str> {
+    fn may_open(&self, target: &ForwardTarget) -> Result<(), &'static str> {
         let grant = self.grant().filter(|_| self.server.shared.rules.allowed.local).ok_or(NOT_ALLOWED)?;
         let permitted = match target {
-            Target::Port(host, port) => u16::try_from(*port).is_ok_and(|port| grant.allows_open(host, port)),
+            ForwardTarget::Port(host, port) => u16::try_from(*port).is_ok_and(|port| grant.allows_open(host, port)),
             // A relative path would depend on our working directory.
-            Target::Path(path) => path.starts_with('/') && grant.allows_open_socket(),
+            ForwardTarget::Path(path) => path.starts_with('/') && grant.allows_open_socket(),
         };
         permitted.then_some(()).ok_or(NOT_PERMITTED)
     }
 }
 
-async fn connect(forward: Forward, target: Target, channel: Channel<Msg>, reply: ChannelOpenHandle, _slot: OwnedSemaphorePermit) {
+async fn connect(
+    forward: RecordedForward,
+    target: ForwardTarget,
+    channel: Channel<Msg>,
+    reply: ChannelOpenHandle,
+    _slot: OwnedSemaphorePermit,
+) {
     match forward.unless_over(target.connect(forward.forwarder.shared.dialer())).await {
         Ok(Ok(socket)) => {
             if forward.opened().is_ok() {

@@ -20,18 +20,18 @@ use std::time::Instant;
 use russh::server::Msg;
 use russh::{Channel, ChannelOpenFailure};
 use sally_proto::record::{AuditEvent, ForwardDirection};
-use sally_proto::visit::{Event, Part};
+use sally_proto::visit::{Part, VisitEvent};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use agent::AgentSocket;
-pub(super) use listener::Place;
-pub(super) use local::Target;
+pub(super) use listener::ListenAddress;
+pub(super) use local::ForwardTarget;
 pub(super) use remote::Listening;
 
-use super::server::Shared;
+use super::server::ServerState;
 use crate::net::splice::{Meter, SocketSink, SocketSource, splice};
 use crate::record::{RecordError, Recorder};
 use crate::session::visit::Visit;
@@ -67,11 +67,11 @@ pub struct Allowed {
 /// The forwards of one connection.
 pub(super) struct Forwards {
     forwarder: Forwarder,
-    listening: HashMap<Place, Listening>,
+    listening: HashMap<ListenAddress, Listening>,
 }
 
 impl Forwards {
-    pub(super) fn new(shared: Arc<Shared>, visit: Arc<Visit>) -> Self {
+    pub(super) fn new(shared: Arc<ServerState>, visit: Arc<Visit>) -> Self {
         let (slots, gone) = (Arc::new(Semaphore::new(CONNECTIONS)), visit.gone().child_token());
         let forwarder = Forwarder { shared, visit, slots, gone, why_gone: "the visitor left" };
         Self { forwarder, listening: HashMap::new() }
@@ -86,7 +86,7 @@ impl Forwards {
 /// The state that the tasks of one connection's forwards share.
 #[derive(Clone)]
 struct Forwarder {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     visit: Arc<Visit>,
     slots: Arc<Semaphore>,
     /// Cancelled when the connection or session that the forwards belong to is over.
@@ -101,11 +101,11 @@ impl Forwarder {
     }
 
     /// Records a forward, before any of it happens.
-    fn begin(&self, direction: ForwardDirection, target: &str, origin: Option<&str>) -> Result<Forward, RecordError> {
+    fn begin(&self, direction: ForwardDirection, target: &str, origin: Option<&str>) -> Result<RecordedForward, RecordError> {
         let id = self.shared.next_forward();
         self.audit(&AuditEvent::Forward { id, direction, target: target.into(), origin: origin.map(Into::into) })?;
-        self.visit.note(Event::Began(Part::Forward));
-        Ok(Forward { id, began: Instant::now(), forwarder: self.clone(), recorder: self.shared.recorder.clone() })
+        self.visit.note(VisitEvent::Began(Part::Forward));
+        Ok(RecordedForward { id, began: Instant::now(), forwarder: self.clone(), recorder: self.shared.recorder.clone() })
     }
 
     fn audit(&self, event: &AuditEvent) -> Result<(), RecordError> {
@@ -122,8 +122,8 @@ impl Forwarder {
     }
 }
 
-/// A forward that is on the record. Its holder must call [`Forward::end`].
-struct Forward {
+/// A forward that is on the record. Its holder must call [`RecordedForward::end`].
+struct RecordedForward {
     id: u64,
     began: Instant,
     forwarder: Forwarder,
@@ -131,7 +131,7 @@ struct Forward {
     recorder: Recorder,
 }
 
-impl Forward {
+impl RecordedForward {
     /// Does `work`; returns why not, if forwards have to stop first.
     async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
         tokio::select! {
@@ -194,7 +194,7 @@ impl Forward {
         };
         // A failed record ends the visit: `audit` has asked for that.
         let _ = forwarder.audit(&event);
-        forwarder.visit.note(Event::ForwardEnded);
+        forwarder.visit.note(VisitEvent::ForwardEnded);
     }
 }
 

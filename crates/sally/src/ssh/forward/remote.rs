@@ -10,10 +10,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::super::visitor::{Error, Guest, Visitor};
+use super::super::connection::{AuthenticatedClient, ClientConnection, ConnectionError};
 use super::super::visits::Visits;
-use super::listener::{Listener, Origin, Place};
-use super::{Forward, Forwarder, LISTENERS, NOT_ALLOWED, NOT_PERMITTED, Socket};
+use super::listener::{ForwardOrigin, ListenAddress, Listener};
+use super::{Forwarder, LISTENERS, NOT_ALLOWED, NOT_PERMITTED, RecordedForward, Socket};
 use crate::net::accept::ACCEPT_PAUSE;
 use crate::record::RecordError;
 use crate::session::service::SessionService;
@@ -36,9 +36,9 @@ impl Listening {
     }
 }
 
-impl<V: Visits, S: SessionService> Visitor<V, S> {
+impl<V: Visits, S: SessionService> ClientConnection<V, S> {
     /// Begins to listen; returns the port, or 0 for a Unix socket. `None` if it is refused.
-    pub(in crate::ssh) async fn listen(&mut self, place: Place, connection: Handle) -> Result<Option<u32>, Error> {
+    pub(in crate::ssh) async fn listen(&mut self, place: ListenAddress, connection: Handle) -> Result<Option<u32>, ConnectionError> {
         let (listener, port) = match self.may_listen(&place).and_then(|()| place.bind()) {
             Ok(bound) => bound,
             Err(why) => {
@@ -47,10 +47,10 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
             }
         };
         let place = match place {
-            Place::Port(address, _) => Place::Port(address, port),
-            path @ Place::Path(_) => path,
+            ListenAddress::Port(address, _) => ListenAddress::Port(address, port),
+            path @ ListenAddress::Path(_) => path,
         };
-        let Some(Guest { forwards, .. }) = &mut self.guest else { return Ok(None) };
+        let Some(AuthenticatedClient { forwards, .. }) = &mut self.client else { return Ok(None) };
         let inward = Inward { direction: ForwardDirection::Remote, target: listener.name(), towards: Towards::Place(place.clone()) };
         let listening = forwards.forwarder.serve(listener, inward, connection, CancellationToken::new())?;
         forwards.listening.insert(place, listening);
@@ -58,8 +58,8 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
     }
 
     /// Stops listening; connections that came through it go on. Returns false if nothing listens there.
-    pub(in crate::ssh) async fn unlisten(&mut self, place: &Place) -> bool {
-        match self.guest.as_mut().and_then(|guest| guest.forwards.listening.remove(place)) {
+    pub(in crate::ssh) async fn unlisten(&mut self, place: &ListenAddress) -> bool {
+        match self.client.as_mut().and_then(|client| client.forwards.listening.remove(place)) {
             // This takes a moment: the task only closes its sockets.
             Some(listening) => listening.stop().await,
             None => return false,
@@ -67,12 +67,12 @@ impl<V: Visits, S: SessionService> Visitor<V, S> {
         true
     }
 
-    fn may_listen(&self, place: &Place) -> Result<(), String> {
-        let guest = self.guest.as_ref().filter(|_| self.server.shared.rules.allowed.remote).ok_or(NOT_ALLOWED)?;
-        let Guest { grant, forwards, .. } = guest;
+    fn may_listen(&self, place: &ListenAddress) -> Result<(), String> {
+        let client = self.client.as_ref().filter(|_| self.server.shared.rules.allowed.remote).ok_or(NOT_ALLOWED)?;
+        let AuthenticatedClient { grant, forwards, .. } = client;
         let permitted = match place {
-            Place::Port(address, port) => u16::try_from(*port).is_ok_and(|port| grant.allows_listen(address, port)),
-            Place::Path(path) => path.starts_with('/') && grant.allows_listen_socket(),
+            ListenAddress::Port(address, port) => u16::try_from(*port).is_ok_and(|port| grant.allows_listen(address, port)),
+            ListenAddress::Path(path) => path.starts_with('/') && grant.allows_listen_socket(),
         };
         if !permitted {
             return Err(NOT_PERMITTED.into());
@@ -100,19 +100,19 @@ pub(super) struct Inward {
 #[derive(Clone)]
 pub(super) enum Towards {
     /// `forwarded-tcpip` or `forwarded-streamlocal@openssh.com`, with the place as the client named it.
-    Place(Place),
+    Place(ListenAddress),
     /// `auth-agent@openssh.com`.
     Agent,
 }
 
 impl Towards {
-    async fn open(&self, connection: &Handle, origin: &Origin) -> Result<Channel<Msg>, russh::Error> {
+    async fn open(&self, connection: &Handle, origin: &ForwardOrigin) -> Result<Channel<Msg>, russh::Error> {
         match (self, origin) {
-            (Self::Place(Place::Port(address, port)), Origin::Peer(peer)) => {
+            (Self::Place(ListenAddress::Port(address, port)), ForwardOrigin::Peer(peer)) => {
                 let (ip, from) = (peer.ip().to_string(), u32::from(peer.port()));
                 connection.channel_open_forwarded_tcpip(address.as_str(), *port, ip, from).await
             }
-            (Self::Place(Place::Path(path) | Place::Port(path, _)), _) => {
+            (Self::Place(ListenAddress::Path(path) | ListenAddress::Port(path, _)), _) => {
                 connection.channel_open_forwarded_streamlocal(path.as_str()).await
             }
             (Self::Agent, _) => connection.channel_open_agent().await,
@@ -135,7 +135,7 @@ impl Forwarder {
     }
 }
 
-async fn accept(forward: Forward, listener: Listener, inward: Inward, connection: Handle, stop: CancellationToken) {
+async fn accept(forward: RecordedForward, listener: Listener, inward: Inward, connection: Handle, stop: CancellationToken) {
     let forwarder = forward.forwarder.clone();
     let reason = loop {
         // When all slots are taken, one connection is accepted and waits here for a slot; later ones wait in the kernel.
@@ -148,7 +148,7 @@ async fn accept(forward: Forward, listener: Listener, inward: Inward, connection
         };
         match (accepted, slot) {
             (Ok((socket, origin)), Ok(slot)) => {
-                if let Err(error) = welcome(&forwarder, &inward, &connection, (socket, origin), slot) {
+                if let Err(error) = offer(&forwarder, &inward, &connection, (socket, origin), slot) {
                     break error.to_string();
                 }
             }
@@ -164,11 +164,11 @@ async fn accept(forward: Forward, listener: Listener, inward: Inward, connection
 }
 
 /// Asks the client to take a connection that came in.
-fn welcome(
+fn offer(
     forwarder: &Forwarder,
     inward: &Inward,
     connection: &Handle,
-    (socket, origin): (Socket, Origin),
+    (socket, origin): (Socket, ForwardOrigin),
     slot: OwnedSemaphorePermit,
 ) -> Result<(), RecordError> {
     let forward = forwarder.begin(inward.direction, &inward.target, origin.on_record().as_deref())?;

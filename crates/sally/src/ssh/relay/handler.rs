@@ -10,31 +10,31 @@ use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedCertificate, VerifiedPublicKey};
 use russh::{Channel, ChannelId, Pty};
 use sally_proto::authorized_keys::Offer;
-use sally_proto::relay::{ADMIT_REQUEST, NAME_REQUEST, Refusal, TICKET_REQUEST, guests};
+use sally_proto::relay::{ADMIT_REQUEST, NAME_REQUEST, Refusal, TICKET_REQUEST, admitted_keys};
 use sally_proto::ssh_string;
 
 use super::{Asking, Conversation, FEW, refuse};
-use crate::relay::Promised;
-use crate::relay::caller::{Caller, Proven};
+use crate::relay::ReservedName;
+use crate::relay::client::{Client, Proven};
 use crate::relay::rules::{CHANNELS_MAX, SESSIONS_MAX};
-use crate::relay::session::Lines;
-use crate::session::service::What;
+use crate::relay::session::CrLfTerminal;
+use crate::session::service::SessionKind;
 use crate::ssh::auth::is_sha1;
+use crate::ssh::connection::ConnectionError;
 use crate::ssh::forward::{CONNECT_FAILED, SHORTAGE, refusal};
-use crate::ssh::visitor::Error;
 use crate::ssh::window;
 
 impl Handler for Conversation {
-    type Error = Error;
+    type Error = ConnectionError;
 
-    async fn authentication_banner(&mut self) -> Result<Option<String>, Error> {
+    async fn authentication_banner(&mut self) -> Result<Option<String>, ConnectionError> {
         Ok(self.banner.as_deref().map(str::to_owned))
     }
 
-    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, ConnectionError> {
         self.window.answered(Instant::now());
         let key = offer.public_key.key_data();
-        if is_sha1(offer.algorithm) || !self.user_is_welcome(user) {
+        if is_sha1(offer.algorithm) || !self.user_may_log_in(user) {
             return Ok(self
                 .turn_away(user, &Proven::Key(key.clone()), "the user name or signature algorithm is not accepted".into())
                 .await);
@@ -49,7 +49,7 @@ impl Handler for Conversation {
         }
     }
 
-    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, ConnectionError> {
         self.window.asked(Instant::now());
         if is_sha1(key.algorithm) {
             return Ok(Auth::reject());
@@ -57,7 +57,7 @@ impl Handler for Conversation {
         self.authenticate(user, Proven::Key(key.public_key.key_data().clone()), key.presence).await
     }
 
-    async fn auth_verified_certificate(&mut self, user: &str, verified: VerifiedCertificate<'_>) -> Result<Auth, Error> {
+    async fn auth_verified_certificate(&mut self, user: &str, verified: VerifiedCertificate<'_>) -> Result<Auth, ConnectionError> {
         if is_sha1(verified.algorithm) {
             return Ok(Auth::reject());
         }
@@ -65,20 +65,20 @@ impl Handler for Conversation {
     }
 
     /// Logs why the certificate is refused; the library has refused it already.
-    async fn certificate_outside_its_dates(&mut self, user: &str, certificate: &Certificate) -> Result<(), Error> {
+    async fn certificate_outside_its_dates(&mut self, user: &str, certificate: &Certificate) -> Result<(), ConnectionError> {
         if let Err(denial) = self.relay.authorize(Offer::Certificate(certificate), self.peer.ip()) {
             self.turn_away(user, &Proven::Certificate(Box::new(certificate.clone())), denial.to_string()).await;
         }
         Ok(())
     }
 
-    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
-        self.sit_down(session).await?;
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), ConnectionError> {
+        self.register(session).await?;
         self.window.answered(Instant::now());
         Ok(())
     }
 
-    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Error> {
+    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), ConnectionError> {
         self.window.received(data.len());
         Ok(())
     }
@@ -88,11 +88,16 @@ impl Handler for Conversation {
         if self.relay.visits_taken() <= FEW { wanted } else { window::FIRST }
     }
 
-    async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), Error> {
-        let Some(caller) = self.seat.get() else { return Ok(()) };
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), ConnectionError> {
+        let Some(client) = self.client.get() else { return Ok(()) };
         let Ok(place) = Arc::clone(&self.consoles).try_acquire_owned() else {
             let why = Refusal::TooMany { what: "sessions on this connection", limit: SESSIONS_MAX };
-            refuse(&self.relay, &self.patience, caller, "session", &why).await;
+            refuse(&self.relay, &self.refusals, client, "session", &why).await;
             reply.reject(refusal(SHORTAGE, why.to_string())).await;
             return Ok(());
         };
@@ -110,25 +115,25 @@ impl Handler for Conversation {
         _: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ConnectionError> {
         self.window.asked(Instant::now());
-        let Some(caller) = self.seat.get() else { return Ok(()) };
+        let Some(client) = self.client.get() else { return Ok(()) };
         let Ok(place) = Arc::clone(&self.channels).try_acquire_owned() else {
             let why = Refusal::TooMany { what: "channels on this connection", limit: CHANNELS_MAX };
-            refuse(&self.relay, &self.patience, caller, host, &why).await;
+            refuse(&self.relay, &self.refusals, client, host, &why).await;
             reply.reject(refusal(CONNECT_FAILED, why.to_string())).await;
             return Ok(());
         };
-        let (relay, patience) = (Arc::clone(&self.relay), Arc::clone(&self.patience));
-        let (caller, host) = (Arc::clone(caller), host.to_owned());
+        let (relay, refusals) = (Arc::clone(&self.relay), Arc::clone(&self.refusals));
+        let (client, host) = (Arc::clone(client), host.to_owned());
         tokio::spawn(async move {
-            match relay.visit(&caller, &host, port).await {
+            match relay.visit(&client, &host, port).await {
                 Ok(opened) => {
                     reply.accept().await;
                     opened.carry_channel(channel.into()).await;
                 }
                 Err(why) => {
-                    refuse(&relay, &patience, &caller, &format!("{host}:{port}"), &why).await;
+                    refuse(&relay, &refusals, &client, &format!("{host}:{port}"), &why).await;
                     reply.reject(refusal(CONNECT_FAILED, why.to_string())).await;
                 }
             }
@@ -137,7 +142,7 @@ impl Handler for Conversation {
         Ok(())
     }
 
-    async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), Error> {
+    async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), ConnectionError> {
         self.sessions.remove(&id);
         Ok(())
     }
@@ -152,77 +157,85 @@ impl Handler for Conversation {
         _: u32,
         _: &[(Pty, u32)],
         session: &mut Session,
-    ) -> Result<(), Error> {
-        let console = self.seat.get().is_some_and(|caller| self.relay.has_console(caller));
+    ) -> Result<(), ConnectionError> {
+        let console = self.client.get().is_some_and(|client| self.relay.has_console(client));
         let Some(asking) = self.sessions.get_mut(&id) else { return Ok(session.channel_failure(id)?) };
-        asking.terminal = Some(Lines);
+        asking.terminal = Some(CrLfTerminal);
         if console {
             // `ssh -t relay devices`: there is no terminal, only lines that the client's terminal shows.
             return Ok(session.channel_success(id)?);
         }
-        self.answer(id, What::Command("pty-req".into()), session).await
+        self.answer(id, SessionKind::Command("pty-req".into()), session).await
     }
 
-    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
-        self.answer(id, What::Shell, session).await
+    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), ConnectionError> {
+        self.answer(id, SessionKind::Shell, session).await
     }
 
-    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
-        self.answer(id, What::Command(OsStr::from_bytes(command).into()), session).await
+    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), ConnectionError> {
+        self.answer(id, SessionKind::Command(OsStr::from_bytes(command).into()), session).await
     }
 
-    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
-        self.answer(id, What::Subsystem(name.into()), session).await
+    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), ConnectionError> {
+        self.answer(id, SessionKind::Subsystem(name.into()), session).await
     }
 
-    async fn env_request(&mut self, id: ChannelId, _: &str, _: &str, session: &mut Session) -> Result<(), Error> {
+    async fn env_request(&mut self, id: ChannelId, _: &str, _: &str, session: &mut Session) -> Result<(), ConnectionError> {
         Ok(session.channel_failure(id)?)
     }
 
-    async fn x11_request(&mut self, id: ChannelId, _: bool, _: &str, _: &str, _: u32, session: &mut Session) -> Result<(), Error> {
+    async fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> Result<(), ConnectionError> {
         Ok(session.channel_failure(id)?)
     }
 
-    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, Error> {
+    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, ConnectionError> {
         self.window.asked(Instant::now());
-        let Some(caller) = self.seat.get() else { return Ok(false) };
-        match self.relay.register(caller, address, *port, &self.promised).await {
+        let Some(client) = self.client.get() else { return Ok(false) };
+        match self.relay.register(client, address, *port, &self.promised).await {
             Ok(()) => Ok(true),
-            Err(refusal) => self.refuse_forward(caller, &format!("-R {address}:{port}"), &refusal, session).await,
+            Err(refusal) => self.refuse_forward(client, &format!("-R {address}:{port}"), &refusal, session).await,
         }
     }
 
-    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, Error> {
-        match self.seat.get() {
-            Some(caller) => Ok(self.relay.cancel(caller, address, port).await),
+    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, ConnectionError> {
+        match self.client.get() {
+            Some(client) => Ok(self.relay.cancel(client, address, port).await),
             None => Ok(false),
         }
     }
 
-    async fn global_request(&mut self, name: &str, data: &[u8], session: &mut Session) -> Result<Option<Vec<u8>>, Error> {
-        let Some(caller) = self.seat.get().cloned() else { return Ok(None) };
+    async fn global_request(&mut self, name: &str, data: &[u8], session: &mut Session) -> Result<Option<Vec<u8>>, ConnectionError> {
+        let Some(client) = self.client.get().cloned() else { return Ok(None) };
         let first = ssh_string::split(data).map(|(first, _)| first).unwrap_or_default();
         let (answer, what) = match name {
-            TICKET_REQUEST => (self.relay.show_ticket(&caller, first).map(|()| Vec::new()), name.to_owned()),
+            TICKET_REQUEST => (self.relay.show_ticket(&client, first).map(|()| Vec::new()), name.to_owned()),
             ADMIT_REQUEST => {
-                let keys = guests(first);
-                (keys.and_then(|keys| self.relay.admit(&caller, &mut self.promised, keys)).map(|()| Vec::new()), name.to_owned())
+                let keys = admitted_keys(first);
+                (keys.and_then(|keys| self.relay.admit(&client, &mut self.promised, keys)).map(|()| Vec::new()), name.to_owned())
             }
             NAME_REQUEST => {
                 let strings = ssh_string::split(data).and_then(|(name, rest)| Some((name, ssh_string::split(rest)?.0)));
                 let Some((wanted, keys)) = strings else { return Ok(None) };
                 let wanted = String::from_utf8_lossy(wanted);
-                (self.promise(&caller, &wanted, keys), format!("{name} {wanted}"))
+                (self.promise(&client, &wanted, keys), format!("{name} {wanted}"))
             }
             _ => {
-                refuse(&self.relay, &self.patience, &caller, name, &Refusal::NotPermitted).await;
+                refuse(&self.relay, &self.refusals, &client, name, &Refusal::NotPermitted).await;
                 return Ok(None);
             }
         };
         match answer {
             Ok(answer) => Ok(Some(answer)),
             Err(refusal) => {
-                self.refuse_forward(&caller, &what, &refusal, session).await?;
+                self.refuse_forward(&client, &what, &refusal, session).await?;
                 Ok(None)
             }
         }
@@ -231,12 +244,12 @@ impl Handler for Conversation {
 
 impl Conversation {
     /// Reserves a name, and answers `name@sally` with it.
-    fn promise(&mut self, caller: &Caller, wanted: &str, keys: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let keys = guests(keys)?;
-        let name = self.relay.promise(caller, wanted)?;
+    fn promise(&mut self, client: &Client, wanted: &str, keys: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let keys = admitted_keys(keys)?;
+        let name = self.relay.promise(client, wanted)?;
         let answer = name.as_str().as_bytes().to_vec();
-        self.promised = Promised { name: Some(name), guests: None };
-        self.relay.admit(caller, &mut self.promised, keys)?;
+        self.promised = ReservedName { name: Some(name), admitted_keys: None };
+        self.relay.admit(client, &mut self.promised, keys)?;
         Ok(answer)
     }
 }

@@ -16,11 +16,11 @@ use crate::keys;
 use crate::net::admission::Origins;
 use crate::record::Policy;
 use crate::record::testing::record_to;
-use crate::server_settings::DoorSettings;
-use crate::session::service::{Obeys, PtyRequest, SessionChannel, SessionRequest, SessionService, StartError, Started, What};
-use crate::session::{Ending, Inbound, Input, Outbound, Stream};
+use crate::server_settings::ServerSettings;
+use crate::session::service::{Obeys, PtyRequest, SessionChannel, SessionKind, SessionRequest, SessionService, StartError, StartedSession};
+use crate::session::{Ending, Inbound, Input, Outbound, OutputStream};
 use crate::ssh::listen::accept;
-use crate::ssh::server::{Rules, Server};
+use crate::ssh::server::{Server, ServerRules};
 
 /// Echoes what the client sends, and panics at the word "panic".
 struct Echoes(Recorder);
@@ -40,8 +40,8 @@ impl SessionService for Echoes {
         Ok(())
     }
 
-    fn check(&self, what: &What, _: Option<&Grant>) -> Result<(), StartError> {
-        if *what == What::Shell { Ok(()) } else { Err(StartError::Refused("session", "there is only an echo".into())) }
+    fn check(&self, what: &SessionKind, _: Option<&Grant>) -> Result<(), StartError> {
+        if *what == SessionKind::Shell { Ok(()) } else { Err(StartError::Refused("session", "there is only an echo".into())) }
     }
 
     async fn start(&self, request: SessionRequest<()>) -> Result<Echo, StartError> {
@@ -49,25 +49,25 @@ impl SessionService for Echoes {
     }
 }
 
-impl Started for Echo {
+impl StartedSession for Echo {
     fn obeys(&self) -> Obeys {
         Obeys::default()
     }
 
     async fn run<I: Inbound, O: Outbound>(self, channel: SessionChannel<I, O>) -> Result<Ending, Fault> {
-        let SessionChannel { mut inbound, outbound, control: _control, size: _, parting } = channel;
+        let SessionChannel { mut inbound, outbound, control: _control, size: _, channel_end } = channel;
         let gone = |_| Fault::ConnectionLost;
         loop {
             let input = tokio::select! {
-                fault = parting.stopped() => return Err(fault),
-                () = parting.gone() => return Err(Fault::ConnectionLost),
+                fault = channel_end.stopped() => return Err(fault),
+                () = channel_end.gone() => return Err(Fault::ConnectionLost),
                 input = inbound.next() => input.ok_or(Fault::ConnectionLost)?,
             };
             match input {
                 Input::Data(bytes) | Input::Typed(_, bytes) => {
                     assert_ne!(bytes, "panic");
                     let said = [self.user.as_bytes(), b": ", &bytes].concat();
-                    outbound.deliver(Stream::Stdout, said.into()).await.map_err(gone)?;
+                    outbound.deliver(OutputStream::Stdout, said.into()).await.map_err(gone)?;
                 }
                 Input::Eof => {
                     outbound.finish(Ending::Exited(7)).await.map_err(gone)?;
@@ -88,16 +88,16 @@ struct Place {
     _records: TempDir,
 }
 
-fn place(most: usize, limits: Limits) -> Place {
+fn place(most: usize, limits: VisitLimits) -> Place {
     let records = tempfile::tempdir().unwrap();
     let key = HostKey::fresh().unwrap();
     let ring = KeyRing::read("test", key.public_line().as_bytes(), Enforced::new(keys::ENFORCED)).unwrap();
     let recorder = record_to(records.path().join("record"), Policy::All);
     let host_keys = HostKey::fresh().unwrap().into();
-    let settings = DoorSettings { host_keys, banner: None, post_quantum_only: false, origins: Origins::default() };
+    let settings = ServerSettings { host_keys, banner: None, post_quantum_only: false, origins: Origins::default() };
     let (accept_env, allowed) = (Vec::new(), Default::default());
     let (max_sessions, first_session, temporary) = (4, 0, "/tmp".into());
-    let rules = Rules { user: None, account: "test".into(), accept_env, max_sessions, first_session, allowed, temporary };
+    let rules = ServerRules { user: None, account: "test".into(), accept_env, max_sessions, first_session, allowed, temporary };
     let visits = ManyVisits::new(most, limits, true, recorder.clone());
     let server = Server::new(ring, rules, settings, recorder.clone(), visits, Echoes(recorder));
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -151,7 +151,7 @@ async fn says(channel: &mut Channel<client::Msg>, said: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn visits_are_beside_each_other_and_each_ends_by_itself() {
-    let place = place(2, Limits::default());
+    let place = place(2, VisitLimits::default());
     let (ann, bob) = (place.come("ann").await.unwrap(), place.come("bob").await.unwrap());
     let (mut of_ann, mut of_bob) = (echo(&ann).await, echo(&bob).await);
     assert_eq!(says(&mut of_ann, "hello").await, "ann: hello");
@@ -166,7 +166,7 @@ async fn visits_are_beside_each_other_and_each_ends_by_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_of_a_visit_follow_each_other_and_what_the_service_does_not_know_is_refused() {
-    let place = place(1, Limits::default());
+    let place = place(1, VisitLimits::default());
     let ann = place.come("ann").await.unwrap();
     for _ in 0..3 {
         let mut channel = echo(&ann).await;
@@ -184,13 +184,13 @@ async fn sessions_of_a_visit_follow_each_other_and_what_the_service_does_not_kno
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_who_is_idle_goes_and_all_go_when_the_server_stops() {
-    let idle = place(2, Limits { idle: Some(Duration::from_millis(300)), longest: None });
+    let idle = place(2, VisitLimits { idle: Some(Duration::from_millis(300)), longest: None });
     let ann = idle.come("ann").await.unwrap();
     let mut channel = echo(&ann).await;
     while channel.wait().await.is_some() {}
     idle.has(0).await;
 
-    let place = place(2, Limits::default());
+    let place = place(2, VisitLimits::default());
     let (ann, bob) = (place.come("ann").await.unwrap(), place.come("bob").await.unwrap());
     let (mut of_ann, mut of_bob) = (echo(&ann).await, echo(&bob).await);
     place.server.visits.stop(Fault::Signalled(15));
@@ -202,7 +202,7 @@ async fn one_who_is_idle_goes_and_all_go_when_the_server_stops() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_are_loaded_again_count_for_who_comes_next() {
-    let place = place(4, Limits::default());
+    let place = place(4, VisitLimits::default());
     let ann = place.come("ann").await.unwrap();
     let others = HostKey::fresh().unwrap();
     place.server.load_keys(KeyRing::read("test", others.public_line().as_bytes(), Enforced::new(keys::ENFORCED)).unwrap());
@@ -212,7 +212,7 @@ async fn keys_that_are_loaded_again_count_for_who_comes_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_breaks_the_record_off_and_ends_every_visit() {
-    let place = place(2, Limits::default());
+    let place = place(2, VisitLimits::default());
     let (ann, bob) = (place.come("ann").await.unwrap(), place.come("bob").await.unwrap());
     let (of_ann, mut of_bob) = (echo(&ann).await, echo(&bob).await);
     of_ann.data_bytes("panic").await.unwrap();

@@ -66,7 +66,7 @@ fn a_pause_inside_an_answer_lets_no_more_pass_than_its_introducer() {
     for answer in ANSWERS {
         for at in 1..answer.len() {
             for pauses in [1, PATIENCE - 1] {
-                let mut keyboard = Keyboard::new();
+                let mut keyboard = ShareKeyboard::new();
                 let (one, two) = answer.split_at(at);
                 keyboard.push(one);
                 let mut seen = units(&mut keyboard);
@@ -98,7 +98,7 @@ fn after_escape_an_answer_is_dropped_and_the_key_is_not() {
 
 #[test]
 fn focus_reports_of_the_local_terminal_pass() {
-    let mut keyboard = Keyboard::local();
+    let mut keyboard = ShareKeyboard::local();
     keyboard.push(b"\x1b[I\x1b[O\x1b[0n\x1b[?1;2c");
     let all: Vec<Unit> = keyboard.collect();
     assert_eq!(all, [Unit::Keys(b"\x1b[I".to_vec()), Unit::Keys(b"\x1b[O".to_vec())]);
@@ -129,7 +129,7 @@ fn answers_longer_than_is_kept_are_dropped_and_their_end_is_found() {
 #[test]
 fn an_answer_that_never_ends_holds_the_keyboard_for_a_second() {
     for begun in [b"\x1b]52;c;".to_vec(), [&b"\x1b]52;c;"[..], &[b'a'; 500]].concat(), b"\x1b[12;".to_vec(), b"\x1b[M".to_vec()] {
-        let mut keyboard = Keyboard::new();
+        let mut keyboard = ShareKeyboard::new();
         keyboard.push(&begun);
         for _ in 0..PATIENCE {
             assert_eq!((units(&mut keyboard), keyboard.waits()), (vec![], true));

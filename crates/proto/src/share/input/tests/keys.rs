@@ -42,7 +42,7 @@ const BEGINNINGS: &[&[u8]] =
 fn each_key_passes_unchanged_and_is_one_unit() {
     for key in KEYS {
         for at in 0..key.len() {
-            let mut keyboard = Keyboard::new();
+            let mut keyboard = ShareKeyboard::new();
             keyboard.push(&key[..at]);
             assert_eq!(keyboard.next(), None, "{} at {at}", key.escape_ascii());
             keyboard.push(&key[at..]);
@@ -67,7 +67,7 @@ fn every_modifier_of_every_key_passes() {
 #[test]
 fn a_beginning_becomes_a_key_after_a_pause() {
     for key in BEGINNINGS {
-        let mut keyboard = Keyboard::new();
+        let mut keyboard = ShareKeyboard::new();
         keyboard.push(key);
         assert_eq!((units(&mut keyboard), keyboard.waits()), (vec![], true), "{}", key.escape_ascii());
         keyboard.flush();
@@ -81,7 +81,7 @@ fn a_beginning_becomes_a_key_after_a_pause() {
 fn keys_typed_with_pauses_pass_even_where_they_spell_an_answer() {
     for key in BEGINNINGS.iter().copied().chain([&b""[..]]) {
         for next in ["j", "]l", "[0, n]", "[?6c", "]1", "P1", "_G", "O", "[t", "[[", "[M a", "[200~", "1", "I"] {
-            let mut keyboard = Keyboard::new();
+            let mut keyboard = ShareKeyboard::new();
             keyboard.push(key);
             keyboard.flush();
             let mut seen = units(&mut keyboard);
@@ -104,7 +104,7 @@ fn alt_and_a_letter_that_begins_answers_is_a_key_before_others() {
 
 #[test]
 fn escape_four_times_is_four_times_escape() {
-    let mut keyboard = Keyboard::new();
+    let mut keyboard = ShareKeyboard::new();
     keyboard.push(b"\x1b\x1b\x1b\x1b");
     let mut seen = units(&mut keyboard);
     keyboard.flush();

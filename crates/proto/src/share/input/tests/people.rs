@@ -22,7 +22,7 @@ fn a_paste_is_one_stretch_between_its_marks() {
 
 #[test]
 fn a_pause_in_a_paste_ends_nothing() {
-    let mut keyboard = Keyboard::new();
+    let mut keyboard = ShareKeyboard::new();
     keyboard.push(b"\x1b[200~x\x1b[20");
     let mut seen = units(&mut keyboard);
     assert!(keyboard.in_paste() && !keyboard.waits());
@@ -36,7 +36,7 @@ fn a_pause_in_a_paste_ends_nothing() {
 #[test]
 fn a_large_paste_comes_in_pieces_cut_between_characters() {
     let text = "€".repeat(50_000);
-    let mut keyboard = Keyboard::new();
+    let mut keyboard = ShareKeyboard::new();
     keyboard.push(&[b"\x1b[200~", text.as_bytes(), b"\x1b[201~"].concat());
     let mut seen = String::new();
     for unit in keyboard {
@@ -50,7 +50,7 @@ fn a_large_paste_comes_in_pieces_cut_between_characters() {
 
 #[test]
 fn who_leaves_inside_a_paste_ends_it_and_its_rest_is_dropped() {
-    let mut keyboard = Keyboard::new();
+    let mut keyboard = ShareKeyboard::new();
     keyboard.push(b"\x1b[200~one");
     assert_eq!(units(&mut keyboard).len(), 2);
     keyboard.push(b"two");
@@ -64,7 +64,7 @@ fn who_leaves_inside_a_paste_ends_it_and_its_rest_is_dropped() {
 
 #[test]
 fn a_paste_of_which_nothing_was_taken_needs_no_end() {
-    let mut keyboard = Keyboard::new();
+    let mut keyboard = ShareKeyboard::new();
     keyboard.push(b"x\x1b[200~one");
     assert_eq!(keyboard.leave(), None);
     keyboard.push(b"two\x1b[201~y");
@@ -80,7 +80,7 @@ fn a_paste_of_which_nothing_was_taken_needs_no_end() {
 fn who_leaves_inside_a_character_or_a_sequence_leaves_nothing_behind() {
     for whole in [&b"\xe2\x82\xac"[..], b"\x1b[1;5A", b"\x1b[0n", b"\x1b[<0;1;1M", b"\x1b]11;rgb:0/0/0\x1b\\"] {
         for at in 1..whole.len() {
-            let mut keyboard = Keyboard::new();
+            let mut keyboard = ShareKeyboard::new();
             keyboard.push(&whole[..at]);
             assert_eq!((units(&mut keyboard), keyboard.leave()), (vec![], None));
             keyboard.push(&whole[at..]);
@@ -88,7 +88,7 @@ fn who_leaves_inside_a_character_or_a_sequence_leaves_nothing_behind() {
             assert_eq!(units(&mut keyboard), [Unit::Keys(b"x".to_vec())], "{} at {at}", whole.escape_ascii());
         }
     }
-    let mut keyboard = Keyboard::new();
+    let mut keyboard = ShareKeyboard::new();
     keyboard.push(b"\x1b");
     keyboard.leave();
     keyboard.flush();
@@ -118,7 +118,7 @@ proptest! {
 
     #[test]
     fn a_program_sees_whole_pastes_whatever_happens(deeds in prop::collection::vec(any_deed(), 1..40)) {
-        let mut keyboard = Keyboard::new();
+        let mut keyboard = ShareKeyboard::new();
         let (mut open, mut pasted) = (false, Vec::new());
         for deed in deeds {
             let units: Vec<Unit> = match deed {

@@ -8,7 +8,7 @@ use sally_proto::address_block::AddressBlock;
 /// What a server shows to clients before they log in, and which clients it refuses in any case.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Host keys and clients")]
-pub struct DoorArgs {
+pub struct ConnectionArgs {
     /// Host key to use: an unencrypted OpenSSH private key (repeatable, one of each type). Sally announces the Ed25519 key, else the first
     /// one, and signs records with it; clients that don't support its type get another [default: a new Ed25519 key]
     #[arg(long, value_name = "FILE")]

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::acknowledgement::{Acknowledgement, Answer};
+use super::acknowledgement::{Acknowledgement, WakeAnswer};
 use super::envelope::{self, WAKE_DOMAIN};
 use super::key::{WakeKeys, verifies};
 use super::message::{ADDRESSES_MAX, Jti, RelayId, VERSION, WAKE_MAX, Wake};
-use super::replay::{NotNew, Seen};
+use super::replay::{NotNew, SeenWakes};
 use crate::host_port::HostPort;
 use crate::id::DeviceId;
 use crate::rate::{Bucket, Rate};
@@ -46,7 +46,7 @@ pub struct Pins {
 
 /// The current time, by both clocks.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct ClockReading {
     /// Unix seconds, for the dates of wakes.
     pub unix: u64,
     /// The time since any start, monotonic, for rates.
@@ -104,7 +104,7 @@ pub struct Rejected {
     pub reason: Reason,
     /// The answer to the relay, and which relay. `None` for a wake that isn't proven to be for this device, and for replays: they get no
     /// answer.
-    pub answer: Option<(RelayId, Jti, Answer)>,
+    pub answer: Option<(RelayId, Jti, WakeAnswer)>,
 }
 
 impl From<Reason> for Rejected {
@@ -114,7 +114,7 @@ impl From<Reason> for Rejected {
 }
 
 impl Rejected {
-    fn answering(wake: &Wake, reason: Reason, answer: Answer) -> Self {
+    fn answering(wake: &Wake, reason: Reason, answer: WakeAnswer) -> Self {
         Self { reason, answer: Some((wake.rid.clone(), wake.jti, answer)) }
     }
 
@@ -127,28 +127,28 @@ impl Rejected {
 
 /// The part that is read before the signature is checked: only the key.
 #[derive(Deserialize)]
-struct Head {
+struct WakeHead {
     kid: String,
 }
 
 #[derive(Deserialize)]
-struct Versioned {
+struct WakeVersion {
     v: u64,
 }
 
 /// The checks of a device, and what they remember.
 #[derive(Clone, Debug)]
-pub struct Gate {
+pub struct WakeChecker {
     pins: Pins,
-    seen: Seen,
+    seen: SeenWakes,
     dials: Bucket,
     refusals: Bucket,
 }
 
-impl Gate {
+impl WakeChecker {
     /// Starts with no wake seen.
     pub fn new(pins: Pins) -> Self {
-        Self { pins, seen: Seen::default(), dials: Bucket::new(DIALS), refusals: Bucket::new(DIALS) }
+        Self { pins, seen: SeenWakes::default(), dials: Bucket::new(DIALS), refusals: Bucket::new(DIALS) }
     }
 
     /// Takes new pins (rotated keys); seen wakes stay seen.
@@ -160,7 +160,7 @@ impl Gate {
     ///
     /// # Errors
     /// The first check that fails, in the order of docs/wire.md.
-    pub fn admit(&mut self, text: &[u8], now: Moment, open_tunnels: usize) -> Result<Wake, Rejected> {
+    pub fn admit(&mut self, text: &[u8], now: ClockReading, open_tunnels: usize) -> Result<Wake, Rejected> {
         self.check(text, now, open_tunnels).map_err(|rejected| {
             // The broker's owner can send old wakes for ever, and must not get a signature for each.
             let may_answer = rejected.answer.is_none() || self.refusals.take(now.monotonic).is_ok();
@@ -168,7 +168,7 @@ impl Gate {
         })
     }
 
-    fn check(&mut self, text: &[u8], now: Moment, open_tunnels: usize) -> Result<Wake, Rejected> {
+    fn check(&mut self, text: &[u8], now: ClockReading, open_tunnels: usize) -> Result<Wake, Rejected> {
         let mut wake = self.authentic(text)?;
         if wake.aud != self.pins.id {
             return Err(Reason::WrongDevice.into());
@@ -181,17 +181,17 @@ impl Gate {
         match self.seen.remember(wake.jti, wake.exp, clock) {
             Ok(()) => {}
             Err(NotNew::Replayed) => return Err(Reason::Replayed.into()),
-            Err(NotNew::Full) => return Err(Rejected::answering(&wake, Reason::TooMany, Answer::Busy)),
+            Err(NotNew::Full) => return Err(Rejected::answering(&wake, Reason::TooMany, WakeAnswer::Busy)),
         }
         wake.relay.retain(|address| self.pins.relays.contains(address));
         if wake.relay.is_empty() {
-            return Err(Rejected::answering(&wake, Reason::RelayNotAllowed, Answer::Denied));
+            return Err(Rejected::answering(&wake, Reason::RelayNotAllowed, WakeAnswer::Denied));
         }
         if self.dials.take(now.monotonic).is_err() {
-            return Err(Rejected::answering(&wake, Reason::TooMany, Answer::Busy));
+            return Err(Rejected::answering(&wake, Reason::TooMany, WakeAnswer::Busy));
         }
         if open_tunnels >= self.pins.tunnels_max {
-            return Err(Rejected::answering(&wake, Reason::TunnelCap, Answer::Busy));
+            return Err(Rejected::answering(&wake, Reason::TunnelCap, WakeAnswer::Busy));
         }
         Ok(wake)
     }
@@ -199,12 +199,12 @@ impl Gate {
     /// Checks key, signature and version: after this, the relay is the author.
     fn authentic(&self, text: &[u8]) -> Result<Wake, Reason> {
         let [payload, signature] = envelope::split(text, WAKE_MAX).ok_or(Reason::NotAWake)?;
-        let head: Head = serde_json::from_slice(&payload).map_err(|_| Reason::NotAWake)?;
+        let head: WakeHead = serde_json::from_slice(&payload).map_err(|_| Reason::NotAWake)?;
         let key = self.pins.keys.find(&head.kid).ok_or(Reason::UnknownKey)?;
         if !verifies(key, &envelope::signed(WAKE_DOMAIN, &payload), &signature) {
             return Err(Reason::BadSignature);
         }
-        let Versioned { v } = serde_json::from_slice(&payload).map_err(|_| Reason::Malformed)?;
+        let WakeVersion { v } = serde_json::from_slice(&payload).map_err(|_| Reason::Malformed)?;
         if v != u64::from(VERSION) {
             return Err(Reason::Version(v));
         }
@@ -222,6 +222,6 @@ impl Gate {
             (_, Some(late @ 1..)) => Reason::Late(late),
             _ => return Ok(()),
         };
-        Err(Rejected::answering(wake, reason, Answer::Clock))
+        Err(Rejected::answering(wake, reason, WakeAnswer::Clock))
     }
 }

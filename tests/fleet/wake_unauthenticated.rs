@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::support::*;
 
 /// Processes for those who have not authenticated.
-const STRANGERS_MAX: usize = 16;
+const UNAUTHENTICATED_MAX: usize = 16;
 
 /// cam-17 with these settings of its own, and no sshd.
 fn device(live: &Live, more: &str) -> (Agent, PathBuf) {
@@ -53,7 +53,7 @@ fn whoever_says_nothing_costs_no_record_and_keeps_nobody_out() {
         let silent: Vec<_> = (0..crowd).map(|_| connect(port)).collect();
         assert!(records(&folder).is_empty(), "{crowd}: {:?}", records(&folder));
         let processes = children(agent.child.id()).len();
-        assert!((1..=STRANGERS_MAX).contains(&processes), "{crowd}: {processes}");
+        assert!((1..=UNAUTHENTICATED_MAX).contains(&processes), "{crowd}: {processes}");
         live.assert_reached();
         drop(silent);
         until("nobody is left", || children(agent.child.id()).is_empty().then_some(()));

@@ -48,7 +48,7 @@ pub enum HostTrust {
 
 /// The identity that is proved to a relay.
 #[derive(Debug)]
-pub struct Identity {
+pub struct RelayIdentity {
     /// Its name in messages: `the key of FILE`.
     pub name: String,
     /// The private key.
@@ -59,34 +59,34 @@ pub struct Identity {
 
 /// Why a relay can't be reached, or refuses.
 #[derive(Clone, Debug)]
-pub struct NotHeld {
+pub struct NotRegistered {
     /// The relay's own words, if it gave some.
     pub reason: String,
     /// Whether another attempt is useless: the relay was reached, and one side refused.
     pub lasting: bool,
 }
 
-impl NotHeld {
+impl NotRegistered {
     pub(super) fn lasting(reason: String) -> Self {
         Self { reason, lasting: true }
     }
 }
 
-impl From<russh::Error> for NotHeld {
+impl From<russh::Error> for NotRegistered {
     fn from(error: russh::Error) -> Self {
         Self { reason: words(&error), lasting: matches!(error, russh::Error::UnknownKey) }
     }
 }
 
 /// A visitor that the relay sends, and that waits for an answer.
-pub struct Visitor {
+pub struct IncomingChannel {
     channel: Channel<Msg>,
     reply: ChannelOpenHandle,
     port: u32,
     from: Endpoint,
 }
 
-impl Visitor {
+impl IncomingChannel {
     /// Returns the visitor's address, as the relay says.
     pub fn from(&self) -> Endpoint {
         self.from
@@ -125,23 +125,23 @@ impl Lost {
 }
 
 /// A connection to a relay.
-pub struct Link {
-    handle: Handle<Answers>,
-    visitors: mpsc::Receiver<Visitor>,
+pub struct RelayConnection {
+    handle: Handle<RelayClientHandler>,
+    visitors: mpsc::Receiver<IncomingChannel>,
     lost: Lost,
 }
 
-impl Link {
+impl RelayConnection {
     /// Dials and authenticates.
     ///
     /// # Errors
     /// Why not: the relay's own words, if it gave some.
-    pub async fn dial(relay: &HostPort, trust: HostTrust, identity: &Identity) -> Result<Self, NotHeld> {
+    pub async fn dial(relay: &HostPort, trust: HostTrust, identity: &RelayIdentity) -> Result<Self, NotRegistered> {
         let connected = Dialer::new().connect(relay.host(), relay.port()).await;
-        let tcp = connected.map_err(|reason| NotHeld { reason, lasting: false })?;
+        let tcp = connected.map_err(|reason| NotRegistered { reason, lasting: false })?;
         let lost = Lost::default();
         let (sender, visitors) = mpsc::channel(WAITING);
-        let answers = Answers { trust, relay: relay.clone(), lost: lost.clone(), visitors: sender };
+        let answers = RelayClientHandler { trust, relay: relay.clone(), lost: lost.clone(), visitors: sender };
         let admitted = async {
             let mut handle = client::connect_stream(Arc::new(config()), tcp, answers).await?;
             let admitted = authenticate(&mut handle, identity).await?.success();
@@ -149,7 +149,7 @@ impl Link {
         };
         match admitted.await {
             Ok((handle, true)) => Ok(Self { handle, visitors, lost }),
-            Ok((_, false)) => Err(NotHeld::lasting(format!("it doesn't accept {}", identity.name))),
+            Ok((_, false)) => Err(NotRegistered::lasting(format!("it doesn't accept {}", identity.name))),
             Err(error) => Err(said(&lost, error.into()).await),
         }
     }
@@ -158,7 +158,7 @@ impl Link {
     ///
     /// # Errors
     /// The refusal, or why no answer came.
-    pub async fn ask(&self, request: &str, data: &[u8]) -> Result<Vec<u8>, NotHeld> {
+    pub async fn ask(&self, request: &str, data: &[u8]) -> Result<Vec<u8>, NotRegistered> {
         match self.handle.send_global_request(request, data, true).await {
             Ok(answer) => Ok(answer.as_deref().unwrap_or_default().to_vec()),
             Err(error) => Err(self.refused(error).await),
@@ -169,7 +169,7 @@ impl Link {
     ///
     /// # Errors
     /// Why not.
-    pub async fn listen(&self, name: &str, port: u16) -> Result<(), NotHeld> {
+    pub async fn listen(&self, name: &str, port: u16) -> Result<(), NotRegistered> {
         match self.handle.tcpip_forward(name, port.into()).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.refused(error).await),
@@ -182,14 +182,14 @@ impl Link {
     }
 
     /// Adds the relay's reason, which comes in a DISCONNECT, perhaps a little later.
-    async fn refused(&self, error: russh::Error) -> NotHeld {
+    async fn refused(&self, error: russh::Error) -> NotRegistered {
         let denied = matches!(error, russh::Error::RequestDenied);
         let failed = said(&self.lost, error.into()).await;
-        NotHeld { lasting: denied || self.lost.dismissed.load(Ordering::Relaxed), ..failed }
+        NotRegistered { lasting: denied || self.lost.dismissed.load(Ordering::Relaxed), ..failed }
     }
 
     /// Returns the next visitor; `None` when the connection to the relay is gone. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Visitor> {
+    pub async fn next(&mut self) -> Option<IncomingChannel> {
         tokio::select! {
             biased;
             () = self.lost.token.cancelled() => None,
@@ -221,12 +221,12 @@ impl Link {
 }
 
 /// Replaces the reason of a failure by the relay's last words, which explain it better.
-async fn said(lost: &Lost, failed: NotHeld) -> NotHeld {
+async fn said(lost: &Lost, failed: NotRegistered) -> NotRegistered {
     let _ = tokio::time::timeout(LAST_WORDS, lost.token.cancelled()).await; // The relay may say nothing.
-    NotHeld { reason: lost.why().unwrap_or(failed.reason), ..failed }
+    NotRegistered { reason: lost.why().unwrap_or(failed.reason), ..failed }
 }
 
-async fn authenticate(handle: &mut Handle<Answers>, identity: &Identity) -> Result<AuthResult, russh::Error> {
+async fn authenticate(handle: &mut Handle<RelayClientHandler>, identity: &RelayIdentity) -> Result<AuthResult, russh::Error> {
     if let Some(certificate) = &identity.certificate {
         return handle.authenticate_openssh_cert(USER, Arc::clone(&identity.key), certificate.clone()).await;
     }
@@ -265,14 +265,14 @@ fn words(error: &russh::Error) -> String {
 }
 
 /// Answers a relay: refuses everything but visitors to what is listened on.
-struct Answers {
+struct RelayClientHandler {
     trust: HostTrust,
     relay: HostPort,
     lost: Lost,
-    visitors: mpsc::Sender<Visitor>,
+    visitors: mpsc::Sender<IncomingChannel>,
 }
 
-impl Handler for Answers {
+impl Handler for RelayClientHandler {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, shown: &russh::keys::PublicKeyOrCertificate) -> Result<bool, russh::Error> {
@@ -303,7 +303,7 @@ impl Handler for Answers {
     ) -> Result<(), russh::Error> {
         let from = origin.parse().ok().zip(u16::try_from(origin_port).ok()).map(|(ip, port)| SocketAddr::new(ip, port)).into();
         // Only our own names were registered. If no more visitors may wait, dropping the reply refuses this one.
-        let _ = self.visitors.try_send(Visitor { channel, reply, port, from });
+        let _ = self.visitors.try_send(IncomingChannel { channel, reply, port, from });
         Ok(())
     }
 

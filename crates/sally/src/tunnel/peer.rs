@@ -15,15 +15,15 @@ use super::channel::{ChannelCloser, ChannelSink, ChannelSource, ends};
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A channel of a line, to splice and then to close.
-pub(crate) struct Passage {
+pub(crate) struct PeerChannel {
     pub(crate) ends: (ChannelSource, ChannelSink<Msg>),
-    pub(crate) closer: Closing,
+    pub(crate) closer: PeerChannelCloser,
 }
 
 /// Closes a channel of a line.
-pub(crate) type Closing = ChannelCloser<Msg>;
+pub(crate) type PeerChannelCloser = ChannelCloser<Msg>;
 
-impl From<Channel<Msg>> for Passage {
+impl From<Channel<Msg>> for PeerChannel {
     fn from(channel: Channel<Msg>) -> Self {
         let (source, sink, closer) = ends(channel);
         Self { ends: (source, sink), closer }
@@ -43,13 +43,13 @@ pub enum NotOpened {
 
 /// A connection that channels can be opened on.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct PeerHandle {
     handle: Handle,
     heard: Arc<AtomicU64>,
     cut: CancellationToken,
 }
 
-impl Line {
+impl PeerHandle {
     /// Makes a line. `heard` counts what the connection has received; `cut` ends it at once.
     pub fn new(handle: Handle, heard: Arc<AtomicU64>, cut: CancellationToken) -> Self {
         Self { handle, heard, cut }
@@ -60,7 +60,7 @@ impl Line {
     ///
     /// # Errors
     /// [`NotOpened`].
-    pub(crate) async fn open(&self, address: &str, port: u16, originator: SocketAddr, within: Duration) -> Result<Passage, NotOpened> {
+    pub(crate) async fn open(&self, address: &str, port: u16, originator: SocketAddr, within: Duration) -> Result<PeerChannel, NotOpened> {
         let from = originator.ip().to_canonical().to_string();
         let opening = self.handle.channel_open_forwarded_tcpip(address, port.into(), from, originator.port().into());
         match tokio::time::timeout(within, opening).await {

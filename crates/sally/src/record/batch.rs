@@ -13,7 +13,7 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 const CHECKPOINT_BYTES: u64 = 1 << 20;
 
 /// The state under the lock: one chain, and batches in its order. The lock is never held during a write.
-pub(super) struct Book {
+pub(super) struct RecordChain {
     pub(super) encoder: Encoder,
     signer: Box<dyn Signer>,
     /// The time and the length of the chain when it was last signed.
@@ -25,32 +25,32 @@ pub(super) struct Book {
     pub(super) closed: Option<RecordError>,
 }
 
-impl std::fmt::Debug for Book {
+impl std::fmt::Debug for RecordChain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Book").field("entered", &self.entered).field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("RecordChain").field("entered", &self.entered).field("closed", &self.closed).finish_non_exhaustive()
     }
 }
 
-impl Book {
+impl RecordChain {
     pub(super) fn new(encoder: Encoder, signer: Box<dyn Signer>) -> Self {
         Self { encoder, signer, signed_at: Timestamp::default(), signed_to: 0, entered: 0, closed: None }
     }
 }
 
 /// A batch in the making, at one moment.
-pub(super) struct Page<'a> {
-    pub(super) book: &'a mut Book,
+pub(super) struct Batch<'a> {
+    pub(super) chain: &'a mut RecordChain,
     pub(super) queue: &'a Queue,
     pub(super) name: &'a str,
     pub(super) at: Timestamp,
 }
 
-impl Page<'_> {
+impl Batch<'_> {
     /// Takes in a chunk; closes full batches.
     pub(super) fn take(&mut self, channel: u32, kind: StreamKind, chunk: &[u8]) -> Result<(), RecordError> {
         let mut rest = chunk;
         while !rest.is_empty() {
-            let taken = self.book.encoder.chunk(self.at, channel, kind, rest);
+            let taken = self.chain.encoder.chunk(self.at, channel, kind, rest);
             rest = rest.get(taken..).unwrap_or_default();
             if !rest.is_empty() {
                 self.close(None)?;
@@ -61,7 +61,7 @@ impl Page<'_> {
 
     /// Closes the batch, signs it if asked to or if that is due, and hands it to the queue.
     pub(super) fn close(&mut self, seal: Option<Seal>) -> Result<(), RecordError> {
-        let Book { encoder, signer, signed_at, signed_to, entered, .. } = &mut *self.book;
+        let RecordChain { encoder, signer, signed_at, signed_to, entered, .. } = &mut *self.chain;
         let unsigned = encoder.written() + encoder.pending() as u64 - *signed_to;
         let due = unsigned >= CHECKPOINT_BYTES || is_due(*signed_at, self.at);
         let seal = seal.or(due.then_some(Seal::Checkpoint));
@@ -78,14 +78,14 @@ impl Page<'_> {
 
     /// Signs what is new, if that is due.
     pub(super) fn sign_if_due(&mut self) -> Result<(), RecordError> {
-        let new = self.book.encoder.written() > self.book.signed_to;
-        if new && is_due(self.book.signed_at, self.at) { self.close(Some(Seal::Checkpoint)) } else { Ok(()) }
+        let new = self.chain.encoder.written() > self.chain.signed_to;
+        if new && is_due(self.chain.signed_at, self.at) { self.close(Some(Seal::Checkpoint)) } else { Ok(()) }
     }
 
     /// Records an event, in as many batches as it needs.
     pub(super) fn audit(&mut self, event: &AuditEvent, seal: Option<Seal>) -> Result<(), RecordError> {
         let mut done = 0;
-        while let Some(parts) = self.book.encoder.audit(self.at, event, done) {
+        while let Some(parts) = self.chain.encoder.audit(self.at, event, done) {
             done = parts;
             self.close(None)?;
         }

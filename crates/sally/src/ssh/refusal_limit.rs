@@ -13,20 +13,20 @@ pub(super) const REFUSALS: u32 = 1000;
 pub(super) const REFUSALS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Counts the refused requests of a connection.
-pub(super) struct Patience {
+pub(super) struct RefusalLimiter {
     cut: CancellationToken,
-    flood: Mutex<Flood>,
+    count: Mutex<RefusalCount>,
 }
 
-impl Patience {
+impl RefusalLimiter {
     /// Makes a counter that cancels `cut` when the refusals are too many.
     pub(super) fn new(cut: CancellationToken) -> Self {
-        Self { cut, flood: Mutex::default() }
+        Self { cut, count: Mutex::default() }
     }
 
     /// Counts a refused request. Returns true when it was one too many: the connection is then cut, and the caller records that once.
     pub(super) fn ends(&self) -> bool {
-        let ends = !self.cut.is_cancelled() && lock(&self.flood).is_too_much(Instant::now());
+        let ends = !self.cut.is_cancelled() && lock(&self.count).is_too_much(Instant::now());
         if ends {
             self.cut.cancel();
         }
@@ -36,12 +36,12 @@ impl Patience {
 
 /// The refusals since a moment within the last minute.
 #[derive(Default)]
-struct Flood {
+struct RefusalCount {
     since: Option<Instant>,
     refusals: u32,
 }
 
-impl Flood {
+impl RefusalCount {
     /// Counts one more refusal, and returns whether that is too many.
     fn is_too_much(&mut self, now: Instant) -> bool {
         if self.since.is_none_or(|since| now.duration_since(since) > REFUSALS_WITHIN) {
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn many_refusals_at_once_are_a_flood_and_the_same_in_an_hour_are_none() {
-        let (start, mut quick, mut slow) = (Instant::now(), Flood::default(), Flood::default());
+        let (start, mut quick, mut slow) = (Instant::now(), RefusalCount::default(), RefusalCount::default());
         assert!((0..REFUSALS).all(|_| !quick.is_too_much(start)));
         assert!(quick.is_too_much(start));
         assert!((0..10 * REFUSALS).all(|number| !slow.is_too_much(start + Duration::from_millis(360) * number)));

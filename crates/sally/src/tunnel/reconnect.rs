@@ -10,13 +10,13 @@ use sally_proto::id::DeviceId;
 use sally_proto::relay::Veiled;
 
 use super::dial::{Dial, Registration};
-use super::link::{Identity, NotHeld};
+use super::relay_client::{NotRegistered, RelayIdentity};
 use crate::term;
 
 /// A name that is kept on a relay while this lives.
-pub struct Tenure {
+pub struct KeptRegistration {
     dial: Dial,
-    identity: Identity,
+    identity: RelayIdentity,
     admitted: Vec<String>,
     name: DeviceId,
     registration: Registration,
@@ -24,7 +24,7 @@ pub struct Tenure {
     since: Instant,
 }
 
-impl Tenure {
+impl KeptRegistration {
     /// Dials once, so that a mistake is reported at the start. `admitted` as in [`Dial::register`].
     ///
     /// # Errors
@@ -92,6 +92,6 @@ pub fn shown(name: &DeviceId) -> String {
     if name.looks_generated() { format!("{} (its name is on stdout)", name.veiled()) } else { name.to_string() }
 }
 
-fn fault(dial: &Dial, failed: NotHeld) -> Fault {
+fn fault(dial: &Dial, failed: NotRegistered) -> Fault {
     Fault::Relay { relay: dial.relay.to_string(), reason: Veiled::from(failed.reason).to_string() }
 }

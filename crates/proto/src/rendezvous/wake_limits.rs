@@ -8,31 +8,31 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::machine::{Rendezvous, Visitor};
-use super::{Unreachable, Visit, VisitorId};
-use crate::admission::Source;
+use super::machine::{Rendezvous, WaitingVisitor};
+use super::{Unreachable, VisitRequest, VisitorId};
+use crate::admission::ClientSource;
 use crate::rate::Buckets;
 
 /// The wakes that each key and each source has caused.
 #[derive(Debug)]
-pub(super) struct Spent {
+pub(super) struct WakesSpent {
     pub(super) by_key: Buckets<String>,
-    pub(super) by_source: Buckets<Source>,
+    pub(super) by_source: Buckets<ClientSource>,
 }
 
-impl Spent {
+impl WakesSpent {
     /// Counts a wake.
     ///
     /// # Errors
     /// The time until there may be another one.
-    pub(super) fn take(&mut self, key: &str, source: Source, now: Duration) -> Result<(), Duration> {
+    pub(super) fn take(&mut self, key: &str, source: ClientSource, now: Duration) -> Result<(), Duration> {
         self.by_key.take(key.to_owned(), now).and_then(|()| self.by_source.take(source, now))
     }
 }
 
 impl Rendezvous {
     /// Decides whether one more visitor may wait, and may cause a wake if one is needed; returns the visitor who makes room, if one must.
-    pub(super) fn admit(&mut self, visit: &Visit, now: Duration) -> Result<Option<(VisitorId, Unreachable)>, Unreachable> {
+    pub(super) fn admit(&mut self, visit: &VisitRequest, now: Duration) -> Result<Option<(VisitorId, Unreachable)>, Unreachable> {
         let known = self.devices.get(&visit.device);
         if known.is_some_and(|known| known.current.is_some()) {
             return Ok(None);
@@ -45,12 +45,13 @@ impl Rendezvous {
         Ok(makes_room)
     }
 
-    fn find_room(&self, visit: &Visit) -> Result<Option<(VisitorId, Unreachable)>, Unreachable> {
-        let Visit { device, key, wait, .. } = visit;
+    fn find_room(&self, visit: &VisitRequest) -> Result<Option<(VisitorId, Unreachable)>, Unreachable> {
+        let VisitRequest { device, key, wait, .. } = visit;
         let limits = &self.settings.limits;
-        let alike: Vec<_> = self.visitors.iter().filter(|(_, other)| other.waits() && other.patience.is_some() == wait.is_some()).collect();
+        let alike: Vec<_> =
+            self.visitors.iter().filter(|(_, other)| other.waits() && other.waits_until.is_some() == wait.is_some()).collect();
         let at_the_device: Vec<_> = alike.iter().filter(|(_, other)| other.device == *device).copied().collect();
-        let of_key = |visitors: &[(&VisitorId, &Visitor)]| visitors.iter().filter(|(_, other)| other.key == *key).count();
+        let of_key = |visitors: &[(&VisitorId, &WaitingVisitor)]| visitors.iter().filter(|(_, other)| other.key == *key).count();
         // A key that has filled its own share is refused by it.
         for (waiting, most) in [(of_key(&alike), limits.waiting_per_key), (of_key(&at_the_device), limits.waiting_per_key_and_device)] {
             if waiting >= most {
@@ -70,7 +71,7 @@ impl Rendezvous {
 
 /// Returns the visitor with the longest wait of the key that has the most in a crowd, the first to come among equals; `None` if
 /// `newcomer` has as many.
-fn most_patient(crowd: &[(&VisitorId, &Visitor)], newcomer: &str) -> Option<VisitorId> {
+fn most_patient(crowd: &[(&VisitorId, &WaitingVisitor)], newcomer: &str) -> Option<VisitorId> {
     let mut held: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, visitor) in crowd {
         *held.entry(&visitor.key).or_default() += 1;
@@ -81,5 +82,5 @@ fn most_patient(crowd: &[(&VisitorId, &Visitor)], newcomer: &str) -> Option<Visi
         return None;
     }
     let fullest = crowd.iter().filter(|(_, visitor)| has_most(&visitor.key));
-    fullest.max_by_key(|(id, visitor)| (visitor.patience, Reverse(**id))).map(|(id, _)| **id)
+    fullest.max_by_key(|(id, visitor)| (visitor.waits_until, Reverse(**id))).map(|(id, _)| **id)
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn answer(result: Result<Wake, Rejected>) -> Option<Answer> {
+fn answer(result: Result<Wake, Rejected>) -> Option<WakeAnswer> {
     result.unwrap_err().answer.map(|(_, _, answer)| answer)
 }
 
@@ -10,7 +10,7 @@ fn answer(result: Result<Wake, Rejected>) -> Option<Answer> {
 fn a_good_wake_is_followed_and_is_under_a_kilobyte() {
     let sealed = wake(1).seal(&wake_key(1)).unwrap();
     assert!(sealed.len() <= WAKE_MAX, "{}", sealed.len());
-    assert_eq!(gate().admit(sealed.as_bytes(), moment(NOW + 3), 0), Ok(wake(1)));
+    assert_eq!(checker().admit(sealed.as_bytes(), moment(NOW + 3), 0), Ok(wake(1)));
     // The longest names there are.
     let mut long = wake(1);
     long.aud = "a".repeat(64).parse().unwrap();
@@ -22,12 +22,12 @@ fn a_good_wake_is_followed_and_is_under_a_kilobyte() {
 fn both_pinned_keys_wake_and_no_other() {
     let mut next = wake(1);
     next.kid = wake_key(2).kid().to_string();
-    assert!(gate().admit(next.seal(&wake_key(2)).unwrap().as_bytes(), moment(NOW), 0).is_ok());
+    assert!(checker().admit(next.seal(&wake_key(2)).unwrap().as_bytes(), moment(NOW), 0).is_ok());
     let mut foreign = wake(1);
     foreign.kid = wake_key(3).kid().to_string();
-    assert_eq!(reason(gate().admit(foreign.seal(&wake_key(3)).unwrap().as_bytes(), moment(NOW), 0)), Reason::UnknownKey);
+    assert_eq!(reason(checker().admit(foreign.seal(&wake_key(3)).unwrap().as_bytes(), moment(NOW), 0)), Reason::UnknownKey);
     // Says that it is one key's and is another's.
-    assert_eq!(reason(gate().admit(wake(1).seal(&wake_key(2)).unwrap().as_bytes(), moment(NOW), 0)), Reason::BadSignature);
+    assert_eq!(reason(checker().admit(wake(1).seal(&wake_key(2)).unwrap().as_bytes(), moment(NOW), 0)), Reason::BadSignature);
 }
 
 #[test]
@@ -35,91 +35,91 @@ fn the_domain_is_part_of_what_is_signed() {
     let payload = serde_json::to_vec(&wake(1)).unwrap();
     for domain in [&b""[..], ACKNOWLEDGEMENT_DOMAIN] {
         let signature = wake_key(1).sign(&signed(domain, &payload));
-        assert_eq!(reason(gate().admit(join(&[&payload, &signature]).as_bytes(), moment(NOW), 0)), Reason::BadSignature);
+        assert_eq!(reason(checker().admit(join(&[&payload, &signature]).as_bytes(), moment(NOW), 0)), Reason::BadSignature);
     }
 }
 
 #[test]
 fn another_major_version_is_refused_and_new_fields_are_passed_over() {
     let newer = altered(|wake| wake["v"] = 2.into());
-    assert_eq!(reason(gate().admit(newer.as_bytes(), moment(NOW), 0)), Reason::Version(2));
+    assert_eq!(reason(checker().admit(newer.as_bytes(), moment(NOW), 0)), Reason::Version(2));
     // Even where nothing else is as it was.
     let kid = wake_key(1).kid().to_string();
     let other = sign(serde_json::json!({ "v": 7, "kid": kid }).to_string().as_bytes(), 1);
-    assert_eq!(reason(gate().admit(other.as_bytes(), moment(NOW), 0)), Reason::Version(7));
+    assert_eq!(reason(checker().admit(other.as_bytes(), moment(NOW), 0)), Reason::Version(7));
     let extended = altered(|wake| wake["why"] = serde_json::json!({ "deep": [1, 2] }));
-    assert!(gate().admit(extended.as_bytes(), moment(NOW), 0).is_ok());
+    assert!(checker().admit(extended.as_bytes(), moment(NOW), 0).is_ok());
 }
 
 #[test]
 fn another_devices_wake_is_passed_over_in_silence() {
-    let rejected = gate().admit(altered(|wake| wake["aud"] = "cam-18".into()).as_bytes(), moment(NOW), 0);
+    let rejected = checker().admit(altered(|wake| wake["aud"] = "cam-18".into()).as_bytes(), moment(NOW), 0);
     assert_eq!(rejected, Err(Rejected { reason: Reason::WrongDevice, answer: None }));
 }
 
 #[test]
 fn it_is_good_from_a_minute_before_it_was_made_to_its_end() {
     let sealed = wake(1).seal(&wake_key(1)).unwrap();
-    let at = |now| gate().admit(sealed.as_bytes(), moment(now), 0);
+    let at = |now| checker().admit(sealed.as_bytes(), moment(now), 0);
     assert!(at(NOW - SKEW).is_ok() && at(NOW + LIFETIME).is_ok());
     assert_eq!(reason(at(NOW - SKEW - 1)), Reason::Early(SKEW + 1));
     assert_eq!(reason(at(NOW + LIFETIME + 1)), Reason::Late(1));
-    assert_eq!(answer(at(0)), Some(Answer::Clock));
+    assert_eq!(answer(at(0)), Some(WakeAnswer::Clock));
     for (iat, exp) in [(NOW, NOW + LIFETIME + 1), (NOW, NOW - 1), (0, u64::MAX)] {
         let text = altered(|wake| (wake["iat"], wake["exp"]) = (iat.into(), exp.into()));
-        assert_eq!(reason(gate().admit(text.as_bytes(), moment(NOW), 0)), Reason::TooLong);
+        assert_eq!(reason(checker().admit(text.as_bytes(), moment(NOW), 0)), Reason::TooLong);
     }
 }
 
 #[test]
 fn a_device_without_a_clock_skips_the_time_and_nothing_else() {
-    let mut gate = Gate::new(Pins { clock: Clock::Absent, ..pins() });
+    let mut checker = WakeChecker::new(Pins { clock: Clock::Absent, ..pins() });
     let sealed = wake(1).seal(&wake_key(1)).unwrap();
-    assert!(gate.admit(sealed.as_bytes(), moment(0), 0).is_ok());
-    assert_eq!(reason(gate.admit(sealed.as_bytes(), moment(1), 0)), Reason::Replayed);
+    assert!(checker.admit(sealed.as_bytes(), moment(0), 0).is_ok());
+    assert_eq!(reason(checker.admit(sealed.as_bytes(), moment(1), 0)), Reason::Replayed);
 }
 
 #[test]
 fn a_replay_is_refused_without_an_answer() {
-    let mut gate = gate();
+    let mut checker = checker();
     let sealed = wake(1).seal(&wake_key(1)).unwrap();
-    assert!(gate.admit(sealed.as_bytes(), moment(NOW), 0).is_ok());
-    let again = gate.admit(sealed.as_bytes(), moment(NOW + LIFETIME), 0);
+    assert!(checker.admit(sealed.as_bytes(), moment(NOW), 0).is_ok());
+    let again = checker.admit(sealed.as_bytes(), moment(NOW + LIFETIME), 0);
     assert_eq!(again, Err(Rejected { reason: Reason::Replayed, answer: None }));
     // Forgotten when it has ended, and then it has ended.
-    assert_eq!(reason(gate.admit(sealed.as_bytes(), moment(NOW + LIFETIME + 1), 0)), Reason::Late(1));
+    assert_eq!(reason(checker.admit(sealed.as_bytes(), moment(NOW + LIFETIME + 1), 0)), Reason::Late(1));
 }
 
 #[test]
 fn only_permitted_relays_are_dialled() {
     let text = altered(|wake| wake["relay"] = serde_json::json!(["evil.example.com:22", "[2001:DB8::7]:2222"]));
-    let followed = gate().admit(text.as_bytes(), moment(NOW), 0).unwrap();
+    let followed = checker().admit(text.as_bytes(), moment(NOW), 0).unwrap();
     assert_eq!(followed.relay, ["[2001:db8::7]:2222".parse().unwrap()]);
     let text = altered(|wake| wake["relay"] = serde_json::json!(["evil.example.com:22"]));
-    let refused = gate().admit(text.as_bytes(), moment(NOW), 0);
+    let refused = checker().admit(text.as_bytes(), moment(NOW), 0);
     assert_eq!(reason(refused.clone()), Reason::RelayNotAllowed);
-    assert_eq!(answer(refused), Some(Answer::Denied));
+    assert_eq!(answer(refused), Some(WakeAnswer::Denied));
     let many = altered(|wake| wake["relay"] = serde_json::json!(vec!["relay.example.com:2222"; 5]));
-    assert_eq!(reason(gate().admit(many.as_bytes(), moment(NOW), 0)), Reason::Malformed);
+    assert_eq!(reason(checker().admit(many.as_bytes(), moment(NOW), 0)), Reason::Malformed);
 }
 
 #[test]
 fn there_are_limits_whoever_asks() {
-    let mut gate = gate();
+    let mut checker = checker();
     for number in 0..DIALS.burst {
         let sealed = wake(u8::try_from(number).unwrap()).seal(&wake_key(1)).unwrap();
-        assert!(gate.admit(sealed.as_bytes(), moment(NOW), 0).is_ok());
+        assert!(checker.admit(sealed.as_bytes(), moment(NOW), 0).is_ok());
     }
-    let refused = gate.admit(wake(200).seal(&wake_key(1)).unwrap().as_bytes(), moment(NOW), 0);
+    let refused = checker.admit(wake(200).seal(&wake_key(1)).unwrap().as_bytes(), moment(NOW), 0);
     assert_eq!(reason(refused.clone()), Reason::TooMany);
-    assert_eq!(answer(refused), Some(Answer::Busy));
-    let mut gate = super::gate();
-    assert_eq!(reason(gate.admit(wake(1).seal(&wake_key(1)).unwrap().as_bytes(), moment(NOW), 2)), Reason::TunnelCap);
+    assert_eq!(answer(refused), Some(WakeAnswer::Busy));
+    let mut checker = super::checker();
+    assert_eq!(reason(checker.admit(wake(1).seal(&wake_key(1)).unwrap().as_bytes(), moment(NOW), 2)), Reason::TunnelCap);
 }
 
 #[test]
 fn a_full_memory_lets_nothing_in_that_could_be_a_replay() {
-    let mut gate = gate();
+    let mut checker = checker();
     let numbered = |number: u16| {
         let mut wake = wake(0);
         let mut jti = [0; 16];
@@ -128,21 +128,22 @@ fn a_full_memory_lets_nothing_in_that_could_be_a_replay() {
         wake.seal(&wake_key(1)).unwrap()
     };
     let first = numbered(0);
-    let reasons: Vec<_> = (0..300).map(|number| gate.admit(numbered(number).as_bytes(), moment(NOW), 0).map_err(|no| no.reason)).collect();
+    let reasons: Vec<_> =
+        (0..300).map(|number| checker.admit(numbered(number).as_bytes(), moment(NOW), 0).map_err(|no| no.reason)).collect();
     assert_eq!(reasons.iter().filter(|result| result.is_ok()).count(), usize::try_from(DIALS.burst).unwrap());
-    assert_eq!(reason(gate.admit(first.as_bytes(), moment(NOW), 0)), Reason::Replayed);
+    assert_eq!(reason(checker.admit(first.as_bytes(), moment(NOW), 0)), Reason::Replayed);
     assert_eq!(reasons.last().unwrap(), &Err(Reason::TooMany));
 }
 
 #[test]
 fn old_wakes_sent_for_ever_get_few_answers() {
-    let mut gate = gate();
+    let mut checker = checker();
     let sealed = wake(1).seal(&wake_key(1)).unwrap();
-    let late = Moment { unix: NOW + 3600, monotonic: Duration::from_secs(5) };
-    let answers = (0..1000).filter(|_| gate.admit(sealed.as_bytes(), late, 0).unwrap_err().answer.is_some()).count();
+    let late = ClockReading { unix: NOW + 3600, monotonic: Duration::from_secs(5) };
+    let answers = (0..1000).filter(|_| checker.admit(sealed.as_bytes(), late, 0).unwrap_err().answer.is_some()).count();
     assert_eq!(answers, usize::try_from(DIALS.burst).unwrap());
     // And dialling is not held up by them.
-    assert!(gate.admit(wake(2).seal(&wake_key(1)).unwrap().as_bytes(), Moment { unix: NOW, ..late }, 0).is_ok());
+    assert!(checker.admit(wake(2).seal(&wake_key(1)).unwrap().as_bytes(), ClockReading { unix: NOW, ..late }, 0).is_ok());
 }
 
 #[test]
@@ -151,13 +152,13 @@ fn what_is_no_wake_is_refused() {
     let twice = sealed.replace('.', "..");
     let long = format!("{sealed}{}", "A".repeat(1024));
     for text in ["", ".", "a", "{}", &sealed[..sealed.len() - 3], &twice, &long, &format!("{sealed}="), &format!(" {sealed}")] {
-        assert!(gate().admit(text.as_bytes(), moment(NOW), 0).is_err(), "{text}");
+        assert!(checker().admit(text.as_bytes(), moment(NOW), 0).is_err(), "{text}");
     }
     let doubled = String::from_utf8(serde_json::to_vec(&wake(1)).unwrap()).unwrap().replace("\"v\":1", "\"v\":1,\"v\":1");
-    assert_eq!(reason(gate().admit(sign(doubled.as_bytes(), 1).as_bytes(), moment(NOW), 0)), Reason::Malformed);
+    assert_eq!(reason(checker().admit(sign(doubled.as_bytes(), 1).as_bytes(), moment(NOW), 0)), Reason::Malformed);
     for field in ["aud", "jti", "iat", "exp", "relay", "hk", "svc", "tkt", "rid"] {
         let text = altered(|wake| drop(wake.as_object_mut().unwrap().remove(field)));
-        assert_eq!(reason(gate().admit(text.as_bytes(), moment(NOW), 0)), Reason::Malformed, "{field}");
+        assert_eq!(reason(checker().admit(text.as_bytes(), moment(NOW), 0)), Reason::Malformed, "{field}");
     }
 }
 
@@ -177,24 +178,24 @@ proptest! {
         let mut text = wake(1).seal(&wake_key(1)).unwrap().into_bytes();
         let at = at % text.len();
         text[at] ^= 1 << bit;
-        prop_assert!(gate().admit(&text, moment(NOW), 0).is_err());
+        prop_assert!(checker().admit(&text, moment(NOW), 0).is_err());
     }
 
     #[test]
     fn nothing_that_is_sent_gets_through(bytes in proptest::collection::vec(any::<u8>(), 0..1200)) {
-        prop_assert!(gate().admit(&bytes, moment(NOW), 0).is_err());
+        prop_assert!(checker().admit(&bytes, moment(NOW), 0).is_err());
     }
 
     /// Whatever order wakes come in, each is followed once at most, and none outside its time.
     #[test]
     fn each_wake_is_followed_once(order in proptest::collection::vec((0_u8..6, 0_u64..40), 1..60)) {
-        let mut gate = gate();
+        let mut checker = checker();
         let mut followed = std::collections::BTreeSet::new();
         let mut now = NOW - 70;
         for (number, later) in order {
             now += later;
             let sealed = wake(number).seal(&wake_key(1)).unwrap();
-            if gate.admit(sealed.as_bytes(), moment(now), 0).is_ok() {
+            if checker.admit(sealed.as_bytes(), moment(now), 0).is_ok() {
                 prop_assert!(followed.insert(number));
                 prop_assert!((NOW - SKEW..=NOW + LIFETIME).contains(&now));
             }

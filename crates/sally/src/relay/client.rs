@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
-use sally_proto::authority::Visitor;
-use sally_proto::authorized_keys::{Denial, Grant, Offer, Presence};
+use sally_proto::authority::CertifiedVisitor;
+use sally_proto::authorized_keys::{Denial, Grant, Offer, UserPresence};
 use sally_proto::id::DeviceId;
 use ssh_key::certificate::Certificate;
 use ssh_key::public::KeyData;
@@ -14,29 +14,29 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::Member;
-use super::places::HeldDescriptors;
+use super::limits::DescriptorPermit;
 use crate::clock::unix_time_or_expired;
 use crate::lock::lock;
-use crate::tunnel::line::Line;
+use crate::tunnel::peer::PeerHandle;
 
 /// The grants of a client, by role, as the checker gave them. The accessors omit a grant that has ended, so that each answer holds at that
 /// moment.
 #[derive(Clone, Debug, Default)]
-pub struct Access {
+pub struct ClientAccess {
     pub(super) visitor: Option<Grant>,
     pub(super) device: Option<Grant>,
     pub(super) admin: Option<Grant>,
     /// The role that the fleet's authorities certify.
     pub(super) member: Option<Member>,
     /// The presence that each registration which admitted the key at login requires of a signature.
-    pub(super) guest: Vec<Presence>,
+    pub(super) admissions: Vec<UserPresence>,
 }
 
 fn has_ended(grant: &Grant) -> bool {
     grant.expires().is_some_and(|end| end <= unix_time_or_expired())
 }
 
-impl Access {
+impl ClientAccess {
     /// Returns the grant for reaching names, unless it has ended.
     pub fn visitor(&self) -> Option<&Grant> {
         self.visitor.as_ref().filter(|grant| !has_ended(grant))
@@ -66,7 +66,7 @@ impl Access {
     }
 
     /// Returns the visitor, if the fleet certifies the client as one.
-    pub fn fleet_visitor(&self) -> Option<&Visitor> {
+    pub fn fleet_visitor(&self) -> Option<&CertifiedVisitor> {
         match self.member() {
             Some(Member::Visitor(visitor)) => Some(visitor),
             _ => None,
@@ -75,12 +75,12 @@ impl Access {
 
     /// Returns whether the client may ask for what visitors, administrators or guests may ask for.
     pub fn may_visit(&self) -> bool {
-        self.visitor().is_some() || self.admin().is_some() || self.is_guest() || self.fleet_visitor().is_some()
+        self.visitor().is_some() || self.admin().is_some() || self.is_admitted() || self.fleet_visitor().is_some()
     }
 
     /// Returns whether a registration admitted the key.
-    fn is_guest(&self) -> bool {
-        !self.guest.is_empty()
+    fn is_admitted(&self) -> bool {
+        !self.admissions.is_empty()
     }
 
     /// Returns whether a visitor's or a device's grant has ended, so that a refusal can say so.
@@ -108,7 +108,7 @@ impl Access {
 
     /// Returns this access if it has at least one role.
     pub(crate) fn some_role(self) -> Option<Self> {
-        let any = self.visitor.is_some() || self.device.is_some() || self.admin.is_some() || self.is_guest();
+        let any = self.visitor.is_some() || self.device.is_some() || self.admin.is_some() || self.is_admitted();
         (any || self.member.is_some()).then_some(self)
     }
 
@@ -116,15 +116,15 @@ impl Access {
     /// Requirements of guest registrations only remove those registrations.
     pub(crate) fn check_presence(self, flags: u8) -> Result<Self, Denial> {
         // Every field is named, so that a new role can't be forgotten here.
-        let Self { visitor, device, admin, member, mut guest } = self;
+        let Self { visitor, device, admin, member, mut admissions } = self;
         for grant in [&visitor, &device, &admin].into_iter().flatten() {
             grant.check_presence(flags)?;
         }
         member.as_ref().map_or(Ok(()), |member| member.presence().check(flags))?;
         // A device that requires more than the relay's own files excludes the key from its own name only.
-        let denial = guest.iter().find_map(|presence| presence.check(flags).err());
-        guest.retain(|presence| presence.check(flags).is_ok());
-        Self { visitor, device, admin, member, guest }.some_role().ok_or(denial.unwrap_or(Denial::UnknownKey))
+        let denial = admissions.iter().find_map(|presence| presence.check(flags).err());
+        admissions.retain(|presence| presence.check(flags).is_ok());
+        Self { visitor, device, admin, member, admissions }.some_role().ok_or(denial.unwrap_or(Denial::UnknownKey))
     }
 
     /// Returns a grant whose comment names the key's owner.
@@ -139,7 +139,7 @@ impl Access {
             (self.visitor.is_some() || fleets == Some("visitor"), "visitor"),
             (self.device.is_some() || fleets == Some("device"), "device"),
             (self.admin.is_some(), "admin"),
-            (self.is_guest(), "guest"),
+            (self.is_admitted(), "guest"),
         ];
         roles.into_iter().filter(|(has, _)| *has).map(|(_, role)| role).collect()
     }
@@ -175,11 +175,11 @@ impl Proven {
 
 /// A client that has authenticated, before its connection is registered.
 #[derive(Debug)]
-pub struct LetIn {
+pub struct UnregisteredClient {
     /// The user name that was asked for.
     pub user: String,
     /// The grants.
-    pub access: Access,
+    pub access: ClientAccess,
     /// The key or certificate.
     pub offer: Proven,
     /// The signature's flags of user presence and verification, for a security key; 0 for any other key.
@@ -188,7 +188,7 @@ pub struct LetIn {
 
 /// A connected client.
 #[derive(Debug)]
-pub struct Caller {
+pub struct Client {
     /// The connection's number, unique while this process runs.
     pub number: u64,
     /// The peer's address, as the kernel gives it.
@@ -196,7 +196,7 @@ pub struct Caller {
     /// The user name that it asked for.
     pub user: String,
     /// The grants.
-    pub access: Access,
+    pub access: ClientAccess,
     /// The key or certificate.
     pub offer: Proven,
     /// The signature's flags of user presence and verification, for a security key; 0 for any other key.
@@ -213,7 +213,7 @@ pub struct Caller {
     /// The time of the login, for people.
     pub since_clock: jiff::Timestamp,
     /// The connection.
-    pub line: Line,
+    pub line: PeerHandle,
     /// The sockets of the ports that it has registered.
     pub(crate) sockets: Mutex<HashMap<u16, Sockets>>,
 }
@@ -223,7 +223,7 @@ pub struct Caller {
 pub(crate) struct Sockets {
     pub(crate) stop: CancellationToken,
     pub(crate) loops: Vec<JoinHandle<()>>,
-    pub(crate) _descriptors: HeldDescriptors,
+    pub(crate) _descriptors: DescriptorPermit,
 }
 
 impl Sockets {
@@ -236,10 +236,10 @@ impl Sockets {
     }
 }
 
-impl Caller {
+impl Client {
     /// Creates the state of a client that has just been admitted.
-    pub fn new(number: u64, peer: SocketAddr, let_in: LetIn, line: Line) -> Self {
-        let LetIn { user, access, offer, flags } = let_in;
+    pub fn new(number: u64, peer: SocketAddr, let_in: UnregisteredClient, line: PeerHandle) -> Self {
+        let UnregisteredClient { user, access, offer, flags } = let_in;
         let fingerprint = offer.fingerprint();
         let identity = access.member.as_ref().map_or_else(|| fingerprint.clone(), |member| format!("{} {}", member.role(), member.name()));
         let member = access.member.as_ref().map(|member| crate::term::printable(member.name()));

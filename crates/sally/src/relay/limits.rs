@@ -2,28 +2,28 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use sally_proto::relay::{ConnectionShares, Refusal, Shares, Taker};
+use sally_proto::relay::{ConnectionShares, PermitHolder, Refusal, VisitShares};
 
 use crate::lock::lock;
 
 /// The places for visits of a relay.
 #[derive(Debug)]
-pub(super) struct Places(Mutex<Shares>);
+pub(super) struct VisitPermits(Mutex<VisitShares>);
 
 /// A place for one visit, returned when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
-    taker: Taker,
+pub(super) struct VisitPermit {
+    places: Arc<VisitPermits>,
+    holder: PermitHolder,
 }
 
-impl Places {
-    /// Creates the places; connections to forwarded ports take at most `strangers` of them.
-    pub(super) fn new(strangers: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Shares::new(strangers))))
+impl VisitPermits {
+    /// Creates the places; connections to forwarded ports take at most `unauthenticated` of them.
+    pub(super) fn new(unauthenticated: usize) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(VisitShares::new(unauthenticated))))
     }
 
-    fn shares(&self) -> MutexGuard<'_, Shares> {
+    fn shares(&self) -> MutexGuard<'_, VisitShares> {
         lock(&self.0)
     }
 
@@ -36,15 +36,15 @@ impl Places {
     ///
     /// # Errors
     /// [`Refusal::TooMany`].
-    pub(super) fn take(self: &Arc<Self>, taker: Taker) -> Result<Place, Refusal> {
-        self.shares().take(&taker)?;
-        Ok(Place { places: Arc::clone(self), taker })
+    pub(super) fn take(self: &Arc<Self>, holder: PermitHolder) -> Result<VisitPermit, Refusal> {
+        self.shares().take(&holder)?;
+        Ok(VisitPermit { places: Arc::clone(self), holder })
     }
 }
 
-impl Drop for Place {
+impl Drop for VisitPermit {
     fn drop(&mut self) {
-        self.places.shares().give_back(&self.taker);
+        self.places.shares().give_back(&self.holder);
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Descriptors(Mutex<ConnectionShares>);
 
 /// Descriptors of one key, returned when dropped.
 #[derive(Debug)]
-pub(crate) struct HeldDescriptors {
+pub(crate) struct DescriptorPermit {
     descriptors: Arc<Descriptors>,
     key: String,
     count: usize,
@@ -79,13 +79,13 @@ impl Descriptors {
     ///
     /// # Errors
     /// [`Refusal::TooMany`].
-    pub(super) fn take(self: &Arc<Self>, key: &str, count: usize) -> Result<HeldDescriptors, Refusal> {
+    pub(super) fn take(self: &Arc<Self>, key: &str, count: usize) -> Result<DescriptorPermit, Refusal> {
         self.shares().take(key, count)?;
-        Ok(HeldDescriptors { descriptors: Arc::clone(self), key: key.to_owned(), count })
+        Ok(DescriptorPermit { descriptors: Arc::clone(self), key: key.to_owned(), count })
     }
 }
 
-impl Drop for HeldDescriptors {
+impl Drop for DescriptorPermit {
     fn drop(&mut self) {
         self.descriptors.shares().give_back(&self.key, self.count);
     }

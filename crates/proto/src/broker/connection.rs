@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::client::Client;
+use super::client::BrokerClient;
 use super::packet::{Delivery, End};
 use crate::rate::{Bucket, Rate};
 use crate::wake::Topic;
@@ -31,7 +31,7 @@ pub trait Outlet {
 
 /// A will that may be published.
 #[derive(Debug)]
-pub(super) struct Parting {
+pub(super) struct PendingWill {
     pub(super) topic: Topic,
     pub(super) payload: Bytes,
     pub(super) retain: bool,
@@ -48,22 +48,22 @@ struct Subscriptions {
 
 /// The state of one connection.
 #[derive(Debug)]
-pub(super) struct Seat<O> {
+pub(super) struct HubConnection<O> {
     /// The number of the connection.
     pub(super) connection: u64,
     /// The certificate's serial number; 0 if there is none.
     pub(super) serial: u64,
     pub(super) outlet: O,
-    pub(super) will: Option<Box<Parting>>,
+    pub(super) will: Option<Box<PendingWill>>,
     subscriptions: Subscriptions,
     packets: Bucket,
     unacknowledged: u16,
     last_id: u16,
 }
 
-impl<O: Outlet> Seat<O> {
-    pub(super) fn new(client: &Client, connection: u64, serial: u64, will: Option<Parting>, outlet: O) -> Self {
-        let rate = if matches!(client, Client::Device(_)) { DEVICE_PACKETS } else { RELAY_PACKETS };
+impl<O: Outlet> HubConnection<O> {
+    pub(super) fn new(client: &BrokerClient, connection: u64, serial: u64, will: Option<PendingWill>, outlet: O) -> Self {
+        let rate = if matches!(client, BrokerClient::Device(_)) { DEVICE_PACKETS } else { RELAY_PACKETS };
         let will = will.map(Box::new);
         let packets = Bucket::new(rate);
         Self { connection, serial, outlet, will, subscriptions: Subscriptions::default(), packets, unacknowledged: 0, last_id: 0 }
@@ -80,10 +80,10 @@ impl<O: Outlet> Seat<O> {
     }
 
     /// Subscribes; returns `false` if there are too many subscriptions.
-    pub(super) fn subscribe(&mut self, client: &Client, topic: &Topic, acknowledged: bool) -> bool {
+    pub(super) fn subscribe(&mut self, client: &BrokerClient, topic: &Topic, acknowledged: bool) -> bool {
         match (client, topic) {
-            (Client::Device(_), Topic::Wake(_)) => self.subscriptions.wake = Some(acknowledged),
-            (Client::Device(_), Topic::Status(_)) => self.subscriptions.own_status = Some(acknowledged),
+            (BrokerClient::Device(_), Topic::Wake(_)) => self.subscriptions.wake = Some(acknowledged),
+            (BrokerClient::Device(_), Topic::Status(_)) => self.subscriptions.own_status = Some(acknowledged),
             _ => {
                 let others = &mut self.subscriptions.others;
                 if others.len() >= RELAY_SUBSCRIPTIONS_MAX && !others.contains_key(topic) {
@@ -95,19 +95,19 @@ impl<O: Outlet> Seat<O> {
         true
     }
 
-    pub(super) fn unsubscribe(&mut self, client: &Client, topic: &Topic) {
+    pub(super) fn unsubscribe(&mut self, client: &BrokerClient, topic: &Topic) {
         match (client, topic) {
-            (Client::Device(own), Topic::Wake(id)) if own == id => self.subscriptions.wake = None,
-            (Client::Device(own), Topic::Status(id)) if own == id => self.subscriptions.own_status = None,
+            (BrokerClient::Device(own), Topic::Wake(id)) if own == id => self.subscriptions.wake = None,
+            (BrokerClient::Device(own), Topic::Status(id)) if own == id => self.subscriptions.own_status = None,
             _ => drop(self.subscriptions.others.remove(topic)),
         }
     }
 
     /// Returns whether the client is subscribed to a topic, and whether with QoS 1. A device has only its own topics.
-    fn subscription(&self, client: &Client, topic: &Topic) -> Option<bool> {
+    fn subscription(&self, client: &BrokerClient, topic: &Topic) -> Option<bool> {
         match (client, topic) {
-            (Client::Device(_), Topic::Wake(_)) => self.subscriptions.wake,
-            (Client::Device(_), Topic::Status(_)) => self.subscriptions.own_status,
+            (BrokerClient::Device(_), Topic::Wake(_)) => self.subscriptions.wake,
+            (BrokerClient::Device(_), Topic::Status(_)) => self.subscriptions.own_status,
             _ => self.subscriptions.others.get(topic).copied(),
         }
     }
@@ -118,12 +118,12 @@ impl<O: Outlet> Seat<O> {
     }
 
     /// Delivers with the lower QoS of publisher and subscriber; returns `false` if the client doesn't take it.
-    pub(super) fn deliver(&mut self, client: &Client, mut delivery: Delivery, acknowledged: bool) -> bool {
+    pub(super) fn deliver(&mut self, client: &BrokerClient, mut delivery: Delivery, acknowledged: bool) -> bool {
         let Some(wanted) = self.subscription(client, &delivery.topic) else { return true };
         delivery.id = None;
         // A client in this process acknowledges nothing.
-        if wanted && acknowledged && !matches!(client, Client::Local(_)) {
-            let most = if matches!(client, Client::Device(_)) { DEVICE_UNACKNOWLEDGED_MAX } else { RELAY_UNACKNOWLEDGED_MAX };
+        if wanted && acknowledged && !matches!(client, BrokerClient::Local(_)) {
+            let most = if matches!(client, BrokerClient::Device(_)) { DEVICE_UNACKNOWLEDGED_MAX } else { RELAY_UNACKNOWLEDGED_MAX };
             if self.unacknowledged >= most {
                 return false;
             }

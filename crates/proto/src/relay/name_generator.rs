@@ -11,17 +11,17 @@ const PREFIX: &[u8] = b"sally/name\0";
 /// Generates names of 64 random bits and 64 bits of a MAC over these and a key: 128 bits for an attacker who guesses, and bound to that
 /// key.
 #[derive(Clone)]
-pub struct Mint {
+pub struct NameGenerator {
     mac: Hmac<Sha256>,
 }
 
-impl std::fmt::Debug for Mint {
+impl std::fmt::Debug for NameGenerator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Mint")
+        f.write_str("NameGenerator")
     }
 }
 
-impl Mint {
+impl NameGenerator {
     /// Makes a generator; another one with the same secret recognises its names.
     pub fn new(secret: &[u8; 32]) -> Self {
         let mut key = [0; 64]; // A block of SHA-256, filled up as RFC 2104 does.
@@ -64,25 +64,25 @@ mod tests {
     proptest! {
         #[test]
         fn a_name_is_known_again_for_its_key_alone(secret: [u8; 32], random: [u8; 8], bit in 0_usize..128) {
-            let mint = Mint::new(&secret);
-            let name = mint.make(random, "SHA256:one");
+            let generator = NameGenerator::new(&secret);
+            let name = generator.make(random, "SHA256:one");
             prop_assert!(name.looks_generated());
-            prop_assert!(Mint::new(&secret).made(&name, "SHA256:one"));
-            prop_assert!(!mint.made(&name, "SHA256:other"));
+            prop_assert!(NameGenerator::new(&secret).made(&name, "SHA256:one"));
+            prop_assert!(!generator.made(&name, "SHA256:other"));
             let mut other = secret;
             other[bit / 8 % 32] ^= 1;
-            prop_assert!(!Mint::new(&other).made(&name, "SHA256:one"));
+            prop_assert!(!NameGenerator::new(&other).made(&name, "SHA256:one"));
             let mut bits = name.generated_from().unwrap();
             bits[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(!mint.made(&DeviceId::generated(bits), "SHA256:one"));
+            prop_assert!(!generator.made(&DeviceId::generated(bits), "SHA256:one"));
         }
     }
 
     #[test]
     fn a_name_that_somebody_chose_was_not_made() {
-        let mint = Mint::new(&[7; 32]);
+        let generator = NameGenerator::new(&[7; 32]);
         for name in ["cam-17", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "zzzzzzzzzzzzzzzzzzzzzzzzzz"] {
-            assert!(!mint.made(&DeviceId::parse(name).unwrap(), "SHA256:one"), "{name}");
+            assert!(!generator.made(&DeviceId::parse(name).unwrap(), "SHA256:one"), "{name}");
         }
     }
 }

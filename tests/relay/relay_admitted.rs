@@ -28,17 +28,17 @@ fn once(home: &Home, relay: &Relay, keys: &Path) -> Command {
     command
 }
 
-/// A door for these keys, and its name.
+/// A server for these keys, and its name.
 fn open(home: &Home, relay: &Relay, keys: &str, more: &[&str]) -> (Client, String) {
     let keys = home.write("keys", keys);
-    let mut door = Client::start(once(home, relay, &keys).args(more));
-    door.await_line("ssh-ed25519 ");
-    let name = door.await_line("");
-    (door, name)
+    let mut server = Client::start(once(home, relay, &keys).args(more));
+    server.await_line("ssh-ed25519 ");
+    let name = server.await_line("");
+    (server, name)
 }
 
 /// So many keys, each a line.
-fn strangers(count: u32) -> String {
+fn others(count: u32) -> String {
     let key = |number: u32| {
         let mut bytes = [7; 32];
         bytes[..4].copy_from_slice(&number.to_be_bytes());
@@ -53,35 +53,35 @@ fn assert_reached(home: &Home, relay: &Relay, key: &str, name: &str, said: &str)
 }
 
 #[test]
-fn the_last_of_a_thousand_keys_reaches_the_door() {
+fn the_last_of_a_thousand_keys_reaches_the_name() {
     let (home, relay) = start();
-    let (door, name) = open(&home, &relay, &(strangers(1023) + &home.read("id.pub")), &[]);
+    let (server, name) = open(&home, &relay, &(others(1023) + &home.read("id.pub")), &[]);
     assert_reached(&home, &relay, "id", &name, "in\n");
-    assert!(door.finish().0.success());
+    assert!(server.finish().0.success());
 }
 
-/// What a line permits is the door's affair; who may come, and until when, the relay's too.
+/// What a line permits is the server's affair; who may come, and until when, the relay's too.
 #[test]
-fn a_key_with_options_reaches_the_door() {
+fn a_key_with_options_reaches_the_name() {
     let (home, relay) = start();
     for (options, said) in [
         (r#"command="echo forced""#, "forced\n"),
         (r#"restrict,environment="A=b",permitopen="localhost:80""#, "in\n"),
         (r#"expiry-time="20990101Z",no-touch-required"#, "in\n"),
     ] {
-        let (_door, name) = open(&home, &relay, &format!("{options} {}", home.read("id.pub")), &[]);
+        let (_server, name) = open(&home, &relay, &format!("{options} {}", home.read("id.pub")), &[]);
         assert_reached(&home, &relay, "id", &name, said);
     }
-    let (_door, name) = open(&home, &relay, &format!("expiry-time=\"20200101Z\" {}\n{}", home.read("id.pub"), strangers(1)), &[]);
+    let (_server, name) = open(&home, &relay, &format!("expiry-time=\"20200101Z\" {}\n{}", home.read("id.pub"), others(1)), &[]);
     let refused = text(&run(home.jump(&relay, "id", &name).arg("true")).stderr);
     assert!(refused.contains("Permission denied (publickey)"), "{refused}");
 }
 
 #[test]
-fn a_security_key_reaches_the_door_once_it_is_touched() {
+fn a_security_key_reaches_the_name_once_it_is_touched() {
     let (home, relay) = start();
     assert!(run(python("security_key.py").args(["make", "ed25519"]).arg(home.path("sk"))).status.success());
-    let (_door, name) = open(&home, &relay, &home.read("sk.pub"), &[]);
+    let (_server, name) = open(&home, &relay, &home.read("sk.pub"), &[]);
     let reach = |flags: &str| {
         let mut command = python("security_key.py");
         let output = run(command.arg("reach").arg(relay.port.to_string()).arg(home.path("sk")).args([flags, &name]));
@@ -94,7 +94,7 @@ fn a_security_key_reaches_the_door_once_it_is_touched() {
 }
 
 #[test]
-fn a_certificate_of_an_authority_of_the_doors_reaches_it() {
+fn a_certificate_of_an_admitted_authority_reaches_the_name() {
     let (home, relay) = start();
     home.key("ca", "ed25519");
     let certify = |name: &str| {
@@ -106,7 +106,7 @@ fn a_certificate_of_an_authority_of_the_doors_reaches_it() {
     for (line, more) in
         [(format!("cert-authority,principals=\"dev\" {authority}"), &[][..]), (format!("cert-authority {authority}"), &["--user", "dev"])]
     {
-        let (_door, name) = open(&home, &relay, &line, more);
+        let (_server, name) = open(&home, &relay, &line, more);
         certify("ops");
         let refused = text(&run(home.jump(&relay, "id", &name).arg("true")).stderr);
         assert!(refused.contains("Permission denied (publickey)"), "{refused}");
@@ -127,7 +127,7 @@ fn a_key_that_no_relay_could_admit_stops_the_start() {
             2,
             "from= admits no client through a relay: only the relay's word says where a visitor comes from",
         ),
-        (strangers(1025), 1025, "a relay admits 1024 keys at most"),
+        (others(1025), 1025, "a relay admits 1024 keys at most"),
         (long, 1, "what it says of who may come is longer than 32768 bytes, the most that a relay takes"),
     ] {
         let keys = home.write("keys", keys);
@@ -144,13 +144,13 @@ fn a_key_that_no_relay_could_admit_stops_the_start() {
 fn a_relay_takes_a_thousand_keys_and_says_what_it_does_not_take() {
     let (home, relay) = start();
     let admitting = |files: &[&str]| {
-        let mut device = python("guests.py");
+        let mut device = python("admitted_keys.py");
         device.arg(relay.port.to_string()).arg(home.path("app")).args(files.iter().map(|file| home.path(file)));
         Client::start(&mut device)
     };
     home.write("none", "");
     for number in 0..5 {
-        let all = strangers(1280);
+        let all = others(1280);
         home.write(&format!("part-{number}"), all.split_inclusive('\n').skip(256 * number).take(256).collect::<String>());
     }
     let name = admitting(&["part-0", "part-1", "part-2", "part-3"]).await_line("registered ");
@@ -159,13 +159,13 @@ fn a_relay_takes_a_thousand_keys_and_says_what_it_does_not_take() {
     home.write("options", format!("# who comes from there\nfrom=\"192.0.2.0/24\" {}", home.read("id.pub")));
     admitting(&["options"]).await_line("line 2 of the keys to admit is refused: option from is not enforced here");
     admitting(&["none", "options"]).await_line("line 2 of the keys to admit is refused: option from is not enforced here");
-    home.write("long", strangers(500));
+    home.write("long", others(500));
     admitting(&["long"]).await_line("too many bytes of keys to admit in one request: the limit is 32768");
 }
 
-/// ssh that is told of its certificate shows it first, and is let in by it; the door admits the key that the certificate is for.
+/// ssh that is told of its certificate shows it first, and is let in by it; the server admits the key that the certificate is for.
 #[test]
-fn a_fleets_visitor_reaches_a_door_that_admits_their_key() {
+fn a_fleets_visitor_reaches_a_name_that_admits_their_key() {
     let fleet = Fleet::new();
     let home = &fleet.home;
     home.write("devices", home.line("app", ""));
@@ -178,14 +178,14 @@ fn a_fleets_visitor_reaches_a_door_that_admits_their_key() {
         move |words: &[&str]| run(Command::new("ssh").arg("-F").arg(&config).args(words).stdin(Stdio::null()))
     };
     let alice = ssh("alice");
-    let (door, name) = open(home, &relay, &home.read("alice.pub"), &[]);
+    let (server, name) = open(home, &relay, &home.read("alice.pub"), &[]);
     let who: serde_json::Value = serde_json::from_str(&text(&alice(&["relay", "whoami", "--json"]).stdout)).unwrap();
     assert_eq!((&who["roles"], &who["guest_of"]), (&serde_json::json!(["visitor", "guest"]), &serde_json::json!([name])));
     let visit = alice(&["-J", "relay", &name, "echo in"]);
     assert_eq!(text(&visit.stdout), "in\n", "{}", text(&visit.stderr));
-    assert!(door.finish().0.success());
+    assert!(server.finish().0.success());
     // Nobody else's certificate helps.
-    let (_door, name) = open(home, &relay, &home.read("alice.pub"), &[]);
+    let (_server, name) = open(home, &relay, &home.read("alice.pub"), &[]);
     let refused = text(&ssh("bob")(&["-J", "relay", &name, "true"]).stderr);
     assert!(refused.contains("not permitted"), "{refused}");
 }
