@@ -112,7 +112,7 @@ fn heads(tokens: &[String]) -> Vec<String> {
 }
 
 /// Returns names, `::`, and single other characters; no comments and no literals.
-fn tokens(text: &str) -> Vec<String> {
+pub(super) fn tokens(text: &str) -> Vec<String> {
     let (mut tokens, mut rest) = (Vec::new(), text);
     while let Some(first) = rest.chars().next() {
         let passed_over = comment(rest).or_else(|| literal(rest)).or_else(|| first.is_whitespace().then_some(first.len_utf8()));
@@ -196,7 +196,7 @@ fn read(folder: &Path, prefix: &str, sources: &mut Vec<Source>) {
         let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
         if entry.file_type().unwrap().is_dir() {
             read(&entry.path(), &format!("{name}/"), sources);
-        } else if name.ends_with(".rs") && !["lib.rs", "main.rs", "floors.rs"].contains(&name.as_str()) {
+        } else if name.ends_with(".rs") && !["lib.rs", "main.rs", "floors.rs", "names.rs"].contains(&name.as_str()) {
             sources.push(Source::new(&name, fs::read_to_string(entry.path()).unwrap()));
         }
     }

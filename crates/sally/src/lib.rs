@@ -72,6 +72,8 @@ mod logfile;
 pub mod monitor;
 #[cfg(any(feature = "relay", feature = "agent"))]
 pub mod mqtt;
+#[cfg(test)]
+mod names;
 #[cfg(any(feature = "once", feature = "relay", feature = "agent"))]
 pub mod net;
 mod panic;
