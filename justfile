@@ -64,7 +64,7 @@ demo: prepare
 demo-clean:
     demo/fleet clean
 
-# a door, a visit with stock ssh, its record verified and played
+# a server, a visit with stock ssh, its record verified and played
 demo-once: prepare
     cargo build --locked -p sally
     demo/run target/debug/sally

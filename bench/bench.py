@@ -1,4 +1,4 @@
-"""Measures a door of Sally beside OpenSSH's sshd, and beside dropbear and tinysshd where they apply, in turn, in one run, with the stock
+"""Measures a server of Sally beside OpenSSH's sshd, and beside dropbear and tinysshd where they apply, in turn, in one run, with the stock
 client over loopback; prints a table in Markdown.
 
 Each figure is a median; the ratio is Sally's to sshd's. Payloads lie in memory (/dev/shm); Sally's records where the row says, else in memory too.

@@ -25,7 +25,7 @@ class Bench:
         return ["ssh", *CLIENT, "-i", self.work / "id", "-p", str(peer.port), *options, "127.0.0.1", command]
 
     def visit(self, peer):
-        """One visit, so that a door which waits for it closes."""
+        """One visit, so that a server which waits for it closes."""
         subprocess.run(self.client(peer, command="true"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
 
     def opening(self, peer, seconds):

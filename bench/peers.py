@@ -1,4 +1,4 @@
-"""The servers that are measured: a door of Sally, and its peers, all with the same key and on loopback."""
+"""The servers that are measured: a server of Sally, and its peers, all with the same key and on loopback."""
 import contextlib
 import os
 import pathlib

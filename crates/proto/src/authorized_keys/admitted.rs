@@ -9,7 +9,7 @@ use super::kinds::{Enforced, OptionKind};
 use super::line::KeyEntry;
 use super::options::Options;
 
-/// The options of a guest's line that a relay enforces.
+/// The options of an admitted key's line that a relay enforces.
 pub const ADMITTED_OPTIONS: &[OptionKind] =
     &[OptionKind::CertAuthority, OptionKind::Principals, OptionKind::ExpiryTime, OptionKind::TouchRequired, OptionKind::VerifyRequired];
 

@@ -244,7 +244,7 @@ impl<O: Outlet> Hub<O> {
         Topic::parse(topic, &self.prefix).filter(|topic| client.may_publish(topic, retain, size))
     }
 
-    /// Delivers to every subscriber. Takes away seats that have no room; their wills are then due.
+    /// Delivers to every subscriber. Disconnects clients that have no room; their wills are then due.
     fn spread(&mut self, topic: Topic, payload: Bytes, retain: bool, acknowledged: bool) {
         if let Topic::Status(id) = &topic
             && retain
@@ -286,7 +286,7 @@ impl<O: Outlet> Hub<O> {
         }
     }
 
-    /// Publishes the wills that are due; each may make others due, and no seat has two.
+    /// Publishes the wills that are due; each may make others due, and no connection has two.
     fn bury(&mut self) {
         while let Some(PendingWill { topic, payload, retain, acknowledged }) = self.parted.pop_front() {
             self.spread(topic, payload, retain, acknowledged);

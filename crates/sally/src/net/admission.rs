@@ -43,7 +43,7 @@ struct AdmissionState {
 }
 
 impl ServerAdmission {
-    /// Makes a gate without connections.
+    /// Makes an admission without connections.
     pub fn new(settings: AdmissionSettings, origins: Origins) -> Arc<Self> {
         let state = AdmissionState { admission: Admission::new(settings, origins.exempt), waiting: HashMap::new() };
         Arc::new(Self { origin: Instant::now(), proxies: origins.proxies, state: Mutex::new(state) })

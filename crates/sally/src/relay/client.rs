@@ -73,7 +73,7 @@ impl ClientAccess {
         }
     }
 
-    /// Returns whether the client may ask for what visitors, administrators or guests may ask for.
+    /// Returns whether the client may ask for what visitors, administrators or clients that a registration admits may ask for.
     pub fn may_visit(&self) -> bool {
         self.visitor().is_some() || self.admin().is_some() || self.is_admitted() || self.fleet_visitor().is_some()
     }
@@ -113,7 +113,7 @@ impl ClientAccess {
     }
 
     /// Returns this access if a security key's signature has the flags that every role requires (PROTOCOL.u2f); other keys have no flags.
-    /// Requirements of guest registrations only remove those registrations.
+    /// A requirement of a registration that admits the key only removes that registration.
     pub(crate) fn check_presence(self, flags: u8) -> Result<Self, Denial> {
         // Every field is named, so that a new role can't be forgotten here.
         let Self { visitor, device, admin, member, mut admissions } = self;

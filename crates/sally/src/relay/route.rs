@@ -29,7 +29,7 @@ use crate::tunnel::peer::{NotOpened, PeerChannel, PeerChannelCloser};
 /// The number of names of each kind that are compared with a mistyped one: takes milliseconds, where a million took seconds.
 const LOOKED_AT: usize = 10_000;
 
-/// A visit: a client's passage to a name or port.
+/// A visit: a client's connection to a name or port.
 #[derive(Debug)]
 pub struct RelayVisit {
     /// The visit's number, unique while this process runs.

@@ -22,7 +22,7 @@ use crate::tunnel::reconnect::KeptRegistration;
 pub(crate) trait ConnectionService: Send + Sync + 'static {
     /// Returns the token that is cancelled when no more connections are accepted.
     fn shut(&self) -> &CancellationToken;
-    /// Returns the gate, which decides which connections may be mid-authentication.
+    /// Returns the admission, which decides which connections may be mid-authentication.
     fn admission(&self) -> &Arc<ServerAdmission>;
     /// Notes that the socket is closed, and that every connection which was not authenticated is dropped.
     fn listener_closed(&self);

@@ -14,7 +14,7 @@ use super::channel::{ChannelCloser, ChannelSink, ChannelSource, ends};
 /// How long sending a DISCONNECT with its text may take before the connection is cut.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// A channel of a line, to splice and then to close.
+/// A channel of a client's connection, to splice and then to close.
 pub(crate) struct PeerChannel {
     pub(crate) ends: (ChannelSource, ChannelSink<Msg>),
     pub(crate) closer: PeerChannelCloser,
@@ -50,7 +50,7 @@ pub struct PeerHandle {
 }
 
 impl PeerHandle {
-    /// Makes a line. `heard` counts what the connection has received; `cut` ends it at once.
+    /// Makes a handle. `heard` counts what the connection has received; `cut` ends it at once.
     pub fn new(handle: Handle, heard: Arc<AtomicU64>, cut: CancellationToken) -> Self {
         Self { handle, heard, cut }
     }

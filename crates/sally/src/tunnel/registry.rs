@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn nobody_admits_to_a_name_that_another_connection_holds() {
         let (tunnels, name) = (Tunnels::default(), DeviceId::parse("cam-17").unwrap());
-        let keys = || KeyRing::read("guests", KEY.as_bytes(), Enforced::NONE).unwrap();
+        let keys = || KeyRing::read("admitted keys", KEY.as_bytes(), Enforced::NONE).unwrap();
         let held = |connection| SlotHolder { connection, key: "SHA256:one".into() };
         let admitting = || tunnels.admitting(|_| Some(())).len();
         assert_eq!(tunnels.claim(&Slot::Name(name.clone(), 22), &held(1), "cam-17"), Claim::Granted);

@@ -101,7 +101,7 @@ struct Seen {
 struct Watcher {
     /// Visitors without an answer.
     waiting: BTreeMap<u64, Seen>,
-    /// Visitors with a door: through which connection, and whether it was confirmed.
+    /// Visitors with a channel: on which connection, and whether it was confirmed.
     inside: BTreeMap<u64, (Seen, u64, bool)>,
     /// Tickets, newest last: for whom, and whether shown.
     tickets: Vec<(Ticket, DeviceId, bool)>,
@@ -129,9 +129,9 @@ impl Watcher {
                 }
                 Action::Open { visitor, tunnel, device, port } => {
                     let asked = self.waiting.remove(&visitor.0).filter(|asked| asked.device == *device && asked.port == *port);
-                    let asked = asked.expect("a door that somebody waits for");
+                    let asked = asked.expect("a channel that a visitor waits for");
                     let (woken, offers) = &self.tunnels[&tunnel.0];
-                    assert!(offers.contains(&(device.clone(), *port)), "a door to what isn't offered");
+                    assert!(offers.contains(&(device.clone(), *port)), "a channel to what isn't offered");
                     assert!(woken.as_ref().is_none_or(|woken| woken == device), "the wrong device");
                     self.inside.insert(visitor.0, (asked, tunnel.0, false));
                 }

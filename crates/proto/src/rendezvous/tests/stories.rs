@@ -8,8 +8,8 @@ fn a_visitor_wakes_a_device_and_comes_in() {
     assert!(actions.contains(&Action::Watch(id("cam-17"))));
     assert_eq!(relay.dial_back(5, "cam-17", ticket), [Action::Accept(TunnelId(5))]);
     let actions = relay.listening(5, "cam-17", 22);
-    let door = Action::Open { visitor: VisitorId(1), tunnel: TunnelId(5), device: id("cam-17"), port: 22 };
-    assert_eq!(actions, [door, Action::Unwatch(id("cam-17"))]);
+    let open = Action::Open { visitor: VisitorId(1), tunnel: TunnelId(5), device: id("cam-17"), port: 22 };
+    assert_eq!(actions, [open, Action::Unwatch(id("cam-17"))]);
     assert_eq!(relay.on(RendezvousEvent::Opened(VisitorId(1))), []);
     // A second one finds the tunnel there.
     assert_eq!(opened(&relay.visit(2, "cam-17")), [2]);
@@ -204,8 +204,8 @@ fn the_newest_connection_of_a_device_is_used() {
     let mut relay = Relay::new();
     relay.listening(5, "cam-17", 22);
     relay.listening(6, "cam-17", 22);
-    let door = Action::Open { visitor: VisitorId(1), tunnel: TunnelId(6), device: id("cam-17"), port: 22 };
-    assert_eq!(relay.visit(1, "cam-17"), [door]);
+    let open = Action::Open { visitor: VisitorId(1), tunnel: TunnelId(6), device: id("cam-17"), port: 22 };
+    assert_eq!(relay.visit(1, "cam-17"), [open]);
     // The old one's end concerns nobody.
     assert_eq!(relay.on(RendezvousEvent::Gone(TunnelId(5))), []);
     assert_eq!(opened(&relay.visit(2, "cam-17")), [2]);
