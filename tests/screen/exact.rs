@@ -7,7 +7,7 @@ use std::thread;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use sally::screen::{Depth, Filter, Permits, Screen, Size, View};
+use sally::screen::{Depth, Filter, FrameView, Permits, Screen, ScreenSize};
 use serde_json::{Value, json};
 
 use super::programs::{PROGRAMS, SIZE, files, output};
@@ -54,8 +54,8 @@ fn cut(output: &[u8], at: usize, random: &mut impl FnMut(usize) -> usize) -> Val
 
 /// What a viewer with another window gets: frames at some bytes, each as what differs from the last one.
 fn frames(output: &[u8], (columns, rows): (u16, u16), random: &mut impl FnMut(usize) -> usize) -> Value {
-    let size = Size { columns, rows };
-    let view = View { size, depth: Depth::True, permits: Permits::ALL, name: "alice", notice: None };
+    let size = ScreenSize { columns, rows };
+    let view = FrameView { size, depth: Depth::True, permits: Permits::ALL, name: "alice", notice: None };
     let mut ends: Vec<usize> = (0..FRAMES).map(|_| random(output.len())).chain([output.len()]).collect();
     ends.sort_unstable();
     let (mut screen, mut before, mut at) = (Screen::new(SIZE, 0), None, 0);

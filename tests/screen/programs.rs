@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use sally::screen::{Screen, Size};
+use sally::screen::{Screen, ScreenSize};
 
 use crate::support::*;
 
-pub const SIZE: Size = Size { columns: 100, rows: 30 };
+pub const SIZE: ScreenSize = ScreenSize { columns: 100, rows: 30 };
 /// How long a program writes nothing before the next keys.
 const QUIET: Duration = Duration::from_millis(300);
 /// The most output of a program that is looked at.

@@ -7,7 +7,7 @@
 use bytes::{Buf as _, BytesMut};
 
 use super::mouse::MouseReport;
-use super::sequence::{C1_IN_UTF8, ESC, Rest, Token, Unfinished, scan, scan_rest};
+use super::sequence::{C1_IN_UTF8, ESC, InputToken, Rest, Unfinished, scan, scan_rest};
 use crate::record::incomplete_tail;
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ pub struct ShareKeyboard {
     passed: usize,
     /// What a flush has passed on and was not yet taken.
     flushed: Vec<u8>,
-    mode: Mode,
+    mode: InputMode,
     /// How often in succession a flush found something unfinished.
     flushes: u8,
     /// Whether the unfinished sequence at the front belongs to a time before [`ShareKeyboard::leave`].
@@ -86,7 +86,7 @@ pub struct ShareKeyboard {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Mode {
+enum InputMode {
     #[default]
     Keys,
     /// In an answer that is too long to be kept.
@@ -126,9 +126,9 @@ impl ShareKeyboard {
     #[must_use]
     pub fn waits(&self) -> bool {
         match self.mode {
-            Mode::Keys => self.pending.len() > self.passed && matches!(scan(&self.pending), Token::Unfinished(_)),
-            Mode::Dropping(_) => true,
-            Mode::Paste { .. } => false,
+            InputMode::Keys => self.pending.len() > self.passed && matches!(scan(&self.pending), InputToken::Unfinished(_)),
+            InputMode::Dropping(_) => true,
+            InputMode::Paste { .. } => false,
         }
     }
 
@@ -147,7 +147,7 @@ impl ShareKeyboard {
         self.flushes = self.flushes.saturating_add(1);
         let over = self.flushes >= PATIENCE;
         match (self.mode, scan(&self.pending)) {
-            (Mode::Keys, Token::Unfinished(unfinished)) => {
+            (InputMode::Keys, InputToken::Unfinished(unfinished)) => {
                 if self.left {
                     self.forget();
                 } else if unfinished == Unfinished::MaybeKey || self.passed > 0 {
@@ -156,8 +156,8 @@ impl ShareKeyboard {
                     self.forget();
                 }
             }
-            (Mode::Dropping(_), _) if over => {
-                self.mode = Mode::Keys;
+            (InputMode::Dropping(_), _) if over => {
+                self.mode = InputMode::Keys;
                 self.forget();
             }
             _ => {}
@@ -174,9 +174,9 @@ impl ShareKeyboard {
         while self.next().is_some() {}
         self.in_paste = false;
         match self.mode {
-            Mode::Paste { .. } => self.mode = Mode::Paste { left: true },
-            Mode::Keys => self.left = self.pending.len() > self.passed,
-            Mode::Dropping(_) => {}
+            InputMode::Paste { .. } => self.mode = InputMode::Paste { left: true },
+            InputMode::Keys => self.left = self.pending.len() > self.passed,
+            InputMode::Dropping(_) => {}
         }
         open.then_some(Unit::PasteEnd)
     }
@@ -222,34 +222,34 @@ impl ShareKeyboard {
     /// Takes the next token.
     fn step(&mut self) -> Step {
         let token = scan(&self.pending);
-        if matches!(token, Token::Unfinished(_)) {
+        if matches!(token, InputToken::Unfinished(_)) {
             return Step::NeedsMore;
         }
         let left = std::mem::take(&mut self.left);
         match token {
-            Token::PasteStart(length) => {
+            InputToken::PasteStart(length) => {
                 self.remove(length);
-                self.mode = Mode::Paste { left };
+                self.mode = InputMode::Paste { left };
                 if left { Step::Dropped } else { Step::Unit(Unit::PasteStart) }
             }
-            Token::TooLong(length, rest) => {
-                self.mode = Mode::Dropping(rest);
+            InputToken::TooLong(length, rest) => {
+                self.mode = InputMode::Dropping(rest);
                 self.discard(length)
             }
-            Token::Plain(length) | Token::Key(length) | Token::Mouse(length, _) if left => self.discard(length),
-            Token::Plain(_) => self.keys(plain_run(&self.pending)),
-            Token::Key(length) => self.keys(length),
-            Token::Mouse(length, report) => {
+            InputToken::Plain(length) | InputToken::Key(length) | InputToken::Mouse(length, _) if left => self.discard(length),
+            InputToken::Plain(_) => self.keys(plain_run(&self.pending)),
+            InputToken::Key(length) => self.keys(length),
+            InputToken::Mouse(length, report) => {
                 self.remove(length);
                 Step::Unit(Unit::Mouse(report))
             }
-            Token::Focus(length) if self.local && !left => self.keys(length),
+            InputToken::Focus(length) if self.local && !left => self.keys(length),
             // Alt+[ has passed, and one letter has come by itself: most likely a key.
-            Token::Focus(length) if self.passed + 1 == length && !left => self.keys(length),
+            InputToken::Focus(length) if self.passed + 1 == length && !left => self.keys(length),
             // After an introducer that has passed as a key, this was typed.
-            Token::Broken(length) if self.passed > 0 && !left => self.keys(length),
-            Token::Focus(length) | Token::Answer(length) | Token::Broken(length) => self.discard(length),
-            Token::Unfinished(_) => Step::NeedsMore,
+            InputToken::Broken(length) if self.passed > 0 && !left => self.keys(length),
+            InputToken::Focus(length) | InputToken::Answer(length) | InputToken::Broken(length) => self.discard(length),
+            InputToken::Unfinished(_) => Step::NeedsMore,
         }
     }
 
@@ -259,7 +259,7 @@ impl ShareKeyboard {
         if !ended {
             return Step::NeedsMore;
         }
-        self.mode = Mode::Keys;
+        self.mode = InputMode::Keys;
         Step::Dropped
     }
 
@@ -272,7 +272,7 @@ impl ShareKeyboard {
             }
             Some(mark) => {
                 self.remove(mark);
-                self.mode = Mode::Keys;
+                self.mode = InputMode::Keys;
                 if left { Step::Dropped } else { Step::Unit(Unit::PasteEnd) }
             }
             None => Step::NeedsMore,
@@ -290,9 +290,9 @@ impl Iterator for ShareKeyboard {
         }
         loop {
             let step = match self.mode {
-                Mode::Keys => self.step(),
-                Mode::Dropping(rest) => self.drop_rest(rest),
-                Mode::Paste { left } => self.paste(left),
+                InputMode::Keys => self.step(),
+                InputMode::Dropping(rest) => self.drop_rest(rest),
+                InputMode::Paste { left } => self.paste(left),
             };
             match step {
                 Step::Unit(unit) => {
@@ -315,7 +315,7 @@ fn plain_run(bytes: &[u8]) -> usize {
     let mut run = 0;
     while run < RUN_MAX
         && let Some(rest) = bytes.get(run..)
-        && let Token::Plain(length) = scan(rest)
+        && let InputToken::Plain(length) = scan(rest)
     {
         run += length;
     }

@@ -17,5 +17,5 @@ mod viewer_name;
 pub use input::{ShareKeyboard, Unit};
 pub use mouse::MouseReport;
 pub use role::{PromoteError, Rights, RoleError, ShareRole};
-pub use size::{Size, SizeChanges, SizePolicy, SizePolicyError};
-pub use viewer_name::{Shown, Viewer, Viewers, cleaned};
+pub use size::{SharedSize, SizeChanges, SizePolicy, SizePolicyError};
+pub use viewer_name::{NamedViewer, Shown, ViewerNames, cleaned};

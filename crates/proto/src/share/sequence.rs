@@ -21,7 +21,7 @@ const SS3_PARAMETERS_MAX: usize = 8;
 
 /// The first thing in a terminal's bytes. Numbers are its length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(super) enum InputToken {
     /// A plain character, or a byte that is none.
     Plain(usize),
     /// A key that is a sequence.
@@ -64,18 +64,18 @@ pub(super) enum Unfinished {
 }
 
 /// Returns the first token of `bytes`.
-pub(super) fn scan(bytes: &[u8]) -> Token {
+pub(super) fn scan(bytes: &[u8]) -> InputToken {
     match bytes {
-        [ESC, ESC, ESC, ..] => Token::Key(1),
+        [ESC, ESC, ESC, ..] => InputToken::Key(1),
         // Escape before another sequence: a key with Alt as rxvt has it, or the Escape key by itself.
         [ESC, ESC | 0x80.., ..] => match scan(bytes.get(1..).unwrap_or_default()) {
-            Token::Plain(length) | Token::Key(length) => Token::Key(length + 1),
-            Token::Unfinished(unfinished) => Token::Unfinished(unfinished),
-            _ => Token::Key(1),
+            InputToken::Plain(length) | InputToken::Key(length) => InputToken::Key(length + 1),
+            InputToken::Unfinished(unfinished) => InputToken::Unfinished(unfinished),
+            _ => InputToken::Key(1),
         },
         [ESC, letter @ (b'[' | b'O' | b']' | b'P' | b'_'), ..] => sequence(*letter, bytes, 2),
-        [ESC, _, ..] => Token::Key(2),
-        [ESC] => Token::Unfinished(Unfinished::MaybeKey),
+        [ESC, _, ..] => InputToken::Key(2),
+        [ESC] => InputToken::Unfinished(Unfinished::MaybeKey),
         [C1_IN_UTF8, c1, ..] if introduced_by(*c1).is_some() => sequence(introduced_by(*c1).unwrap_or_default(), bytes, 2),
         [c1, ..] if introduced_by(*c1).is_some() => sequence(introduced_by(*c1).unwrap_or_default(), bytes, 1),
         _ => character(bytes),
@@ -88,102 +88,102 @@ fn introduced_by(c1: u8) -> Option<u8> {
 }
 
 /// Reads a character of UTF-8, or a byte that is none.
-fn character(bytes: &[u8]) -> Token {
+fn character(bytes: &[u8]) -> InputToken {
     let window = bytes.get(..4).unwrap_or(bytes);
     let valid = match std::str::from_utf8(window) {
         Ok(text) => text,
-        Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => return Token::Unfinished(Unfinished::MaybeKey),
+        Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => return InputToken::Unfinished(Unfinished::MaybeKey),
         Err(error) => window.get(..error.valid_up_to()).and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or_default(),
     };
     match valid.chars().next() {
-        Some(character) => Token::Plain(character.len_utf8()),
-        None if bytes.is_empty() => Token::Unfinished(Unfinished::MaybeKey),
-        None => Token::Plain(1),
+        Some(character) => InputToken::Plain(character.len_utf8()),
+        None if bytes.is_empty() => InputToken::Unfinished(Unfinished::MaybeKey),
+        None => InputToken::Plain(1),
     }
 }
 
 /// Reads a sequence whose body begins at `at`.
-fn sequence(letter: u8, bytes: &[u8], at: usize) -> Token {
+fn sequence(letter: u8, bytes: &[u8], at: usize) -> InputToken {
     let body = bytes.get(at..).unwrap_or_default();
-    let Some(first) = body.first() else { return Token::Unfinished(Unfinished::MaybeKey) };
+    let Some(first) = body.first() else { return InputToken::Unfinished(Unfinished::MaybeKey) };
     match letter {
         b'[' if *first == b'[' => linux_function_key(body, at),
         b'[' => control_sequence(body, at),
         b'O' => ss3(body, at),
         _ if begins_answer(letter, *first) => string(body, at),
         // Alt and that letter, then something else.
-        _ => Token::Key(at),
+        _ => InputToken::Key(at),
     }
 }
 
 /// Reads F1 to F5 of the Linux console: `ESC [ [ A`.
-fn linux_function_key(body: &[u8], at: usize) -> Token {
+fn linux_function_key(body: &[u8], at: usize) -> InputToken {
     match body.get(1) {
-        None => Token::Unfinished(Unfinished::MaybeKey),
-        Some(b'A'..=b'E') => Token::Key(at + 2),
-        Some(_) => Token::Key(at + 1),
+        None => InputToken::Unfinished(Unfinished::MaybeKey),
+        Some(b'A'..=b'E') => InputToken::Key(at + 2),
+        Some(_) => InputToken::Key(at + 1),
     }
 }
 
 /// Reads a key in SS3 form: `ESC O P`, with parameters in old terminals.
-fn ss3(body: &[u8], at: usize) -> Token {
+fn ss3(body: &[u8], at: usize) -> InputToken {
     let parameters = body.iter().take(SS3_PARAMETERS_MAX).take_while(|byte| matches!(byte, b'0'..=b';')).count();
     match body.get(parameters) {
-        None => Token::Unfinished(Unfinished::MaybeKey),
-        Some(b' '..=b'~') => Token::Key(at + parameters + 1),
-        Some(_) => Token::Key(at + parameters),
+        None => InputToken::Unfinished(Unfinished::MaybeKey),
+        Some(b' '..=b'~') => InputToken::Key(at + parameters + 1),
+        Some(_) => InputToken::Key(at + parameters),
     }
 }
 
 /// Reads a control sequence: parameters, intermediates, a final byte.
-fn control_sequence(body: &[u8], at: usize) -> Token {
+fn control_sequence(body: &[u8], at: usize) -> InputToken {
     let parameters = body.iter().take_while(|byte| matches!(byte, b'0'..=b'?')).count();
     let after = body.get(parameters..).unwrap_or_default();
     let end = parameters + after.iter().take_while(|byte| matches!(byte, b' '..=b'/')).count();
     if end >= SEQUENCE_MAX {
-        return Token::TooLong(at + SEQUENCE_MAX, Rest::Sequence);
+        return InputToken::TooLong(at + SEQUENCE_MAX, Rest::Sequence);
     }
     let (parameters, rest) = body.split_at_checked(parameters).unwrap_or_default();
     // Shift and a key in rxvt (`ESC [ 7 $`): reports with a dollar have two parameters, or a question mark.
     if !parameters.is_empty() && parameters.iter().all(u8::is_ascii_digit) && rest.first() == Some(&b'$') {
-        return Token::Key(at + parameters.len() + 1);
+        return InputToken::Key(at + parameters.len() + 1);
     }
     let intermediates = rest.get(..end - parameters.len()).unwrap_or_default();
     let length = at + end + 1;
     match body.get(end) {
-        None => Token::Unfinished(Unfinished::Inside),
+        None => InputToken::Unfinished(Unfinished::Inside),
         Some(b'M') if end == 0 => x10_mouse(body.get(1..).unwrap_or_default(), length),
         Some(last @ b'@'..=b'~') => control_function(parameters, intermediates, *last, length),
-        Some(_) if end == 0 => Token::Key(at),
-        Some(_) => Token::Broken(at + end),
+        Some(_) if end == 0 => InputToken::Key(at),
+        Some(_) => InputToken::Broken(at + end),
     }
 }
 
 /// Says what a whole control sequence is.
-fn control_function(parameters: &[u8], intermediates: &[u8], last: u8, length: usize) -> Token {
+fn control_function(parameters: &[u8], intermediates: &[u8], last: u8, length: usize) -> InputToken {
     match (parameters, intermediates, last) {
         ([b'<', numbers @ ..], [], b'M' | b'm') => {
-            MouseReport::from_sgr(numbers, last == b'm').map_or(Token::Answer(length), |report| Token::Mouse(length, report))
+            MouseReport::from_sgr(numbers, last == b'm').map_or(InputToken::Answer(length), |report| InputToken::Mouse(length, report))
         }
         // A private marker: DA1, DA2, DSR, DECRPM, DECXCPR, kitty's flags, colour schemes. No key has one.
-        ([b'<'..=b'?', ..], _, _) => Token::Answer(length),
+        ([b'<'..=b'?', ..], _, _) => InputToken::Answer(length),
         // DECRPM, DECLRP and others of DEC's.
-        (_, [b'$' | b'&', ..], _) => Token::Answer(length),
-        ([], [], b'I' | b'O') => Token::Focus(length),
-        ([], ..) => Token::Key(length),
+        (_, [b'$' | b'&', ..], _) => InputToken::Answer(length),
+        ([], [], b'I' | b'O') => InputToken::Focus(length),
+        ([], ..) => InputToken::Key(length),
         (_, [], b'M') if parameters.iter().filter(|byte| **byte == b';').count() == 2 => {
-            MouseReport::from_urxvt(parameters).map_or(Token::Answer(length), |report| Token::Mouse(length, report))
+            MouseReport::from_urxvt(parameters).map_or(InputToken::Answer(length), |report| InputToken::Mouse(length, report))
         }
         (_, [], b'~') => match parameters {
-            b"200" => Token::PasteStart(length),
-            _ if is_paste_mark(parameters) => Token::Answer(length),
-            _ => Token::Key(length),
+            b"200" => InputToken::PasteStart(length),
+            _ if is_paste_mark(parameters) => InputToken::Answer(length),
+            _ => InputToken::Key(length),
         },
         // F3 with modifiers; a cursor report otherwise.
-        (_, [], b'R') if is_modified(parameters) => Token::Key(length),
+        (_, [], b'R') if is_modified(parameters) => InputToken::Key(length),
         // CPR, DSR, window reports, DA of old terminals, DECREPTPARM.
-        (_, [], b'R' | b'n' | b't' | b'c' | b'x') => Token::Answer(length),
-        _ => Token::Key(length),
+        (_, [], b'R' | b'n' | b't' | b'c' | b'x') => InputToken::Answer(length),
+        _ => InputToken::Key(length),
     }
 }
 
@@ -200,15 +200,15 @@ fn is_paste_mark(parameters: &[u8]) -> bool {
 }
 
 /// Reads the three bytes after `ESC [ M`.
-fn x10_mouse(bytes: &[u8], length: usize) -> Token {
+fn x10_mouse(bytes: &[u8], length: usize) -> InputToken {
     let report = bytes.get(..3).unwrap_or(bytes);
     match (report.iter().position(|byte| *byte < b' '), report) {
-        (Some(control), _) => Token::Broken(length + control),
+        (Some(control), _) => InputToken::Broken(length + control),
         (None, [button, column, row]) => {
             let report = MouseReport::from_x10([*button, *column, *row]);
-            report.map_or(Token::Answer(length + 3), |report| Token::Mouse(length + 3, report))
+            report.map_or(InputToken::Answer(length + 3), |report| InputToken::Mouse(length + 3, report))
         }
-        (None, _) => Token::Unfinished(Unfinished::Inside),
+        (None, _) => InputToken::Unfinished(Unfinished::Inside),
     }
 }
 
@@ -225,13 +225,13 @@ const fn begins_answer(letter: u8, first: u8) -> bool {
 }
 
 /// Reads a string to its end.
-fn string(body: &[u8], at: usize) -> Token {
+fn string(body: &[u8], at: usize) -> InputToken {
     let eight_bit = at == 1;
     match string_end(body.get(..STRING_MAX).unwrap_or(body), eight_bit) {
-        StringEnd::After(end) => Token::Answer(at + end),
-        StringEnd::Broken(end) => Token::Broken(at + end),
-        StringEnd::Unfinished(end) if body.len() >= STRING_MAX => Token::TooLong(at + end, Rest::String { eight_bit }),
-        StringEnd::Unfinished(_) => Token::Unfinished(Unfinished::Inside),
+        StringEnd::After(end) => InputToken::Answer(at + end),
+        StringEnd::Broken(end) => InputToken::Broken(at + end),
+        StringEnd::Unfinished(end) if body.len() >= STRING_MAX => InputToken::TooLong(at + end, Rest::String { eight_bit }),
+        StringEnd::Unfinished(_) => InputToken::Unfinished(Unfinished::Inside),
     }
 }
 

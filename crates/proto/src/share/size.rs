@@ -7,14 +7,14 @@ use std::time::Duration;
 
 /// The size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Size {
+pub struct SharedSize {
     /// Columns.
     pub cols: u16,
     /// Rows.
     pub rows: u16,
 }
 
-impl Size {
+impl SharedSize {
     /// The smallest size of a shared terminal: programs of full screens do nonsense below it.
     pub const LEAST: Self = Self { cols: 20, rows: 5 };
     /// The largest size: 100,000 cells, which each viewer's screen costs.
@@ -34,7 +34,7 @@ impl Size {
     }
 }
 
-impl fmt::Display for Size {
+impl fmt::Display for SharedSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.cols, self.rows)
     }
@@ -49,7 +49,7 @@ pub enum SizePolicy {
     /// The smallest window of those who may write.
     Writers,
     /// Nobody.
-    Fixed(Size),
+    Fixed(SharedSize),
 }
 
 /// Says that a text isn't a size policy.
@@ -59,7 +59,7 @@ pub enum SizePolicyError {
     #[error("say `host`, `writers`, or COLSxROWS such as 120x40")]
     Form,
     /// The size is too small or too large.
-    #[error("a size is between {} and {}", Size::LEAST, Size::MOST)]
+    #[error("a size is between {} and {}", SharedSize::LEAST, SharedSize::MOST)]
     Bounds,
 }
 
@@ -73,7 +73,7 @@ impl FromStr for SizePolicy {
             _ => {}
         }
         let (cols, rows) = text.split_once('x').ok_or(SizePolicyError::Form)?;
-        let size = Size { cols: number(cols)?, rows: number(rows)? };
+        let size = SharedSize { cols: number(cols)?, rows: number(rows)? };
         if size == size.bounded() { Ok(Self::Fixed(size)) } else { Err(SizePolicyError::Bounds) }
     }
 }
@@ -99,10 +99,10 @@ impl SizePolicy {
     /// Returns the size that the terminal should have, of the local terminal's and of the windows of those who may write; `None` where it
     /// should keep the one it has, because who decides is not there.
     #[must_use]
-    pub fn size(self, host: Option<Size>, writers: impl IntoIterator<Item = Size>) -> Option<Size> {
+    pub fn size(self, host: Option<SharedSize>, writers: impl IntoIterator<Item = SharedSize>) -> Option<SharedSize> {
         match self {
-            Self::Host => host.map(Size::bounded),
-            Self::Writers => writers.into_iter().reduce(Size::common).map(Size::bounded),
+            Self::Host => host.map(SharedSize::bounded),
+            Self::Writers => writers.into_iter().reduce(SharedSize::common).map(SharedSize::bounded),
             Self::Fixed(size) => Some(size),
         }
     }
@@ -116,9 +116,9 @@ const CHANGES_IN: Duration = Duration::from_secs(1);
 /// Limits the changes of a size to four in any second, of which the last one counts. Times are monotonic, since any start.
 #[derive(Clone, Debug)]
 pub struct SizeChanges {
-    current: Size,
+    current: SharedSize,
     /// The size that is asked for, and not yet made.
-    wanted: Option<Size>,
+    wanted: Option<SharedSize>,
     /// When the last changes were made.
     made: VecDeque<Duration>,
 }
@@ -126,23 +126,23 @@ pub struct SizeChanges {
 impl SizeChanges {
     /// Begins with a size.
     #[must_use]
-    pub fn new(size: Size) -> Self {
+    pub fn new(size: SharedSize) -> Self {
         Self { current: size, wanted: None, made: VecDeque::with_capacity(CHANGES_MOST) }
     }
 
     /// Returns the size that the terminal has.
     #[must_use]
-    pub const fn current(&self) -> Size {
+    pub const fn current(&self) -> SharedSize {
         self.current
     }
 
     /// Asks for a size, in the place of one that was asked for and not yet made; [`SizeChanges::take`] says when to make it.
-    pub fn ask(&mut self, size: Size) {
+    pub fn ask(&mut self, size: SharedSize) {
         self.wanted = (size != self.current).then_some(size);
     }
 
     /// Returns the size to make now: it counts as made.
-    pub fn take(&mut self, now: Duration) -> Option<Size> {
+    pub fn take(&mut self, now: Duration) -> Option<SharedSize> {
         if self.due()? > now {
             return None;
         }
@@ -170,8 +170,8 @@ mod tests {
 
     use super::*;
 
-    const fn size(cols: u16, rows: u16) -> Size {
-        Size { cols, rows }
+    const fn size(cols: u16, rows: u16) -> SharedSize {
+        SharedSize { cols, rows }
     }
 
     #[test]
@@ -196,14 +196,14 @@ mod tests {
         assert_eq!(SizePolicy::Writers.size(host, writers), Some(size(100, 30)));
         assert_eq!(SizePolicy::Writers.size(host, []), None);
         assert_eq!(SizePolicy::Fixed(size(90, 30)).size(host, writers), Some(size(90, 30)));
-        assert_eq!(SizePolicy::Host.size(Some(size(1, 1)), []), Some(Size::LEAST));
-        assert_eq!(SizePolicy::Writers.size(None, [size(1000, 1000)]), Some(Size::MOST));
+        assert_eq!(SizePolicy::Host.size(Some(size(1, 1)), []), Some(SharedSize::LEAST));
+        assert_eq!(SizePolicy::Writers.size(None, [size(1000, 1000)]), Some(SharedSize::MOST));
     }
 
     #[test]
     fn four_changes_a_second_and_the_last_counts() {
         let at = Duration::from_millis;
-        let mut changes = SizeChanges::new(Size::DEFAULT);
+        let mut changes = SizeChanges::new(SharedSize::DEFAULT);
         for n in 0..4 {
             changes.ask(size(100 + n, 30));
             assert_eq!(changes.take(at(10)), Some(size(100 + n, 30)));
@@ -223,8 +223,8 @@ mod tests {
     proptest! {
         #[test]
         fn in_any_second_no_more_than_four(gaps in prop::collection::vec((0..400_u64, 20..30_u16), 1..200)) {
-            let mut changes = SizeChanges::new(Size::DEFAULT);
-            let (mut now, mut made, mut last) = (0, Vec::<u64>::new(), Size::DEFAULT);
+            let mut changes = SizeChanges::new(SharedSize::DEFAULT);
+            let (mut now, mut made, mut last) = (0, Vec::<u64>::new(), SharedSize::DEFAULT);
             for (gap, cols) in gaps {
                 now += gap;
                 last = size(cols, 24);

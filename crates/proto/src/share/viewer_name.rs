@@ -24,7 +24,7 @@ const fn is_of_names(c: char) -> bool {
 
 /// A viewer who is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Viewer {
+pub struct NamedViewer {
     /// Their number, of which no other viewer of the share has or had the same: the channel of the record that their keyboard is. From 1,
     /// because 0 is the terminal's.
     pub number: u32,
@@ -34,23 +34,23 @@ pub struct Viewer {
 
 /// The names and numbers of a share's viewers.
 #[derive(Debug, Default)]
-pub struct Viewers {
+pub struct ViewerNames {
     /// The number that was given last.
     last: u32,
     names: BTreeMap<u32, String>,
 }
 
-impl Viewers {
+impl ViewerNames {
     /// Names a viewer who comes, by what their key's comment, account or certificate says. The second of a name is `alice#2`: no text of a
     /// viewer's own has a `#`. `None`: every number was given.
-    pub fn join(&mut self, text: &str) -> Option<Viewer> {
+    pub fn join(&mut self, text: &str) -> Option<NamedViewer> {
         let number = self.last.checked_add(1)?;
         self.last = number;
         let wanted = cleaned(text);
         // One of so many differs from each that is there.
         let name = (1..=self.names.len() + 1).map(|n| numbered(&wanted, n)).find(|name| !self.names.values().any(|taken| taken == name))?;
         self.names.insert(number, name.clone());
-        Some(Viewer { number, name })
+        Some(NamedViewer { number, name })
     }
 
     /// Gives back the name of a viewer who has left; the number is not given again.
@@ -84,7 +84,7 @@ fn numbered(name: &str, n: usize) -> String {
 /// A viewer as announcements and prompts show them: `alice (github) SHA256:2gNl0jYxzKdW`.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
-    /// The viewer's name, of [`Viewers::join`].
+    /// The viewer's name, of [`ViewerNames::join`].
     pub name: &'a str,
     /// Where the key is from: `github`, a file's name.
     pub source: Option<&'a str>,
@@ -136,14 +136,14 @@ mod tests {
 
     #[test]
     fn the_second_of_a_name_has_a_number() {
-        let mut viewers = Viewers::default();
+        let mut viewers = ViewerNames::default();
         let mut join = |text: &str| viewers.join(text).map(|viewer| (viewer.number, viewer.name)).unwrap();
         assert_eq!(join("alice"), (1, "alice".into()));
         assert_eq!(join("bob"), (2, "bob".into()));
         assert_eq!(join("alice"), (3, "alice#2".into()));
         assert_eq!(join("alice"), (4, "alice#3".into()));
         viewers.leave(3);
-        assert_eq!(viewers.join("alice"), Some(Viewer { number: 5, name: "alice#2".into() }));
+        assert_eq!(viewers.join("alice"), Some(NamedViewer { number: 5, name: "alice#2".into() }));
         assert_eq!((viewers.find("alice#2"), viewers.find("1"), viewers.find("3"), viewers.find("carol")), (Some(5), Some(1), None, None));
         let long = "x".repeat(50);
         let names = [viewers.join(&long).unwrap().name, viewers.join(&long).unwrap().name];
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_another_viewers_number_finds_neither() {
-        let mut viewers = Viewers::default();
+        let mut viewers = ViewerNames::default();
         viewers.join("2");
         viewers.join("bob");
         assert_eq!((viewers.find("2"), viewers.find("1"), viewers.find("bob")), (None, Some(1), Some(2)));
@@ -174,8 +174,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_two_are_the_same(deeds in prop::collection::vec((any::<bool>(), "[ab#2?]{0,2}|x{31,33}"), 1..60)) {
-            let mut viewers = Viewers::default();
-            let (mut there, mut numbers) = (Vec::<Viewer>::new(), Vec::new());
+            let mut viewers = ViewerNames::default();
+            let (mut there, mut numbers) = (Vec::<NamedViewer>::new(), Vec::new());
             for (leave, text) in deeds {
                 if leave && !there.is_empty() {
                     viewers.leave(there.remove(0).number);

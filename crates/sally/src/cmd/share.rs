@@ -12,7 +12,7 @@ use sally_proto::error::{Fault, exit};
 use sally_proto::id::DeviceId;
 use sally_proto::record::{AuditEvent, ShareStart};
 use sally_proto::relay::admit_requests;
-use sally_proto::share::Size;
+use sally_proto::share::SharedSize;
 use sally_proto::visit::{Departure, Part, VisitEvent, VisitOutcome, VisitTerms};
 use sally_sys::pty::{self, WindowSize};
 use sha2::{Digest as _, Sha256};
@@ -38,7 +38,7 @@ use crate::share::control::{self, ControlSocket, Host};
 use crate::share::hub::{NotJoined, Rules as ShareRules, ShareHub};
 use crate::share::local::{HostTerminal, LOCAL, above_status};
 use crate::share::program::{ProgramInput, ProgramOutput};
-use crate::share::service::Viewers;
+use crate::share::service::ViewerService;
 use crate::shutdown::Signals;
 use crate::ssh::forward::Allowed;
 use crate::ssh::listen::Arrivals;
@@ -58,7 +58,7 @@ const TERMINAL: u32 = 0;
 const SESSIONS: usize = 4;
 
 /// The server that viewers come to.
-type ShareServer = Server<ManyVisits, Viewers>;
+type ShareServer = Server<ManyVisits, ViewerService>;
 
 /// Runs a share, or sends a command to a running one; returns the exit status.
 pub(super) fn run(config: Result<Share, Fault>) -> u8 {
@@ -199,9 +199,9 @@ async fn open(config: &Share, admitted: Vec<String>) -> Result<Vec<Arrivals>, Fa
 }
 
 /// Returns the terminal's size before any viewer has joined.
-fn first_size(config: &Share, here: Option<WindowSize>) -> Size {
-    let local = here.map(above_status).map(|size| Size { cols: size.columns, rows: size.rows });
-    config.size.size(local, []).unwrap_or(Size::DEFAULT)
+fn first_size(config: &Share, here: Option<WindowSize>) -> SharedSize {
+    let local = here.map(above_status).map(|size| SharedSize { cols: size.columns, rows: size.rows });
+    config.size.size(local, []).unwrap_or(SharedSize::DEFAULT)
 }
 
 /// Returns the lines that say how to join.
@@ -247,7 +247,7 @@ fn program_file(config: &Share) -> Result<PathBuf, Fault> {
     found.ok_or_else(|| Fault::Program { program: named.display().to_string(), reason: "not found, or not executable".into() })
 }
 
-fn window(size: Size) -> WindowSize {
+fn window(size: SharedSize) -> WindowSize {
     WindowSize { columns: size.cols, rows: size.rows, ..WindowSize::default() }
 }
 
@@ -260,14 +260,14 @@ fn start_program(
     config: &Share,
     file: &Path,
     names: Vec<String>,
-    size: Size,
+    size: SharedSize,
     recorder: &Recorder,
     reaper: &Reaper,
 ) -> Result<ProgramSession, Fault> {
     let failed = |error: std::io::Error| Fault::Program { program: file.display().to_string(), reason: term::reason(&error) };
     let pty = pty::open().map_err(failed)?;
     pty::resize(&pty.master, window(size)).map_err(failed)?;
-    let Size { cols, rows } = size;
+    let SharedSize { cols, rows } = size;
     recorder.audit(&AuditEvent::Share(ShareStart { names, cols, rows, program: file.as_os_str().as_bytes().into() }))?;
     let directory = std::env::current_dir().map_err(failed)?;
     let arguments = config.program.iter().skip(1).cloned().collect();
@@ -305,7 +305,7 @@ fn server(keys: KeyRing, config: &Share, settings: ServerSettings, recorder: &Re
         temporary: "/tmp".into(),
     };
     let visits = ManyVisits::new(config.max_viewers, VisitLimits::default(), true, recorder.clone());
-    let viewers = Viewers { hub: Arc::clone(hub), watching: config.watching.clone() };
+    let viewers = ViewerService { hub: Arc::clone(hub), watching: config.watching.clone() };
     Server::new(keys, rules, settings, recorder.clone(), visits, viewers)
 }
 

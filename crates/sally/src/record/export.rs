@@ -11,7 +11,7 @@ use super::cmd::{ExportArgs, Format};
 use super::decode::Decoders;
 use super::source::{ChannelEvent, RecordReader};
 use super::visible::{self, Visible, visible};
-use crate::screen::{Screen, Size};
+use crate::screen::{Screen, ScreenSize};
 
 pub(super) fn run(args: &ExportArgs) -> u8 {
     let reader = match RecordReader::open(&args.file) {
@@ -179,7 +179,7 @@ impl<W: Write> TextExporter<W> {
 
     fn show(&mut self, channel: u32, text: &str) -> io::Result<()> {
         let (columns, rows) = self.size;
-        let screen = self.screens.entry(channel).or_insert_with(|| Screen::with_transcript(Size { columns, rows }));
+        let screen = self.screens.entry(channel).or_insert_with(|| Screen::with_transcript(ScreenSize { columns, rows }));
         screen.feed(text.as_bytes());
         let lines = screen.take_lines();
         self.lines(&lines)
@@ -188,7 +188,7 @@ impl<W: Write> TextExporter<W> {
     fn resize(&mut self, channel: u32, cols: u16, rows: u16) -> io::Result<()> {
         self.size = (cols, rows);
         let Some(screen) = self.screens.get_mut(&channel) else { return Ok(()) };
-        screen.resize(Size { columns: cols, rows });
+        screen.resize(ScreenSize { columns: cols, rows });
         let lines = screen.take_lines();
         self.lines(&lines)
     }

@@ -13,7 +13,7 @@ use super::cmd::PlayArgs;
 use super::decode::Decoders;
 use super::export::Ptys;
 use super::source::{self, RecordReader};
-use crate::screen::{Permits, Screen, Size};
+use crate::screen::{Permits, Screen, ScreenSize};
 
 /// How far an arrow key seeks, in seconds.
 const STEP: f64 = 5.0;
@@ -51,7 +51,7 @@ enum WaitEnd {
 }
 
 /// Output to show.
-struct Frame {
+struct PlayedFrame {
     at: f64,
     text: String,
     size: Option<(u16, u16)>,
@@ -59,7 +59,7 @@ struct Frame {
 
 /// Returns the screen at a record's beginning.
 fn blank_screen(reader: &RecordReader) -> Screen {
-    Screen::new(Size { columns: reader.header.width, rows: reader.header.height }, 0)
+    Screen::new(ScreenSize { columns: reader.header.width, rows: reader.header.height }, 0)
 }
 
 struct Player<'a> {
@@ -130,13 +130,13 @@ impl<'a> Player<'a> {
         if self.target.is_some() { self.redraw().map_err(CatError::Stdout) } else { Ok(()) }
     }
 
-    fn next_frame(&mut self) -> Result<Option<Frame>, CatError> {
+    fn next_frame(&mut self) -> Result<Option<PlayedFrame>, CatError> {
         while let Some(moment) = self.reader.next()? {
             let (at, channel, stream) = (moment.at.seconds(), moment.channel, moment.stream);
             let text = match moment.event {
                 RecordEvent::Output(text) => self.decoders.text(channel, stream, text.as_bytes()),
                 RecordEvent::Bytes(RecordStream::Stdout | RecordStream::Stderr, bytes) => self.decoders.text(channel, stream, &bytes),
-                RecordEvent::Resize(cols, rows) => return Ok(Some(Frame { at, text: String::new(), size: Some((cols, rows)) })),
+                RecordEvent::Resize(cols, rows) => return Ok(Some(PlayedFrame { at, text: String::new(), size: Some((cols, rows)) })),
                 RecordEvent::Audit(json) => {
                     self.ptys.follow(&json);
                     continue;
@@ -145,23 +145,23 @@ impl<'a> Player<'a> {
             };
             let text = if self.ptys.has(channel) { text } else { text.replace('\n', "\r\n") };
             self.last = at;
-            return Ok(Some(Frame { at, text, size: None }));
+            return Ok(Some(PlayedFrame { at, text, size: None }));
         }
         // A stream may end within a character.
         let text: String = self.decoders.ends().map(|(_, text)| text).collect();
-        Ok(Some(Frame { at: self.last, text, size: None }).filter(|frame| !frame.text.is_empty()))
+        Ok(Some(PlayedFrame { at: self.last, text, size: None }).filter(|frame| !frame.text.is_empty()))
     }
 
     /// Applies a frame to our own screen.
-    fn apply(&mut self, frame: &Frame) {
+    fn apply(&mut self, frame: &PlayedFrame) {
         let Some(screen) = &mut self.screen else { return };
         if let Some((columns, rows)) = frame.size {
-            screen.resize(Size { columns, rows });
+            screen.resize(ScreenSize { columns, rows });
         }
         screen.feed(frame.text.as_bytes());
     }
 
-    fn show(&mut self, frame: &Frame) -> io::Result<()> {
+    fn show(&mut self, frame: &PlayedFrame) -> io::Result<()> {
         self.out.write_all(frame.text.as_bytes())?;
         if self.args.status || self.paused {
             self.draw_status()?;

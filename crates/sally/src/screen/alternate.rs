@@ -6,26 +6,26 @@ use alacritty_terminal::grid::{Cursor, Dimensions, Grid};
 use alacritty_terminal::term::cell::Cell;
 use alacritty_terminal::vte::ansi::{CharsetIndex, Handler as _};
 
-use super::Size;
+use super::ScreenSize;
 use super::attributes::BACKGROUND;
-use super::function::{MODES, Mode};
-use super::state::{Saved, State, TAB, blank_pen, initial_tabs};
+use super::function::{MODES, ScreenMode};
+use super::state::{Saved, ScreenState, TAB, blank_pen, initial_tabs};
 
 /// The modes that a soft reset (DECSTR) sets to what they were at first.
-const SOFT: [Mode; 10] = [
-    Mode::Insert,
-    Mode::CursorKeys,
-    Mode::Origin,
-    Mode::Wrap,
-    Mode::Visible,
-    Mode::ReverseWrap,
-    Mode::Keypad,
-    Mode::Focus,
-    Mode::Paste,
-    Mode::Synchronized,
+const SOFT: [ScreenMode; 10] = [
+    ScreenMode::Insert,
+    ScreenMode::CursorKeys,
+    ScreenMode::Origin,
+    ScreenMode::Wrap,
+    ScreenMode::Visible,
+    ScreenMode::ReverseWrap,
+    ScreenMode::Keypad,
+    ScreenMode::Focus,
+    ScreenMode::Paste,
+    ScreenMode::Synchronized,
 ];
 
-impl State {
+impl ScreenState {
     pub(super) fn is_alternate(&self) -> bool {
         self.primary.is_some()
     }
@@ -76,7 +76,7 @@ impl State {
     }
 
     pub(super) fn save_cursor(&mut self) {
-        let saved = Saved { cursor: self.cursor().clone(), charset: self.charset, origin: self.is(Mode::Origin) };
+        let saved = Saved { cursor: self.cursor().clone(), charset: self.charset, origin: self.is(ScreenMode::Origin) };
         *self.saved_mut() = saved;
     }
 
@@ -87,7 +87,7 @@ impl State {
         *self.cursor() = cursor;
         self.cursor().template.set_hyperlink(link);
         self.shift(charset);
-        self.turn(Mode::Origin, origin);
+        self.turn(ScreenMode::Origin, origin);
     }
 
     pub(super) fn soft_reset(&mut self) {
@@ -122,7 +122,7 @@ impl State {
         self.colors.clear();
     }
 
-    pub(super) fn resize(&mut self, size: Size) {
+    pub(super) fn resize(&mut self, size: ScreenSize) {
         if size == self.size() {
             return;
         }

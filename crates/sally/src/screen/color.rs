@@ -5,7 +5,7 @@ use alacritty_terminal::vte::ansi::{Color, NamedColor, Rgb};
 
 use super::attributes::{BACKGROUND, FOREGROUND, NAMED};
 use super::query::standard;
-use super::state::State;
+use super::state::ScreenState;
 
 /// How many colors a terminal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ pub enum Depth {
     True,
 }
 
-impl State {
+impl ScreenState {
     /// Gives a cell the nearest colors that a terminal has. What the program made of its palette is resolved: viewers keep theirs.
     pub(super) fn adapt(&self, cell: &mut Cell, depth: Depth) {
         cell.fg = self.nearest(cell.fg, depth, FOREGROUND);

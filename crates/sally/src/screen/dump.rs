@@ -9,8 +9,8 @@ use alacritty_terminal::term::cell::{Cell, Flags};
 use alacritty_terminal::vte::ansi::{CharsetIndex, Rgb, StandardCharset};
 
 use super::attributes::{BACKGROUND, WRITTEN, same_style, write_style};
-use super::function::{DYNAMIC, Mode};
-use super::state::{Saved, State, initial_tabs, line};
+use super::function::{DYNAMIC, ScreenMode};
+use super::state::{Saved, ScreenState, initial_tabs, line};
 use super::{Mouse, Permits};
 
 /// Ends strings and modes, and clears the screen, without the hard reset that would clear a user's scrollback too.
@@ -22,11 +22,19 @@ pub(super) const CLEAR: &str = "\x1b\\\x1b[?2026l\x1b[?1049l\x1b[!p\x1b[0m\x1b]8
 pub(super) const RESET_COLORS: &str = "\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\";
 
 /// The modes that are off after [`CLEAR`] and move nothing when they are set.
-const QUIET: [Mode; 7] = [Mode::CursorKeys, Mode::Reverse, Mode::ReverseWrap, Mode::Paste, Mode::Insert, Mode::NewLine, Mode::Synchronized];
+const QUIET: [ScreenMode; 7] = [
+    ScreenMode::CursorKeys,
+    ScreenMode::Reverse,
+    ScreenMode::ReverseWrap,
+    ScreenMode::Paste,
+    ScreenMode::Insert,
+    ScreenMode::NewLine,
+    ScreenMode::Synchronized,
+];
 /// The modes that terminals have on or off as their users like: they are left alone until a program sets them.
-const USERS: [Mode; 2] = [Mode::Blink, Mode::AlternateScroll];
+const USERS: [ScreenMode; 2] = [ScreenMode::Blink, ScreenMode::AlternateScroll];
 
-impl State {
+impl ScreenState {
     pub(super) fn dump(&self, history: usize, permits: Permits) -> String {
         let mut out = CLEAR.to_owned();
         let [primary, alternate] = &self.saved;
@@ -82,7 +90,7 @@ impl State {
             let _ = write!(out, "\x1b]2;{title}\x1b\\");
         }
         // In origin mode rows are counted from the region's first.
-        let origin = self.is(Mode::Origin);
+        let origin = self.is(ScreenMode::Origin);
         if origin {
             out.push_str("\x1b[?6h");
         }
@@ -102,7 +110,7 @@ impl State {
             column = column.saturating_sub(1);
         }
         let cell = &grid[line(row)][Column(column)];
-        let plain = grid.cursor.charsets[self.charset] == StandardCharset::Ascii && !self.is(Mode::Insert);
+        let plain = grid.cursor.charsets[self.charset] == StandardCharset::Ascii && !self.is(ScreenMode::Insert);
         // One that the emulator has put into the next line stays as it is.
         let wrapped = cell.flags.contains(Flags::WIDE_CHAR) && column == 0;
         if self.preceding.is_some() && plain && !wrapped && cell.flags.contains(WRITTEN) && same_style(cell, &grid.cursor.template) {
@@ -114,14 +122,14 @@ impl State {
     fn set_modes(&self, out: &mut String, permits: Permits) {
         let touched = USERS.into_iter().filter(|mode| self.was_touched(*mode)).map(|mode| (mode, self.is(mode)));
         let quiet = QUIET.into_iter().filter(|mode| self.is(*mode)).map(|mode| (mode, true));
-        let off = [Mode::Wrap, Mode::Visible].into_iter().filter(|mode| !self.is(*mode)).map(|mode| (mode, false));
+        let off = [ScreenMode::Wrap, ScreenMode::Visible].into_iter().filter(|mode| !self.is(*mode)).map(|mode| (mode, false));
         let _ = write!(out, "\x1b[{} q", self.cursor_style);
         touched.chain(quiet).chain(off).for_each(|(mode, on)| mode.write(on, out));
-        if self.is(Mode::Keypad) {
+        if self.is(ScreenMode::Keypad) {
             out.push_str("\x1b=");
         }
-        if self.is(Mode::Focus) && permits.focus {
-            Mode::Focus.write(true, out);
+        if self.is(ScreenMode::Focus) && permits.focus {
+            ScreenMode::Focus.write(true, out);
         }
         if let Some(mouse) = self.mouse.filter(|_| permits.mouse) {
             out.push_str(mouse_sequence(mouse));
@@ -188,7 +196,7 @@ fn draw(out: &mut String, grid: &Grid<Cell>, history: usize) {
     let end = i32::try_from(grid.screen_lines()).unwrap_or(1);
     let mut wraps = false;
     for row in first..end {
-        let goes_on = row + 1 < end && State::wraps_at(grid, Line(row));
+        let goes_on = row + 1 < end && ScreenState::wraps_at(grid, Line(row));
         Row { grid, line: Line(row), wrapped: wraps, wraps: goes_on }.draw(out);
         if row + 1 < end && !goes_on {
             out.push_str("\r\n");

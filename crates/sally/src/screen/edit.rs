@@ -7,14 +7,14 @@ use alacritty_terminal::index::{Column, Line};
 use alacritty_terminal::term::cell::{Cell, Flags};
 use alacritty_terminal::vte::ansi::Handler as _;
 
-use super::function::{Edit, Mode, Move};
-use super::state::{State, line};
+use super::function::{Edit, Move, ScreenMode};
+use super::state::{ScreenState, line};
 
-impl State {
+impl ScreenState {
     pub(super) fn move_cursor(&mut self, movement: Move, count: usize) {
         let (row, column) = self.at();
         let (top, bottom) = self.region;
-        let first = if self.is(Mode::Origin) { top } else { 0 };
+        let first = if self.is(ScreenMode::Origin) { top } else { 0 };
         // Movements stop at the region's edges, but outside of it at the screen's.
         let up = row.saturating_sub(count).max(if row >= top { top } else { 0 });
         let down = (row + count).min(if row <= bottom { bottom } else { usize::MAX });
@@ -35,7 +35,7 @@ impl State {
 
     /// Sets the cursor, within the screen, or in origin mode within the region.
     fn go_to(&mut self, row: usize, column: usize) {
-        let (top, bottom) = if self.is(Mode::Origin) { self.region } else { (0, self.term.screen_lines() - 1) };
+        let (top, bottom) = if self.is(ScreenMode::Origin) { self.region } else { (0, self.term.screen_lines() - 1) };
         let last = self.term.last_column();
         let cursor = self.cursor();
         cursor.point.line = line(row.clamp(top, bottom));
@@ -51,11 +51,11 @@ impl State {
 
     pub(super) fn backspace(&mut self) {
         let (row, column) = self.at();
-        if self.is(Mode::ReverseWrap) && self.needs_wrap() {
+        if self.is(ScreenMode::ReverseWrap) && self.needs_wrap() {
             self.go_to_column(column);
         } else if column > 0 {
             self.go_to_column(column - 1);
-        } else if self.is(Mode::ReverseWrap) && row > self.region.0 && row <= self.region.1 && self.wraps(row - 1) {
+        } else if self.is(ScreenMode::ReverseWrap) && row > self.region.0 && row <= self.region.1 && self.wraps(row - 1) {
             self.set_wraps(row - 1, false);
             self.go_to(row - 1, usize::MAX);
         }

@@ -6,16 +6,16 @@ use std::fmt::Write as _;
 use super::Permits;
 use super::attributes::{Attribute, write_link, write_numbers};
 use super::dump::{CLEAR, RESET_COLORS, write_charset, write_color_set, write_shift};
-use super::function::{self, DYNAMIC, Edit, Function, Mode, Move};
+use super::function::{self, DYNAMIC, Edit, Function, Move, ScreenMode};
 use super::parser::Parser;
 
 /// Filters a program's output for viewers, however it is cut.
 pub struct Filter {
     parser: Parser,
-    writer: Writer,
+    writer: FilterWriter,
 }
 
-struct Writer {
+struct FilterWriter {
     permits: Permits,
     /// The character that `CSI b` repeats.
     preceding: Option<char>,
@@ -28,7 +28,7 @@ impl Filter {
     /// Makes a filter for a program's output from its beginning.
     #[must_use]
     pub fn new(permits: Permits) -> Self {
-        let writer = Writer { permits, preceding: None, bell: false, sequence: String::new() };
+        let writer = FilterWriter { permits, preceding: None, bell: false, sequence: String::new() };
         Self { parser: Parser::default(), writer }
     }
 
@@ -50,7 +50,7 @@ impl Filter {
     }
 }
 
-impl Writer {
+impl FilterWriter {
     fn pass(&mut self, function: &Function<'_>, out: &mut Vec<u8>) {
         if let Function::Text(text) = function {
             out.extend_from_slice(text.as_bytes());
@@ -164,17 +164,17 @@ fn last_of_edit(edit: Edit) -> char {
     }
 }
 
-fn write_mode(out: &mut String, mode: Mode, on: bool, permits: Permits) {
+fn write_mode(out: &mut String, mode: ScreenMode, on: bool, permits: Permits) {
     match mode {
-        Mode::Keypad => out.push_str(if on { "\x1b=" } else { "\x1b>" }),
+        ScreenMode::Keypad => out.push_str(if on { "\x1b=" } else { "\x1b>" }),
         // What encoding a program asked for is the host's affair.
-        Mode::MouseSgr => {}
-        Mode::MouseClick | Mode::MouseDrag | Mode::MouseMotion if !permits.mouse => {}
-        Mode::MouseClick | Mode::MouseDrag | Mode::MouseMotion => {
-            Mode::MouseSgr.write(on, out);
+        ScreenMode::MouseSgr => {}
+        ScreenMode::MouseClick | ScreenMode::MouseDrag | ScreenMode::MouseMotion if !permits.mouse => {}
+        ScreenMode::MouseClick | ScreenMode::MouseDrag | ScreenMode::MouseMotion => {
+            ScreenMode::MouseSgr.write(on, out);
             mode.write(on, out);
         }
-        Mode::Focus if !permits.focus => {}
+        ScreenMode::Focus if !permits.focus => {}
         _ => mode.write(on, out),
     }
 }

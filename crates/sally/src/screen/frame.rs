@@ -10,12 +10,12 @@ use unicode_width::UnicodeWidthChar;
 
 use super::attributes::{BACKGROUND, SHOWN, same_style, write_style};
 use super::dump::{CLEAR, mouse_sequence};
-use super::function::Mode;
-use super::state::{State, line};
-use super::{Depth, Mouse, Permits, Size};
+use super::function::ScreenMode;
+use super::state::{ScreenState, line};
+use super::{Depth, Mouse, Permits, ScreenSize};
 
 /// The modes that a viewer's terminal gets as the program set them.
-const MODES: [Mode; 4] = [Mode::CursorKeys, Mode::Keypad, Mode::Paste, Mode::Reverse];
+const MODES: [ScreenMode; 4] = [ScreenMode::CursorKeys, ScreenMode::Keypad, ScreenMode::Paste, ScreenMode::Reverse];
 
 /// What is sent when a viewer leaves.
 pub(super) const RESTORE: &str = "\x1b\\\x1b[?2026l\x1b[0m\x1b]8;;\x1b\\\x1b(B\x0f\x1b[r\x1b[4l\x1b[20l\x1b[?1l\x1b[?5l\x1b[?6l\x1b[?7h\
@@ -23,9 +23,9 @@ pub(super) const RESTORE: &str = "\x1b\\\x1b[?2026l\x1b[0m\x1b]8;;\x1b\\\x1b(B\x
 
 /// A viewer's terminal.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub struct FrameView<'a> {
     /// Its size.
-    pub size: Size,
+    pub size: ScreenSize,
     /// Its colors.
     pub depth: Depth,
     /// What it gets besides what is drawn. Its focus is never asked for.
@@ -38,8 +38,8 @@ pub struct View<'a> {
 
 /// What a viewer's terminal shows. Viewers of one size and depth who have the same frame get the same next one.
 #[derive(Clone)]
-pub struct Frame {
-    size: Size,
+pub struct ScreenFrame {
+    size: ScreenSize,
     depth: Depth,
     permits: Permits,
     cells: Vec<Cell>,
@@ -53,7 +53,7 @@ pub struct Frame {
     title: Option<String>,
 }
 
-impl Frame {
+impl ScreenFrame {
     /// Returns which cell of the screen a viewer means by a cell of their terminal, both from 0; none for the border.
     #[must_use]
     pub fn on_screen(&self, column: u16, row: u16) -> Option<(u16, u16)> {
@@ -111,7 +111,7 @@ impl Frame {
     fn set_modes(&self, out: &mut String, before: Option<&Self>) {
         for (at, mode) in MODES.into_iter().enumerate() {
             let (on, was) = (self.modes.get(at) == Some(&true), before.is_some_and(|before| before.modes.get(at) == Some(&true)));
-            if on != was && mode == Mode::Keypad {
+            if on != was && mode == ScreenMode::Keypad {
                 out.push_str(if on { "\x1b=" } else { "\x1b>" });
             } else if on != was {
                 mode.write(on, out);
@@ -178,9 +178,9 @@ fn same(one: &Cell, other: &Cell) -> bool {
         && one.zerowidth().unwrap_or_default() == other.zerowidth().unwrap_or_default()
 }
 
-impl State {
+impl ScreenState {
     /// Draws what a view shows of the screen, as what differs from the last frame that it has.
-    pub(super) fn frame(&self, view: &View<'_>, before: Option<&Frame>) -> (String, Frame) {
+    pub(super) fn frame(&self, view: &FrameView<'_>, before: Option<&ScreenFrame>) -> (String, ScreenFrame) {
         let size = view.size.possible();
         let (rows, columns) = (self.term.screen_lines(), self.term.columns());
         let cut = rows > size.screen_lines() || columns > size.columns();
@@ -189,7 +189,7 @@ impl State {
         let (row, column) = self.at();
         let last = before.map_or((0, 0), |before| before.from);
         let follow = |from: usize, at: usize, length: usize, all: usize| from.clamp((at + 1).saturating_sub(length), at).min(all - length);
-        let visible = self.is(Mode::Visible);
+        let visible = self.is(ScreenMode::Visible);
         let from = if visible {
             (follow(last.0, row, area.0, rows), follow(last.1, column, area.1, columns))
         } else {
@@ -207,7 +207,7 @@ impl State {
         }
         let inside = |at: usize, from: usize, length: usize| at.checked_sub(from).filter(|at| *at < length);
         let cursor = inside(row, from.0, area.0).zip(inside(column, from.1, area.1)).filter(|_| visible);
-        let frame = Frame {
+        let frame = ScreenFrame {
             size,
             depth: view.depth,
             permits: view.permits,
@@ -251,7 +251,7 @@ impl State {
 /// The cells of a viewer's terminal.
 struct Canvas {
     cells: Vec<Cell>,
-    size: Size,
+    size: ScreenSize,
 }
 
 impl Canvas {

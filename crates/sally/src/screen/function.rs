@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use alacritty_terminal::vte::ansi::{CharsetIndex, Rgb};
 
 use super::attributes::{self, Attribute};
-use super::parser::{Csi, Token};
+use super::parser::{Csi, ScreenToken};
 
 /// The longest title, in characters.
 const TITLE_MAX: usize = 256;
@@ -44,7 +44,7 @@ pub(super) enum Function<'a> {
     Region(u16, u16),
     SaveCursor,
     RestoreCursor,
-    Mode(Mode, bool),
+    Mode(ScreenMode, bool),
     CursorStyle(u16),
     SoftReset,
     Reset,
@@ -89,7 +89,7 @@ pub(super) enum Edit {
 
 /// A state that is on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mode {
+pub(super) enum ScreenMode {
     Insert,
     NewLine,
     CursorKeys,
@@ -116,34 +116,34 @@ pub(super) enum Mode {
 }
 
 /// The modes with their sequences' numbers; the first two are ANSI's.
-pub(super) const MODES: [(Mode, u16); 22] = [
-    (Mode::Insert, 4),
-    (Mode::NewLine, 20),
-    (Mode::CursorKeys, 1),
-    (Mode::Reverse, 5),
-    (Mode::Origin, 6),
-    (Mode::Wrap, 7),
-    (Mode::Blink, 12),
-    (Mode::Visible, 25),
-    (Mode::ReverseWrap, 45),
-    (Mode::Keypad, 66),
-    (Mode::MouseClick, 1000),
-    (Mode::MouseDrag, 1002),
-    (Mode::MouseMotion, 1003),
-    (Mode::Focus, 1004),
-    (Mode::MouseSgr, 1006),
-    (Mode::AlternateScroll, 1007),
-    (Mode::Paste, 2004),
-    (Mode::Synchronized, 2026),
-    (Mode::Alternate, 1049),
-    (Mode::AlternateOnly, 47),
-    (Mode::AlternateOnly, 1047),
-    (Mode::SavedCursor, 1048),
+pub(super) const MODES: [(ScreenMode, u16); 22] = [
+    (ScreenMode::Insert, 4),
+    (ScreenMode::NewLine, 20),
+    (ScreenMode::CursorKeys, 1),
+    (ScreenMode::Reverse, 5),
+    (ScreenMode::Origin, 6),
+    (ScreenMode::Wrap, 7),
+    (ScreenMode::Blink, 12),
+    (ScreenMode::Visible, 25),
+    (ScreenMode::ReverseWrap, 45),
+    (ScreenMode::Keypad, 66),
+    (ScreenMode::MouseClick, 1000),
+    (ScreenMode::MouseDrag, 1002),
+    (ScreenMode::MouseMotion, 1003),
+    (ScreenMode::Focus, 1004),
+    (ScreenMode::MouseSgr, 1006),
+    (ScreenMode::AlternateScroll, 1007),
+    (ScreenMode::Paste, 2004),
+    (ScreenMode::Synchronized, 2026),
+    (ScreenMode::Alternate, 1049),
+    (ScreenMode::AlternateOnly, 47),
+    (ScreenMode::AlternateOnly, 1047),
+    (ScreenMode::SavedCursor, 1048),
 ];
 /// How many of [`MODES`] are ANSI's.
 const ANSI: usize = 2;
 
-impl Mode {
+impl ScreenMode {
     pub(super) fn from_number(number: u16, private: bool) -> Option<Self> {
         let (ansi, dec) = MODES.split_at(ANSI);
         let modes = if private { dec } else { ansi };
@@ -177,19 +177,19 @@ pub(super) enum Query {
 }
 
 /// Calls `each` with what a token does; nothing for what no screen keeps.
-pub(super) fn read(token: Token<'_>, each: &mut impl FnMut(Function<'_>)) {
+pub(super) fn read(token: ScreenToken<'_>, each: &mut impl FnMut(Function<'_>)) {
     let is_c1 = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
     match token {
-        Token::Text(text) if text.is_ascii() || !text.contains(is_c1) => each(Function::Text(text)),
-        Token::Text(text) => text.split(is_c1).filter(|part| !part.is_empty()).for_each(|part| each(Function::Text(part))),
-        Token::Control(byte) => control(byte, each),
-        Token::Escape(intermediate, last) => escape(intermediate, last, each),
-        Token::Csi(csi, last) => sequence(csi, last, each),
-        Token::Osc(data) => {
+        ScreenToken::Text(text) if text.is_ascii() || !text.contains(is_c1) => each(Function::Text(text)),
+        ScreenToken::Text(text) => text.split(is_c1).filter(|part| !part.is_empty()).for_each(|part| each(Function::Text(part))),
+        ScreenToken::Control(byte) => control(byte, each),
+        ScreenToken::Escape(intermediate, last) => escape(intermediate, last, each),
+        ScreenToken::Csi(csi, last) => sequence(csi, last, each),
+        ScreenToken::Osc(data) => {
             let Ok(text) = str::from_utf8(data) else { return };
             command(text, each);
         }
-        Token::Dcs(csi, last) => match (csi.prefix, csi.intermediate, last) {
+        ScreenToken::Dcs(csi, last) => match (csi.prefix, csi.intermediate, last) {
             (0, b'+', b'q') => each(Function::Query(Query::Unknown("0+r"))),
             (0, b'$', b'q') => each(Function::Query(Query::Unknown("0$r"))),
             _ => {}
@@ -214,8 +214,8 @@ fn escape(intermediate: u8, last: u8, each: &mut impl FnMut(Function<'_>)) {
     each(match (intermediate, last) {
         (0, b'7') => Function::SaveCursor,
         (0, b'8') => Function::RestoreCursor,
-        (0, b'=') => Function::Mode(Mode::Keypad, true),
-        (0, b'>') => Function::Mode(Mode::Keypad, false),
+        (0, b'=') => Function::Mode(ScreenMode::Keypad, true),
+        (0, b'>') => Function::Mode(ScreenMode::Keypad, false),
         (0, b'D') => Function::Index,
         (0, b'E') => Function::NextLine,
         (0, b'H') => Function::SetTab,
@@ -251,7 +251,7 @@ fn sequence(csi: &Csi, last: u8, each: &mut impl FnMut(Function<'_>)) {
         (0 | b'?', 0, b'h' | b'l') => {
             let private = csi.prefix == b'?';
             for number in csi.groups().filter_map(|group| group.first()) {
-                if let Some(mode) = Mode::from_number(*number, private) {
+                if let Some(mode) = ScreenMode::from_number(*number, private) {
                     each(Function::Mode(mode, last == b'h'));
                 }
             }

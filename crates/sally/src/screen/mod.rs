@@ -31,9 +31,9 @@ use alacritty_terminal::grid::Dimensions;
 
 pub use self::color::Depth;
 pub use self::filter::Filter;
-pub use self::frame::{Frame, View};
+pub use self::frame::{FrameView, ScreenFrame};
 use self::parser::Parser;
-use self::state::State;
+use self::state::ScreenState;
 
 /// The most columns or rows: a larger terminal is made smaller, because its size comes from others and its memory from us.
 const MAX_SIDE: u16 = 1000;
@@ -45,21 +45,21 @@ pub const RESTORE: &str = frame::RESTORE;
 
 /// A terminal's size in cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
+pub struct ScreenSize {
     /// From left to right.
     pub columns: u16,
     /// From top to bottom.
     pub rows: u16,
 }
 
-impl Size {
+impl ScreenSize {
     /// Returns the nearest size that a screen can have.
     fn possible(self) -> Self {
         Self { columns: self.columns.clamp(MIN_COLUMNS, MAX_SIDE), rows: self.rows.clamp(1, MAX_SIDE) }
     }
 }
 
-impl Dimensions for Size {
+impl Dimensions for ScreenSize {
     fn total_lines(&self) -> usize {
         self.rows.into()
     }
@@ -103,20 +103,20 @@ pub enum Mouse {
 /// A terminal's screen.
 pub struct Screen {
     parser: Parser,
-    state: State,
+    state: ScreenState,
 }
 
 impl Screen {
     /// Makes an empty screen of this size, or of the nearest possible one, that keeps this many lines that have left it.
     #[must_use]
-    pub fn new(size: Size, history: usize) -> Self {
-        Self { parser: Parser::default(), state: State::new(size.possible(), history, false) }
+    pub fn new(size: ScreenSize, history: usize) -> Self {
+        Self { parser: Parser::default(), state: ScreenState::new(size.possible(), history, false) }
     }
 
     /// Makes an empty screen that keeps the lines that leave it as text, for [`Screen::take_lines`].
     #[must_use]
-    pub fn with_transcript(size: Size) -> Self {
-        Self { parser: Parser::default(), state: State::new(size.possible(), 0, true) }
+    pub fn with_transcript(size: ScreenSize) -> Self {
+        Self { parser: Parser::default(), state: ScreenState::new(size.possible(), 0, true) }
     }
 
     /// Takes a program's output, cut anywhere.
@@ -139,13 +139,13 @@ impl Screen {
     }
 
     /// Changes the size, and wraps the lines of the primary screen again.
-    pub fn resize(&mut self, size: Size) {
+    pub fn resize(&mut self, size: ScreenSize) {
         self.state.resize(size.possible());
     }
 
     /// Returns the size.
     #[must_use]
-    pub fn size(&self) -> Size {
+    pub fn size(&self) -> ScreenSize {
         self.state.size()
     }
 
@@ -190,7 +190,7 @@ impl Screen {
     /// Draws what a viewer's terminal of any size shows of this screen, as what differs from the last frame that it has; all of it
     /// without one. Nothing is drawn if nothing differs.
     #[must_use]
-    pub fn frame(&self, view: &View<'_>, before: Option<&Frame>) -> (String, Frame) {
+    pub fn frame(&self, view: &FrameView<'_>, before: Option<&ScreenFrame>) -> (String, ScreenFrame) {
         self.state.frame(view, before)
     }
 

@@ -9,7 +9,7 @@ const NUMBERS_MAX: usize = 32;
 
 /// A piece of output.
 #[derive(Debug)]
-pub(super) enum Token<'a> {
+pub(super) enum ScreenToken<'a> {
     /// Text without C0 controls. It may have C1 controls.
     Text(&'a str),
     /// A C0 control.
@@ -112,7 +112,7 @@ impl Csi {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ParserState {
     #[default]
     Ground,
     /// After `ESC`, with its intermediate; 1 for several.
@@ -126,7 +126,7 @@ enum State {
 /// The state between two pieces of output.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
-    state: State,
+    state: ParserState,
     csi: Csi,
     /// The last byte before a device control string's data.
     action: u8,
@@ -138,17 +138,17 @@ pub(super) struct Parser {
 impl Parser {
     /// Returns whether neither a sequence nor a character is unfinished.
     pub(super) fn at_rest(&self) -> bool {
-        self.state == State::Ground && self.partial.is_empty()
+        self.state == ParserState::Ground && self.partial.is_empty()
     }
 
     /// Takes output, and calls `sink` with each piece.
-    pub(super) fn feed(&mut self, bytes: &[u8], sink: &mut impl FnMut(Token<'_>)) {
+    pub(super) fn feed(&mut self, bytes: &[u8], sink: &mut impl FnMut(ScreenToken<'_>)) {
         let mut rest = bytes;
         while let Some((&first, after)) = rest.split_first() {
             rest = match self.state {
-                State::Ground if first >= b' ' && first != 0x7f => self.text(rest, sink),
-                State::Csi if first.is_ascii_digit() => self.csi.digits(rest),
-                State::String(kind) => self.string(kind, rest, sink),
+                ParserState::Ground if first >= b' ' && first != 0x7f => self.text(rest, sink),
+                ParserState::Csi if first.is_ascii_digit() => self.csi.digits(rest),
+                ParserState::String(kind) => self.string(kind, rest, sink),
                 _ => {
                     self.byte(first, sink);
                     after
@@ -158,15 +158,15 @@ impl Parser {
     }
 
     /// Gives up on the beginning of a character that nothing follows.
-    pub(super) fn flush_incomplete(&mut self, sink: &mut impl FnMut(Token<'_>)) {
+    pub(super) fn flush_incomplete(&mut self, sink: &mut impl FnMut(ScreenToken<'_>)) {
         if !self.partial.is_empty() {
             self.partial.clear();
-            sink(Token::Text("\u{fffd}"));
+            sink(ScreenToken::Text("\u{fffd}"));
         }
     }
 
     /// Takes text up to a control character.
-    fn text<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(Token<'_>)) -> &'a [u8] {
+    fn text<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(ScreenToken<'_>)) -> &'a [u8] {
         let end = bytes.iter().position(|byte| *byte < b' ' || *byte == 0x7f).unwrap_or(bytes.len());
         let (mut run, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
         while !self.partial.is_empty() && !run.is_empty() {
@@ -175,7 +175,7 @@ impl Parser {
         while !run.is_empty() {
             match str::from_utf8(run) {
                 Ok(text) => {
-                    sink(Token::Text(text));
+                    sink(ScreenToken::Text(text));
                     break;
                 }
                 Err(error) => {
@@ -183,13 +183,13 @@ impl Parser {
                     if let Ok(text) = str::from_utf8(valid)
                         && !text.is_empty()
                     {
-                        sink(Token::Text(text));
+                        sink(ScreenToken::Text(text));
                     }
                     let Some(length) = error.error_len() else {
                         self.partial.extend_from_slice(after);
                         break;
                     };
-                    sink(Token::Text("\u{fffd}"));
+                    sink(ScreenToken::Text("\u{fffd}"));
                     run = after.get(length..).unwrap_or_default();
                 }
             }
@@ -198,12 +198,12 @@ impl Parser {
     }
 
     /// Continues the character that was begun by a byte.
-    fn join<'a>(&mut self, run: &'a [u8], sink: &mut impl FnMut(Token<'_>)) -> &'a [u8] {
+    fn join<'a>(&mut self, run: &'a [u8], sink: &mut impl FnMut(ScreenToken<'_>)) -> &'a [u8] {
         let Some((&first, after)) = run.split_first() else { return run };
         self.partial.push(first);
         match str::from_utf8(&self.partial) {
             Ok(text) => {
-                sink(Token::Text(text));
+                sink(ScreenToken::Text(text));
                 self.partial.clear();
                 after
             }
@@ -211,66 +211,66 @@ impl Parser {
             // The byte belongs to what follows.
             Err(_) => {
                 self.partial.clear();
-                sink(Token::Text("\u{fffd}"));
+                sink(ScreenToken::Text("\u{fffd}"));
                 run
             }
         }
     }
 
     /// Takes a byte outside of text and strings.
-    fn byte(&mut self, byte: u8, sink: &mut impl FnMut(Token<'_>)) {
+    fn byte(&mut self, byte: u8, sink: &mut impl FnMut(ScreenToken<'_>)) {
         self.flush_incomplete(sink);
         match (byte, self.state) {
-            (0x1b, _) => self.state = State::Escape(0),
-            (0x18 | 0x1a, _) => self.state = State::Ground,
+            (0x1b, _) => self.state = ParserState::Escape(0),
+            (0x18 | 0x1a, _) => self.state = ParserState::Ground,
             // In the head of a device control string they mean nothing.
-            (0..0x20, State::DcsHead) | (0x7f, _) => {}
-            (0..0x20, _) => sink(Token::Control(byte)),
-            (0x80.., State::Ground) => {}
+            (0..0x20, ParserState::DcsHead) | (0x7f, _) => {}
+            (0..0x20, _) => sink(ScreenToken::Control(byte)),
+            (0x80.., ParserState::Ground) => {}
             // No sequence has such a byte: it begins text.
             (0x80.., _) => {
-                self.state = State::Ground;
+                self.state = ParserState::Ground;
                 self.text(&[byte], sink);
             }
-            (_, State::Escape(intermediate)) => self.escape(intermediate, byte, sink),
-            (b'@'.., State::Csi) => {
-                self.state = State::Ground;
+            (_, ParserState::Escape(intermediate)) => self.escape(intermediate, byte, sink),
+            (b'@'.., ParserState::Csi) => {
+                self.state = ParserState::Ground;
                 self.csi.finish();
                 if !self.csi.broken {
-                    sink(Token::Csi(&self.csi, byte));
+                    sink(ScreenToken::Csi(&self.csi, byte));
                 }
             }
-            (b'@'.., State::DcsHead) => {
+            (b'@'.., ParserState::DcsHead) => {
                 self.csi.finish();
-                (self.action, self.state) = (byte, State::String(b'P'));
+                (self.action, self.state) = (byte, ParserState::String(b'P'));
                 self.string.clear();
             }
-            (_, State::Csi | State::DcsHead) => self.csi.take(byte),
-            (_, State::Ground | State::String(_)) => {}
+            (_, ParserState::Csi | ParserState::DcsHead) => self.csi.take(byte),
+            (_, ParserState::Ground | ParserState::String(_)) => {}
         }
     }
 
-    fn escape(&mut self, intermediate: u8, byte: u8, sink: &mut impl FnMut(Token<'_>)) {
+    fn escape(&mut self, intermediate: u8, byte: u8, sink: &mut impl FnMut(ScreenToken<'_>)) {
         self.state = match (intermediate, byte) {
-            (0, b' '..=b'/') => State::Escape(byte),
-            (_, b' '..=b'/') => State::Escape(1),
+            (0, b' '..=b'/') => ParserState::Escape(byte),
+            (_, b' '..=b'/') => ParserState::Escape(1),
             (0, b'[' | b'P') => {
                 self.csi.clear();
-                if byte == b'[' { State::Csi } else { State::DcsHead }
+                if byte == b'[' { ParserState::Csi } else { ParserState::DcsHead }
             }
             (0, b']' | b'X' | b'^' | b'_') => {
                 self.string.clear();
-                State::String(byte)
+                ParserState::String(byte)
             }
             _ => {
-                sink(Token::Escape(intermediate, byte));
-                State::Ground
+                sink(ScreenToken::Escape(intermediate, byte));
+                ParserState::Ground
             }
         };
     }
 
     /// Takes a string up to its end.
-    fn string<'a>(&mut self, kind: u8, bytes: &'a [u8], sink: &mut impl FnMut(Token<'_>)) -> &'a [u8] {
+    fn string<'a>(&mut self, kind: u8, bytes: &'a [u8], sink: &mut impl FnMut(ScreenToken<'_>)) -> &'a [u8] {
         let is_end = |byte: &u8| matches!(*byte, 0x1b | 0x18 | 0x1a) || *byte == 0x07 && kind == b']';
         let end = bytes.iter().position(is_end).unwrap_or(bytes.len());
         let (data, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
@@ -278,11 +278,11 @@ impl Parser {
         let room = (STRING_MAX + 1).saturating_sub(self.string.len());
         self.string.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
         let Some((&end, rest)) = rest.split_first() else { return rest };
-        self.state = if end == 0x1b { State::Escape(0) } else { State::Ground };
+        self.state = if end == 0x1b { ParserState::Escape(0) } else { ParserState::Ground };
         if matches!(end, 0x1b | 0x07) && self.string.len() <= STRING_MAX {
             match kind {
-                b']' => sink(Token::Osc(&self.string)),
-                b'P' if !self.csi.broken => sink(Token::Dcs(&self.csi, self.action)),
+                b']' => sink(ScreenToken::Osc(&self.string)),
+                b'P' if !self.csi.broken => sink(ScreenToken::Dcs(&self.csi, self.action)),
                 _ => {}
             }
         }

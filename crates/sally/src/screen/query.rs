@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use alacritty_terminal::vte::ansi::Rgb;
 
-use super::function::{DYNAMIC, Mode, Query};
-use super::state::State;
-use super::{Mouse, Size};
+use super::function::{DYNAMIC, Query, ScreenMode};
+use super::state::ScreenState;
+use super::{Mouse, ScreenSize};
 
 /// The most answers that wait, in bytes: a program that doesn't read them gets no more.
 const REPLIES_MAX: usize = 4096;
 
-impl State {
+impl ScreenState {
     pub(super) fn take_replies(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.replies)
     }
@@ -24,7 +24,7 @@ impl State {
     }
 
     fn answer_to(&self, query: Query) -> String {
-        let Size { columns, rows } = self.size();
+        let ScreenSize { columns, rows } = self.size();
         match query {
             // A VT100 with advanced video, as xterm's relatives say of themselves.
             Query::Attributes => "\x1b[?1;2c".to_owned(),
@@ -32,11 +32,11 @@ impl State {
             Query::Status => "\x1b[0n".to_owned(),
             Query::Position(private) => {
                 let (row, column) = self.at();
-                let row = row - if self.is(Mode::Origin) { self.region.0.min(row) } else { 0 };
+                let row = row - if self.is(ScreenMode::Origin) { self.region.0.min(row) } else { 0 };
                 format!("\x1b[{}{};{}R", if private { "?" } else { "" }, row + 1, column + 1)
             }
             Query::Mode { number, private } => {
-                let state = Mode::from_number(number, private).map_or(0, |mode| if self.reports(mode) { 1 } else { 2 });
+                let state = ScreenMode::from_number(number, private).map_or(0, |mode| if self.reports(mode) { 1 } else { 2 });
                 format!("\x1b[{}{number};{state}$y", if private { "?" } else { "" })
             }
             Query::Size => format!("\x1b[8;{rows};{columns}t"),
@@ -45,14 +45,14 @@ impl State {
         }
     }
 
-    fn reports(&self, mode: Mode) -> bool {
+    fn reports(&self, mode: ScreenMode) -> bool {
         match mode {
-            Mode::MouseClick => self.mouse == Some(Mouse::Click),
-            Mode::MouseDrag => self.mouse == Some(Mouse::Drag),
-            Mode::MouseMotion => self.mouse == Some(Mouse::Motion),
-            Mode::Alternate | Mode::AlternateOnly => self.is_alternate(),
-            Mode::SavedCursor => true,
-            Mode::Blink => self.is(mode) || self.cursor_style % 2 == 1,
+            ScreenMode::MouseClick => self.mouse == Some(Mouse::Click),
+            ScreenMode::MouseDrag => self.mouse == Some(Mouse::Drag),
+            ScreenMode::MouseMotion => self.mouse == Some(Mouse::Motion),
+            ScreenMode::Alternate | ScreenMode::AlternateOnly => self.is_alternate(),
+            ScreenMode::SavedCursor => true,
+            ScreenMode::Blink => self.is(mode) || self.cursor_style % 2 == 1,
             _ => self.is(mode),
         }
     }

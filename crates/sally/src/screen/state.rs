@@ -11,9 +11,9 @@ use alacritty_terminal::vte::ansi::{CharsetIndex, Handler as _, NamedMode, Named
 use unicode_width::UnicodeWidthChar;
 
 use super::attributes::WRITTEN;
-use super::function::{DYNAMIC, Function, Mode, Move};
+use super::function::{DYNAMIC, Function, Move, ScreenMode};
 use super::transcript::Transcript;
-use super::{MAX_SIDE, Mouse, Size};
+use super::{MAX_SIDE, Mouse, ScreenSize};
 
 /// The most marks on one character: more only cost memory.
 const MARKS: usize = 32;
@@ -38,7 +38,7 @@ impl Saved {
     }
 }
 
-pub(super) struct State {
+pub(super) struct ScreenState {
     /// The emulator. It always takes itself to be on the primary screen: which grid it has is our affair.
     pub(super) term: Term<VoidListener>,
     /// The primary screen's grid while the alternate screen is shown.
@@ -76,11 +76,11 @@ pub(super) fn blank_pen() -> Cell {
 
 /// Returns the modes of a terminal that was just turned on.
 fn initial_modes() -> u32 {
-    1 << Mode::Wrap as u32 | 1 << Mode::Visible as u32
+    1 << ScreenMode::Wrap as u32 | 1 << ScreenMode::Visible as u32
 }
 
-impl State {
-    pub(super) fn new(size: Size, history: usize, transcript: bool) -> Self {
+impl ScreenState {
+    pub(super) fn new(size: ScreenSize, history: usize, transcript: bool) -> Self {
         let scrolling_history = if transcript { DRAIN + usize::from(MAX_SIDE) } else { history };
         let mut term = Term::new(Config { scrolling_history, ..Config::default() }, &size, VoidListener);
         term.grid_mut().cursor.template = blank_pen();
@@ -106,25 +106,25 @@ impl State {
         }
     }
 
-    pub(super) fn size(&self) -> Size {
+    pub(super) fn size(&self) -> ScreenSize {
         let side = |count: usize| u16::try_from(count).unwrap_or(MAX_SIDE);
-        Size { columns: side(self.term.columns()), rows: side(self.term.screen_lines()) }
+        ScreenSize { columns: side(self.term.columns()), rows: side(self.term.screen_lines()) }
     }
 
-    pub(super) fn is(&self, mode: Mode) -> bool {
+    pub(super) fn is(&self, mode: ScreenMode) -> bool {
         self.on & 1 << mode as u32 != 0
     }
 
-    pub(super) fn was_touched(&self, mode: Mode) -> bool {
+    pub(super) fn was_touched(&self, mode: ScreenMode) -> bool {
         self.touched & 1 << mode as u32 != 0
     }
 
     pub(super) fn is_synchronized(&self) -> bool {
-        self.is(Mode::Synchronized)
+        self.is(ScreenMode::Synchronized)
     }
 
     pub(super) fn is_paste_marked(&self) -> bool {
-        self.is(Mode::Paste)
+        self.is(ScreenMode::Paste)
     }
 
     pub(super) fn title(&self) -> Option<&str> {
@@ -132,7 +132,7 @@ impl State {
     }
 
     pub(super) fn mouse(&self) -> Option<(Mouse, bool)> {
-        self.mouse.map(|mouse| (mouse, self.is(Mode::MouseSgr)))
+        self.mouse.map(|mouse| (mouse, self.is(ScreenMode::MouseSgr)))
     }
 
     pub(super) fn cursor(&mut self) -> &mut Cursor<Cell> {
@@ -163,7 +163,7 @@ impl State {
             }
             Function::Backspace => self.backspace(),
             Function::Tab => self.tab_forward(1),
-            Function::LineFeed => self.line_feed(self.is(Mode::NewLine)),
+            Function::LineFeed => self.line_feed(self.is(ScreenMode::NewLine)),
             Function::Return => self.go_to_column(0),
             Function::Index => self.line_feed(false),
             Function::NextLine => self.line_feed(true),
@@ -220,7 +220,7 @@ impl State {
     /// look at each character by itself.
     fn print_plain(&mut self, text: &[u8]) -> usize {
         let columns = self.term.columns();
-        let insert = self.is(Mode::Insert);
+        let insert = self.is(ScreenMode::Insert);
         let charset = self.charset;
         let grid = self.term.grid_mut();
         let (point, plain) = (grid.cursor.point, grid.cursor.charsets[charset] == StandardCharset::Ascii);
@@ -312,39 +312,39 @@ impl State {
         self.term.set_active_charset(index);
     }
 
-    fn set_mode(&mut self, mode: Mode, on: bool) {
+    fn set_mode(&mut self, mode: ScreenMode, on: bool) {
         self.touched |= 1 << mode as u32;
         let mouse = match mode {
-            Mode::MouseClick => Some(Mouse::Click),
-            Mode::MouseDrag => Some(Mouse::Drag),
-            Mode::MouseMotion => Some(Mouse::Motion),
+            ScreenMode::MouseClick => Some(Mouse::Click),
+            ScreenMode::MouseDrag => Some(Mouse::Drag),
+            ScreenMode::MouseMotion => Some(Mouse::Motion),
             _ => None,
         };
         match mode {
             _ if mouse.is_some() => self.mouse = mouse.filter(|_| on),
-            Mode::Alternate | Mode::AlternateOnly => self.show_alternate(on, mode == Mode::Alternate),
-            Mode::SavedCursor if on => self.save_cursor(),
-            Mode::SavedCursor => self.restore_cursor(),
+            ScreenMode::Alternate | ScreenMode::AlternateOnly => self.show_alternate(on, mode == ScreenMode::Alternate),
+            ScreenMode::SavedCursor if on => self.save_cursor(),
+            ScreenMode::SavedCursor => self.restore_cursor(),
             _ => self.turn(mode, on),
         }
-        if mode == Mode::Origin {
+        if mode == ScreenMode::Origin {
             self.move_cursor(Move::To(1), 1);
         }
     }
 
     /// Sets a mode without what else it does.
-    pub(super) fn turn(&mut self, mode: Mode, on: bool) {
+    pub(super) fn turn(&mut self, mode: ScreenMode, on: bool) {
         self.on = self.on & !(1 << mode as u32) | u32::from(on) << mode as u32;
         match (mode, on) {
-            (Mode::Insert, true) => self.term.set_mode(NamedMode::Insert.into()),
-            (Mode::Insert, false) => self.term.unset_mode(NamedMode::Insert.into()),
-            (Mode::Wrap, true) => self.term.set_private_mode(NamedPrivateMode::LineWrap.into()),
-            (Mode::Wrap, false) => self.term.unset_private_mode(NamedPrivateMode::LineWrap.into()),
+            (ScreenMode::Insert, true) => self.term.set_mode(NamedMode::Insert.into()),
+            (ScreenMode::Insert, false) => self.term.unset_mode(NamedMode::Insert.into()),
+            (ScreenMode::Wrap, true) => self.term.set_private_mode(NamedPrivateMode::LineWrap.into()),
+            (ScreenMode::Wrap, false) => self.term.unset_private_mode(NamedPrivateMode::LineWrap.into()),
             _ => {}
         }
     }
 
-    pub(super) fn turn_all(&mut self, modes: &[Mode]) {
+    pub(super) fn turn_all(&mut self, modes: &[ScreenMode]) {
         modes.iter().for_each(|mode| self.turn(*mode, initial_modes() & 1 << *mode as u32 != 0));
     }
 

@@ -6,7 +6,7 @@ use alacritty_terminal::grid::{Dimensions, Grid, Row};
 use alacritty_terminal::index::Line;
 use alacritty_terminal::term::cell::{Cell, Flags};
 
-use super::state::State;
+use super::state::ScreenState;
 
 /// The longest wrapped line, in bytes; a longer one is cut, because some output never ends a line.
 const LONGEST_LINE: usize = 1 << 20;
@@ -18,7 +18,7 @@ pub(super) struct Transcript {
     begun: String,
 }
 
-impl State {
+impl ScreenState {
     /// Reads the lines that have left the screen.
     pub(super) fn drain(&mut self) {
         let Some(mut transcript) = self.transcript.take() else { return };

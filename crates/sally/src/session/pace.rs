@@ -16,13 +16,13 @@ const LARGE: usize = 16 << 10;
 /// A program in a flood of lines writes each by itself: without a rest each would cost a wake-up, a line of the record and a packet, here and
 /// at the client.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct OutputRhythm {
     /// The pieces since the last silence.
     run: u32,
     last: Instant,
 }
 
-impl Pace {
+impl OutputRhythm {
     pub(super) const fn new(now: Instant) -> Self {
         Self { run: 0, last: now }
     }
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn only_a_flood_of_lines_rests_and_a_silence_ends_it() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = OutputRhythm::new(start);
         for _ in 0..AT_ONCE {
             assert_eq!(pace.rest(start), None);
             pace.took(80, start);

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fd::Fd;
 use super::masking::TerminalMask;
-use super::pace::Pace;
+use super::pace::OutputRhythm;
 use super::{Disconnected, Inbound, Input, Outbound, OutputStream};
 use crate::record::{Entry, RecordError, Recorder, StreamKind, StreamRecorder};
 
@@ -85,7 +85,7 @@ impl<O: Outbound> OutputPump<O> {
     /// before.
     pub(super) async fn run(mut self) -> Result<(), PumpError> {
         let (mut buffer, mut entered) = (Vec::new(), None);
-        let mut pace = self.terminal.then(|| Pace::new(Instant::now()));
+        let mut pace = self.terminal.then(|| OutputRhythm::new(Instant::now()));
         loop {
             let deliver = deliver(&*self.visitor, self.stream, &self.shown, entered.take());
             let read = read_piece(&self.source, &self.ended, pace.as_mut(), &mut self.recording, &mut buffer);
@@ -102,7 +102,7 @@ impl<O: Outbound> OutputPump<O> {
 async fn read_piece(
     source: &Fd,
     ended: &CancellationToken,
-    mut pace: Option<&mut Pace>,
+    mut pace: Option<&mut OutputRhythm>,
     recording: &mut StreamRecorder,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<(Entry, Bytes)>, PumpError> {
@@ -133,7 +133,7 @@ async fn read_piece(
     Ok(Some((entry, piece)))
 }
 
-async fn read_at_pace(source: &Fd, pace: Option<&mut Pace>, buffer: &mut Vec<u8>, limit: usize) -> io::Result<()> {
+async fn read_at_pace(source: &Fd, pace: Option<&mut OutputRhythm>, buffer: &mut Vec<u8>, limit: usize) -> io::Result<()> {
     if let Some(pace) = pace {
         source.readable().await?;
         if let Some(until) = pace.rest(Instant::now()) {

@@ -18,7 +18,7 @@ use super::control::Host;
 use super::hub::{NotJoined, ShareHub};
 use super::person::Joining;
 use super::status::Prompt;
-use super::viewer::{Left, NOTICE, Viewer};
+use super::viewer::{Left, NOTICE, ViewerTerminal};
 use crate::screen::Depth;
 use crate::session::fd::Fd;
 use crate::session::{Disconnected, Ending, Inbound, Input, Outbound, OutputStream};
@@ -80,7 +80,7 @@ impl HostTerminal {
         })?;
         let (windows, window) = watch::channel(size);
         let (status, shown) = watch::channel(String::new());
-        let viewer = Viewer {
+        let viewer = ViewerTerminal {
             hub: Arc::clone(hub),
             number: LOCAL,
             window,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use sally_proto::record::Via;
-use sally_proto::share::{MouseReport, Rights, ShareKeyboard, ShareRole, Unit, Viewer};
+use sally_proto::share::{MouseReport, NamedViewer, Rights, ShareKeyboard, ShareRole, Unit};
 use sally_sys::pty::WindowSize;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +32,7 @@ pub struct Joining {
 }
 
 /// A part of the screen: the first column and row, and how many.
-pub(super) type Part = ((usize, usize), (usize, usize));
+pub(super) type VisiblePart = ((usize, usize), (usize, usize));
 
 /// A person who is there.
 pub(super) struct Person {
@@ -43,7 +43,7 @@ pub(super) struct Person {
     pub(super) named: u32,
     pub(super) rights: Rights,
     /// The first column and row of the screen that the person sees, and how many.
-    pub(super) part: Part,
+    pub(super) part: VisiblePart,
     pub(super) window: WindowSize,
     pub(super) keyboard: ShareKeyboard,
     /// Input in whole units.
@@ -60,13 +60,13 @@ pub(super) struct Person {
 }
 
 impl Person {
-    pub(super) fn new(joined: Joining, name: Viewer, rights: Rights) -> Self {
+    pub(super) fn new(joined: Joining, name: NamedViewer, rights: Rights) -> Self {
         let keyboard = if joined.via == Via::Local { ShareKeyboard::local() } else { ShareKeyboard::new() };
         Self {
             name: name.name,
             named: name.number,
             rights,
-            part: Part::default(),
+            part: VisiblePart::default(),
             window: joined.window,
             keyboard,
             waiting: VecDeque::new(),

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::hub::{NotJoined, Over, ShareHub};
 use super::person::Joining;
 use super::via_name;
-use super::viewer::{Left, Viewer};
+use super::viewer::{Left, ViewerTerminal};
 use crate::net::endpoint::Endpoint;
 use crate::panic::caught;
 use crate::screen::Depth;
@@ -29,7 +29,7 @@ const NO_TERMINAL: &str = "This is a shared terminal: join with ssh -t, from a t
 const HELP: &str = "This is a shared terminal.\n  ssh -t …          joins it\n  ssh … who         lists who is there\n  ssh … who --json  the same as JSON";
 
 /// Lets clients watch a share, or write in it.
-pub struct Viewers {
+pub struct ViewerService {
     /// The share.
     pub hub: Arc<ShareHub>,
     /// The sources whose keys may watch and never write.
@@ -37,7 +37,7 @@ pub struct Viewers {
 }
 
 /// What a client has in place of a terminal of its own.
-pub struct View {
+pub struct RequestedView {
     window: WindowSize,
     depth: Depth,
 }
@@ -68,12 +68,12 @@ pub enum Session {
     },
 }
 
-impl SessionService for Viewers {
-    type Terminal = View;
+impl SessionService for ViewerService {
+    type Terminal = RequestedView;
     type Started = Session;
 
-    fn terminal(&self, _: u32, asked: PtyRequest) -> Result<View, StartError> {
-        Ok(View { window: asked.size, depth: depth_of(&asked.term) })
+    fn terminal(&self, _: u32, asked: PtyRequest) -> Result<RequestedView, StartError> {
+        Ok(RequestedView { window: asked.size, depth: depth_of(&asked.term) })
     }
 
     fn check(&self, what: &SessionKind, grant: Option<&Grant>) -> Result<(), StartError> {
@@ -87,7 +87,7 @@ impl SessionService for Viewers {
         }
     }
 
-    async fn start(&self, request: SessionRequest<View>) -> Result<Session, StartError> {
+    async fn start(&self, request: SessionRequest<RequestedView>) -> Result<Session, StartError> {
         let on_terminal = request.terminal.is_some();
         let answer = |text: String, error: String, status| Ok(Session::Answer { text, error, status, on_terminal });
         match (&request.what, &request.terminal, &request.grant) {
@@ -113,8 +113,8 @@ impl SessionService for Viewers {
     }
 }
 
-impl Viewers {
-    fn joining(&self, request: &SessionRequest<View>, grant: &Grant, window: WindowSize) -> Joining {
+impl ViewerService {
+    fn joining(&self, request: &SessionRequest<RequestedView>, grant: &Grant, window: WindowSize) -> Joining {
         let (name, source) = named(grant);
         Joining {
             number: request.channel,
@@ -178,7 +178,7 @@ impl StartedSession for Session {
             Self::View { hub, number, window, depth } => {
                 let status = watch::Sender::new(hub.welcome(number));
                 let (windows, changed) = watch::channel(window);
-                let viewer = Viewer {
+                let viewer = ViewerTerminal {
                     hub: Arc::clone(&hub),
                     number,
                     window: changed,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::hub::{Over, ShareHub};
 use super::local::above_status;
-use crate::screen::{Depth, Frame, Permits, RESTORE, Size, View};
+use crate::screen::{Depth, FrameView, Permits, RESTORE, ScreenFrame, ScreenSize};
 use crate::session::{Disconnected, Inbound, Input, Outbound, OutputStream};
 
 /// The least time between two frames.
@@ -37,7 +37,7 @@ pub(super) enum Left {
 }
 
 /// A person's view of a share.
-pub(super) struct Viewer {
+pub(super) struct ViewerTerminal {
     pub(super) hub: Arc<ShareHub>,
     /// The number of the person's keyboard on the record.
     pub(super) number: u32,
@@ -51,10 +51,10 @@ pub(super) struct Viewer {
     pub(super) is_local: bool,
     pub(super) depth: Depth,
     /// What the person's terminal shows.
-    pub(super) frame: Option<Frame>,
+    pub(super) frame: Option<ScreenFrame>,
 }
 
-impl Viewer {
+impl ViewerTerminal {
     /// Shows the share until the person leaves or has to; returns why. The person's terminal is then as it was.
     pub(super) async fn run<I: Inbound, O: Outbound>(mut self, inbound: I, outbound: &O) -> Left {
         let (hub, number, notice) = (Arc::clone(&self.hub), self.number, self.notice.clone());
@@ -105,8 +105,8 @@ impl Viewer {
         let size = *self.window.borrow_and_update();
         let status = self.status.borrow_and_update().clone();
         let status = Some(status).filter(|status| !status.is_empty());
-        let view = View {
-            size: Size { columns: size.columns, rows: size.rows },
+        let view = FrameView {
+            size: ScreenSize { columns: size.columns, rows: size.rows },
             depth: self.depth,
             permits: Permits::default(),
             name: self.hub.name(),

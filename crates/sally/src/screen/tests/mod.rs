@@ -8,7 +8,7 @@ use super::*;
 
 /// Returns the output as text.
 fn text(columns: u16, rows: u16, pieces: &[&str]) -> Vec<String> {
-    let mut screen = Screen::with_transcript(Size { columns, rows });
+    let mut screen = Screen::with_transcript(ScreenSize { columns, rows });
     let mut lines = Vec::new();
     for piece in pieces {
         screen.feed(piece.as_bytes());
@@ -19,7 +19,7 @@ fn text(columns: u16, rows: u16, pieces: &[&str]) -> Vec<String> {
 }
 
 fn screen_of(columns: u16, rows: u16, shown: &str) -> Screen {
-    let mut screen = Screen::new(Size { columns, rows }, 0);
+    let mut screen = Screen::new(ScreenSize { columns, rows }, 0);
     screen.feed(shown.as_bytes());
     screen
 }
@@ -80,9 +80,9 @@ fn a_synchronized_update_is_shown_though_it_never_ends() {
 #[test]
 fn a_size_that_no_terminal_has_is_made_one() {
     for (columns, rows) in [(0, 0), (1, 1), (u16::MAX, u16::MAX)] {
-        let mut screen = Screen::with_transcript(Size { columns, rows });
+        let mut screen = Screen::with_transcript(ScreenSize { columns, rows });
         screen.feed("\u{6f22}\r\n\x1b[999;999Hx\x1b[999S".as_bytes());
-        screen.resize(Size { columns: rows, rows: columns });
+        screen.resize(ScreenSize { columns: rows, rows: columns });
         assert_eq!(screen.finish()[0].chars().next(), Some('\u{6f22}'));
     }
 }
@@ -185,11 +185,11 @@ proptest! {
         columns in 0u16..40,
         rows in 0u16..20,
     ) {
-        let mut screen = Screen::with_transcript(Size { columns, rows });
+        let mut screen = Screen::with_transcript(ScreenSize { columns, rows });
         for (output, size) in steps {
             screen.feed(output.as_bytes());
             if let Some((columns, rows)) = size {
-                screen.resize(Size { columns, rows });
+                screen.resize(ScreenSize { columns, rows });
             }
             let _ = screen.take_lines();
         }

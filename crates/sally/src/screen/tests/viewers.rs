@@ -80,14 +80,14 @@ fn asks(output: &[u8]) -> bool {
     let mut asked = false;
     let mut parser = Parser::default();
     parser.feed(output, &mut |token| match &token {
-        parser::Token::Csi(csi, last) => {
+        parser::ScreenToken::Csi(csi, last) => {
             asked |= matches!(*last, b'c' | b'n' | b't' | b'i' | b'x' | b'u') || csi.prefix == b'>' || csi.intermediate == b'$';
         }
-        parser::Token::Osc(data) => {
+        parser::ScreenToken::Osc(data) => {
             asked |= data.starts_with(b"52") || data.ends_with(b"?") && !data.starts_with(b"8;") && !data.starts_with(b"2;");
         }
-        parser::Token::Dcs(..) => asked = true,
-        parser::Token::Control(5) | parser::Token::Escape(0, b'Z' | b'c') => asked = true,
+        parser::ScreenToken::Dcs(..) => asked = true,
+        parser::ScreenToken::Control(5) | parser::ScreenToken::Escape(0, b'Z' | b'c') => asked = true,
         _ => {}
     });
     asked
@@ -129,8 +129,8 @@ proptest! {
     }
 }
 
-fn view(columns: u16, rows: u16) -> View<'static> {
-    View { size: Size { columns, rows }, depth: Depth::True, permits: Permits::ALL, name: "alice", notice: None }
+fn view(columns: u16, rows: u16) -> FrameView<'static> {
+    FrameView { size: ScreenSize { columns, rows }, depth: Depth::True, permits: Permits::ALL, name: "alice", notice: None }
 }
 
 /// Returns what a terminal shows, row by row.
@@ -177,11 +177,11 @@ fn colors_are_the_nearest_that_a_terminal_has() {
         (Depth::Sixteen, ["91", "91", "92", "91", "44"]),
         (Depth::Eight, ["31", "31", "32", "31", "44"]),
     ] {
-        let (out, _) = screen.frame(&View { depth, ..view(10, 1) }, None);
+        let (out, _) = screen.frame(&FrameView { depth, ..view(10, 1) }, None);
         let drawn = out.split_once("2J").unwrap().1;
         assert!(colors.iter().all(|color| drawn.contains(color)), "{depth:?}: {drawn:?}");
     }
-    let (out, _) = screen.frame(&View { depth: Depth::Mono, ..view(10, 1) }, None);
+    let (out, _) = screen.frame(&FrameView { depth: Depth::Mono, ..view(10, 1) }, None);
     assert!(!out.contains("38;") && !out.contains(";31"));
 }
 
@@ -203,7 +203,7 @@ proptest! {
             screen.feed(step.concat().as_bytes());
             let (out, frame) = screen.frame(&view, before.as_ref());
             viewer.feed(out.as_bytes());
-            let again = screen_of(wide, high, &screen.frame(&View { notice: None, ..view }, None).0);
+            let again = screen_of(wide, high, &screen.frame(&FrameView { notice: None, ..view }, None).0);
             let [had, whole] = [&viewer, &again].map(|screen| screen.frame(&view, None).0);
             // Where it had been before, a smaller window may show another part.
             if wide >= columns && high >= rows {
@@ -216,7 +216,7 @@ proptest! {
 
 #[test]
 fn links_are_bounded() {
-    let mut screen = Screen::new(Size { columns: 1000, rows: 100 }, 0);
+    let mut screen = Screen::new(ScreenSize { columns: 1000, rows: 100 }, 0);
     let uri = "x".repeat(3000);
     for cell in 0..10_000 {
         screen.feed(format!("\x1b]8;;http://{cell}/{uri}\x07x").as_bytes());

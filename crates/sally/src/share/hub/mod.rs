@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sally_proto::error::Fault;
-use sally_proto::share::{Size, SizeChanges, SizePolicy, Unit, Viewers};
+use sally_proto::share::{SharedSize, SizeChanges, SizePolicy, Unit, ViewerNames};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ pub use self::people::NotJoined;
 use super::person::Person;
 use crate::lock::lock;
 use crate::record::Recorder;
-use crate::screen::{Frame, Screen, View};
+use crate::screen::{FrameView, Screen, ScreenFrame};
 use crate::session::Ending;
 
 /// How long the people may take to read how the share ended.
@@ -100,7 +100,7 @@ pub struct ShareHub {
 struct ShareState {
     screen: Screen,
     people: BTreeMap<u32, Person>,
-    names: Viewers,
+    names: ViewerNames,
     /// The keys that the host has removed.
     kicked: BTreeSet<String>,
     /// Whether a viewer has ever joined.
@@ -130,11 +130,11 @@ pub(super) struct Summary {
 
 impl ShareHub {
     /// Makes a share without people.
-    pub fn new(rules: Rules, size: Size, recorder: Recorder) -> Arc<Self> {
+    pub fn new(rules: Rules, size: SharedSize, recorder: Recorder) -> Arc<Self> {
         let state = ShareState {
             screen: Screen::new(on_screen(size), 0),
             people: BTreeMap::new(),
-            names: Viewers::default(),
+            names: ViewerNames::default(),
             kicked: BTreeSet::new(),
             visited: false,
             turn: 0,
@@ -252,7 +252,7 @@ impl ShareHub {
     }
 
     /// Draws what a person's terminal shows.
-    pub(super) fn draw(&self, number: u32, view: &View<'_>, before: Option<&Frame>) -> (String, Frame) {
+    pub(super) fn draw(&self, number: u32, view: &FrameView<'_>, before: Option<&ScreenFrame>) -> (String, ScreenFrame) {
         let mut state = lock(&self.state);
         let may_write = state.people.get(&number).is_some_and(Person::may_write);
         let mut view = *view;
@@ -310,6 +310,6 @@ impl ShareHub {
     }
 }
 
-fn on_screen(size: Size) -> crate::screen::Size {
-    crate::screen::Size { columns: size.cols, rows: size.rows }
+fn on_screen(size: SharedSize) -> crate::screen::ScreenSize {
+    crate::screen::ScreenSize { columns: size.cols, rows: size.rows }
 }

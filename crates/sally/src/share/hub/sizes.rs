@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sally_proto::record::AuditEvent;
-use sally_proto::share::Size;
+use sally_proto::share::SharedSize;
 use sally_sys::pty::WindowSize;
 use tokio::sync::watch;
 
@@ -25,7 +25,7 @@ impl ShareHub {
     pub(super) fn fit(&self, state: &mut ShareState) {
         let windows = |wanted: fn(&Person) -> bool| {
             let people = state.people.values().filter(move |person| wanted(person));
-            people.map(|person| Size { cols: person.window.columns, rows: person.window.rows })
+            people.map(|person| SharedSize { cols: person.window.columns, rows: person.window.rows })
         };
         let local = windows(Person::is_local).next();
         let Some(wanted) = self.rules.size.size(local, windows(Person::may_write)) else { return };
@@ -53,7 +53,7 @@ impl ShareHub {
         }
     }
 
-    fn take_size(&self, now: Duration) -> Option<Size> {
+    fn take_size(&self, now: Duration) -> Option<SharedSize> {
         let mut state = lock(&self.state);
         let size = state.resizes.take(now)?;
         let by = state.resized_by.as_str().into();
