@@ -376,7 +376,7 @@ fn without_a_stdout_that_somebody_keeps_nothing_starts() {
         let output = run(Command::new("sh").args(["-c", &script]).arg(sally()).arg(home.path("id.pub")));
         assert_eq!(output.status.code(), Some(74), "{}", text(&output.stderr));
         assert!(
-            text(&output.stderr).starts_with("Could not write to log file stdout: it is closed, or /dev/null"),
+            text(&output.stderr).starts_with("Could not write to log file stdout: it is closed, or it is /dev/null"),
             "{}",
             text(&output.stderr)
         );
