@@ -72,3 +72,15 @@ fn the_viewers_terminal_is_as_it_was_after_they_leave() {
     assert!(!screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor() && !screen.underline());
     assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
 }
+
+#[test]
+fn a_share_that_is_idle_ends_and_one_in_use_does_not() {
+    let home = Home::new();
+    let share = home.shared(&["--idle-timeout", "3"], "echo ready; for i in 1 2 3 4 5 6 7 8; do sleep 0.5; echo $i; done; read x");
+    let mut view = home.join(&share, "id");
+    view.await_line("8");
+    let (status, screen) = view.finish();
+    assert_eq!(status.code(), Some(124));
+    assert!(screen.contains("idle for 3 s"), "{screen}");
+    assert_eq!(share.process.finish().0.code(), Some(124));
+}

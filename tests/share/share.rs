@@ -69,6 +69,9 @@ fn each_keyboard_has_its_author_on_the_record_and_joins_precede_what_is_seen() {
     one.keys("end 0\n");
     assert_eq!(one.finish().0.code(), Some(0));
     assert_eq!(share.process.finish().0.code(), Some(0));
+    assert!(home.record().starts_with(r#"{"version":2,"#) && home.record().lines().next().unwrap().contains(r#""sally":"2.1""#));
+    assert_eq!(home.audits("pty")[0]["term"], "xterm-256color");
+    assert!(home.audits("share")[0]["program"].as_str().unwrap().ends_with("/sh"));
     let joins = home.audits("join");
     assert_eq!(joins.len(), 2);
     for person in &people {

@@ -2,19 +2,49 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sally_proto::error::Fault;
 use sally_proto::text::is_nonprinting;
 
 pub mod log;
 
+/// The messages that are held back, while they are.
+static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
+/// The most messages that are held back.
+const HELD_MOST: usize = 100;
 /// How many characters of another party's text are kept.
 const EXCERPT: usize = 256;
 
 /// Prints a message of one or more lines, in which another party's text is made harmless.
 pub fn say(line: &str) {
-    // If stderr is closed, the message can't reach the user.
-    let _ = writeln!(io::stderr().lock(), "{}", printable(line));
+    let line = printable(line);
+    match &mut *held() {
+        Some(held) if held.len() < HELD_MOST => held.push(line),
+        Some(_) => {}
+        // If stderr is closed, the message can't reach the user.
+        None => drop(writeln!(io::stderr().lock(), "{line}")),
+    }
+}
+
+/// Holds messages back while something is drawn on the terminal; dropping this prints them.
+pub struct Hold(());
+
+fn held() -> MutexGuard<'static, Option<Vec<String>>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Holds messages back from now on; of many, the first ones.
+pub fn hold() -> Hold {
+    held().get_or_insert_default();
+    Hold(())
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let messages = held().take();
+        messages.into_iter().flatten().for_each(|line| say(&line));
+    }
 }
 
 /// Prints a one-line warning: something works, but is not as it should be.

@@ -71,7 +71,8 @@ async fn visit(config: OnceConfig, monitor: Option<Arc<MonitorClient>>) -> Resul
     let sink = sink(&config, monitor)?;
     let arrivals = open(here, &config, admitted, &host_key).await?;
     settle(&config)?;
-    let recording = RecordSettings { policy: config.policy, digest: config.digest, shell: config.account.shell.clone(), size: SIZE };
+    let recording =
+        RecordSettings { policy: config.policy, digest: config.digest, shell: config.account.shell.clone(), size: SIZE, is_shared: false };
     let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
     if let Some(port) = arrivals.port() {
         term::say(&format!("Listening on port {port}; {}", host_key.fingerprint()));

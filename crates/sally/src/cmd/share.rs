@@ -28,6 +28,7 @@ use crate::net::bind::bind;
 use crate::panic::spawn_essential;
 use crate::record::{RecordSettings, RecordSink, Recorder};
 use crate::server_settings::ServerSettings;
+use crate::session::environment::SHARE_TERM;
 use crate::session::masking::Masking;
 use crate::session::reaper::Reaper;
 use crate::session::run::ProgramSession;
@@ -105,10 +106,14 @@ fn only_share(variables: &Variables) -> Result<PathBuf, Fault> {
 }
 
 async fn share(config: Share) -> Result<u8, Fault> {
-    let signals = Signals::listen().map_err(internal)?;
+    let mut signals = Signals::listen().map_err(internal)?;
     let file = program_file(&config)?;
     let here = if config.foreground { None } else { Some(HostTerminal::size().map_err(|_| Fault::NoTerminal)?) };
-    let keys = load_keys(&config).await?;
+    let keys = tokio::select! {
+        biased;
+        number = signals.received() => return Err(Fault::Signalled(number)),
+        loaded = load_keys(&config) => loaded?,
+    };
     let admitted = if config.relay.is_some() { admit_requests(&keys, &config.account.name)? } else { Vec::new() };
     sally_sys::process::guard_ourselves().map_err(internal)?;
     let settings = ServerSettings::load(&config.server, host_keys(&config)?)?;
@@ -119,7 +124,8 @@ async fn share(config: Share) -> Result<u8, Fault> {
     let all_arrivals = open(&config, admitted).await?;
     let socket = ControlSocket::bind(config.runtime.clone()).map_err(|error| unwritable("the control socket", &error))?;
     let size = first_size(&config, here);
-    let recording = RecordSettings { policy: config.policy, digest: config.digest, shell: file.clone(), size: (size.cols, size.rows) };
+    let recording =
+        RecordSettings { policy: config.policy, digest: config.digest, shell: file.clone(), size: (size.cols, size.rows), is_shared: true };
     let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
     let links = links(&all_arrivals, &config, &host_key);
     let names = all_arrivals.iter().filter_map(Arrivals::name).map(hash).collect();
@@ -138,6 +144,8 @@ async fn share(config: Share) -> Result<u8, Fault> {
     let hub = ShareHub::new(rules, size, recorder.clone());
     let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: host, links });
     let reaper = Reaper::start().map_err(internal)?;
+    // From here on the terminal is the share's.
+    let terminal = here.map(|_| HostTerminal::take_over()).transpose().map_err(|_| Fault::NoTerminal)?;
     let running = start_program(&config, &file, names, size, &recorder, &reaper)?;
     let leader = running.program.child.pid;
     visit.note(VisitEvent::Began(Part::Session));
@@ -154,8 +162,12 @@ async fn share(config: Share) -> Result<u8, Fault> {
         tokio::spawn(end_unvisited(limit, Arc::clone(&hub), Arc::clone(&visit)));
     }
     let supervisor = Supervisor { visit, limits: config.limits, timeout: Duration::MAX, recorder, reaper, announced: None, signals };
-    let outcome = if config.foreground { supervisor.supervise().await } else { supervise_here(supervisor, &hub, &host).await? };
+    let outcome = match &terminal {
+        None => supervisor.supervise().await,
+        Some(terminal) => supervise_on(terminal, supervisor, &hub, &host).await,
+    };
     let _ = program.await; // A panic there is the outcome already.
+    drop(terminal);
     term::say(&format!("Recorded: {record}"));
     outcome.status
 }
@@ -269,6 +281,8 @@ fn start_program(
     pty::resize(&pty.master, window(size)).map_err(failed)?;
     let SharedSize { cols, rows } = size;
     recorder.audit(&AuditEvent::Share(ShareStart { names, cols, rows, program: file.as_os_str().as_bytes().into() }))?;
+    // What plays a terminal knows it by this event.
+    recorder.audit(&AuditEvent::Pty { channel: TERMINAL, term: SHARE_TERM.into(), cols: cols.into(), rows: rows.into() })?;
     let directory = std::env::current_dir().map_err(failed)?;
     let arguments = config.program.iter().skip(1).cloned().collect();
     let run = Run::Program { file: file.to_owned(), arguments, directory };
@@ -282,7 +296,8 @@ fn start_program(
 async fn run_program(session: ProgramSession, server: Arc<ShareServer>, visit: Arc<Visit>, size: watch::Receiver<WindowSize>) {
     let hub = Arc::clone(&server.service().hub);
     let (_control, control) = mpsc::channel(1);
-    let (inbound, outbound) = (ProgramInput(Arc::clone(&hub)), ProgramOutput::new(Arc::clone(&hub), Arc::clone(&visit)));
+    let (inbound, outbound) =
+        (ProgramInput::new(Arc::clone(&hub), Arc::clone(&visit)), ProgramOutput::new(Arc::clone(&hub), Arc::clone(&visit)));
     let channel_end = ChannelEnd::of_channel(&visit);
     let ended = session.run(SessionChannel { inbound, outbound, control, size, channel_end }).await;
     if let Err(fault) = &ended {
@@ -317,10 +332,9 @@ async fn end_unvisited(limit: Duration, hub: Arc<ShareHub>, visit: Arc<Visit>) {
     }
 }
 
-/// Supervises the share while it is shown on this terminal, whose modes are then as before.
-async fn supervise_here(supervisor: Supervisor, hub: &Arc<ShareHub>, host: &Arc<Host>) -> Result<VisitOutcome, Fault> {
+/// Supervises the share while it is shown on the terminal here.
+async fn supervise_on(terminal: &HostTerminal, supervisor: Supervisor, hub: &Arc<ShareHub>, host: &Arc<Host>) -> VisitOutcome {
     let visit = Arc::clone(&host.visit);
-    let terminal = HostTerminal::take_over().map_err(|_| Fault::NoTerminal)?;
     let shown = async {
         match terminal.attend(hub, host).await {
             Ok(true) => {}
@@ -333,7 +347,7 @@ async fn supervise_here(supervisor: Supervisor, hub: &Arc<ShareHub>, host: &Arc<
     };
     tokio::select! {
         biased;
-        outcome = supervisor.supervise() => Ok(outcome),
+        outcome = supervisor.supervise() => outcome,
         never = shown => never,
     }
 }

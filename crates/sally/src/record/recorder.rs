@@ -38,6 +38,8 @@ pub struct RecordSettings {
     pub shell: PathBuf,
     /// Columns and rows of the terminal at the beginning.
     pub size: (u16, u16),
+    /// Whether it is of a shared terminal, whose events need a newer minor version of the format.
+    pub is_shared: bool,
 }
 
 /// A record being written; clones write to the same record.
@@ -84,7 +86,7 @@ impl Recorder {
             shell: settings.shell.to_str().map(str::to_owned),
             term: None,
             policy: settings.policy,
-            minor: 0,
+            minor: if settings.is_shared { Header::SHARE } else { 0 },
             digest: settings.digest,
             host_key: signer.public_key(),
         };

@@ -12,7 +12,7 @@ pub(crate) fn key() -> PrivateKey {
 }
 
 pub(super) fn settings(policy: Policy) -> RecordSettings {
-    RecordSettings { policy, digest: DigestName::default(), shell: "/bin/sh".into(), size: SIZE }
+    RecordSettings { policy, digest: DigestName::default(), shell: "/bin/sh".into(), size: SIZE, is_shared: false }
 }
 
 /// Begins a record in a new file.

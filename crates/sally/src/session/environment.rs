@@ -19,6 +19,9 @@ const VIEW_KEYS: &str = "VIEW_KEYS";
 /// The variables that a client may always set, as in Debian's sshd_config.
 const ACCEPTED: [&str; 2] = ["LANG", "LC_*"];
 
+/// The terminal that a shared program sees.
+pub const SHARE_TERM: &str = "xterm-256color";
+
 /// The copy made at the start, before any client connects.
 pub type Environment = BTreeMap<OsString, OsString>;
 
@@ -33,7 +36,7 @@ pub fn copy(variables: impl Iterator<Item = (OsString, OsString)>) -> Environmen
 pub fn of_share(variables: impl Iterator<Item = (OsString, OsString)>) -> Environment {
     let terminal = ["TERM", "TERMCAP", "COLUMNS", "LINES"];
     let inherited = variables.filter(|(name, _)| !is_own(name) && name != VIEW_KEYS && !terminal.iter().any(|known| name == known));
-    let ours = [("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("SALLY_SHARE", "1")];
+    let ours = [("TERM", SHARE_TERM), ("COLORTERM", "truecolor"), ("SALLY_SHARE", "1")];
     inherited.chain(ours.map(|(name, value)| (name.into(), value.into()))).collect()
 }
 

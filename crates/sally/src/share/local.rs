@@ -22,6 +22,7 @@ use super::viewer::{Left, NOTICE, ViewerTerminal};
 use crate::screen::Depth;
 use crate::session::fd::Fd;
 use crate::session::{Disconnected, Ending, Inbound, Input, Outbound, OutputStream};
+use crate::term;
 
 /// The number of the local keyboard on the record.
 pub const LOCAL: u32 = 1;
@@ -36,6 +37,8 @@ const KEYS: &str = r"Ctrl-\ twice: command";
 pub struct HostTerminal {
     fd: Arc<Fd>,
     before: Termios,
+    /// Printed when the terminal is as it was: it is dropped after the modes are restored.
+    _messages: term::Hold,
 }
 
 impl HostTerminal {
@@ -50,7 +53,7 @@ impl HostTerminal {
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(&fd, OptionalActions::Flush, &raw)?;
-        Ok(Self { fd: Arc::new(Fd::new(fd)?), before })
+        Ok(Self { fd: Arc::new(Fd::new(fd)?), before, _messages: term::hold() })
     }
 
     /// Returns the size of the terminal.

@@ -20,11 +20,22 @@ const AHEAD_WAIT: Duration = Duration::from_millis(250);
 const RATE: (u64, u64) = (64 << 20, 8 << 20);
 
 /// The input of the program.
-pub struct ProgramInput(pub Arc<ShareHub>);
+pub struct ProgramInput {
+    hub: Arc<ShareHub>,
+    visit: Arc<Visit>,
+}
+
+impl ProgramInput {
+    /// Makes the input of the program of a share, whose visit is idle while nothing comes.
+    pub fn new(hub: Arc<ShareHub>, visit: Arc<Visit>) -> Self {
+        Self { hub, visit }
+    }
+}
 
 impl Inbound for ProgramInput {
     async fn next(&mut self) -> Option<Input> {
-        let (keyboard, bytes) = self.0.next_input().await;
+        let (keyboard, bytes) = self.hub.next_input().await;
+        self.visit.activity.touch();
         Some(Input::Typed(keyboard, bytes.into()))
     }
 }
@@ -57,6 +68,7 @@ impl Outbound for ProgramOutput {
     /// Shows output, and waits as a terminal would. No viewer slows the program; but a program that is ahead of every viewer waits a moment
     /// for one, as it would fill the record with what is never seen.
     async fn deliver(&self, _: OutputStream, bytes: Bytes) -> Result<(), Disconnected> {
+        self.visit.activity.touch();
         self.hub.show(&bytes);
         let mut pace = self.pace.lock().await;
         let is_watched = self.hub.count() > 0;
