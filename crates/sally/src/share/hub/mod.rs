@@ -1,6 +1,6 @@
 //! Holds the state that the program and the people of a share have in common, and decides whose input is next.
 //!
-//! One lock guards everything that changes; nothing waits while it is held. Who may type is asked in one place, [`ShareHub::next_input`], when
+//! One lock guards everything that changes; nothing waits while it is held. Who may type is asked in one place, `next_input`, when
 //! input goes to the program's pump, which records it and hands it on.
 //!
 //! - `people`: lets people in and out
