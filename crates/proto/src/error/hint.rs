@@ -63,10 +63,6 @@ impl Fault {
             Self::NoRelay => {
                 Some("add --relay HOST[:PORT], set SALLY_RELAY, or write relay = \"HOST:PORT\" into ~/.config/sally/config.toml")
             }
-            Self::NoEntrance => Some("add --relay HOST[:PORT] or --listen [ADDR:]PORT"),
-            Self::NoTerminal => Some("start it in a terminal, or add --foreground"),
-            Self::NoShare(_) => Some("name the socket that the share printed at its start: --share PATH"),
-            Self::Program { .. } => Some("name an executable file, or one in $PATH"),
             Self::AccountInvalid { .. } => {
                 Some("name an account of /etc/passwd, or a user number; only root can run sessions as another account")
             }
@@ -76,8 +72,20 @@ impl Fault {
             ),
             Self::Client { .. } => Some("install OpenSSH's client (on Debian: openssh-client)"),
             Self::Internal(_) => Some("run it again with -v, and report what it prints"),
-            Self::ShareEnded | Self::Unvisited(_) => None,
+            Self::NoEntrance | Self::NoTerminal | Self::NoShare(_) | Self::Program { .. } | Self::ShareEnded | Self::Unvisited(_) => {
+                self.hint_of_share()
+            }
             Self::ConnectionLost | Self::Usage(_) | Self::Idle(_) | Self::MaxDuration(_) | Self::Signalled(_) | Self::NoSession(_) => None,
+        }
+    }
+
+    fn hint_of_share(&self) -> Option<&'static str> {
+        match self {
+            Self::NoEntrance => Some("add --relay HOST[:PORT] or --listen [ADDR:]PORT"),
+            Self::NoTerminal => Some("start it in a terminal, or add --foreground"),
+            Self::NoShare(_) => Some("name the socket that the share printed at its start: --share PATH"),
+            Self::Program { .. } => Some("name an executable file, or one in $PATH"),
+            _ => None,
         }
     }
 }

@@ -133,16 +133,8 @@ async fn share(config: Share) -> Result<u8, Fault> {
 
     let visit = Visit::new(VisitTerms { wait: Duration::MAX, several: false });
     visit.admit(false, || ());
-    let host = config.account.name.clone();
-    let rules = ShareRules {
-        host: host.clone(),
-        read_only: config.read_only,
-        announces: config.foreground,
-        viewers: config.max_viewers,
-        size: config.size,
-    };
-    let hub = ShareHub::new(rules, size, recorder.clone());
-    let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: host, links });
+    let hub = ShareHub::new(rules(&config), size, recorder.clone());
+    let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: config.account.name.clone(), links });
     let reaper = Reaper::start().map_err(internal)?;
     // From here on the terminal is the share's.
     let terminal = here.map(|_| HostTerminal::take_over()).transpose().map_err(|_| Fault::NoTerminal)?;
@@ -170,6 +162,16 @@ async fn share(config: Share) -> Result<u8, Fault> {
     drop(terminal);
     term::say(&format!("Recorded: {record}"));
     outcome.status
+}
+
+fn rules(config: &Share) -> ShareRules {
+    ShareRules {
+        host: config.account.name.clone(),
+        read_only: config.read_only,
+        announces: config.foreground,
+        viewers: config.max_viewers,
+        size: config.size,
+    }
 }
 
 fn internal(error: std::io::Error) -> Fault {

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use alacritty_terminal::grid::{Dimensions as _, Grid};
+use alacritty_terminal::index::Line;
 use alacritty_terminal::term::cell::{Cell, Flags};
 use alacritty_terminal::vte::ansi::{Color, NamedColor};
 
@@ -275,4 +277,18 @@ pub(super) fn write_link(out: &mut String, link: Option<(&str, &str)>) {
         Some(("", uri)) => write!(out, "\x1b]8;;{uri}\x1b\\"),
         Some((id, uri)) => write!(out, "\x1b]8;id={id};{uri}\x1b\\"),
     };
+}
+
+pub(super) fn link_bytes(grid: &Grid<Cell>) -> usize {
+    let (mut bytes, mut last) = (0, None);
+    for row in grid.topmost_line().0..=grid.bottommost_line().0 {
+        for cell in &grid[Line(row)] {
+            let link = cell.hyperlink();
+            if link != last {
+                bytes += link.as_ref().map_or(0, |link| link.id().len() + link.uri().len());
+                last = link;
+            }
+        }
+    }
+    bytes
 }

@@ -10,7 +10,7 @@ use alacritty_terminal::term::{Config, Term};
 use alacritty_terminal::vte::ansi::{CharsetIndex, Handler as _, NamedMode, NamedPrivateMode, Rgb, StandardCharset};
 use unicode_width::UnicodeWidthChar;
 
-use super::attributes::WRITTEN;
+use super::attributes::{WRITTEN, link_bytes};
 use super::function::{DYNAMIC, Function, Move, ScreenMode};
 use super::transcript::Transcript;
 use super::{MAX_SIDE, Mouse, ScreenSize};
@@ -392,18 +392,4 @@ pub(super) fn initial_tabs(columns: usize) -> Vec<bool> {
 /// Returns the emulator's name for a row.
 pub(super) fn line(row: usize) -> Line {
     Line(i32::try_from(row).unwrap_or(0))
-}
-
-fn link_bytes(grid: &Grid<Cell>) -> usize {
-    let (mut bytes, mut last) = (0, None);
-    for row in grid.topmost_line().0..=grid.bottommost_line().0 {
-        for cell in &grid[Line(row)] {
-            let link = cell.hyperlink();
-            if link != last {
-                bytes += link.as_ref().map_or(0, |link| link.id().len() + link.uri().len());
-                last = link;
-            }
-        }
-    }
-    bytes
 }
