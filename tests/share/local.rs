@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::support::*;
 
 /// A share on a terminal of its own, and the port that it prints.
-fn start(home: &Home, columns: u16, rows: u16, program: &[&str]) -> (View, u16) {
+pub fn share_here(home: &Home, columns: u16, rows: u16, program: &[&str]) -> (View, u16) {
     let mut command = home.share();
     command.arg("--").args(program);
     let view = View::sized(&command, columns, rows);
@@ -20,7 +20,7 @@ fn start(home: &Home, columns: u16, rows: u16, program: &[&str]) -> (View, u16) 
 #[test]
 fn the_host_types_here_and_viewers_see_it() {
     let home = Home::new();
-    let (mut here, port) = start(&home, 80, 24, &["sh", "-c", "echo ready; while read word; do echo got $word; done; exit 4"]);
+    let (mut here, port) = share_here(&home, 80, 24, &["sh", "-c", "echo ready; while read word; do echo got $word; done; exit 4"]);
     here.await_line("ready");
     here.await_words("shared: 0 write, 0 watch");
     let viewer = View::start(&home.viewer(port, "id"));
@@ -38,7 +38,7 @@ fn the_host_types_here_and_viewers_see_it() {
 #[test]
 fn the_size_is_this_terminals_without_the_status_line() {
     let home = Home::new();
-    let (mut here, _) = start(&home, 70, 20, &["sh", "-c", "stty size; trap 'stty size' WINCH; while :; do sleep 0.1; done"]);
+    let (mut here, _) = share_here(&home, 70, 20, &["sh", "-c", "stty size; trap 'stty size' WINCH; while :; do sleep 0.1; done"]);
     here.await_line("19 70");
     here.resize(90, 30);
     here.await_words("29 90");
@@ -47,12 +47,13 @@ fn the_size_is_this_terminals_without_the_status_line() {
 #[test]
 fn the_prefix_twice_opens_a_line_for_commands() {
     let home = Home::new();
-    let (mut here, port) = start(&home, 100, 24, &["sh", "-c", "echo ready; read x; echo got $x; read x"]);
+    let (mut here, port) = share_here(&home, 100, 24, &["sh", "-c", "echo ready; read x; echo got $x; read x"]);
     here.await_line("ready");
     let mut viewer = View::start(&home.viewer(port, "id"));
     viewer.await_line("ready");
     here.await_words("1 write");
-    here.keys("\x1c\x1cdemote 2");
+    // A sequence in the line is dropped whole.
+    here.keys("\x1c\x1cdemote 3\x1b[D\x7f2");
     here.await_words("sally> demote 2");
     here.keys("\r");
     here.await_words("0 write, 1 watch");
@@ -86,7 +87,7 @@ fn the_terminals_modes_are_as_they_were() {
 #[test]
 fn a_terminal_that_is_closed_ends_the_share() {
     let home = Home::new();
-    let (here, port) = start(&home, 80, 24, &["sh", "-c", "echo ready; read x"]);
+    let (here, port) = share_here(&home, 80, 24, &["sh", "-c", "echo ready; read x"]);
     here.await_line("ready");
     let mut viewer = View::start(&home.viewer(port, "id"));
     viewer.await_line("ready");

@@ -2,6 +2,7 @@
 
 mod control;
 mod ends;
+mod faults;
 mod local;
 mod roles;
 mod share;

@@ -284,6 +284,9 @@ pub enum Fault {
     /// The host ended the share.
     #[error("The host has ended the share")]
     ShareEnded,
+    /// The host removed the viewer's key from the share.
+    #[error("The host has removed this key from the share")]
+    KeyRemoved,
     /// No viewer joined the share in time.
     #[error("The share ended: no viewer joined within {0} s")]
     Unvisited(u64),
@@ -352,6 +355,7 @@ impl Fault {
             Self::AnnounceFailed { .. } => exit::ANNOUNCE,
             Self::Bind { .. } | Self::Relay { .. } | Self::Inetd(_) | Self::NoShare(_) => exit::BIND,
             Self::ShareEnded | Self::Unvisited(_) => 0,
+            Self::KeyRemoved => 1,
             Self::ConnectionLost | Self::NoSession(_) => exit::CONNECTION,
             Self::Record { .. } | Self::Audit { .. } => exit::RECORD,
             Self::Usage(_) => exit::USAGE,

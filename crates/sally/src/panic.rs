@@ -54,14 +54,20 @@ pub(crate) async fn caught_as_fault<T>(work: impl Future<Output = Result<T, Faul
 pub(crate) fn spawn_essential(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(async {
         if caught(work).await.is_err() {
-            exit(INTERNAL.into());
+            give_up();
         }
     })
 }
 
+/// Ends the process, whose terminal is then as it was.
+fn give_up() -> ! {
+    term::let_go();
+    exit(INTERNAL.into())
+}
+
 /// Does the work of a thread that the process can't do without: its panic ends the process.
 pub(crate) fn essential<T>(work: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| exit(INTERNAL.into()))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| give_up())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that end Sally. As PID 1 of a container it must handle them itself.
-pub struct Signals([(u8, Signal); 3]);
+pub struct Signals([(u8, Signal); 4]);
 
 impl Signals {
     /// Takes over the signals. Must be called within the runtime.
@@ -14,16 +14,22 @@ impl Signals {
         // With a handler, exceeding a limit on file sizes is an error of write(2), and doesn't kill the process in mid-record. The signal
         // itself is ignored.
         drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
-        Ok(Self([(1, signal(SignalKind::hangup())?), (2, signal(SignalKind::interrupt())?), (15, signal(SignalKind::terminate())?)]))
+        Ok(Self([
+            (1, signal(SignalKind::hangup())?),
+            (2, signal(SignalKind::interrupt())?),
+            (3, signal(SignalKind::quit())?),
+            (15, signal(SignalKind::terminate())?),
+        ]))
     }
 
     /// Returns the number of the next signal. Cancel-safe.
     pub fn received(&mut self) -> impl Future<Output = u8> {
-        let [(hup, hangup), (int, interrupt), (term, terminate)] = &mut self.0;
+        let [(hup, hangup), (int, interrupt), (quit, quits), (term, terminate)] = &mut self.0;
         async move {
             tokio::select! {
                 _ = hangup.recv() => *hup,
                 _ = interrupt.recv() => *int,
+                _ = quits.recv() => *quit,
                 _ = terminate.recv() => *term,
             }
         }

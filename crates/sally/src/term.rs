@@ -9,41 +9,81 @@ use sally_proto::text::is_nonprinting;
 
 pub mod log;
 
-/// The messages that are held back, while they are.
-static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
-/// The most messages that are held back.
-const HELD_MOST: usize = 100;
+/// What is held back, while it is.
+static HELD: Mutex<Option<Held>> = Mutex::new(None);
+/// The most bytes of messages that are held back.
+const HELD_MOST: usize = 64 << 10;
 /// How many characters of another party's text are kept.
 const EXCERPT: usize = 256;
 
 /// Prints a message of one or more lines, in which another party's text is made harmless.
 pub fn say(line: &str) {
-    let line = printable(line);
-    match &mut *held() {
-        Some(held) if held.len() < HELD_MOST => held.push(line),
-        Some(_) => {}
-        // If stderr is closed, the message can't reach the user.
-        None => drop(writeln!(io::stderr().lock(), "{line}")),
-    }
+    let line = printable(line) + "\n";
+    // If stderr is closed, the message can't reach the user.
+    let _ = HeldStderr.write_all(line.as_bytes());
 }
 
-/// Holds messages back while something is drawn on the terminal; dropping this prints them.
+/// What is held back while something is drawn on the terminal.
+struct Held {
+    messages: Vec<u8>,
+    /// Gives the terminal back as it was.
+    restore: Box<dyn FnOnce() + Send>,
+}
+
+/// Holds messages back while something is drawn on the terminal; dropping this restores the terminal and prints them.
 pub struct Hold(());
 
-fn held() -> MutexGuard<'static, Option<Vec<String>>> {
+fn held() -> MutexGuard<'static, Option<Held>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Holds messages back from now on; of many, the first ones.
-pub fn hold() -> Hold {
-    held().get_or_insert_default();
+/// Holds back messages for stderr from now on, if that is a terminal; of many, the first ones. `restore` gives the terminal back as it
+/// was, however the process ends.
+pub fn hold(restore: Box<dyn FnOnce() + Send>) -> Hold {
+    *held() = Some(Held { messages: Vec::new(), restore });
     Hold(())
+}
+
+/// Restores the terminal, and prints what was held back.
+pub fn let_go() {
+    // Taken out first: what restores the terminal may print.
+    let was_held = held().take();
+    if let Some(Held { messages, restore }) = was_held {
+        restore();
+        let _ = io::stderr().write_all(&messages); // As in `say`.
+    }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let messages = held().take();
-        messages.into_iter().flatten().for_each(|line| say(&line));
+        let_go();
+    }
+}
+
+/// Writes lines to stderr, or keeps them while they are held back.
+#[derive(Debug)]
+pub struct HeldStderr;
+
+/// Returns stderr for a log.
+pub fn held_stderr() -> HeldStderr {
+    HeldStderr
+}
+
+impl Write for HeldStderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut *held() {
+            Some(held) if rustix::termios::isatty(rustix::stdio::stderr()) => {
+                if held.messages.len() + bytes.len() <= HELD_MOST {
+                    held.messages.extend_from_slice(bytes);
+                }
+                Ok(bytes.len())
+            }
+            _ => io::stderr().write_all(bytes).map(|()| bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 

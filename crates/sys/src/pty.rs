@@ -70,6 +70,16 @@ pub fn resize(pty: impl AsFd, size: WindowSize) -> io::Result<()> {
     Ok(termios::tcsetwinsize(pty, Winsize { ws_col: size.columns, ws_row: size.rows, ws_xpixel, ws_ypixel })?)
 }
 
+/// Drops the input that the program has not read, of the terminal whose master this is.
+///
+/// # Errors
+/// `EIO` if the terminal has gone.
+pub fn drop_unread_input(master: impl AsFd) -> io::Result<()> {
+    // On the master itself this would drop output.
+    let slave = rustix::pty::ioctl_tiocgptpeer(master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    Ok(termios::tcflush(slave, termios::QueueSelector::IFlush)?)
+}
+
 /// Returns whether a program is reading a line without echo, as one that asks for a password does.
 ///
 /// `ICANON && !ECHO`: shells and editors turn echo off too, but read characters, not lines.

@@ -45,6 +45,7 @@ fn one_of_each() -> Vec<Fault> {
         Fault::NoTerminal,
         Fault::NoShare("r".into()),
         Fault::ShareEnded,
+        Fault::KeyRemoved,
         Fault::Unvisited(600),
         Fault::Program { program: "COMMAND".into(), reason: "r".into() },
         Fault::AccountInvalid { user: "USER".into(), reason: "r".into() },

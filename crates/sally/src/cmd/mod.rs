@@ -111,7 +111,7 @@ fn diagnostics(cli: &Cli, variables: &Variables) {
     let events = tracing_subscriber::fmt().with_max_level(level).with_target(cli.verbose > 1).with_ansi(false);
     let coloured = variables.get("NO_COLOR").is_none_or(|value| value.is_empty()) && rustix::termios::isatty(rustix::stdio::stderr());
     match cli.log_format {
-        LogFormat::Text => events.with_writer(Log::text(std::io::stderr, coloured)).init(),
-        LogFormat::Json => events.json().with_writer(Log::json(std::io::stderr)).init(),
+        LogFormat::Text => events.with_writer(Log::text(term::held_stderr, coloured)).init(),
+        LogFormat::Json => events.json().with_writer(Log::json(term::held_stderr)).init(),
     }
 }

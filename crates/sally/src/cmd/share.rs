@@ -55,6 +55,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const HANGUP: u8 = 1;
 /// The number of the program's terminal on the record.
 const TERMINAL: u32 = 0;
+/// The most connections of one key: one key can't take the places of all.
+const VISITS_OF_KEY: usize = 8;
 /// The most sessions of one viewer's connection.
 const SESSIONS: usize = 4;
 
@@ -77,7 +79,7 @@ pub(super) fn command(command: &ShareCommand, variables: &Variables) -> u8 {
         Err(fault) => Err(fault),
     };
     match answer {
-        Ok(answer) if answer.done => match term::data(answer.text.trim_end_matches('\n')) {
+        Ok(answer) if answer.done => match term::data(&term::printable(answer.text.trim_end_matches('\n'))) {
             Ok(()) => 0,
             Err(_) => exit::RECORD,
         },
@@ -126,22 +128,24 @@ async fn share(config: Share) -> Result<u8, Fault> {
     let size = first_size(&config, here);
     let recording =
         RecordSettings { policy: config.policy, digest: config.digest, shell: file.clone(), size: (size.cols, size.rows), is_shared: true };
-    let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
     let links = links(&all_arrivals, &config, &host_key);
     let names = all_arrivals.iter().filter_map(Arrivals::name).map(hash).collect();
     say_how(&links, &record, &socket, config.foreground)?;
+    let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
 
     let visit = Visit::new(VisitTerms { wait: Duration::MAX, several: false });
     visit.admit(false, || ());
     let hub = ShareHub::new(rules(&config), size, recorder.clone());
-    let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: config.account.name.clone(), links });
+    let server = server(keys, &config, settings, &recorder, &hub);
+    let of_kicks = Arc::clone(&server);
+    let cut = Box::new(move |fingerprint: &str| of_kicks.stop_key(fingerprint, Fault::KeyRemoved));
+    let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: config.account.name.clone(), links, cut });
     let reaper = Reaper::start().map_err(internal)?;
     // From here on the terminal is the share's.
     let terminal = here.map(|_| HostTerminal::take_over()).transpose().map_err(|_| Fault::NoTerminal)?;
-    let running = start_program(&config, &file, names, size, &recorder, &reaper)?;
+    let running = start_program(&config, &file, names, size, &recorder, &reaper, &hub)?;
     let leader = running.program.child.pid;
     visit.note(VisitEvent::Began(Part::Session));
-    let server = server(keys, &config, settings, &recorder, &hub);
     let (sizes, resized) = watch::channel(window(size));
     let program = tokio::spawn(run_program(running, Arc::clone(&server), Arc::clone(&visit), resized));
     let resizing = Arc::clone(&hub);
@@ -277,10 +281,12 @@ fn start_program(
     size: SharedSize,
     recorder: &Recorder,
     reaper: &Reaper,
+    hub: &ShareHub,
 ) -> Result<ProgramSession, Fault> {
     let failed = |error: std::io::Error| Fault::Program { program: file.display().to_string(), reason: term::reason(&error) };
     let pty = pty::open().map_err(failed)?;
     pty::resize(&pty.master, window(size)).map_err(failed)?;
+    hub.of_terminal(pty.master.try_clone().map_err(failed)?);
     let SharedSize { cols, rows } = size;
     recorder.audit(&AuditEvent::Share(ShareStart { names, cols, rows, program: file.as_os_str().as_bytes().into() }))?;
     // What plays a terminal knows it by this event.
@@ -321,7 +327,7 @@ fn server(keys: KeyRing, config: &Share, settings: ServerSettings, recorder: &Re
         allowed: Allowed::default(),
         temporary: "/tmp".into(),
     };
-    let visits = ManyVisits::new(config.max_viewers, VisitLimits::default(), true, recorder.clone());
+    let visits = ManyVisits::new(config.max_viewers, VISITS_OF_KEY, VisitLimits::default(), true, recorder.clone());
     let viewers = ViewerService { hub: Arc::clone(hub), watching: config.watching.clone() };
     Server::new(keys, rules, settings, recorder.clone(), visits, viewers)
 }

@@ -40,6 +40,8 @@ pub struct Host {
     pub account: String,
     /// The lines that say how to join.
     pub links: Vec<String>,
+    /// Ends every connection of the key with this fingerprint.
+    pub cut: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 /// An answer to a request.
@@ -65,7 +67,12 @@ impl Host {
             ["links"] => Ok(self.links.join("\n")),
             ["promote", who] => self.hub.set_role(number(who)?, ShareRole::Write).map(|()| format!("{who} may write")),
             ["demote", who] => self.hub.set_role(number(who)?, ShareRole::Watch).map(|()| format!("{who} may watch")),
-            ["kick", who] => self.hub.kick(number(who)?).map(|()| format!("{who} is removed; the key is refused from now on")),
+            ["kick", who] => {
+                if let Some(fingerprint) = self.hub.kick(number(who)?)? {
+                    (self.cut)(&fingerprint);
+                }
+                Ok(format!("{who} is removed; the key is refused from now on"))
+            }
             ["allow", fingerprint] => self.hub.allow(fingerprint).map(|()| format!("{fingerprint} may come again")),
             ["end"] => {
                 self.visit.stop(Fault::ShareEnded);
@@ -95,12 +102,12 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Makes the socket, in `$XDG_RUNTIME_DIR/sally` or else in a new folder. Must be called within the runtime.
+    /// Makes the socket, in `$XDG_RUNTIME_DIR/sally` or, where that variable names no folder of this account, in a new folder. Must be called within the runtime.
     ///
     /// # Errors
     /// The system's, or the folder isn't ours alone.
     pub fn bind(runtime: Option<PathBuf>) -> io::Result<Self> {
-        let (folder, own) = match runtime {
+        let (folder, own) = match runtime.filter(|folder| is_runtime_folder(folder)) {
             Some(runtime) => (private(&runtime.join("sally"))?, None),
             None => {
                 let folder = tempfile::Builder::new().prefix("sally-").tempdir_in("/tmp")?.keep();
@@ -144,6 +151,12 @@ impl Drop for ControlSocket {
             let _ = std::fs::remove_dir(folder);
         }
     }
+}
+
+/// Returns whether a value of `$XDG_RUNTIME_DIR` can be used: an absolute path of a folder that is this account's.
+fn is_runtime_folder(folder: &Path) -> bool {
+    let is_ours = |found: std::fs::Metadata| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+    folder.is_absolute() && std::fs::metadata(folder).is_ok_and(is_ours)
 }
 
 /// Makes a folder that is ours alone, or checks that it is.
@@ -193,18 +206,29 @@ async fn answer(peer: UnixStream, host: Arc<Host>, program: Pid) {
 pub fn ask(socket: &Path, words: &[String]) -> io::Result<Answer> {
     use std::io::{BufRead as _, Read as _, Write as _};
     let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
+    let (peer, ours) = (rustix::net::sockopt::socket_peercred(&stream)?.uid.as_raw(), rustix::process::geteuid().as_raw());
+    if peer != ours && ours != 0 {
+        return Err(io::Error::other("the socket is another account's"));
+    }
     stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
     let mut line = serde_json::to_vec(words)?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();
-    io::BufReader::new(stream.take(LONGEST)).read_line(&mut answer)?;
+    io::BufReader::new(stream.take(LONGEST)).read_line(&mut answer).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::other(format!("the share has not answered within {} s", LIMIT.as_secs())),
+        _ => error,
+    })?;
+    if answer.is_empty() {
+        return Err(io::Error::other("the share has ended, or doesn't obey this account"));
+    }
     Ok(serde_json::from_str(&answer)?)
 }
 
 /// Lists the sockets of this account's shares in `$XDG_RUNTIME_DIR/sally`.
 pub fn sockets(runtime: Option<PathBuf>) -> Vec<PathBuf> {
-    let Some(folder) = runtime.map(|runtime| runtime.join("sally")) else { return Vec::new() };
+    let Some(folder) = runtime.filter(|folder| is_runtime_folder(folder)).map(|runtime| runtime.join("sally")) else { return Vec::new() };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let shares = entries.map(|entry| entry.path()).filter(|path| {
         let is_share = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("share-"));

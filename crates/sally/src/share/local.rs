@@ -7,37 +7,35 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::fs::{Mode, OFlags, open};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr};
 use sally_proto::record::Via;
 use sally_proto::share::ShareRole;
 use sally_sys::pty::WindowSize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::control::Host;
 use super::hub::{NotJoined, ShareHub};
 use super::person::Joining;
-use super::status::Prompt;
 use super::viewer::{Left, NOTICE, ViewerTerminal};
-use crate::screen::Depth;
+use crate::screen::{Depth, RESTORE};
 use crate::session::fd::Fd;
 use crate::session::{Disconnected, Ending, Inbound, Input, Outbound, OutputStream};
 use crate::term;
 
 /// The number of the local keyboard on the record.
 pub const LOCAL: u32 = 1;
-/// How long a second press of the prefix key may take to come.
-const PREFIX_WAIT: Duration = Duration::from_millis(500);
+/// The least time between two status lines.
+const STATUS: Duration = Duration::from_millis(33);
 /// The most bytes that are read at once.
 const PIECE: usize = 4 << 10;
 /// What the status line says of its commands.
 const KEYS: &str = r"Ctrl-\ twice: command";
 
-/// The terminal that Sally was started on, in raw mode; dropping it restores its modes.
+/// The terminal that Sally was started on, in raw mode; dropping it restores it.
 pub struct HostTerminal {
     fd: Arc<Fd>,
-    before: Termios,
-    /// Printed when the terminal is as it was: it is dropped after the modes are restored.
     _messages: term::Hold,
 }
 
@@ -53,7 +51,10 @@ impl HostTerminal {
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(&fd, OptionalActions::Flush, &raw)?;
-        Ok(Self { fd: Arc::new(Fd::new(fd)?), before, _messages: term::hold() })
+        let fd = Arc::new(Fd::new(fd)?);
+        let of_end = Arc::clone(&fd);
+        let restore = move || restore(&of_end, &before);
+        Ok(Self { fd, _messages: term::hold(Box::new(restore)) })
     }
 
     /// Returns the size of the terminal.
@@ -93,14 +94,14 @@ impl HostTerminal {
             depth: Depth::True,
             frame: None,
         };
-        let said = Arc::new(watch::Sender::new(None));
-        let inbound = LocalInput { fd: Arc::clone(&self.fd), prompt: Prompt::default(), host: Arc::clone(host), said: Arc::clone(&said) };
-        let outbound = LocalOutput(Arc::clone(&self.fd));
+        let said = watch::Sender::new(None);
+        let (inbound, outbound) = (LocalInput(Arc::clone(&self.fd)), LocalOutput(Arc::clone(&self.fd)));
         let left = tokio::select! {
             biased;
             left = viewer.run(inbound, &outbound) => left,
             never = self.follow(&windows) => never,
             never = keep_status(hub, &status, &said) => never,
+            never = obey_commands(hub, host, &said) => never,
         };
         let is_over = matches!(left, Left::Over(_));
         hub.leave(LOCAL, if is_over { "the share ended" } else { "the terminal was closed" });
@@ -120,10 +121,14 @@ impl HostTerminal {
     }
 }
 
-impl Drop for HostTerminal {
-    fn drop(&mut self) {
-        let _ = tcsetattr(&*self.fd, OptionalActions::Drain, &self.before); // The terminal may be gone.
+/// Gives the terminal back as it was. It waits for nothing: the terminal may be gone, or not read what it was sent.
+fn restore(fd: &Fd, before: &Termios) {
+    // If the terminal has not taken everything, it gets no more of that.
+    if rustix::io::write(fd, RESTORE.as_bytes()) != Ok(RESTORE.len()) {
+        let _ = tcflush(fd, QueueSelector::OFlush); // As above.
+        let _ = rustix::io::write(fd, RESTORE.as_bytes());
     }
+    let _ = tcsetattr(fd, OptionalActions::Now, before);
 }
 
 fn window(fd: impl std::os::fd::AsFd) -> rustix::io::Result<WindowSize> {
@@ -139,16 +144,22 @@ pub fn above_status(size: WindowSize) -> WindowSize {
 /// Keeps the status line up to date: what the host types to Sally, else the answer, else who is there.
 async fn keep_status(hub: &ShareHub, status: &watch::Sender<String>, said: &watch::Sender<Option<Said>>) -> Left {
     let (mut changes, mut newest) = (hub.changes(), said.subscribe());
+    let mut answer_ends = Instant::now();
     loop {
         changes.mark_unchanged();
+        if answer_ends <= Instant::now() {
+            said.send_if_modified(|said| said.take_if(|said| matches!(said, Said::Answer(_))).is_some());
+        }
         let summary = hub.summary(NOTICE);
-        let (is_passing, text) = match newest.borrow_and_update().clone() {
-            Some(Said::Typing(line)) => (false, format!("sally> {line}")),
-            Some(Said::Answer(answer)) => (true, answer),
+        let said_now = newest.borrow().clone();
+        let is_answer = matches!(said_now, Some(Said::Answer(_)));
+        let is_notice = said_now.is_none() && summary.notice.is_some();
+        let text = match said_now {
+            Some(Said::Typing(line)) => format!("sally> {line}"),
+            Some(Said::Answer(answer)) => answer,
             None => {
-                let notice = summary.notice.as_ref().map(|notice| format!(" | {notice}")).unwrap_or_default();
-                let people = format!("shared: {} write, {} watch", summary.writing, summary.watching);
-                (summary.notice.is_some(), format!("{people} | {KEYS}{notice}"))
+                let notice = summary.notice.map(|notice| format!(" | {notice}")).unwrap_or_default();
+                format!("shared: {} write, {} watch | {KEYS}{notice}", summary.writing, summary.watching)
             }
         };
         status.send_if_modified(|shown| {
@@ -158,10 +169,27 @@ async fn keep_status(hub: &ShareHub, status: &watch::Sender<String>, said: &watc
         });
         tokio::select! {
             _ = changes.changed() => {}
-            Ok(()) = newest.changed() => {}
-            () = tokio::time::sleep(NOTICE), if is_passing => {
-                said.send_if_modified(|said| matches!(said.take(), Some(Said::Answer(_))));
-            }
+            Ok(()) = newest.changed() => answer_ends = Instant::now() + NOTICE,
+            () = sleep_until(answer_ends), if is_answer => {}
+            () = sleep(NOTICE), if is_notice => {}
+        }
+        sleep(STATUS).await;
+    }
+}
+
+/// Obeys what the host types to Sally, and shows it.
+async fn obey_commands(hub: &ShareHub, host: &Host, said: &watch::Sender<Option<Said>>) -> Left {
+    loop {
+        let (commands, line) = hub.commanded().await;
+        for command in commands {
+            let words: Vec<_> = command.split_whitespace().collect();
+            let (Ok(answer) | Err(answer)) = host.obey(&words);
+            let answer = answer.lines().collect::<Vec<_>>().join(" | ");
+            said.send_replace(Some(answer).filter(|answer| !answer.is_empty()).map(Said::Answer));
+        }
+        match line {
+            Some(line) => drop(said.send_replace(Some(Said::Typing(line)))),
+            None => drop(said.send_if_modified(|said| said.take_if(|said| matches!(said, Said::Typing(_))).is_some())),
         }
     }
 }
@@ -175,55 +203,14 @@ enum Said {
     Answer(String),
 }
 
-/// What is typed on the local terminal, without the commands to Sally.
-struct LocalInput {
-    fd: Arc<Fd>,
-    prompt: Prompt,
-    host: Arc<Host>,
-    said: Arc<watch::Sender<Option<Said>>>,
-}
+/// The local terminal's end for input.
+struct LocalInput(Arc<Fd>);
 
 impl Inbound for LocalInput {
     async fn next(&mut self) -> Option<Input> {
-        loop {
-            let mut buffer = Vec::new();
-            let passed = tokio::select! {
-                read = self.fd.read(&mut buffer, PIECE) => {
-                    if read.is_err() || buffer.is_empty() {
-                        return None;
-                    }
-                    self.take(&buffer)
-                }
-                () = tokio::time::sleep(PREFIX_WAIT), if self.prompt.waits() => self.prompt.settle(),
-            };
-            if !passed.is_empty() {
-                return Some(Input::Data(passed.into()));
-            }
-        }
-    }
-}
-
-impl LocalInput {
-    /// Runs the commands in what was typed; returns the rest.
-    fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let typed = self.prompt.typed(bytes);
-        for command in typed.commands {
-            let words: Vec<_> = command.split_whitespace().collect();
-            let (Ok(answer) | Err(answer)) = self.host.obey(&words);
-            let answer = answer.lines().collect::<Vec<_>>().join(" | ");
-            self.said.send_replace(Some(answer).filter(|answer| !answer.is_empty()).map(Said::Answer));
-        }
-        match self.prompt.line() {
-            Some(line) => drop(self.said.send_replace(Some(Said::Typing(line)))),
-            None => drop(self.said.send_if_modified(|said| {
-                let was_open = matches!(said, Some(Said::Typing(_)));
-                if was_open {
-                    *said = None;
-                }
-                was_open
-            })),
-        }
-        typed.passed
+        let mut buffer = Vec::new();
+        let read = self.0.read(&mut buffer, PIECE).await;
+        if read.is_err() || buffer.is_empty() { None } else { Some(Input::Data(buffer.into())) }
     }
 }
 

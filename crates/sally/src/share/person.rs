@@ -7,8 +7,12 @@ use sally_proto::share::{MouseReport, NamedViewer, Rights, ShareKeyboard, ShareR
 use sally_sys::pty::WindowSize;
 use tokio_util::sync::CancellationToken;
 
+use super::status::Prompt;
+
 /// The most bytes of one person's input that wait, beyond which no more is read from that person.
 pub(super) const WAITING: usize = 64 << 10;
+/// The byte of Ctrl-C.
+const INTERRUPT: u8 = 3;
 
 /// A person who wants to join.
 #[derive(Clone, Debug)]
@@ -31,6 +35,17 @@ pub struct Joining {
     pub window: WindowSize,
 }
 
+/// What typing has come to, besides input for the program.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// Whether the host has typed Ctrl-C to the program.
+    pub(super) interrupts: bool,
+    /// The first byte of a key of a person who may not write.
+    pub(super) watcher_key: Option<u8>,
+    /// The commands that the host has typed to Sally.
+    pub(super) commands: Vec<String>,
+}
+
 /// A part of the screen: the first column and row, and how many.
 pub(super) type VisiblePart = ((usize, usize), (usize, usize));
 
@@ -46,6 +61,8 @@ pub(super) struct Person {
     pub(super) part: VisiblePart,
     pub(super) window: WindowSize,
     pub(super) keyboard: ShareKeyboard,
+    /// The host's commands to Sally; only the local terminal has it.
+    pub(super) prompt: Option<Prompt>,
     /// Input in whole units.
     waiting: VecDeque<Unit>,
     /// Bytes in `waiting`.
@@ -68,6 +85,7 @@ impl Person {
             rights,
             part: VisiblePart::default(),
             window: joined.window,
+            prompt: (joined.via == Via::Local).then(Prompt::default),
             keyboard,
             waiting: VecDeque::new(),
             size: 0,
@@ -88,29 +106,55 @@ impl Person {
     }
 
     /// Takes what was typed, in whole units. A person who may not write has nothing that waits.
-    pub(super) fn typed(&mut self, bytes: &[u8]) {
+    pub(super) fn typed(&mut self, bytes: &[u8]) -> Heard {
         self.keyboard.push(bytes);
-        self.collect();
+        self.collect()
+    }
+
+    /// Returns whether something unfinished is held, for which `settle` is to be called after 50 ms.
+    pub(super) fn waits(&self) -> bool {
+        self.keyboard.waits() || self.prompt.as_ref().is_some_and(Prompt::waits)
     }
 
     /// Takes an unfinished sequence as it is: its rest has not come in time.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn settle(&mut self) -> Heard {
         self.keyboard.flush();
-        self.collect();
+        let heard = self.collect();
+        let prefix = self.prompt.as_mut().and_then(Prompt::settle);
+        prefix.into_iter().for_each(|unit| self.keep(unit));
+        heard
     }
 
-    fn collect(&mut self) {
+    fn collect(&mut self) -> Heard {
+        let mut heard = Heard::default();
         while let Some(unit) = self.keyboard.next() {
             if !self.may_write() {
+                // Pastes and a terminal's answers are no keys, and are told apart from them whatever this person may do.
+                if let Unit::Keys(keys) = &unit {
+                    heard.watcher_key = heard.watcher_key.or(keys.first().copied());
+                }
                 continue;
             }
-            let unit = match unit {
-                Unit::Mouse(report) => self.on_screen(report).map(Unit::Mouse),
-                unit => Some(unit),
+            let Some(prompt) = &mut self.prompt else {
+                self.keep(unit);
+                continue;
             };
-            self.size += unit.as_ref().map_or(0, size_of);
-            self.waiting.extend(unit);
+            for unit in prompt.take(unit, &mut heard.commands) {
+                heard.interrupts |= matches!(&unit, Unit::Keys(keys) if keys.contains(&INTERRUPT));
+                self.keep(unit);
+            }
         }
+        heard
+    }
+
+    /// Keeps a unit until its turn.
+    fn keep(&mut self, unit: Unit) {
+        let unit = match unit {
+            Unit::Mouse(report) => self.on_screen(report).map(Unit::Mouse),
+            unit => Some(unit),
+        };
+        self.size += unit.as_ref().map_or(0, size_of);
+        self.waiting.extend(unit);
     }
 
     /// Returns the report as of a terminal of the screen's size; none outside of what the person sees of it.

@@ -10,16 +10,17 @@ use sally_proto::record::Via;
 use sally_proto::share::ShareRole;
 use sally_sys::pty::WindowSize;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use super::hub::{NotJoined, Over, ShareHub};
+use super::hub::{FAREWELL, NotJoined, Over, ShareHub};
 use super::person::Joining;
 use super::via_name;
 use super::viewer::{Left, ViewerTerminal};
 use crate::net::endpoint::Endpoint;
 use crate::panic::caught;
-use crate::screen::Depth;
+use crate::screen::{Depth, RESTORE};
 use crate::session::service::{Obeys, PtyRequest, SessionChannel, SessionKind, SessionRequest, SessionService, StartError, StartedSession};
-use crate::session::{Ending, Inbound, Outbound, OutputStream};
+use crate::session::{Disconnected, Ending, Inbound, Outbound, OutputStream};
 
 /// The answer to a command.
 const NO_COMMANDS: &str = "This is a shared terminal: it runs no commands. Join with plain ssh (not kitten ssh or a wrapper)";
@@ -90,6 +91,9 @@ impl SessionService for ViewerService {
     async fn start(&self, request: SessionRequest<RequestedView>) -> Result<Session, StartError> {
         let on_terminal = request.terminal.is_some();
         let answer = |text: String, error: String, status| Ok(Session::Answer { text, error, status, on_terminal });
+        if let Some(why) = request.grant.as_ref().and_then(|grant| self.hub.removal(grant.fingerprint())) {
+            return answer(String::new(), format!("{why}\n"), 1);
+        }
         match (&request.what, &request.terminal, &request.grant) {
             (SessionKind::Command(words), ..) => {
                 let words: Vec<_> = words.to_str().unwrap_or_default().split_whitespace().collect();
@@ -100,7 +104,7 @@ impl SessionService for ViewerService {
                     _ => answer(String::new(), format!("{NO_COMMANDS}\n"), 2),
                 }
             }
-            (_, Some(view), Some(grant)) => match self.hub.join(self.joining(&request, grant, view.window)) {
+            (_, Some(view), Some(grant)) => match self.hub.join(self.joining(&request, grant, request.resized.unwrap_or(view.window))) {
                 Ok(()) => {
                     let window = request.resized.unwrap_or(view.window);
                     Ok(Session::View { hub: Arc::clone(&self.hub), number: request.channel, window, depth: view.depth })
@@ -212,6 +216,12 @@ impl StartedSession for Session {
 
 /// Tells a viewer why its view ends, and records that it has left.
 async fn say_why<O: Outbound>(hub: &ShareHub, number: u32, left: Left, outbound: &O) -> Result<Ending, Fault> {
+    // A key that was kicked loses its connection too, which is another end than that of the share.
+    let removed = hub.dismissal(number).1;
+    let left = match (left, removed) {
+        (Left::Over(_), Some(line)) => Left::Dismissed(line),
+        (left, _) => left,
+    };
     let (why, line, status) = match left {
         Left::Gone => {
             hub.leave(number, "the connection ended");
@@ -222,14 +232,16 @@ async fn say_why<O: Outbound>(hub: &ShareHub, number: u32, left: Left, outbound:
         Left::Over(over) => ("the share ended", Some(over.sentence()), over.status()),
     };
     let told = async {
+        outbound.deliver(OutputStream::Stdout, Bytes::from_static(RESTORE.as_bytes())).await?;
         if let Some(line) = line {
             outbound.deliver(OutputStream::Stdout, Bytes::from(format!("{line}\r\n"))).await?;
         }
         outbound.finish(Ending::Exited(status)).await
     };
-    let told = told.await;
+    // A viewer that doesn't read is cut off.
+    let told = timeout(FAREWELL, told).await.unwrap_or(Err(Disconnected));
     hub.leave(number, why);
-    told.map(|()| Ending::Exited(status)).map_err(|_| Fault::ConnectionLost)
+    told.map(|()| Ending::Exited(status)).map_err(|Disconnected| Fault::ConnectionLost)
 }
 
 /// Returns the colors that a terminal of this name has, for certain.

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sally_proto::share::ShareRole;
 use sally_sys::pty::WindowSize;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::hub::{Over, ShareHub};
+use super::hub::{FAREWELL, Over, ShareHub, shown};
 use super::local::above_status;
-use crate::screen::{Depth, FrameView, Permits, RESTORE, ScreenFrame, ScreenSize};
+use crate::screen::{Depth, FrameView, Permits, ScreenFrame, ScreenSize};
 use crate::session::{Disconnected, Inbound, Input, Outbound, OutputStream};
 
 /// The least time between two frames.
@@ -55,7 +54,7 @@ pub(super) struct ViewerTerminal {
 }
 
 impl ViewerTerminal {
-    /// Shows the share until the person leaves or has to; returns why. The person's terminal is then as it was.
+    /// Shows the share until the person leaves or has to; returns why. The terminal still shows it: the caller restores it.
     pub(super) async fn run<I: Inbound, O: Outbound>(mut self, inbound: I, outbound: &O) -> Left {
         let (hub, number, notice) = (Arc::clone(&self.hub), self.number, self.notice.clone());
         let (dismissed, _) = hub.dismissal(number);
@@ -67,43 +66,54 @@ impl ViewerTerminal {
             over = hub.ended() => Left::Over(over),
         };
         // What the program wrote last is seen too.
-        if matches!(left, Left::Gone) || (matches!(left, Left::Over(_)) && self.draw(outbound).await.is_err()) {
-            return left;
+        if matches!(left, Left::Over(_)) {
+            let _ = timeout(FAREWELL, self.draw(outbound)).await; // The person may be gone, or not read.
         }
-        let _ = outbound.deliver(OutputStream::Stdout, Bytes::from_static(RESTORE.as_bytes())).await; // The person may be gone.
         left
     }
 
     /// Draws the screen whenever it has changed, as often as frames may follow each other.
     async fn show<O: Outbound>(&mut self, outbound: &O) -> Disconnected {
         let mut changes = self.hub.changes();
+        let (mut told, mut notice_ends) = (self.part(), Instant::now() + NOTICE);
         loop {
             let started = Instant::now();
-            let is_notice = !self.is_local && !self.status.borrow().is_empty();
             let change = *changes.borrow_and_update();
+            self.window.mark_unchanged();
+            let part = self.part();
+            if part != told {
+                told = part;
+                self.hub.window(self.number, part);
+            }
+            let notice = self.status.borrow().clone();
+            if !self.is_local && notice_ends <= started {
+                // A newer one stays.
+                self.notice.send_if_modified(|newest| !newest.is_empty() && *newest == notice && std::mem::take(newest) == notice);
+            }
+            let is_notice = !self.is_local && !self.status.borrow().is_empty();
             if let Err(gone) = self.draw(outbound).await {
                 return gone;
             }
             self.hub.has_drawn(change);
             tokio::select! {
                 _ = changes.changed() => {}
-                Ok(()) = self.window.changed() => self.hub.window(self.number, self.part()),
-                Ok(()) = self.status.changed() => {}
-                () = tokio::time::sleep(NOTICE), if is_notice => drop(self.notice.send_replace(String::new())),
+                Ok(()) = self.window.changed() => {}
+                Ok(()) = self.status.changed() => notice_ends = Instant::now() + NOTICE,
+                () = sleep_until(notice_ends), if is_notice => {}
             }
-            tokio::time::sleep_until(started + FRAME).await;
+            sleep_until(started + FRAME).await;
         }
     }
 
     /// Returns the part of the window that shows the screen.
     fn part(&self) -> WindowSize {
-        let window = *self.window.borrow();
+        let window = shown(*self.window.borrow());
         if self.is_local { above_status(window) } else { window }
     }
 
     async fn draw<O: Outbound>(&mut self, outbound: &O) -> Result<(), Disconnected> {
-        let size = *self.window.borrow_and_update();
-        let status = self.status.borrow_and_update().clone();
+        let size = shown(*self.window.borrow());
+        let status = self.status.borrow().clone();
         let status = Some(status).filter(|status| !status.is_empty());
         let view = FrameView {
             size: ScreenSize { columns: size.columns, rows: size.rows },
@@ -125,24 +135,20 @@ async fn read<I: Inbound>(hub: &ShareHub, number: u32, mut inbound: I, notice: &
         let waits = hub.waits(number);
         let input = tokio::select! {
             input = inbound.next() => input,
-            () = tokio::time::sleep(SEQUENCE_WAIT), if waits => {
-                hub.settle(number);
-                continue;
-            }
+            () = sleep(SEQUENCE_WAIT), if waits => Some(Input::Data(Bytes::new())),
         };
-        match input {
-            Some(Input::Data(bytes) | Input::Typed(_, bytes)) if hub.role(number) == Some(ShareRole::Watch) => match bytes.first() {
-                Some(b'q') => return Left::Quit,
-                Some(b'w') => {
-                    hub.ask_to_write(number);
-                    notice.send_replace("the host is asked".into());
-                }
-                _ => drop(notice.send_replace(READ_ONLY.into())),
-            },
+        let watcher_key = match input {
+            Some(Input::Data(bytes)) if bytes.is_empty() => hub.settle(number),
             Some(Input::Data(bytes) | Input::Typed(_, bytes)) => hub.typed(number, &bytes),
             // A person whose terminal says no more may still watch.
             Some(Input::Eof) => std::future::pending().await,
             None => return Left::Gone,
+        };
+        match watcher_key {
+            None => {}
+            Some(b'q') => return Left::Quit,
+            Some(b'w') => drop(notice.send_replace(hub.ask_to_write(number))),
+            Some(_) => drop(notice.send_replace(READ_ONLY.into())),
         }
     }
 }

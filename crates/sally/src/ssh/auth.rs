@@ -71,7 +71,7 @@ impl<V: Visits, S: SessionService> ClientConnection<V, S> {
         self.audit(&connect_event(peer, self.local))?;
         self.audit(&auth_event(user, &grant))?;
         let may_forward = self.server.shared.rules.allowed.local && grant.allows_port_forwarding();
-        match self.server.visits.admit(&self.connection, may_forward).await {
+        match self.server.visits.admit(&self.connection, grant.fingerprint(), may_forward).await {
             Ok(visit) => {
                 self.enter(grant, user, visit);
                 Ok(Auth::Accept)

@@ -116,6 +116,11 @@ impl<V: Visits, S: SessionService> Server<V, S> {
 }
 
 impl<S: SessionService> Server<ManyVisits, S> {
+    /// Ends every visit of the key with this fingerprint, for the reason `why`.
+    pub fn stop_key(&self, fingerprint: &str, why: Fault) {
+        self.visits.stop_key(fingerprint, why);
+    }
+
     /// Admits no further client, and gives the present ones so long to leave.
     pub async fn drain(&self, limit: Duration) {
         let _ = tokio::time::timeout(limit, self.visits.drained()).await; // Those who stay are cut off.

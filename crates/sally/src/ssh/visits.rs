@@ -23,6 +23,8 @@ pub enum NotAdmitted {
     Taken,
     /// The number of visits is at its limit.
     Full,
+    /// The number of visits of this key is at its limit.
+    KeyFull,
     /// No visit begins any more.
     Over,
 }
@@ -33,6 +35,7 @@ impl NotAdmitted {
         match self {
             Self::Taken => "another visitor logged in first",
             Self::Full => "the limit of visits is reached",
+            Self::KeyFull => "the limit of visits of one key is reached",
             Self::Over => super::connection::LATE,
         }
     }
@@ -43,9 +46,15 @@ pub trait Visits: Send + Sync + 'static {
     /// The settings for connections that are mid-authentication.
     const ADMISSION: AdmissionSettings;
 
-    /// Lets in a client that has proved that it holds a key; returns its visit, or why there is none. `may_forward`: the key allows the
-    /// client connections from here. If it was the last client, no connection is accepted any more when this returns.
-    fn admit(&self, connection: &Arc<Connection>, may_forward: bool) -> impl Future<Output = Result<Arc<Visit>, NotAdmitted>> + Send;
+    /// Lets in a client that has proved that it holds the key with this fingerprint; returns its visit, or why there is none.
+    /// `may_forward`: the key allows the client connections from here. If it was the last client, no connection is accepted any more when
+    /// this returns.
+    fn admit(
+        &self,
+        connection: &Arc<Connection>,
+        fingerprint: &str,
+        may_forward: bool,
+    ) -> impl Future<Output = Result<Arc<Visit>, NotAdmitted>> + Send;
 
     /// Returns the token that is cancelled when no further client is let in.
     fn closing(&self) -> &CancellationToken;
@@ -76,7 +85,7 @@ impl OneVisit {
 impl Visits for OneVisit {
     const ADMISSION: AdmissionSettings = AdmissionSettings::ONE_VISIT;
 
-    async fn admit(&self, connection: &Arc<Connection>, may_forward: bool) -> Result<Arc<Visit>, NotAdmitted> {
+    async fn admit(&self, connection: &Arc<Connection>, _: &str, may_forward: bool) -> Result<Arc<Visit>, NotAdmitted> {
         // Before the socket is closed: closing it drops every connection that isn't authenticated.
         if !self.visit.admit(may_forward, || connection.authenticated()) {
             return Err(NotAdmitted::Taken);
@@ -102,14 +111,22 @@ impl Visits for OneVisit {
     }
 }
 
+/// A visit that has not ended.
+struct PresentVisit {
+    /// The fingerprint of the client's key.
+    fingerprint: String,
+    visit: Arc<Visit>,
+}
+
 /// Many visits, several at once; each has its own limits and ends on its own.
 pub struct ManyVisits {
     most: usize,
+    most_of_key: usize,
     limits: VisitLimits,
     several_sessions: bool,
     /// The record of all visits.
     recorder: Recorder,
-    visits: Arc<Mutex<HashMap<u64, Arc<Visit>>>>,
+    visits: Arc<Mutex<HashMap<u64, PresentVisit>>>,
     /// Wakes those who wait for a visit to end.
     ended: Arc<Notify>,
     numbers: AtomicU64,
@@ -117,11 +134,18 @@ pub struct ManyVisits {
 }
 
 impl ManyVisits {
-    /// Makes the policy for at most `most` visits at once. `several_sessions`: a visit may have one session after another.
-    /// `recorder`: the record of all visits, which end if it fails.
-    pub fn new(most: usize, limits: VisitLimits, several_sessions: bool, recorder: Recorder) -> Self {
+    /// Makes the policy for at most `most` visits at once, `most_of_key` of them of one key. `several_sessions`: a visit may have one
+    /// session after another. `recorder`: the record of all visits, which end if it fails.
+    pub fn new(most: usize, most_of_key: usize, limits: VisitLimits, several_sessions: bool, recorder: Recorder) -> Self {
         let (visits, ended, numbers, closing) = (Arc::default(), Arc::default(), AtomicU64::new(0), CancellationToken::new());
-        Self { most, limits, several_sessions, recorder, visits, ended, numbers, closing }
+        Self { most, most_of_key, limits, several_sessions, recorder, visits, ended, numbers, closing }
+    }
+
+    /// Ends every visit of one key.
+    pub(super) fn stop_key(&self, fingerprint: &str, why: Fault) {
+        for present in lock(&self.visits).values().filter(|present| present.fingerprint == fingerprint) {
+            present.visit.stop(why.clone());
+        }
     }
 
     /// Admits no further client, and waits until the present ones have left.
@@ -146,7 +170,7 @@ impl ManyVisits {
 impl Visits for ManyVisits {
     const ADMISSION: AdmissionSettings = AdmissionSettings::MANY_VISITS;
 
-    async fn admit(&self, connection: &Arc<Connection>, may_forward: bool) -> Result<Arc<Visit>, NotAdmitted> {
+    async fn admit(&self, connection: &Arc<Connection>, fingerprint: &str, may_forward: bool) -> Result<Arc<Visit>, NotAdmitted> {
         let visit = Visit::new(VisitTerms { wait: Duration::MAX, several: self.several_sessions });
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         {
@@ -157,8 +181,11 @@ impl Visits for ManyVisits {
             if visits.len() >= self.most {
                 return Err(NotAdmitted::Full);
             }
+            if visits.values().filter(|present| present.fingerprint == fingerprint).count() >= self.most_of_key {
+                return Err(NotAdmitted::KeyFull);
+            }
             visit.admit(may_forward, || connection.authenticated());
-            visits.insert(number, Arc::clone(&visit));
+            visits.insert(number, PresentVisit { fingerprint: fingerprint.to_owned(), visit: Arc::clone(&visit) });
         }
         let (visits, ended) = (Arc::clone(&self.visits), Arc::clone(&self.ended));
         let (attended, limits, recorder) = (Arc::clone(&visit), self.limits, self.recorder.clone());
@@ -190,8 +217,8 @@ impl Visits for ManyVisits {
     fn stop(&self, why: Fault) {
         let visits = lock(&self.visits);
         self.closing.cancel();
-        for visit in visits.values() {
-            visit.stop(why.clone());
+        for present in visits.values() {
+            present.visit.stop(why.clone());
         }
     }
 }

@@ -6,6 +6,7 @@ use sally_proto::record::{AuditEvent, Via};
 use sally_proto::share::ShareRole;
 use tokio_util::sync::CancellationToken;
 
+use super::people::REMOVED;
 use super::{ShareHub, ShareState};
 use crate::lock::lock;
 use crate::share::person::Person;
@@ -58,7 +59,11 @@ impl ShareHub {
         let person = state.viewer(number)?;
         let mut rights = person.rights;
         match role {
-            ShareRole::Write => rights.promote().map_err(|error| error.to_string())?,
+            ShareRole::Write => {
+                rights.promote().map_err(|error| error.to_string())?;
+                // The rest of a sequence or a paste that was begun before is not typed.
+                let _ = person.keyboard.leave();
+            }
             ShareRole::Watch => rights.demote(),
         }
         let event = AuditEvent::Role { channel: number, role, by: self.rules.host.as_str().into() };
@@ -71,15 +76,16 @@ impl ShareHub {
         self.fit(&mut state);
         drop(state);
         self.typed.notify_one();
+        self.room.notify_waiters();
         self.change();
         Ok(())
     }
 
-    /// Ends every connection of a viewer's key, and refuses the key from now on.
+    /// Ends every view of a viewer's key, and refuses the key from now on. Returns the key's fingerprint.
     ///
     /// # Errors
     /// Why not.
-    pub fn kick(&self, number: u32) -> Result<(), String> {
+    pub fn kick(&self, number: u32) -> Result<Option<String>, String> {
         let mut state = lock(&self.state);
         let fingerprint = state.viewer(number)?.joined.fingerprint.clone();
         let event = AuditEvent::Kick { channel: number, by: self.rules.host.as_str().into() };
@@ -92,10 +98,11 @@ impl ShareHub {
             person.dismissed.cancel();
         }
         state.endings.extend(endings);
-        state.kicked.extend(fingerprint);
+        state.kicked.extend(fingerprint.clone());
         drop(state);
         self.typed.notify_one();
-        Ok(())
+        self.room.notify_waiters();
+        Ok(fingerprint)
     }
 
     /// Lets a key that was kicked come again.
@@ -107,15 +114,30 @@ impl ShareHub {
         allowed.then_some(()).ok_or_else(|| "that key is not among those that were kicked".into())
     }
 
-    /// Notes that a viewer asks for the right to write.
-    pub(in crate::share) fn ask_to_write(&self, number: u32) {
+    /// Returns why a key is refused, if it was kicked.
+    pub(in crate::share) fn removal(&self, fingerprint: &str) -> Option<&'static str> {
+        lock(&self.state).kicked.contains(fingerprint).then_some(REMOVED)
+    }
+
+    /// Notes that a viewer asks for the right to write. Returns what the viewer is told.
+    pub(in crate::share) fn ask_to_write(&self, number: u32) -> String {
         let mut state = lock(&self.state);
-        let Some(person) = state.people.get_mut(&number) else { return };
-        person.asks = true;
-        let text = format!("{} asks to write: promote {number}", person.name);
-        state.notice = Some((Instant::now(), text));
+        let Some(mut person) = state.people.remove(&number) else { return String::new() };
+        let mut rights = person.rights;
+        let told = match rights.promote() {
+            Err(error) => error.to_string(),
+            Ok(()) => {
+                // Asked again, it is said only once.
+                if !std::mem::replace(&mut person.asks, true) {
+                    self.announce(&mut state, &person, &format!("asks to write: promote {number}"));
+                }
+                "the host is asked".into()
+            }
+        };
+        state.people.insert(number, person);
         drop(state);
         self.change();
+        told
     }
 
     /// Returns the name that stands in a border.
@@ -130,11 +152,6 @@ impl ShareHub {
         let may = if person.may_write() { "you may write" } else { READ_ONLY };
         let relay = if person.joined.via == Via::Jump { "; the relay can't read it" } else { "" };
         format!("{}'s terminal, recorded{relay}; {may}", self.rules.host)
-    }
-
-    /// Returns a person's role; `None` once the person has left.
-    pub(in crate::share) fn role(&self, number: u32) -> Option<ShareRole> {
-        lock(&self.state).people.get(&number).map(|person| person.rights.role())
     }
 
     /// Returns the token that is cancelled when a person has to leave, and afterwards the reason.

@@ -13,27 +13,31 @@ mod people;
 mod sizes;
 mod turns;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use sally_proto::error::Fault;
-use sally_proto::share::{SharedSize, SizeChanges, SizePolicy, Unit, ViewerNames};
+use sally_proto::share::{NamedViewer, SharedSize, SizeChanges, SizePolicy, Unit, ViewerNames};
+use sally_sys::pty;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::host::Listed;
 pub use self::people::NotJoined;
-use super::person::Person;
+pub(super) use self::people::shown;
+use super::person::{Heard, Person};
 use crate::lock::lock;
 use crate::record::Recorder;
 use crate::screen::{FrameView, Screen, ScreenFrame};
 use crate::session::Ending;
+use crate::share::status::Prompt;
 
 /// How long the people may take to read how the share ended.
 pub(super) const FAREWELL: Duration = Duration::from_secs(2);
-/// The byte of Ctrl-C.
-const INTERRUPT: u8 = 3;
+/// The most bytes of the screen's answers that wait for the program.
+const REPLIES: usize = 4 << 10;
 
 /// The rules of a share.
 #[derive(Clone, Debug)]
@@ -91,6 +95,10 @@ pub struct ShareHub {
     typed: Notify,
     /// Wakes people whose input waited.
     room: Notify,
+    /// Wakes the task that obeys the host's commands.
+    commanded: Notify,
+    /// The program's terminal, from which input that the program has not read can be dropped.
+    terminal: OnceLock<OwnedFd>,
     /// Counts the pieces of output, and says that the newest was drawn by a viewer.
     drawn: watch::Sender<u64>,
     /// Cancelled when the share is over.
@@ -105,12 +113,20 @@ struct ShareState {
     kicked: BTreeSet<String>,
     /// Whether a viewer has ever joined.
     visited: bool,
+    /// The name that is the host's, whether the host is there or not.
+    host: Option<NamedViewer>,
     /// Whose input was next last.
     turn: u32,
+    /// Whether input is on its way to the program's terminal.
+    is_writing: bool,
+    /// Whose next input is an interrupt that must find room in a full terminal.
+    interrupts: Option<u32>,
+    /// Commands that the host has typed to Sally.
+    commands: Vec<String>,
     /// The screen's answers to the program.
     replies: Vec<u8>,
     /// Input of people who may not type any more, which ends what they began.
-    endings: Vec<(u32, Unit)>,
+    endings: VecDeque<(u32, Unit)>,
     /// Since when a paste keeps others waiting, and its size so far.
     paste: Option<(u32, Instant, usize)>,
     /// The newest notice for the status line.
@@ -131,15 +147,22 @@ pub(super) struct Summary {
 impl ShareHub {
     /// Makes a share without people.
     pub fn new(rules: Rules, size: SharedSize, recorder: Recorder) -> Arc<Self> {
+        let mut names = ViewerNames::default();
+        // No viewer looks like the host.
+        let host = names.join(&rules.host);
         let state = ShareState {
             screen: Screen::new(on_screen(size), 0),
             people: BTreeMap::new(),
-            names: ViewerNames::default(),
+            names,
             kicked: BTreeSet::new(),
             visited: false,
+            host,
             turn: 0,
+            is_writing: false,
+            interrupts: None,
+            commands: Vec::new(),
             replies: Vec::new(),
-            endings: Vec::new(),
+            endings: VecDeque::new(),
             paste: None,
             notice: None,
             over: None,
@@ -154,35 +177,72 @@ impl ShareHub {
             resized: Notify::new(),
             typed: Notify::new(),
             room: Notify::new(),
+            commanded: Notify::new(),
+            terminal: OnceLock::new(),
             drawn: watch::Sender::new(0),
             over: CancellationToken::new(),
         })
     }
 
-    /// Takes what a person typed.
-    pub fn typed(&self, number: u32, bytes: &[u8]) {
+    /// Takes what a person typed. Returns the first byte of a key of a person who may not write.
+    pub fn typed(&self, number: u32, bytes: &[u8]) -> Option<u8> {
+        self.hear(number, |person| person.typed(bytes))
+    }
+
+    /// Takes a person's unfinished sequence as it is. Returns as `typed` does.
+    pub(super) fn settle(&self, number: u32) -> Option<u8> {
+        self.hear(number, Person::settle)
+    }
+
+    fn hear(&self, number: u32, hear: impl FnOnce(&mut Person) -> Heard) -> Option<u8> {
         let mut state = lock(&self.state);
-        let Some(person) = state.people.get_mut(&number) else { return };
-        person.typed(bytes);
+        let person = state.people.get_mut(&number)?;
+        let has_prompt = person.prompt.is_some();
+        let Heard { interrupts, watcher_key, commands } = hear(person);
+        state.commands.extend(commands);
         // The host's Ctrl-C is for what runs now: what others typed before it is dropped.
-        if person.is_local() && bytes.contains(&INTERRUPT) {
+        if interrupts {
             state.drop_others_input(number);
+            if state.is_writing {
+                // What is being written gets through, and the interrupt finds room behind it.
+                self.drop_unread_input();
+                state.interrupts = Some(number);
+            }
+            self.room.notify_waiters();
         }
         drop(state);
-        self.typed.notify_one();
-    }
-
-    /// Takes a person's unfinished sequence as it is.
-    pub(super) fn settle(&self, number: u32) {
-        if let Some(person) = lock(&self.state).people.get_mut(&number) {
-            person.settle();
+        if has_prompt {
+            self.commanded.notify_one();
         }
         self.typed.notify_one();
+        watcher_key
     }
 
-    /// Returns whether a person's keyboard has begun a sequence and not ended it.
+    /// Says which terminal is the program's.
+    pub fn of_terminal(&self, master: OwnedFd) {
+        let _ = self.terminal.set(master); // A share has one.
+    }
+
+    /// Drops the input that the program has not read: its terminal may be full.
+    fn drop_unread_input(&self) {
+        if let Some(master) = self.terminal.get()
+            && let Err(error) = pty::drop_unread_input(master)
+        {
+            tracing::debug!(%error, "the input that the program has not read stays");
+        }
+    }
+
+    /// Waits for what the host types to Sally: the commands, and the line as far as it is typed. Cancel-safe.
+    pub(super) async fn commanded(&self) -> (Vec<String>, Option<String>) {
+        self.commanded.notified().await;
+        let mut state = lock(&self.state);
+        let line = state.people.values().find_map(|person| person.prompt.as_ref()).and_then(Prompt::line);
+        (std::mem::take(&mut state.commands), line)
+    }
+
+    /// Returns whether a person has begun a sequence and not ended it.
     pub(super) fn waits(&self, number: u32) -> bool {
-        lock(&self.state).people.get(&number).is_some_and(|person| person.keyboard.waits())
+        lock(&self.state).people.get(&number).is_some_and(Person::waits)
     }
 
     /// Waits until there is room for more input of a person. Cancel-safe.
@@ -201,7 +261,17 @@ impl ShareHub {
     /// program's questions. Cancel-safe.
     pub(super) async fn next_input(&self) -> (u32, Vec<u8>) {
         loop {
-            let (input, wait) = lock(&self.state).take_input();
+            let (input, wait) = {
+                let mut state = lock(&self.state);
+                let next = state.take_input();
+                state.is_writing = next.0.is_some();
+                if let Some((number, _)) = next.0
+                    && state.interrupts.take_if(|host| *host == number).is_some()
+                {
+                    self.drop_unread_input();
+                }
+                next
+            };
             if let Some(input) = input {
                 self.room.notify_waiters();
                 return input;
@@ -219,7 +289,10 @@ impl ShareHub {
             let mut state = lock(&self.state);
             state.screen.feed(bytes);
             let replies = state.screen.take_replies();
-            state.replies.extend_from_slice(&replies);
+            // A program that asks and doesn't read gets no more answers than a terminal would keep.
+            if state.replies.len() + replies.len() <= REPLIES {
+                state.replies.extend_from_slice(&replies);
+            }
             !state.replies.is_empty()
         };
         if has_replies {

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use sally_proto::record::{AuditEvent, Join, Via};
-use sally_proto::share::{Rights, ShareRole, Shown};
+use sally_proto::share::{Rights, ShareRole, SharedSize, Shown};
+use sally_sys::pty::WindowSize;
 
 use super::{ShareHub, ShareState};
 use crate::lock::lock;
@@ -13,6 +14,29 @@ use crate::term;
 
 /// The most of them with the same key.
 const VIEWERS_OF_KEY: usize = 4;
+
+/// What a viewer reads whose key was kicked.
+pub(super) const REMOVED: &str = "the host has removed this key from the share";
+
+/// Returns the part of a window that a viewer is shown.
+pub(in crate::share) fn shown(window: WindowSize) -> WindowSize {
+    let most = SharedSize::MOST;
+    WindowSize { columns: window.columns.min(most.cols), rows: window.rows.min(most.rows), ..window }
+}
+
+/// Returns where a key is from in one word: `github`, another host that keys were fetched from, or a file's name.
+fn short_source(source: &str) -> String {
+    match source.split_once("://") {
+        Some((_, rest)) => {
+            let host = rest.split(['/', ':']).next().unwrap_or_default();
+            host.strip_suffix(".com").filter(|name| *name == "github").unwrap_or(host).to_owned()
+        }
+        None => {
+            let file = source.rsplit_once(':').map_or(source, |(file, _line)| file);
+            file.rsplit('/').next().unwrap_or_default().to_owned()
+        }
+    }
+}
 
 /// Why a person can't join.
 #[derive(Debug)]
@@ -34,14 +58,14 @@ impl ShareHub {
     ///
     /// # Errors
     /// [`NotJoined`].
-    pub fn join(&self, joining: Joining) -> Result<(), NotJoined> {
+    pub fn join(&self, mut joining: Joining) -> Result<(), NotJoined> {
         let refused = |why: &str| Err(NotJoined::Refused(why.into()));
         let mut state = lock(&self.state);
         if let Some(over) = &state.over {
             return refused(&over.sentence());
         }
         if joining.fingerprint.as_ref().is_some_and(|fingerprint| state.kicked.contains(fingerprint)) {
-            return refused("the host has removed this key from the share");
+            return refused(REMOVED);
         }
         let is_local = joining.via == Via::Local;
         if !is_local {
@@ -55,7 +79,9 @@ impl ShareHub {
         }
         let share = if self.rules.read_only && !is_local { ShareRole::Watch } else { ShareRole::Write };
         let rights = Rights::new(ShareRole::Write, joining.limit, share);
-        let Some(viewer) = state.names.join(&joining.name) else { return refused("this share has had as many viewers as it can") };
+        let named = if is_local { state.host.clone() } else { state.names.join(&joining.name) };
+        let Some(viewer) = named else { return refused("this share has had as many viewers as it can") };
+        joining.window = shown(joining.window);
         self.recorder.audit(&AuditEvent::Join(Join {
             channel: joining.number,
             name: viewer.name.as_str().into(),
@@ -78,12 +104,13 @@ impl ShareHub {
     }
 
     /// Says of a person on the status line, or on stderr if the terminal is not shown here.
-    fn announce(&self, state: &mut ShareState, person: &Person, what: &str) {
+    pub(super) fn announce(&self, state: &mut ShareState, person: &Person, what: &str) {
         state.notice = Some((Instant::now(), format!("{} {what}", person.name)));
         if self.rules.announces {
+            let source = person.joined.source.as_deref().map(short_source);
             let shown = Shown {
                 name: &person.name,
-                source: person.joined.source.as_deref(),
+                source: source.as_deref(),
                 fingerprint: person.joined.fingerprint.as_deref(),
                 as_relay_says: false,
             };
@@ -97,8 +124,8 @@ impl ShareHub {
         let Some(mut person) = state.people.remove(&number) else { return };
         let ending = person.drop_input();
         state.endings.extend(ending.map(|unit| (number, unit)));
-        state.names.leave(person.named);
         if !person.is_local() {
+            state.names.leave(person.named);
             self.announce(&mut state, &person, "has left");
         }
         self.fit(&mut state);

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use sally_proto::record::AuditEvent;
-use sally_proto::share::SharedSize;
+use sally_proto::share::{SharedSize, SizePolicy};
 use sally_sys::pty::WindowSize;
 use tokio::sync::watch;
 
+use super::people::shown;
 use super::{ShareHub, ShareState, on_screen};
 use crate::lock::lock;
 use crate::share::person::Person;
@@ -16,7 +17,7 @@ impl ShareHub {
     pub(in crate::share) fn window(&self, number: u32, window: WindowSize) {
         let mut state = lock(&self.state);
         if let Some(person) = state.people.get_mut(&number) {
-            person.window = window;
+            person.window = shown(window);
         }
         self.fit(&mut state);
     }
@@ -29,8 +30,17 @@ impl ShareHub {
         };
         let local = windows(Person::is_local).next();
         let Some(wanted) = self.rules.size.size(local, windows(Person::may_write)) else { return };
-        let by = state.people.values().find(|person| person.window.columns == wanted.cols || person.window.rows == wanted.rows);
-        state.resized_by = by.map_or_else(|| self.rules.size.to_string(), |person| person.name.clone());
+        // Only a person whose window decides is named.
+        let decides = |person: &&Person| match self.rules.size {
+            SizePolicy::Host => person.is_local(),
+            SizePolicy::Writers => {
+                let window = SharedSize { cols: person.window.columns, rows: person.window.rows }.bounded();
+                person.may_write() && (window.cols == wanted.cols || window.rows == wanted.rows)
+            }
+            SizePolicy::Fixed(_) => false,
+        };
+        let by = state.people.values().find(decides).map(|person| person.name.clone());
+        state.resized_by = by.unwrap_or_else(|| self.rules.size.to_string());
         state.resizes.ask(wanted);
         self.resized.notify_one();
     }

@@ -20,7 +20,7 @@ impl ShareState {
                 self.endings.extend(person.drop_input().map(|unit| (*number, unit)));
             }
         }
-        self.paste = None;
+        self.paste = self.paste.filter(|(number, ..)| *number == host);
     }
 
     /// Takes the next input; without one, returns how long a paste still keeps others waiting.
@@ -28,31 +28,43 @@ impl ShareState {
         if !self.replies.is_empty() {
             return (Some((TERMINAL, std::mem::take(&mut self.replies))), None);
         }
-        if let Some((number, unit)) = self.endings.pop() {
-            self.paste = None;
-            return (Some((number, unit.into_bytes())), None);
-        }
-        let holder = self.holder();
-        let whose = match holder {
-            Some((number, left)) if self.people.get(&number).is_some_and(|person| !person.has_input()) => return (None, Some(left)),
-            Some((number, _)) => Some(number),
-            None => self.whose_turn(),
-        };
-        (whose.and_then(|number| self.take_from(number)), None)
-    }
-
-    /// Returns whose paste others have to wait for, and for how long.
-    fn holder(&mut self) -> Option<(u32, Duration)> {
-        let (number, since, size) = self.paste?;
-        let left = PASTE.0.checked_sub(since.elapsed()).filter(|_| size < PASTE.1);
-        let is_there = self.people.get(&number).is_some_and(|person| person.pasting);
-        match left.filter(|_| is_there) {
-            Some(left) => Some((number, left)),
-            None => {
-                self.paste = None;
-                None
+        loop {
+            let holder = self.holder();
+            if let Some((number, unit)) = self.endings.pop_front() {
+                return (Some((number, unit.into_bytes())), None);
+            }
+            let whose = match holder {
+                Some((number, left)) if self.people.get(&number).is_some_and(|person| !person.has_input()) => {
+                    return (None, Some(left).filter(|left| !left.is_zero()));
+                }
+                Some((number, _)) => Some(number),
+                None => self.whose_turn(),
+            };
+            let Some(whose) = whose else { return (None, None) };
+            // What a person may not type any more is left out, and the next one's turn comes.
+            if let Some(input) = self.take_from(whose) {
+                return (Some(input), None);
             }
         }
+    }
+
+    /// Returns whose paste others have to wait for, and for how long. A paste that has kept others waiting for too long is ended.
+    fn holder(&mut self) -> Option<(u32, Duration)> {
+        let (number, since, size) = self.paste?;
+        let others_wait = self.people.iter().any(|(other, person)| *other != number && person.has_input());
+        let left = PASTE.0.saturating_sub(since.elapsed());
+        let Some(person) = self.people.get_mut(&number).filter(|person| person.pasting) else {
+            self.paste = None;
+            return None;
+        };
+        if !others_wait || (!left.is_zero() && size < PASTE.1) {
+            return Some((number, left));
+        }
+        // Its rest would be typed among others' keys: it is dropped.
+        self.endings.extend(person.drop_input().map(|unit| (number, unit)));
+        self.notice = Some((Instant::now(), format!("the paste of {} kept others waiting: its rest is dropped", person.name)));
+        self.paste = None;
+        None
     }
 
     /// Returns whose input is next: the host's, else that of the next person in turn.

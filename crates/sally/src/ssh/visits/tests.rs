@@ -22,6 +22,9 @@ use crate::session::{Ending, Inbound, Input, Outbound, OutputStream};
 use crate::ssh::listen::accept;
 use crate::ssh::server::{Server, ServerRules};
 
+/// The most visits of one key.
+const MOST_OF_KEY: usize = 3;
+
 /// Echoes what the client sends, and panics at the word "panic".
 struct Echoes(Recorder);
 
@@ -98,7 +101,7 @@ fn place(most: usize, limits: VisitLimits) -> Place {
     let (accept_env, allowed) = (Vec::new(), Default::default());
     let (max_sessions, first_session, temporary) = (4, 0, "/tmp".into());
     let rules = ServerRules { user: None, account: "test".into(), accept_env, max_sessions, first_session, allowed, temporary };
-    let visits = ManyVisits::new(most, limits, true, recorder.clone());
+    let visits = ManyVisits::new(most, MOST_OF_KEY, limits, true, recorder.clone());
     let server = Server::new(ring, rules, settings, recorder.clone(), visits, Echoes(recorder));
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -208,6 +211,20 @@ async fn keys_that_are_loaded_again_count_for_who_comes_next() {
     place.server.load_keys(KeyRing::read("test", others.public_line().as_bytes(), Enforced::new(keys::ENFORCED)).unwrap());
     assert!(place.come("ann").await.is_none());
     assert_eq!(says(&mut echo(&ann).await, "still here").await, "ann: still here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_has_a_limit_of_its_own_and_all_its_visits_can_be_ended() {
+    let place = place(9, VisitLimits::default());
+    let mut clients = Vec::new();
+    for _ in 0..MOST_OF_KEY {
+        clients.push(place.come("ann").await.unwrap());
+    }
+    assert!(place.come("ann").await.is_none(), "other keys have places left, and this one none");
+    place.server.stop_key("SHA256:of-another-key", Fault::KeyRemoved);
+    place.has(MOST_OF_KEY).await;
+    place.server.stop_key(&place.key.fingerprint(), Fault::KeyRemoved);
+    place.has(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
