@@ -13,6 +13,29 @@ const GENERATED: usize = 26;
 /// RFC 4648's base 32 in lower case, which survives a client that lower-cases host names.
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
+/// The kinds of names that a relay generates. A share has one of each, so that its host learns by which of them a viewer came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NameKind {
+    /// A name without a prefix.
+    #[default]
+    Plain,
+    /// A name that begins with `ro-`: by it, viewers of a share only watch.
+    ReadOnly,
+}
+
+impl NameKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Plain, Self::ReadOnly];
+
+    /// Returns what the names of this kind begin with.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::ReadOnly => "ro-",
+        }
+    }
+}
+
 /// The name of a device on a relay: 1 to 64 of `a-z`, `0-9`, `_` and `-`, in lower case, because OpenSSH lower-cases what `-J` names. A
 /// leading `-` is refused, because it would be an option on a command line; so is `localhost`, which is an address.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,32 +61,52 @@ impl DeviceId {
         Ok(Self(text.to_ascii_lowercase().into()))
     }
 
-    /// Makes a name of 128 random bits: 26 characters that can't be guessed.
-    pub fn generated(random: [u8; 16]) -> Self {
+    /// Makes a name of 128 random bits: the kind's prefix, and 26 characters that can't be guessed.
+    pub fn generated(kind: NameKind, random: [u8; 16]) -> Self {
         let number = u128::from_be_bytes(random);
         let digit = |at: usize| {
             let bits = number.checked_shr(u32::try_from(at.saturating_mul(5)).unwrap_or(u32::MAX)).unwrap_or(0);
             char::from(BASE32.get(usize::try_from(bits & 0x1f).unwrap_or(0)).copied().unwrap_or(b'a'))
         };
-        Self((0..GENERATED).rev().map(digit).collect::<String>().into())
+        let digits = (0..GENERATED).rev().map(digit);
+        Self(kind.prefix().chars().chain(digits).collect::<String>().into())
     }
 
-    /// Returns the bits of a generated name; `None` for a name of another shape.
-    pub fn generated_from(&self) -> Option<[u8; 16]> {
-        if self.0.len() != GENERATED {
-            return None;
-        }
+    /// Returns the kind and the bits of a generated name; `None` for a name of another shape.
+    pub fn generated_from(&self) -> Option<(NameKind, [u8; 16])> {
+        let (kind, digits) = self.kind_and_digits()?;
         let mut number = 0_u128;
-        for byte in self.0.bytes() {
+        for byte in digits.bytes() {
             let digit = BASE32.iter().position(|digit| *digit == byte)?;
             number = number.checked_mul(32)?.checked_add(u128::try_from(digit).ok()?)?;
         }
-        Some(number.to_be_bytes())
+        Some((kind, number.to_be_bytes()))
     }
 
-    /// Returns whether the name has the shape of a generated one.
+    /// Returns whether the name has the shape of a generated one, of whichever kind.
     pub fn looks_generated(&self) -> bool {
-        self.0.len() == GENERATED && self.0.bytes().all(|byte| BASE32.contains(&byte))
+        self.kind_and_digits().is_some_and(|(_, digits)| digits.bytes().all(|byte| BASE32.contains(&byte)))
+    }
+
+    /// Splits a name that is as long as a generated one. No name is of two kinds: each kind has a length of its own.
+    fn kind_and_digits(&self) -> Option<(NameKind, &str)> {
+        NameKind::ALL.into_iter().find_map(|kind| {
+            let digits = self.0.strip_prefix(kind.prefix())?;
+            (digits.len() == GENERATED).then_some((kind, digits))
+        })
+    }
+
+    /// Returns whether the name begins as read-only ones do, generated or not.
+    pub fn is_read_only(&self) -> bool {
+        self.0.starts_with(NameKind::ReadOnly.prefix())
+    }
+
+    /// Returns the read-only name beside this one: `ro-NAME`.
+    ///
+    /// # Errors
+    /// [`NotADeviceId`]: it is too long.
+    pub fn read_only(&self) -> Result<Self, NotADeviceId> {
+        Self::parse(&format!("{}{self}", NameKind::ReadOnly.prefix()))
     }
 
     /// Returns the name, in lower case.
@@ -135,18 +178,39 @@ mod tests {
 
     #[test]
     fn a_generated_name_spells_its_bits() {
-        assert_eq!(DeviceId::generated([0; 16]).as_str(), "a".repeat(26));
-        assert_eq!(DeviceId::generated([0xff; 16]).as_str(), format!("h{}", "7".repeat(25)));
+        assert_eq!(DeviceId::generated(NameKind::Plain, [0; 16]).as_str(), "a".repeat(26));
+        assert_eq!(DeviceId::generated(NameKind::Plain, [0xff; 16]).as_str(), format!("h{}", "7".repeat(25)));
+        assert_eq!(DeviceId::generated(NameKind::ReadOnly, [0; 16]).as_str(), format!("ro-{}", "a".repeat(26)));
+    }
+
+    #[test]
+    fn what_only_begins_like_a_generated_name_is_none() {
+        let digits = "a".repeat(26);
+        for text in ["ro-", &format!("ro-{digits}a"), &format!("rw-{digits}"), &format!("ro-ro-{digits}"), &format!("ro-{}8", &digits[1..])]
+        {
+            let name = DeviceId::parse(text).unwrap();
+            assert!(!name.looks_generated() && name.generated_from().is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_a_read_only_one_beside_it() {
+        assert_eq!(DeviceId::parse("My-App").unwrap().read_only().unwrap().as_str(), "ro-my-app");
+        assert_eq!(DeviceId::parse(&"a".repeat(62)).unwrap().read_only(), Err(NotADeviceId));
+        assert!(DeviceId::parse("RO-app").unwrap().is_read_only() && !DeviceId::parse("rooster").unwrap().is_read_only());
     }
 
     proptest! {
         #[test]
         fn generated_names_are_names_and_differ(one: [u8; 16], other: [u8; 16]) {
-            let name = DeviceId::generated(one);
-            prop_assert!(name.looks_generated());
-            prop_assert_eq!(DeviceId::parse(name.as_str()), Ok(name.clone()));
-            prop_assert_eq!(one == other, name == DeviceId::generated(other));
-            prop_assert_eq!(name.generated_from(), Some(one));
+            for kind in NameKind::ALL {
+                let name = DeviceId::generated(kind, one);
+                prop_assert!(name.looks_generated());
+                prop_assert_eq!(DeviceId::parse(name.as_str()), Ok(name.clone()));
+                prop_assert_eq!(one == other, name == DeviceId::generated(kind, other));
+                prop_assert_eq!(name.generated_from(), Some((kind, one)));
+            }
+            prop_assert_ne!(DeviceId::generated(NameKind::Plain, one), DeviceId::generated(NameKind::ReadOnly, other));
         }
 
         #[test]

@@ -4,8 +4,10 @@ use super::Refusal;
 use crate::authorized_keys::{ADMITTED_OPTIONS, AdmittedLine, Enforced, KeyRing};
 use crate::error::{Fault, KeyDefect};
 
-/// How many keys the registrations of one connection admit: more than any team has, and less than a megabyte.
+/// How many keys one registration admits: more than any team has, and less than a megabyte.
 pub const ADMITTED_KEYS_MAX: usize = 1024;
+/// How many keys the registrations of one connection admit: those of a share's two names.
+pub const ADMITTED_BY_CONNECTION_MAX: usize = 2 * ADMITTED_KEYS_MAX;
 /// The size of all keys in one request, in bytes: a packet's.
 pub const ADMITTED_BYTES_MAX: usize = 32 << 10;
 /// How many keys without options `name@sally` has at most: a relay that doesn't know `admit@sally` takes no more.

@@ -27,7 +27,7 @@ pub const ADMIT_REQUEST: &str = "admit@sally";
 /// The global request with which a woken device shows its ticket.
 pub const TICKET_REQUEST: &str = "ticket@sally";
 
-pub use admitted::{ADMITTED_BYTES_MAX, ADMITTED_KEYS_MAX, admit_requests, admitted_keys};
+pub use admitted::{ADMITTED_BY_CONNECTION_MAX, ADMITTED_BYTES_MAX, ADMITTED_KEYS_MAX, admit_requests, admitted_keys};
 pub use connections::{ConnectionShares, DescriptorShares};
 pub use listen::{Address, Listen, PortSet, around, covers_name, nearest, spelled_names};
 pub use name_generator::NameGenerator;

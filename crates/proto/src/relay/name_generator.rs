@@ -3,13 +3,18 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::id::DeviceId;
+use crate::id::{DeviceId, NameKind};
 
-/// The prefix of what is signed here, so that it is never taken for anything else.
-const PREFIX: &[u8] = b"sally/name\0";
+/// Returns the prefix of what is signed for a name of this kind. It is never taken for anything else, and no kind's name for another's.
+const fn prefix(kind: NameKind) -> &'static [u8] {
+    match kind {
+        NameKind::Plain => b"sally/name\0",
+        NameKind::ReadOnly => b"sally/name/ro-\0",
+    }
+}
 
-/// Generates names of 64 random bits and 64 bits of a MAC over these and a key: 128 bits for an attacker who guesses, and bound to that
-/// key.
+/// Generates names of 64 random bits and 64 bits of a MAC over these, their kind and a key: 128 bits for an attacker who guesses, and
+/// bound to that kind and key. Each name is drawn by itself: nothing in one of a share's two names tells of the other.
 #[derive(Clone)]
 pub struct NameGenerator {
     mac: Hmac<Sha256>,
@@ -29,26 +34,26 @@ impl NameGenerator {
         Self { mac: Hmac::new(&key.into()) }
     }
 
-    /// Generates a name for the key with this fingerprint (`SHA256:…`).
-    pub fn make(&self, random: [u8; 8], fingerprint: &str) -> DeviceId {
-        let mac = self.over(random, fingerprint).finalize().into_bytes();
+    /// Generates a name of this kind for the key with this fingerprint (`SHA256:…`).
+    pub fn make(&self, kind: NameKind, random: [u8; 8], fingerprint: &str) -> DeviceId {
+        let mac = self.over(kind, random, fingerprint).finalize().into_bytes();
         let mut bits = [0; 16];
         for (bit, byte) in bits.iter_mut().zip(random.into_iter().chain(mac)) {
             *bit = byte;
         }
-        DeviceId::generated(bits)
+        DeviceId::generated(kind, bits)
     }
 
     /// Returns whether a name was generated here for the key with this fingerprint.
     pub fn made(&self, name: &DeviceId, fingerprint: &str) -> bool {
-        let Some(bits) = name.generated_from() else { return false };
+        let Some((kind, bits)) = name.generated_from() else { return false };
         let Some((random, mac)) = bits.split_first_chunk::<8>() else { return false };
-        self.over(*random, fingerprint).verify_truncated_left(mac).is_ok()
+        self.over(kind, *random, fingerprint).verify_truncated_left(mac).is_ok()
     }
 
-    fn over(&self, random: [u8; 8], fingerprint: &str) -> Hmac<Sha256> {
+    fn over(&self, kind: NameKind, random: [u8; 8], fingerprint: &str) -> Hmac<Sha256> {
         let mut mac = self.mac.clone();
-        mac.update(PREFIX);
+        mac.update(prefix(kind));
         mac.update(&random);
         mac.update(fingerprint.as_bytes());
         mac
@@ -63,25 +68,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_is_known_again_for_its_key_alone(secret: [u8; 32], random: [u8; 8], bit in 0_usize..128) {
+        fn a_name_is_known_again_for_its_key_alone(secret: [u8; 32], random: [u8; 8], bit in 0_usize..128, read_only: bool) {
+            let kind = if read_only { NameKind::ReadOnly } else { NameKind::Plain };
             let generator = NameGenerator::new(&secret);
-            let name = generator.make(random, "SHA256:one");
+            let name = generator.make(kind, random, "SHA256:one");
             prop_assert!(name.looks_generated());
             prop_assert!(NameGenerator::new(&secret).made(&name, "SHA256:one"));
             prop_assert!(!generator.made(&name, "SHA256:other"));
             let mut other = secret;
             other[bit / 8 % 32] ^= 1;
             prop_assert!(!NameGenerator::new(&other).made(&name, "SHA256:one"));
-            let mut bits = name.generated_from().unwrap();
+            let (_, mut bits) = name.generated_from().unwrap();
             bits[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(!generator.made(&DeviceId::generated(bits), "SHA256:one"));
+            prop_assert!(!generator.made(&DeviceId::generated(kind, bits), "SHA256:one"));
+        }
+
+        /// A viewer of one link who adds or takes away the prefix has a name that was never made.
+        #[test]
+        fn a_name_of_one_kind_makes_none_of_the_other(secret: [u8; 32], random: [u8; 8]) {
+            let generator = NameGenerator::new(&secret);
+            let [plain, read_only] = NameKind::ALL.map(|kind| generator.make(kind, random, "SHA256:one"));
+            prop_assert!(!generator.made(&plain.read_only().unwrap(), "SHA256:one"));
+            let stripped = read_only.as_str().strip_prefix(NameKind::ReadOnly.prefix()).unwrap();
+            prop_assert!(stripped != plain.as_str() && !generator.made(&DeviceId::parse(stripped).unwrap(), "SHA256:one"));
         }
     }
 
     #[test]
     fn a_name_that_somebody_chose_was_not_made() {
         let generator = NameGenerator::new(&[7; 32]);
-        for name in ["cam-17", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "zzzzzzzzzzzzzzzzzzzzzzzzzz"] {
+        for name in ["cam-17", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "zzzzzzzzzzzzzzzzzzzzzzzzzz", "ro-aaaaaaaaaaaaaaaaaaaaaaaaaa"] {
             assert!(!generator.made(&DeviceId::parse(name).unwrap(), "SHA256:one"), "{name}");
         }
     }

@@ -73,6 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::id::NameKind;
 
     const NAME: &str = "k3xq7gkf5r2yq4s6hzn2v5u7ta";
 
@@ -84,6 +85,7 @@ mod tests {
             (format!("{NAME}:22"), format!("{hash}:22")),
             (format!("-R {}?wait=60:22", NAME.to_uppercase()), format!("-R {hash}?wait=60:22")),
             (format!("'{NAME}','{NAME}'"), format!("'{hash}','{hash}'")),
+            (format!("ro-{NAME}:22"), format!("{}:22", hashed(&format!("ro-{NAME}")))),
             (format!("a{NAME} {NAME}- {NAME}8"), format!("a{NAME} {NAME}- {NAME}8")),
             ("cam-17:22 is held by another key".into(), "cam-17:22 is held by another key".into()),
         ] {
@@ -93,8 +95,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_shows_a_made_name(bits: [u8; 16], before in "[^a-zA-Z0-9_-]{0,3}", after in "([^a-zA-Z0-9_-].{0,9})?", upper: bool) {
-            let name = DeviceId::generated(bits);
+        fn no_text_shows_a_made_name(bits: [u8; 16], before in "[^a-zA-Z0-9_-]{0,3}", after in "([^a-zA-Z0-9_-].{0,9})?", upper: bool, read_only: bool) {
+            let name = DeviceId::generated(if read_only { NameKind::ReadOnly } else { NameKind::Plain }, bits);
             let spelt = if upper { name.as_str().to_uppercase() } else { name.to_string() };
             let shown = Veiled::from(format!("{before}{spelt}{after}"));
             prop_assert_eq!(shown.as_str(), format!("{before}{}{}", name.veiled(), Veiled::from(after)));

@@ -124,7 +124,7 @@ impl Relay {
             let held = self.tunnels().held(&name);
             let connection = held.first().and_then(|(_, holder)| self.client(*holder));
             let ports = held.into_iter().map(|(port, _)| port).collect();
-            let name = if guest_of.contains(&name) { name.to_string() } else { name.veiled().to_string() };
+            let name = name.veiled().to_string();
             let mut device = DeviceRow { connected: connection.is_some(), ports, from: None, since: None, key: None, name };
             if let Some(connection) = connection {
                 device.since = Some(format!("{:.0}", connection.since_clock));
@@ -141,7 +141,7 @@ impl Relay {
         let theirs = |visit: &Arc<RelayVisit>| client.access.admin().is_some() || self.is_theirs(client, visit);
         let session = |visit: Arc<RelayVisit>| {
             let (up, down) = visit.bytes();
-            let to = if self.is_theirs(client, &visit) { visit.slot.to_string() } else { visit.slot.veiled().to_string() };
+            let to = visit.slot.veiled().to_string();
             let from = visit.from.to_string();
             SessionRow { session: visit.number, to, who: visit.who.clone(), from, seconds: visit.since.elapsed().as_secs(), up, down }
         };
@@ -276,6 +276,7 @@ fn whoami(client: &Client, guest_of: &[DeviceId], json: bool) -> ConsoleAnswer {
     let certificate_ends = client.access.member().map(Member::until).filter(|until| *until < u64::MAX);
     let expires = client.access.grant().and_then(Grant::expires).into_iter().chain(certificate_ends).min();
     if json {
+        let guest_of: Vec<_> = guest_of.iter().map(DeviceId::veiled).collect();
         return as_json(&serde_json::json!({
             "who": client.who, "key": client.fingerprint, "user": client.user, "from": client.peer.to_string(),
             "roles": client.access.roles(), "reaches": may_reach, "guest_of": guest_of,

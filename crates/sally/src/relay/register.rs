@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sally_proto::authorized_keys::KeyRing;
-use sally_proto::id::DeviceId;
-use sally_proto::relay::{ADMITTED_KEYS_MAX, Address, Claim, Listen, Refusal, Slot, SlotHolder};
+use sally_proto::id::{DeviceId, NameKind};
+use sally_proto::relay::{ADMITTED_BY_CONNECTION_MAX, ADMITTED_KEYS_MAX, Address, Claim, Listen, Refusal, Slot, SlotHolder};
 use sally_proto::rendezvous::{RendezvousEvent as Happening, TunnelId};
 use tokio_util::sync::CancellationToken;
 
@@ -30,16 +30,16 @@ pub(crate) struct ReservedName {
 }
 
 impl Relay {
-    /// Answers `name@sally`: returns the name that a device may register, or generates one if it asks for none.
+    /// Answers `name@sally`: returns the name that a device may register, or generates one if it asks for the prefix of a kind alone.
     pub(crate) fn promise(&self, client: &Client, asked: &str) -> Result<DeviceId, Refusal> {
         let device = client.access.device().filter(|_| matches!(self.rules.kind, RelayKind::Relay)).ok_or(Refusal::NotPermitted)?;
         let bare = device.permit_listen().is_empty() && device.allows_port_forwarding();
-        if asked.is_empty() {
+        if let Some(kind) = NameKind::ALL.into_iter().find(|kind| kind.prefix() == asked) {
             if !bare {
                 return Err(Refusal::NotPermitted);
             }
             let random = getrandom::u64().map_err(|_| Refusal::NotPermitted)?;
-            return Ok(self.generator.make(random.to_be_bytes(), &client.fingerprint));
+            return Ok(self.generator.make(kind, random.to_be_bytes(), &client.fingerprint));
         }
         let name = DeviceId::parse(asked).map_err(|_| Refusal::NotAName(term::excerpt(asked)))?;
         let ours = device.permit_listen().iter().any(|rule| device.allows_name(&name, rule.port().unwrap_or(22)));
@@ -55,9 +55,12 @@ impl Relay {
     pub(crate) fn admit(&self, client: &Client, promised: &mut ReservedName, keys: Option<KeyRing>) -> Result<(), Refusal> {
         let ReservedName { name: Some(name), admitted_keys } = promised else { return Err(Refusal::NotPermitted) };
         let Some(keys) = keys else { return Ok(()) };
-        let before = admitted_keys.as_ref().map_or(0, KeyRing::len).saturating_add(self.tunnels.admitted_beside(name, client.number));
-        if before.saturating_add(keys.len()) > ADMITTED_KEYS_MAX {
-            return Err(Refusal::TooMany { what: "keys to admit", limit: ADMITTED_KEYS_MAX });
+        let of_name = admitted_keys.as_ref().map_or(0, KeyRing::len).saturating_add(keys.len());
+        let of_all = of_name.saturating_add(self.tunnels.admitted_beside(name, client.number));
+        for (count, limit) in [(of_name, ADMITTED_KEYS_MAX), (of_all, ADMITTED_BY_CONNECTION_MAX)] {
+            if count > limit {
+                return Err(Refusal::TooMany { what: "keys to admit", limit });
+            }
         }
         let all = match admitted_keys.take() {
             Some(before) => before.and(keys),

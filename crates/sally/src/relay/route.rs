@@ -153,7 +153,7 @@ impl Relay {
         nearest(name, near.into_iter().flatten())
     }
 
-    /// Returns the names that `devices` lists: those in a device's key, connected, or of the fleet. Administrators also see that generated
+    /// Returns the names that `devices` lists: those in a device's key, connected, or of the fleet. Only administrators see that generated
     /// names exist. `names_admitting`: the names whose registrations admit the client.
     pub(crate) fn listed_names(&self, client: &Client, names_admitting: &[DeviceId]) -> Vec<DeviceId> {
         let (known, admin) = (may_know(client, names_admitting), client.access.admin().is_some());
@@ -307,8 +307,8 @@ impl Opened {
     }
 }
 
-/// Returns a predicate: whether the client may learn that a name exists. Generated names are only for clients that were told them, not for
-/// administrators.
+/// Returns a predicate: whether the client may learn that a name exists. Never a generated one, even if it admits the client's key: a viewer
+/// who was given the read-only name of a share must not learn the other one here.
 fn may_know(client: &Client, names_admitting: &[DeviceId]) -> impl Fn(&DeviceId) -> bool {
-    move |name| names_admitting.contains(name) || (!name.looks_generated() && client.sees(name))
+    move |name| !name.looks_generated() && (names_admitting.contains(name) || client.sees(name))
 }

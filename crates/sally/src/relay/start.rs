@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sally_proto::error::Fault;
-use sally_proto::id::DeviceId;
+use sally_proto::id::{DeviceId, NameKind};
 use sally_proto::relay::{DescriptorShares, NameGenerator};
 use sally_proto::rendezvous;
 use sally_proto::wake::{RelayId, Topic};
@@ -114,7 +114,7 @@ fn wakes(fleet: RelayFleet, waking: Waking, shares: DescriptorShares) -> Result<
     // The name is new at every start: answers to an earlier process are ignored.
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| Fault::Internal(format!("no randomness: {error}")))?;
-    let id = RelayId::from(DeviceId::generated(random));
+    let id = RelayId::from(DeviceId::generated(NameKind::Plain, random));
     let addresses = if waking.advertise.is_empty() { dir.settings.relay.clone() } else { waking.advertise.clone() };
     let answers = Topic::Acknowledgement(id.clone()).text(&waking.prefix);
     let (bus, embedded) = match waking.mqtt.clone() {
