@@ -4,6 +4,7 @@ mod control;
 mod ends;
 mod faults;
 mod local;
+mod names;
 mod roles;
 mod share;
 mod through_relay;

@@ -63,8 +63,13 @@ impl Share {
     pub fn start(command: &mut Command, home: &Home) -> Self {
         let mut process = Client::start(command);
         let host_key = process.await_line("host key: ");
-        let link = process.await_line("ssh session: ");
-        let port = link.split_whitespace().skip_while(|word| *word != "-p").nth(1).unwrap().parse().unwrap();
+        // Links through a relay have no port.
+        let port = loop {
+            let link = process.await_line("ssh session");
+            if let Some(port) = link.split_whitespace().skip_while(|word| *word != "-p").nth(1) {
+                break port.parse().unwrap();
+            }
+        };
         let folder = home.path("run/sally");
         let socket = until("the share's socket is there", || std::fs::read_dir(&folder).ok()?.flatten().map(|entry| entry.path()).next());
         Self { process, port, host_key, socket }

@@ -53,6 +53,9 @@ impl FromStr for ShareRole {
 /// Says why a viewer can't be promoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PromoteError {
+    /// The viewer has come by the read-only link.
+    #[error("this viewer has come by the read-only link: only a viewer of the other link can be promoted")]
+    Link,
     /// The source of the viewer's key (`--view-github`, `--view-keys`) lets its keys watch only.
     #[error("the source of this key lets its keys watch, and never write")]
     Source,
@@ -83,8 +86,7 @@ impl Rights {
         ShareRole::least(self.link, self.source, self.share, self.host)
     }
 
-    /// Lets the viewer write, by the host's word. It takes the place of what the link allows, which the host has made, and never goes
-    /// beyond the source of the key or the share.
+    /// Lets the viewer write, by the host's word, which never goes beyond the link, the source of the key or the share.
     ///
     /// # Errors
     /// [`PromoteError`], where nothing changes.
@@ -95,7 +97,10 @@ impl Rights {
         if self.source < ShareRole::Write {
             return Err(PromoteError::Source);
         }
-        (self.link, self.host) = (ShareRole::Write, ShareRole::Write);
+        if self.link < ShareRole::Write {
+            return Err(PromoteError::Link);
+        }
+        self.host = ShareRole::Write;
         Ok(())
     }
 
@@ -126,12 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn the_host_lifts_what_the_link_says_and_no_more() {
-        let mut rights = Rights::new(Watch, Write, Write);
-        assert_eq!((rights.role(), rights.promote(), rights.role()), (Watch, Ok(()), Write));
+    fn the_host_lifts_what_the_host_has_said_and_no_more() {
+        let mut rights = Rights::new(Write, Write, Write);
         rights.demote();
         assert_eq!((rights.role(), rights.promote(), rights.role()), (Watch, Ok(()), Write));
+        assert_eq!(Rights::new(Watch, Write, Write).promote(), Err(PromoteError::Link));
         assert_eq!(Rights::new(Write, Watch, Write).promote(), Err(PromoteError::Source));
+        assert_eq!(Rights::new(Watch, Watch, Write).promote(), Err(PromoteError::Source));
         assert_eq!(Rights::new(Write, Write, Watch).promote(), Err(PromoteError::Share));
     }
 
@@ -150,21 +156,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_word_of_the_hosts_goes_beyond_source_and_share(
+        fn no_word_of_the_hosts_goes_beyond_link_source_and_share(
             link in any_role(), source in any_role(), share in any_role(), words in prop::collection::vec(any::<bool>(), 0..8),
         ) {
             let mut rights = Rights::new(link, source, share);
             for promote in words {
                 let before = rights;
                 if promote {
-                    prop_assert_eq!(rights.promote().is_ok(), source.min(share) == Write);
+                    prop_assert_eq!(rights.promote().is_ok(), link.min(source).min(share) == Write);
                     prop_assert!(rights.role() == Write || rights == before);
                 } else {
                     rights.demote();
                     prop_assert_eq!(rights.role(), Watch);
                 }
-                prop_assert!(rights.role() <= source.min(share));
+                prop_assert!(rights.role() <= link.min(source).min(share));
             }
+        }
+
+        /// The link is the relay's word: whatever a relay says, the role is at most what the key's source and the share allow.
+        #[test]
+        fn a_relay_that_names_the_other_link_only_lowers_the_role(said in any_role(), source in any_role(), share in any_role()) {
+            let honest = Rights::new(Write, source, share).role();
+            prop_assert!(Rights::new(said, source, share).role() <= honest);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use sally_proto::id::{DeviceId, NotADeviceId};
 use sally_proto::share::SizePolicy;
 
 use super::{ConnectionArgs, RecordArgs};
@@ -23,13 +24,17 @@ pub struct ShareArgs {
     /// Relay to register a name on; viewers join with ssh -J HOST NAME, and the relay can't read it [default port: 2222]
     #[arg(long, value_name = "HOST[:PORT]", requires = "identity", value_parser = parse_relay)]
     pub relay: Option<sally_proto::host_port::HostPort>,
+    /// Name to register on the relay, where the key's permitlisten has it; viewers who only watch join as ro-NAME, if permitlisten has
+    /// that too [default: two names that the relay generates]
+    #[arg(long, value_name = "NAME", requires_all = ["relay", "host_key"], value_parser = parse_share_name)]
+    pub name: Option<DeviceId>,
     /// Private key to log in to the relay with (OpenSSH format, unencrypted)
     #[arg(long, value_name = "FILE", requires = "relay")]
     pub identity: Option<PathBuf>,
     /// Host key of the relay, such as 'ssh-ed25519 AAAA…' [default: the relay's keys in ~/.ssh/known_hosts]
     #[arg(long, value_name = "KEY", requires = "relay")]
     pub relay_host_key: Option<ssh_key::PublicKey>,
-    /// Let no viewer write, whatever key it has
+    /// Let no viewer write, whatever key it has; on a relay, register the read-only name alone
     #[arg(long)]
     pub read_only: bool,
     /// Run without showing the terminal here, as in a container: the links go to stdout, and joins and leaves to stderr
@@ -68,6 +73,16 @@ pub struct ShareArgs {
 const LOG: &str = "File to write the record to; - is stdout, with --foreground only [default: a new file in $XDG_STATE_HOME/sally, \
                    or ~/.local/state/sally]";
 const LIMIT: &str = "End the share when its record reaches this size (64K, 100M, 2G) [default: 1G]";
+
+/// Parses the name of a share, beside which there is a read-only one.
+fn parse_share_name(text: &str) -> Result<DeviceId, String> {
+    let name: DeviceId = text.parse().map_err(|error: NotADeviceId| error.to_string())?;
+    if name.is_read_only() {
+        return Err("by a name that begins with ro- viewers only watch: give the name without ro-".into());
+    }
+    name.read_only().map_err(|_| format!("the name is too long: ro-{name} has to be a name too"))?;
+    Ok(name)
+}
 
 /// Sources of the keys that may join.
 #[derive(Args, Debug)]

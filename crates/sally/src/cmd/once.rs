@@ -77,7 +77,7 @@ async fn visit(config: OnceConfig, monitor: Option<Arc<MonitorClient>>) -> Resul
     if let Some(port) = arrivals.port() {
         term::say(&format!("Listening on port {port}; {}", host_key.fingerprint()));
     }
-    if let Some((name, relay)) = arrivals.name().zip(config.relay.as_ref()) {
+    if let Some((name, relay)) = arrivals.names().first().zip(config.relay.as_ref()) {
         term::say(&format!("Reached as: ssh -J {} {}; {}", relay.relay, reconnect::shown(name), host_key.fingerprint()));
     }
     let announced_with = announced_with(&config.environment, &arrivals, &host_key);
@@ -101,7 +101,8 @@ async fn visit(config: OnceConfig, monitor: Option<Arc<MonitorClient>>) -> Resul
     let visits = OneVisit::new(Arc::clone(&visit));
     let server = Server::new(keys, rules, settings, recorder.clone(), visits, login);
     let announced = announce.map(|announce| tokio::spawn(announce.run(host_key.public_line().into(), announced_with, reaper.clone())));
-    spawn_essential(arrivals.serve(server));
+    // The visit itself ends if no client can come.
+    spawn_essential(async { drop(arrivals.serve(server).await) });
     Supervisor { visit, limits, timeout, recorder, reaper, announced, signals }.supervise().await.status
 }
 
@@ -109,7 +110,7 @@ async fn visit(config: OnceConfig, monitor: Option<Arc<MonitorClient>>) -> Resul
 fn announced_with(environment: &Environment, arrivals: &Arrivals, host_key: &HostKey) -> Environment {
     let port = arrivals.port().map(|port| port.to_string()).unwrap_or_default();
     let ours = [("SALLY_PORT", port), ("SALLY_HOST_KEY", host_key.public_line()), ("SALLY_FINGERPRINT", host_key.fingerprint())];
-    let name = arrivals.name().map(|name| ("SALLY_NAME", name.as_str().to_owned()));
+    let name = arrivals.names().first().map(|name| ("SALLY_NAME", name.as_str().to_owned()));
     let ours = ours.into_iter().chain(name).map(|(name, value)| (name.into(), value.into()));
     environment.clone().into_iter().chain(ours).collect()
 }
@@ -195,6 +196,8 @@ async fn open(here: Option<Arrivals>, config: &OnceConfig, admitted: Vec<String>
     term::data(&host_key.public_line()).map_err(to_stdout)?;
     let Some(dial) = &config.relay else { return bind(config.listen, config.port).map(Arrivals::Port) };
     let registration = KeptRegistration::begin(dial.clone(), admitted).await?;
-    term::data(registration.name().as_str()).map_err(to_stdout)?;
+    for name in registration.names() {
+        term::data(name.as_str()).map_err(to_stdout)?;
+    }
     Ok(Arrivals::Name(Box::new(registration)))
 }

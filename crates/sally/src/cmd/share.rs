@@ -12,7 +12,7 @@ use sally_proto::error::{Fault, exit};
 use sally_proto::id::DeviceId;
 use sally_proto::record::{AuditEvent, ShareStart};
 use sally_proto::relay::admit_requests;
-use sally_proto::share::SharedSize;
+use sally_proto::share::{ShareRole, SharedSize};
 use sally_proto::visit::{Departure, Part, VisitEvent, VisitOutcome, VisitTerms};
 use sally_sys::pty::{self, WindowSize};
 use sha2::{Digest as _, Sha256};
@@ -39,7 +39,7 @@ use crate::share::control::{self, ControlSocket, Host};
 use crate::share::hub::{NotJoined, Rules as ShareRules, ShareHub};
 use crate::share::local::{HostTerminal, LOCAL, above_status};
 use crate::share::program::{ProgramInput, ProgramOutput};
-use crate::share::service::ViewerService;
+use crate::share::service::{ViewerService, role_of_link};
 use crate::shutdown::Signals;
 use crate::ssh::forward::Allowed;
 use crate::ssh::listen::Arrivals;
@@ -129,7 +129,7 @@ async fn share(config: Share) -> Result<u8, Fault> {
     let recording =
         RecordSettings { policy: config.policy, digest: config.digest, shell: file.clone(), size: (size.cols, size.rows), is_shared: true };
     let links = links(&all_arrivals, &config, &host_key);
-    let names = all_arrivals.iter().filter_map(Arrivals::name).map(hash).collect();
+    let names = all_arrivals.iter().flat_map(Arrivals::names).map(hash).collect();
     say_how(&links, &record, &socket, config.foreground)?;
     let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
 
@@ -151,8 +151,9 @@ async fn share(config: Share) -> Result<u8, Fault> {
     let resizing = Arc::clone(&hub);
     spawn_essential(async move { resizing.resize(sizes).await });
     spawn_essential(socket.serve(Arc::clone(&host), leader));
+    let stays_open = terminal.is_some() || all_arrivals.len() > 1;
     for arrivals in all_arrivals {
-        tokio::spawn(arrivals.serve(Arc::clone(&server)));
+        tokio::spawn(serve(arrivals, Arc::clone(&server), Arc::clone(&host.visit), stays_open));
     }
     if let Some(limit) = config.timeout {
         tokio::spawn(end_unvisited(limit, Arc::clone(&hub), Arc::clone(&visit)));
@@ -204,7 +205,7 @@ fn host_keys(config: &Share) -> Result<HostKeys, Fault> {
     }
 }
 
-/// Binds the port and registers the name.
+/// Binds the port and registers the names.
 async fn open(config: &Share, admitted: Vec<String>) -> Result<Vec<Arrivals>, Fault> {
     let mut all_arrivals = Vec::new();
     if let Some((address, port)) = config.listen {
@@ -222,19 +223,39 @@ fn first_size(config: &Share, here: Option<WindowSize>) -> SharedSize {
     config.size.size(local, []).unwrap_or(SharedSize::DEFAULT)
 }
 
-/// Returns the lines that say how to join.
+/// Serves one way to the share. If a relay refuses its names for good, the share goes on without them if it can still be seen: on the
+/// terminal here, or on another way (`stays_open`). Viewers through that relay are gone by then.
+async fn serve(arrivals: Arrivals, server: Arc<ShareServer>, visit: Arc<Visit>, stays_open: bool) {
+    let hub = Arc::clone(&server.service().hub);
+    match arrivals.serve(server).await {
+        Some(fault) if stays_open => hub.notice(&format!("{fault}. The share goes on without that relay")),
+        Some(fault) => visit.stop(fault),
+        None => {}
+    }
+}
+
+/// Returns the lines that say how to join: the host key, then the links, then the links with the host key pinned; of each, first those by
+/// which viewers only watch.
 fn links(all_arrivals: &[Arrivals], config: &Share, host_key: &HostKey) -> Vec<String> {
     let public = host_key.public_line();
     let pinned = format!("-o 'KnownHostsCommand=/bin/echo %H {public}' -o StrictHostKeyChecking=yes -o UserKnownHostsFile=/dev/null");
-    let hosts = all_arrivals.iter().filter_map(|arrivals| match (arrivals, &config.relay) {
-        (Arrivals::Name(registration), Some(dial)) => Some(format!("-J {} {}", dial.relay, registration.name().as_str())),
-        _ => {
-            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            arrivals.port().map(|port| if port == 22 { host.clone() } else { format!("-p {port} {host}") })
-        }
-    });
-    let lines = hosts.flat_map(|host| [format!("ssh session: ssh {host}"), format!("ssh session, host key pinned: ssh {pinned} {host}")]);
-    std::iter::once(format!("host key: {public}")).chain(lines).collect()
+    let mut hosts = hosts(all_arrivals, config);
+    hosts.sort_by_key(|(role, _)| *role);
+    let session = |role| if role < ShareRole::Write { "ssh session read only" } else { "ssh session" };
+    let plain = hosts.iter().map(|(role, host)| format!("{}: ssh {host}", session(*role)));
+    let pinned = hosts.iter().map(|(role, host)| format!("{}, host key pinned: ssh {pinned} {host}", session(*role)));
+    std::iter::once(format!("host key: {public}")).chain(plain).chain(pinned).collect()
+}
+
+/// Returns what ssh is told to reach the share, each with the most that a viewer may do there.
+fn hosts(all_arrivals: &[Arrivals], config: &Share) -> Vec<(ShareRole, String)> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let of_share = if config.read_only { ShareRole::Watch } else { ShareRole::Write };
+    let ports = all_arrivals.iter().filter_map(Arrivals::port);
+    let ports = ports.map(|port| (of_share, if port == 22 { host.clone() } else { format!("-p {port} {host}") }));
+    let names = all_arrivals.iter().flat_map(Arrivals::names).zip(config.relay.iter().cycle());
+    let names = names.map(|(name, dial)| (role_of_link(Some(name)), format!("-J {} {}", dial.relay, name.as_str())));
+    ports.chain(names).collect()
 }
 
 /// Prints how to join, and what is recorded where.

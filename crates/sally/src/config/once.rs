@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sally_proto::error::Fault;
+use sally_proto::id::NameKind;
 
 use super::server::{AUTHORIZED_KEYS, sources};
 use crate::cli::{Forwarding, OnceArgs, ThroughArgs};
@@ -17,7 +18,7 @@ use crate::session::account::{Account, RunAs};
 use crate::session::environment::{self, Environment};
 use crate::session::visit::VisitLimits;
 use crate::ssh::forward::Allowed;
-use crate::tunnel::dial::Dial;
+use crate::tunnel::dial::{Dial, WantedName};
 use crate::tunnel::relay_client::HostTrust;
 use crate::variables::Variables;
 
@@ -81,7 +82,10 @@ pub struct OnceConfig {
 /// Returns the relay to register on, if one is named.
 fn dial(args: ThroughArgs, variables: &Variables) -> Option<Dial> {
     let trust = trust(args.relay_host_key, variables);
-    args.relay.zip(args.identity).map(|(relay, identity)| Dial { relay, trust, identity, name: args.name })
+    args.relay.zip(args.identity).map(|(relay, identity)| {
+        let names = vec![args.name.map_or(WantedName::Generated(NameKind::Plain), WantedName::Chosen)];
+        Dial { relay, trust, identity, names }
+    })
 }
 
 /// Returns how a relay proves that it is the one: by this key, or by the known hosts of the account.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sally_proto::error::Fault;
+use sally_proto::id::{DeviceId, NameKind};
 use sally_proto::share::SizePolicy;
 
 use super::once::trust;
@@ -19,7 +20,7 @@ use crate::server_settings::ServerOptions;
 use crate::session::account::Account;
 use crate::session::environment::{self, Environment};
 use crate::session::visit::VisitLimits;
-use crate::tunnel::dial::Dial;
+use crate::tunnel::dial::{Dial, WantedName};
 use crate::variables::Variables;
 
 /// The variable that holds keys that may only watch.
@@ -97,17 +98,17 @@ impl Share {
             None => RecordTarget::File(record_file(variables, &account)?),
         };
         let watching = watching(&args.keys, variables);
-        let names = watching.iter().map(KeySource::name).collect();
+        let watching_sources = watching.iter().map(KeySource::name).collect();
         let default_size = if args.foreground { SizePolicy::Writers } else { SizePolicy::Host };
         let timeout = args.timeout.or(args.foreground.then_some(TIMEOUT));
         Ok(Self {
             sources: watching.into_iter().chain(writing(&args.keys, variables)).collect(),
-            watching: names,
+            watching: watching_sources,
             network: NetworkSettings::from_env(&|name| variables.get(name)),
             listen: args.listen,
             relay: args.relay.zip(args.identity).map(|(relay, identity)| {
                 let trust = trust(args.relay_host_key, variables);
-                Dial { relay, trust, identity, name: None }
+                Dial { relay, trust, identity, names: names(args.name, args.read_only) }
             }),
             read_only: args.read_only,
             foreground: args.foreground,
@@ -127,6 +128,17 @@ impl Share {
             runtime: variables.get("XDG_RUNTIME_DIR").map(PathBuf::from),
             account,
         })
+    }
+}
+
+/// Returns the names to ask a relay for: one by which viewers only watch, and, unless no viewer may write, one by which they may write.
+fn names(name: Option<DeviceId>, read_only: bool) -> Vec<WantedName> {
+    let watching = name.as_ref().and_then(|name| name.read_only().ok());
+    match (name, watching) {
+        (_, Some(watching)) if read_only => vec![WantedName::Chosen(watching)],
+        (Some(name), Some(watching)) => vec![WantedName::IfPermitted(watching), WantedName::Chosen(name)],
+        _ if read_only => vec![WantedName::Generated(NameKind::ReadOnly)],
+        _ => [NameKind::ReadOnly, NameKind::Plain].map(WantedName::Generated).into(),
     }
 }
 

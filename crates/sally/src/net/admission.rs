@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sally_proto::address_block::{self, AddressBlock};
 use sally_proto::admission::{Admission, AdmissionSettings, Arrival, ArrivalNumber, LoginOutcome};
+use sally_proto::id::DeviceId;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -72,7 +73,7 @@ impl ServerAdmission {
                 let cut = CancellationToken::new();
                 state.waiting.insert(ticket, cut.clone());
                 let (settled, denied) = (CancellationToken::new(), AtomicBool::new(false));
-                Some(Connection { peer, by_proxy, deadline, cut, settled, denied, admission: Arc::clone(self), ticket })
+                Some(Connection { peer, relay_name: None, by_proxy, deadline, cut, settled, denied, admission: Arc::clone(self), ticket })
             }
         }
     }
@@ -121,6 +122,8 @@ fn roll() -> u32 {
 pub struct Connection {
     /// The peer's address.
     pub peer: Endpoint,
+    /// The name at a relay by which the client has come, as that relay says.
+    pub relay_name: Option<DeviceId>,
     /// Ends the connection at once when cancelled.
     pub cut: CancellationToken,
     /// Whether a balancer has yet to name the client.

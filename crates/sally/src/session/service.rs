@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
+use sally_proto::id::DeviceId;
 use sally_sys::pty::WindowSize;
 use tokio::sync::{mpsc, watch};
 
@@ -72,6 +73,8 @@ pub struct SessionRequest<T> {
     pub agent: Option<PathBuf>,
     /// The client's address, and the local one.
     pub ends: (Endpoint, Endpoint),
+    /// The name at a relay by which the client has come, as that relay says.
+    pub relay_name: Option<DeviceId>,
     /// The client's SSH identification.
     pub software: Vec<u8>,
 }

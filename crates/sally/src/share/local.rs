@@ -79,6 +79,7 @@ impl HostTerminal {
             fingerprint: None,
             via: Via::Local,
             limit: ShareRole::Write,
+            link: ShareRole::Write,
             peer: None,
             window: above_status(size),
         })?;

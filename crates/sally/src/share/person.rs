@@ -29,6 +29,8 @@ pub struct Joining {
     pub via: Via,
     /// The most that the source of the key allows.
     pub limit: ShareRole,
+    /// The most that the link by which the person comes allows.
+    pub link: ShareRole,
     /// The person's address, if it is known.
     pub peer: Option<String>,
     /// The size of the person's window.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sally_proto::authorized_keys::Grant;
 use sally_proto::error::Fault;
+use sally_proto::id::DeviceId;
 use sally_proto::record::Via;
 use sally_proto::share::ShareRole;
 use sally_sys::pty::WindowSize;
@@ -128,6 +129,7 @@ impl ViewerService {
             // A relay gives no address.
             via: if request.ends.0 == Endpoint::UNKNOWN { Via::Jump } else { Via::Direct },
             limit: if self.watching.contains(grant.source()) { ShareRole::Watch } else { ShareRole::Write },
+            link: role_of_link(request.relay_name.as_ref()),
             peer: request.ends.0.address().map(|_| request.ends.0.to_string()),
             window,
         }
@@ -145,6 +147,12 @@ impl ViewerService {
         let lines = self.hub.list().into_iter().filter_map(|person| serde_json::to_string(&person).ok());
         lines.map(|line| line + "\n").collect()
     }
+}
+
+/// Returns the most that a link allows, by the name that a relay says was used. A relay that lies makes a role smaller, or leaves it at what
+/// the source of the key allows.
+pub fn role_of_link(name: Option<&DeviceId>) -> ShareRole {
+    if name.is_some_and(DeviceId::is_read_only) { ShareRole::Watch } else { ShareRole::Write }
 }
 
 /// Returns a name for the holder of a key, and where it is from: the user of GitHub, the certificate's key ID, or the key's comment.

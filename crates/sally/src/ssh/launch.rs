@@ -40,6 +40,7 @@ impl<V: Visits, S: SessionService> ClientConnection<V, S> {
             sent,
             agent: agent.as_ref().map(|agent| agent.path().into()),
             ends: (self.connection.peer, self.local),
+            relay_name: self.connection.relay_name.clone(),
             software: session.remote_sshid().into(),
         };
         let started = match self.server.service.start(request).await {

@@ -16,6 +16,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::proxy;
 use crate::net::stream::Wire;
 use crate::panic::caught;
+use crate::tunnel::dial::RelayVisitor;
 use crate::tunnel::reconnect::KeptRegistration;
 
 /// A service that connections are accepted for.
@@ -41,7 +42,7 @@ pub(crate) trait ConnectionService: Send + Sync + 'static {
 pub enum Arrivals {
     /// A listening socket.
     Port(TcpListener),
-    /// A name on a relay.
+    /// Names on a relay.
     Name(Box<KeptRegistration>),
     /// A connection that exists already, with its peer's and its local address.
     Here(Wire, Endpoint, Endpoint),
@@ -56,21 +57,23 @@ impl Arrivals {
         }
     }
 
-    /// Returns the name on a relay.
-    pub fn name(&self) -> Option<&DeviceId> {
+    /// Returns the names on a relay.
+    pub fn names(&self) -> &[DeviceId] {
         match self {
-            Self::Name(registration) => Some(registration.name()),
-            Self::Port(..) | Self::Here(..) => None,
+            Self::Name(registration) => registration.names(),
+            Self::Port(..) | Self::Here(..) => &[],
         }
     }
 
-    /// Serves connections until the service accepts no more, or none can come.
-    pub(crate) async fn serve<S: ConnectionService>(self, service: Arc<S>) {
+    /// Serves connections until the service accepts no more, or none can come. Returns the reason if no client can come on this way any
+    /// more though the service would accept it; the service is told first.
+    pub(crate) async fn serve<S: ConnectionService>(self, service: Arc<S>) -> Option<Fault> {
         match self {
             Self::Port(listener) => accept(listener, service).await,
-            Self::Name(registration) => take_in(*registration, service).await,
+            Self::Name(registration) => return take_in(*registration, service).await,
             Self::Here(wire, peer, local) => serve_one(wire, peer, local, service).await,
         }
+        None
     }
 }
 
@@ -91,32 +94,37 @@ fn admit<S: ConnectionService>(tcp: TcpStream, peer: SocketAddr, service: &Arc<S
     }
 }
 
-/// Takes the connections that a relay sends, until the service accepts no more; then gives up the name. Keeps the connection to the relay,
-/// which carries the visits.
-async fn take_in<S: ConnectionService>(mut registration: KeptRegistration, service: Arc<S>) {
+/// Takes the connections that a relay sends, until the service accepts no more; then gives up the names. Keeps the connection to the relay,
+/// which carries the visits. Returns why, if the relay refuses the names for good.
+async fn take_in<S: ConnectionService>(mut registration: KeptRegistration, service: Arc<S>) -> Option<Fault> {
     let shut = service.shut().clone();
-    loop {
+    let refused = loop {
         let visitor = tokio::select! {
             biased;
-            () = shut.cancelled() => break,
+            () = shut.cancelled() => break None,
             visitor = registration.next() => visitor,
         };
-        let stream = match visitor {
-            Ok(stream) => stream,
-            Err(fault) => {
-                service.cut_off(Some(fault));
-                break;
-            }
+        let RelayVisitor { name, stream } = match visitor {
+            Ok(visitor) => visitor,
+            Err(fault) => break Some(fault),
         };
         // Only the relay vouches for the address that a client comes from.
-        if let Some(connection) = service.admission().admit(Endpoint::UNKNOWN) {
+        if let Some(mut connection) = service.admission().admit(Endpoint::UNKNOWN) {
+            connection.relay_name = Some(name);
             tokio::spawn(serve(Wire::Other(Box::new(stream)), Endpoint::UNKNOWN, connection, Arc::clone(&service)));
         }
+    };
+    if refused.is_some() {
+        service.cut_off(refused.clone());
     }
     registration.close().await;
-    service.admission().dismiss();
+    // Clients may still come on another way.
+    if shut.is_cancelled() {
+        service.admission().dismiss();
+    }
     service.listener_closed();
     registration.lost().await;
+    refused
 }
 
 /// Serves the only connection of a server without a socket. When it ends, the visit is over.

@@ -261,6 +261,7 @@ impl Conversation {
             sent: Vec::new(),
             agent: None,
             ends: (Some(client.peer).into(), Endpoint::UNKNOWN),
+            relay_name: None,
             software: session.remote_sshid().into(),
         };
         let console = Console { relay: Arc::clone(&self.relay), client: Arc::clone(client) };

@@ -210,9 +210,8 @@ impl Visits for ManyVisits {
 
     fn closed(&self) {}
 
-    fn cut_off(&self, _: Option<Fault>) {
-        self.closing.cancel();
-    }
+    /// Does nothing: clients may come on another way, or have come. What serves the ways decides.
+    fn cut_off(&self, _: Option<Fault>) {}
 
     fn stop(&self, why: Fault) {
         let visits = lock(&self.visits);

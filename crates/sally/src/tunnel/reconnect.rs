@@ -1,24 +1,22 @@
-//! Keeps a name: when the connection to the relay is lost, dials again until the name is held again.
+//! Keeps names: when the connection to the relay is lost, dials again until the names are held again.
 
 use std::time::Instant;
 
-use russh::ChannelStream;
-use russh::client::Msg;
 use sally_proto::backoff::{Backoff, Pace};
 use sally_proto::error::Fault;
 use sally_proto::id::DeviceId;
 use sally_proto::relay::Veiled;
 
-use super::dial::{Dial, Registration};
+use super::dial::{Dial, Registration, RelayVisitor, WantedName};
 use super::relay_client::{NotRegistered, RelayIdentity};
 use crate::term;
 
-/// A name that is kept on a relay while this lives.
+/// Names that are kept on a relay while this lives.
 pub struct KeptRegistration {
     dial: Dial,
     identity: RelayIdentity,
     admitted: Vec<String>,
-    name: DeviceId,
+    names: Vec<DeviceId>,
     registration: Registration,
     backoff: Backoff,
     since: Instant,
@@ -32,22 +30,22 @@ impl KeptRegistration {
     pub async fn begin(mut dial: Dial, admitted: Vec<String>) -> Result<Self, Fault> {
         let identity = dial.read_identity().map_err(|why| fault(&dial, why))?;
         let registration = dial.register(&identity, &admitted).await.map_err(|why| fault(&dial, why))?;
-        let name = registration.name().clone();
-        // The user may have passed on the name already: from now on only this one will do.
-        dial.name = Some(name.clone());
-        Ok(Self { dial, identity, admitted, name, registration, backoff: Backoff::new(Pace::FLEET), since: Instant::now() })
+        let names = registration.names().to_vec();
+        // The user may have passed on the names already: from now on only these will do.
+        dial.names = names.iter().cloned().map(WantedName::Chosen).collect();
+        Ok(Self { dial, identity, admitted, names, registration, backoff: Backoff::new(Pace::FLEET), since: Instant::now() })
     }
 
-    /// Returns the name.
-    pub fn name(&self) -> &DeviceId {
-        &self.name
+    /// Returns the names, in the order in which they were wanted.
+    pub fn names(&self) -> &[DeviceId] {
+        &self.names
     }
 
-    /// Returns the next visitor. If the caller stops waiting while the relay is dialled again, the name is lost.
+    /// Returns the next visitor. If the caller stops waiting while the relay is dialled again, the names are lost.
     ///
     /// # Errors
     /// [`Fault::Relay`] if dialling again is useless.
-    pub async fn next(&mut self) -> Result<ChannelStream<Msg>, Fault> {
+    pub async fn next(&mut self) -> Result<RelayVisitor, Fault> {
         loop {
             if let Some(visitor) = self.registration.next().await {
                 return Ok(visitor);
@@ -67,7 +65,9 @@ impl KeptRegistration {
             match self.dial.register(&self.identity, &self.admitted).await {
                 Ok(registration) => {
                     (self.registration, self.since) = (registration, Instant::now());
-                    term::say(&format!("Reached again as: ssh -J {} {}", self.dial.relay, shown(&self.name)));
+                    for name in &self.names {
+                        term::say(&format!("Reached again as: ssh -J {} {}", self.dial.relay, shown(name)));
+                    }
                     return Ok(());
                 }
                 Err(failed) if failed.lasting => return Err(fault(&self.dial, failed)),
@@ -76,7 +76,7 @@ impl KeptRegistration {
         }
     }
 
-    /// Gives up the name, as [`Registration::close`].
+    /// Gives up the names, as [`Registration::close`].
     pub async fn close(&mut self) {
         self.registration.close().await;
     }

@@ -82,6 +82,7 @@ impl From<russh::Error> for NotRegistered {
 pub struct IncomingChannel {
     channel: Channel<Msg>,
     reply: ChannelOpenHandle,
+    address: String,
     port: u32,
     from: Endpoint,
 }
@@ -90,6 +91,11 @@ impl IncomingChannel {
     /// Returns the visitor's address, as the relay says.
     pub fn from(&self) -> Endpoint {
         self.from
+    }
+
+    /// Returns the name or address that the visitor asks for, as the relay says: as it was registered, if the relay is honest.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Returns the port that the visitor asks for, as it was registered at the relay.
@@ -294,7 +300,7 @@ impl Handler for RelayClientHandler {
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
         channel: Channel<Msg>,
-        _: &str,
+        address: &str,
         port: u32,
         origin: &str,
         origin_port: u32,
@@ -303,7 +309,7 @@ impl Handler for RelayClientHandler {
     ) -> Result<(), russh::Error> {
         let from = origin.parse().ok().zip(u16::try_from(origin_port).ok()).map(|(ip, port)| SocketAddr::new(ip, port)).into();
         // Only our own names were registered. If no more visitors may wait, dropping the reply refuses this one.
-        let _ = self.visitors.try_send(IncomingChannel { channel, reply, port, from });
+        let _ = self.visitors.try_send(IncomingChannel { channel, reply, address: address.to_owned(), port, from });
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use super::{ShareHub, ShareState};
 use crate::lock::lock;
 use crate::share::person::Person;
 use crate::share::viewer::READ_ONLY;
+use crate::term;
 
 /// A person as `sally share list` shows it.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -138,6 +139,13 @@ impl ShareHub {
         drop(state);
         self.change();
         told
+    }
+
+    /// Says on the status line, and on stderr, what has happened to the share.
+    pub fn notice(&self, what: &str) {
+        lock(&self.state).notice = Some((Instant::now(), what.to_owned()));
+        term::say(what);
+        self.change();
     }
 
     /// Returns the name that stands in a border.

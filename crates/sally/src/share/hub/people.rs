@@ -78,7 +78,7 @@ impl ShareHub {
             }
         }
         let share = if self.rules.read_only && !is_local { ShareRole::Watch } else { ShareRole::Write };
-        let rights = Rights::new(ShareRole::Write, joining.limit, share);
+        let rights = Rights::new(joining.link, joining.limit, share);
         let named = if is_local { state.host.clone() } else { state.names.join(&joining.name) };
         let Some(viewer) = named else { return refused("this share has had as many viewers as it can") };
         joining.window = shown(joining.window);
