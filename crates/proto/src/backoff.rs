@@ -18,6 +18,8 @@ pub struct Pace {
 impl Pace {
     /// For a client that must reconnect soon and may be one of a million: 1 s to 5 min, reset after a minute.
     pub const FLEET: Self = Self { least: Duration::from_secs(1), most: Duration::from_secs(300), stable: Duration::from_secs(60) };
+    /// For a viewer of a share, who waits at the screen: 1 s to 30 s, reset after a minute.
+    pub const VIEWER: Self = Self { least: Duration::from_secs(1), most: Duration::from_secs(30), stable: Duration::from_secs(60) };
 }
 
 /// The pauses of one client: each is drawn between a floor and twice that, and the floor doubles from pause to pause.

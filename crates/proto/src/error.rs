@@ -281,6 +281,18 @@ pub enum Fault {
     /// A command found no share.
     #[error("No share is there: {0}")]
     NoShare(String),
+    /// The link of `sally join` can't be used; the reason doesn't repeat the link, whose name is a secret.
+    #[error("Invalid link to a share: {0}")]
+    JoinLink(String),
+    /// A share can't be shown without a terminal.
+    #[error("No terminal is here to show the share on")]
+    NoViewerTerminal,
+    /// A share can't be joined.
+    #[error("Could not join the share: {0}")]
+    NotJoined(String),
+    /// Another host key than the link's was shown.
+    #[error("The share has another host key than the link: {0}")]
+    ShareHostKey(String),
     /// The host ended the share.
     #[error("The host has ended the share")]
     ShareEnded,
@@ -348,6 +360,7 @@ impl Fault {
             | Self::NoRelay
             | Self::NoEntrance
             | Self::NoTerminal
+            | Self::NoViewerTerminal
             | Self::Program { .. }
             | Self::Client { .. }
             | Self::Shell { .. }
@@ -356,9 +369,9 @@ impl Fault {
             Self::Bind { .. } | Self::Relay { .. } | Self::Inetd(_) | Self::NoShare(_) => exit::BIND,
             Self::ShareEnded | Self::Unvisited(_) => 0,
             Self::KeyRemoved => 1,
-            Self::ConnectionLost | Self::NoSession(_) => exit::CONNECTION,
+            Self::ConnectionLost | Self::NoSession(_) | Self::NotJoined(_) | Self::ShareHostKey(_) => exit::CONNECTION,
             Self::Record { .. } | Self::Audit { .. } => exit::RECORD,
-            Self::Usage(_) => exit::USAGE,
+            Self::Usage(_) | Self::JoinLink(_) => exit::USAGE,
             Self::Idle(_) => exit::IDLE,
             Self::MaxDuration(_) => exit::MAX_DURATION,
             Self::Signalled(signal) => exit::SIGNALLED.saturating_add(*signal),

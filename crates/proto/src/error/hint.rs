@@ -79,6 +79,7 @@ impl Fault {
             | Self::ShareEnded
             | Self::KeyRemoved
             | Self::Unvisited(_) => self.hint_of_share(),
+            Self::JoinLink(_) | Self::NoViewerTerminal | Self::NotJoined(_) | Self::ShareHostKey(_) => self.hint_of_join(),
             Self::ConnectionLost | Self::Usage(_) | Self::Idle(_) | Self::MaxDuration(_) | Self::Signalled(_) | Self::NoSession(_) => None,
         }
     }
@@ -89,6 +90,22 @@ impl Fault {
             Self::NoTerminal => Some("start it in a terminal, or add --foreground"),
             Self::NoShare(_) => Some("name the socket that the share printed at its start: --share PATH"),
             Self::Program { .. } => Some("name an executable file, or one in $PATH"),
+            _ => None,
+        }
+    }
+
+    fn hint_of_join(&self) -> Option<&'static str> {
+        match self {
+            Self::JoinLink(_) => {
+                Some("copy the whole link that the share printed after 'sally join': NAME@RELAY:PORT#SHA256:… or HOST:PORT#SHA256:…")
+            }
+            Self::NoViewerTerminal => Some("start it in a terminal"),
+            Self::NotJoined(_) => Some(
+                "check that known_hosts or --relay-host-key has the relay's host key, and that the share accepts the key: name it with --identity",
+            ),
+            Self::ShareHostKey(_) => {
+                Some("don't go on: ask the host for the link again; a restarted share has a new key, but so has an impostor")
+            }
             _ => None,
         }
     }
