@@ -5,6 +5,8 @@ mod agent;
 #[cfg(any(feature = "once", feature = "relay"))]
 mod connection;
 pub mod file;
+#[cfg(feature = "share")]
+mod join;
 #[cfg(feature = "once")]
 mod once;
 #[cfg(feature = "relay")]
@@ -29,6 +31,8 @@ use crate::record::cmd::RecordCommand;
 pub use agent::AgentArgs;
 #[cfg(any(feature = "once", feature = "relay"))]
 pub use connection::{ConnectionArgs, KeyArgs};
+#[cfg(feature = "share")]
+pub use join::JoinArgs;
 #[cfg(feature = "once")]
 pub use once::{Forwarding, OnceArgs, RecordArgs, ThroughArgs};
 #[cfg(feature = "relay")]
@@ -69,6 +73,9 @@ pub enum Command {
     #[cfg(feature = "share")]
     /// Share one terminal, recorded, with several people
     Share(Box<ShareArgs>),
+    #[cfg(feature = "share")]
+    /// Join a shared terminal by its link, and join again when the connection is lost
+    Join(Box<JoinArgs>),
     #[cfg(feature = "relay")]
     /// Run a relay: visitors reach devices by name, through tunnels that the devices open
     Relay(Box<RelayArgs>),

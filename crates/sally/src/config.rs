@@ -1,8 +1,10 @@
 //! Resolves the command line and the environment into configurations.
 //!
 //! - `server`: the options that once, relay and jail share
-//! - `once`, `share`, `relay`: the configuration of each
+//! - `once`, `share`, `join`, `relay`: the configuration of each
 
+#[cfg(feature = "share")]
+mod join;
 #[cfg(feature = "once")]
 mod once;
 #[cfg(feature = "relay")]
@@ -12,6 +14,8 @@ mod server;
 #[cfg(feature = "share")]
 mod share;
 
+#[cfg(feature = "share")]
+pub use join::of_join;
 #[cfg(feature = "once")]
 pub use once::OnceConfig;
 #[cfg(feature = "relay")]

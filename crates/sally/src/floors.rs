@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["tunnel", "record", "fleet", "server_settings"],
     &["session", "keys", "mqtt"],
     &["announce", "broker", "cli", "agent"],
-    &["relay", "share"],
+    &["relay", "share", "join"],
     &["ssh"],
     &["config"],
     &["cmd"],

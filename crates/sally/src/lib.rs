@@ -17,6 +17,7 @@
 //! - `relay`: visitors reach names, devices hold them, and all else is refused
 //! - `session`: runs sessions, each owned by one loop
 //! - `share`: one program's terminal for several people
+//! - `join`: a viewer of a share, with this terminal
 //! - `record`: records bytes before they are delivered
 //! - `screen`: a terminal's screen: only this module names the emulator
 //! - `monitor`: the requests of `once` to the agent that has started it
@@ -65,6 +66,8 @@ pub mod fleet;
 mod floors;
 #[cfg(any(feature = "once", feature = "relay", feature = "agent", feature = "fleet", feature = "record"))]
 pub mod host_key;
+#[cfg(feature = "share")]
+pub mod join;
 #[cfg(any(feature = "once", feature = "relay"))]
 pub mod keys;
 mod lock;

@@ -1,5 +1,7 @@
 //! Wires up the subcommands, one file for each.
 
+#[cfg(feature = "share")]
+mod join;
 #[cfg(feature = "once")]
 mod once;
 #[cfg(feature = "once")]
@@ -62,6 +64,8 @@ fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Some(command) => share::command(command, &variables),
             None => share::run(config::Share::resolve(*args, &variables)),
         },
+        #[cfg(feature = "share")]
+        Command::Join(args) => join::run(config::of_join(*args, &variables)),
         #[cfg(feature = "relay")]
         Command::Relay(args) => server::run(config::of_relay(*args, &variables)),
         #[cfg(feature = "relay")]

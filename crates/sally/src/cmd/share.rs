@@ -12,10 +12,11 @@ use sally_proto::error::{Fault, exit};
 use sally_proto::id::DeviceId;
 use sally_proto::record::{AuditEvent, ShareStart};
 use sally_proto::relay::admit_requests;
-use sally_proto::share::{ShareRole, SharedSize};
+use sally_proto::share::{JoinLink, ShareRole, SharedSize};
 use sally_proto::visit::{Departure, Part, VisitEvent, VisitOutcome, VisitTerms};
 use sally_sys::pty::{self, WindowSize};
 use sha2::{Digest as _, Sha256};
+use ssh_key::HashAlg;
 use tokio::sync::{mpsc, watch};
 
 use super::runtime;
@@ -234,28 +235,48 @@ async fn serve(arrivals: Arrivals, server: Arc<ShareServer>, visit: Arc<Visit>, 
     }
 }
 
+/// One link to a share.
+struct ShareLink {
+    /// The most that a viewer may do who comes by it.
+    role: ShareRole,
+    /// What ssh is told.
+    ssh: String,
+    /// What `sally join` is told.
+    join: String,
+}
+
 /// Returns the lines that say how to join: the host key, then the links, then the links with the host key pinned; of each, first those by
 /// which viewers only watch.
 fn links(all_arrivals: &[Arrivals], config: &Share, host_key: &HostKey) -> Vec<String> {
     let public = host_key.public_line();
     let pinned = format!("-o 'KnownHostsCommand=/bin/echo %H {public}' -o StrictHostKeyChecking=yes -o UserKnownHostsFile=/dev/null");
-    let mut hosts = hosts(all_arrivals, config);
-    hosts.sort_by_key(|(role, _)| *role);
-    let session = |role| if role < ShareRole::Write { "ssh session read only" } else { "ssh session" };
-    let plain = hosts.iter().map(|(role, host)| format!("{}: ssh {host}", session(*role)));
-    let pinned = hosts.iter().map(|(role, host)| format!("{}, host key pinned: ssh {pinned} {host}", session(*role)));
-    std::iter::once(format!("host key: {public}")).chain(plain).chain(pinned).collect()
+    let links = share_links(all_arrivals, config, host_key);
+    let read_only = |role| if role < ShareRole::Write { " read only" } else { "" };
+    let plain = links.iter().map(|ShareLink { role, ssh, .. }| format!("ssh session{}: ssh {ssh}", read_only(*role)));
+    let of_sally = links.iter().map(|ShareLink { role, join, .. }| format!("sally{}: sally join {join}", read_only(*role)));
+    let pinned =
+        links.iter().map(|ShareLink { role, ssh, .. }| format!("ssh session{}, host key pinned: ssh {pinned} {ssh}", read_only(*role)));
+    std::iter::once(format!("host key: {public}")).chain(plain).chain(of_sally).chain(pinned).collect()
 }
 
-/// Returns what ssh is told to reach the share, each with the most that a viewer may do there.
-fn hosts(all_arrivals: &[Arrivals], config: &Share) -> Vec<(ShareRole, String)> {
+/// Returns the links to a share, first those by which viewers only watch.
+fn share_links(all_arrivals: &[Arrivals], config: &Share, host_key: &HostKey) -> Vec<ShareLink> {
+    let print = host_key.private().fingerprint(HashAlg::Sha256);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let of_share = if config.read_only { ShareRole::Watch } else { ShareRole::Write };
-    let ports = all_arrivals.iter().filter_map(Arrivals::port);
-    let ports = ports.map(|port| (of_share, if port == 22 { host.clone() } else { format!("-p {port} {host}") }));
-    let names = all_arrivals.iter().flat_map(Arrivals::names).zip(config.relay.iter().cycle());
-    let names = names.map(|(name, dial)| (role_of_link(Some(name)), format!("-J {} {}", dial.relay, name.as_str())));
-    ports.chain(names).collect()
+    let ports = all_arrivals.iter().filter_map(Arrivals::port).map(|port| ShareLink {
+        role: of_share,
+        ssh: if port == 22 { host.clone() } else { format!("-p {port} {host}") },
+        join: format!("{host}:{port}#{print}"),
+    });
+    let names = all_arrivals.iter().flat_map(Arrivals::names).zip(config.relay.iter().cycle()).map(|(name, dial)| ShareLink {
+        role: role_of_link(Some(name)),
+        ssh: format!("-J {} {}", dial.relay, name.as_str()),
+        join: JoinLink { name: Some(name.clone()), address: dial.relay.clone(), host_key: print }.to_string(),
+    });
+    let mut links: Vec<_> = ports.chain(names).collect();
+    links.sort_by_key(|link| link.role);
+    links
 }
 
 /// Prints how to join, and what is recorded where.

@@ -46,6 +46,20 @@ pub enum HostTrust {
     KnownHosts(PathBuf),
 }
 
+impl HostTrust {
+    /// Returns whether this is the host key that `host` must have.
+    pub(super) fn knows(&self, host: &HostPort, key: &PublicKey) -> bool {
+        match self {
+            Self::Key(expected) => expected.key_data() == key.key_data(),
+            Self::Fingerprint(expected) => key.fingerprint(HashAlg::Sha256) == *expected,
+            Self::KnownHosts(file) => {
+                let text = std::fs::read_to_string(file).unwrap_or_default();
+                known_hosts::lists(&text, host.host(), host.port(), key)
+            }
+        }
+    }
+}
+
 /// The identity that is proved to a relay.
 #[derive(Debug)]
 pub struct RelayIdentity {
@@ -243,7 +257,7 @@ async fn authenticate(handle: &mut Handle<RelayClientHandler>, identity: &RelayI
     handle.authenticate_publickey(USER, PrivateKeyWithHashAlg::new(Arc::clone(&identity.key), hash)).await
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config {
         inactivity_timeout: None,
         keepalive_interval: Some(KEEPALIVE),
@@ -260,7 +274,7 @@ fn config() -> Config {
 }
 
 /// Returns an error's text for users.
-fn words(error: &russh::Error) -> String {
+pub(super) fn words(error: &russh::Error) -> String {
     match error {
         russh::Error::UnknownKey => "its host key is not the expected one".into(),
         russh::Error::RequestDenied => "it refuses the request".into(),
@@ -283,14 +297,7 @@ impl Handler for RelayClientHandler {
 
     async fn check_server_key(&mut self, shown: &russh::keys::PublicKeyOrCertificate) -> Result<bool, russh::Error> {
         let russh::keys::PublicKeyOrCertificate::PublicKey { key, .. } = shown else { return Ok(false) };
-        let known = match &self.trust {
-            HostTrust::Key(expected) => expected.key_data() == key.key_data(),
-            HostTrust::Fingerprint(expected) => key.fingerprint(HashAlg::Sha256) == *expected,
-            HostTrust::KnownHosts(file) => {
-                let text = std::fs::read_to_string(file).unwrap_or_default();
-                known_hosts::lists(&text, self.relay.host(), self.relay.port(), key)
-            }
-        };
+        let known = self.trust.knows(&self.relay, key);
         if !known {
             self.lost.set(format!("its host key {} is not known", key.fingerprint(HashAlg::Sha256)));
         }
