@@ -3,6 +3,7 @@
 mod control;
 mod ends;
 mod faults;
+mod join;
 mod local;
 mod names;
 mod roles;
