@@ -11,8 +11,8 @@ pub fn share_here(home: &Home, columns: u16, rows: u16, program: &[&str]) -> (Vi
     let view = View::sized(&command, columns, rows);
     let link = until("the link is printed", || {
         let sent = text(&view.sent());
-        let after = sent.split("ssh session: ssh -p ").nth(1)?.to_owned();
-        after.split(' ').next().filter(|_| after.contains('\n')).and_then(|port| port.parse().ok())
+        let after = sent.split("ssh session: ssh ").nth(1)?.to_owned();
+        after.split_once('\n')?.0.trim_end().rsplit_once(" -p ")?.1.parse().ok()
     });
     (view, link)
 }

@@ -302,6 +302,9 @@ pub enum Fault {
     /// No viewer joined the share in time.
     #[error("The share ended: no viewer joined within {0} s")]
     Unvisited(u64),
+    /// All viewers have left the share.
+    #[error("The share ended: the last viewer left")]
+    ViewersLeft,
     /// The program of a share can't be started.
     #[error("Could not start {program}: {reason}")]
     Program {
@@ -367,7 +370,7 @@ impl Fault {
             | Self::AccountInvalid { .. } => exit::CONFIG,
             Self::AnnounceFailed { .. } => exit::ANNOUNCE,
             Self::Bind { .. } | Self::Relay { .. } | Self::Inetd(_) | Self::NoShare(_) => exit::BIND,
-            Self::ShareEnded | Self::Unvisited(_) => 0,
+            Self::ShareEnded | Self::Unvisited(_) | Self::ViewersLeft => 0,
             Self::KeyRemoved => 1,
             Self::ConnectionLost | Self::NoSession(_) | Self::NotJoined(_) | Self::ShareHostKey(_) => exit::CONNECTION,
             Self::Record { .. } | Self::Audit { .. } => exit::RECORD,

@@ -51,6 +51,7 @@ fn one_of_each() -> Vec<Fault> {
         Fault::ShareEnded,
         Fault::KeyRemoved,
         Fault::Unvisited(600),
+        Fault::ViewersLeft,
         Fault::Program { program: "COMMAND".into(), reason: "r".into() },
         Fault::AccountInvalid { user: "USER".into(), reason: "r".into() },
         Fault::Shell { shell: "/nope/sh".into(), reason: "r".into() },

@@ -40,6 +40,13 @@ pub struct ShareArgs {
     /// Run without showing the terminal here, as in a container: the links go to stdout, and joins and leaves to stderr
     #[arg(long)]
     pub foreground: bool,
+    /// Run the program as this account, a name or a number (root only), in its home. The account needs no access to the identity, the host key,
+    /// the authorized keys and the record: they are opened first [default: the account that starts Sally]
+    #[arg(long, value_name = "USER")]
+    pub run_as: Option<String>,
+    /// Name of this machine in the links, with or without a user [default: its host name]
+    #[arg(long, value_name = "[USER@]HOST", value_parser = parse_link_host)]
+    pub host: Option<String>,
     /// What decides the terminal's size: host (this terminal), writers (the smallest window of those who may write), or COLSxROWS
     /// [default: host; with --foreground: writers]
     #[arg(long, value_name = "WHAT")]
@@ -50,6 +57,9 @@ pub struct ShareArgs {
     /// End the share if no viewer has joined after this many seconds [default: no limit; with --foreground: 600]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub timeout: Option<u64>,
+    /// End the share this many seconds after the last viewer has left, unless one joins before [default: no limit]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub until_left: Option<u64>,
     /// End the share after this many seconds without a byte in either direction (exit status 124) [default: no limit]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub idle_timeout: Option<u64>,
@@ -82,6 +92,13 @@ fn parse_share_name(text: &str) -> Result<DeviceId, String> {
     }
     name.read_only().map_err(|_| format!("the name is too long: ro-{name} has to be a name too"))?;
     Ok(name)
+}
+
+/// Parses what links name: a word that a shell takes as it is, and ssh not as an option.
+fn parse_link_host(text: &str) -> Result<String, String> {
+    let is_word = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@.-_:[]%".contains(&byte));
+    let is_destination = is_word && !text.is_empty() && !text.starts_with('-');
+    is_destination.then(|| text.to_owned()).ok_or_else(|| "not a host name, an address, or USER@HOST".into())
 }
 
 /// Sources of the keys that may join.

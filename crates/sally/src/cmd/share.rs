@@ -1,5 +1,9 @@
 //! Runs `sally share`: one program on one terminal, for several people.
 
+mod account;
+mod deserted;
+mod links;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -12,23 +16,22 @@ use sally_proto::error::{Fault, exit};
 use sally_proto::id::DeviceId;
 use sally_proto::record::{AuditEvent, ShareStart};
 use sally_proto::relay::admit_requests;
-use sally_proto::share::{JoinLink, ShareRole, SharedSize};
+use sally_proto::share::SharedSize;
 use sally_proto::visit::{Departure, Part, VisitEvent, VisitOutcome, VisitTerms};
 use sally_sys::pty::{self, WindowSize};
 use sha2::{Digest as _, Sha256};
-use ssh_key::HashAlg;
 use tokio::sync::{mpsc, watch};
 
 use super::runtime;
 use super::supervisor::Supervisor;
 use crate::cli::ShareCommand;
 use crate::config::Share;
-use crate::host_key::HostKey;
 use crate::host_key::keys::HostKeys;
 use crate::net::bind::bind;
 use crate::panic::spawn_essential;
 use crate::record::{RecordSettings, RecordSink, Recorder};
 use crate::server_settings::ServerSettings;
+use crate::session::account::RunAs;
 use crate::session::environment::SHARE_TERM;
 use crate::session::masking::Masking;
 use crate::session::reaper::Reaper;
@@ -40,7 +43,7 @@ use crate::share::control::{self, ControlSocket, Host};
 use crate::share::hub::{NotJoined, Rules as ShareRules, ShareHub};
 use crate::share::local::{HostTerminal, LOCAL, above_status};
 use crate::share::program::{ProgramInput, ProgramOutput};
-use crate::share::service::{ViewerService, role_of_link};
+use crate::share::service::ViewerService;
 use crate::shutdown::Signals;
 use crate::ssh::forward::Allowed;
 use crate::ssh::listen::Arrivals;
@@ -122,16 +125,17 @@ async fn share(config: Share) -> Result<u8, Fault> {
     let settings = ServerSettings::load(&config.server, host_keys(&config)?)?;
     let host_key = settings.host_keys.main().clone();
     // Opened first: if it can't be, no name is held and no port is bound.
-    let sink = RecordSink::open(&config.target, config.sync)?.limited(Some(config.record_limit));
+    let sink = sink(&config)?;
     let record = sink.name().to_owned();
     let all_arrivals = open(&config, admitted).await?;
     let socket = ControlSocket::bind(config.runtime.clone()).map_err(|error| unwritable("the control socket", &error))?;
+    account::settle(&config)?;
     let size = first_size(&config, here);
     let recording =
         RecordSettings { policy: config.policy, digest: config.digest, shell: file.clone(), size: (size.cols, size.rows), is_shared: true };
-    let links = links(&all_arrivals, &config, &host_key);
+    let links = links::links(&all_arrivals, &config, &host_key);
     let names = all_arrivals.iter().flat_map(Arrivals::names).map(hash).collect();
-    say_how(&links, &record, &socket, config.foreground)?;
+    say_how(&links, &record, &socket, &config)?;
     let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
 
     let visit = Visit::new(VisitTerms { wait: Duration::MAX, several: false });
@@ -140,7 +144,7 @@ async fn share(config: Share) -> Result<u8, Fault> {
     let server = server(keys, &config, settings, &recorder, &hub);
     let of_kicks = Arc::clone(&server);
     let cut = Box::new(move |fingerprint: &str| of_kicks.stop_key(fingerprint, Fault::KeyRemoved));
-    let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: config.account.name.clone(), links, cut });
+    let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: config.starter.clone(), links, cut });
     let reaper = Reaper::start().map_err(internal)?;
     // From here on the terminal is the share's.
     let terminal = here.map(|_| HostTerminal::take_over()).transpose().map_err(|_| Fault::NoTerminal)?;
@@ -156,9 +160,7 @@ async fn share(config: Share) -> Result<u8, Fault> {
     for arrivals in all_arrivals {
         tokio::spawn(serve(arrivals, Arc::clone(&server), Arc::clone(&host.visit), stays_open));
     }
-    if let Some(limit) = config.timeout {
-        tokio::spawn(end_unvisited(limit, Arc::clone(&hub), Arc::clone(&visit)));
-    }
+    deserted::end(&config, &hub, &visit);
     let supervisor = Supervisor { visit, limits: config.limits, timeout: Duration::MAX, recorder, reaper, announced: None, signals };
     let outcome = match &terminal {
         None => supervisor.supervise().await,
@@ -172,7 +174,7 @@ async fn share(config: Share) -> Result<u8, Fault> {
 
 fn rules(config: &Share) -> ShareRules {
     ShareRules {
-        host: config.account.name.clone(),
+        host: config.starter.clone(),
         read_only: config.read_only,
         announces: config.foreground,
         viewers: config.max_viewers,
@@ -218,6 +220,12 @@ async fn open(config: &Share, admitted: Vec<String>) -> Result<Vec<Arrivals>, Fa
     Ok(all_arrivals)
 }
 
+/// Opens the record. An account that the process changes to may not be able to reach it by its path.
+fn sink(config: &Share) -> Result<RecordSink, Fault> {
+    let sink = RecordSink::open(&config.target, config.sync)?.limited(Some(config.record_limit));
+    Ok(if config.run_as.is_some() { sink.out_of_reach() } else { sink })
+}
+
 /// Returns the terminal's size before any viewer has joined.
 fn first_size(config: &Share, here: Option<WindowSize>) -> SharedSize {
     let local = here.map(above_status).map(|size| SharedSize { cols: size.columns, rows: size.rows });
@@ -235,62 +243,19 @@ async fn serve(arrivals: Arrivals, server: Arc<ShareServer>, visit: Arc<Visit>, 
     }
 }
 
-/// One link to a share.
-struct ShareLink {
-    /// The most that a viewer may do who comes by it.
-    role: ShareRole,
-    /// What ssh is told.
-    ssh: String,
-    /// What `sally join` is told.
-    join: String,
-}
-
-/// Returns the lines that say how to join: the host key, then the links, then the links with the host key pinned; of each, first those by
-/// which viewers only watch.
-fn links(all_arrivals: &[Arrivals], config: &Share, host_key: &HostKey) -> Vec<String> {
-    let public = host_key.public_line();
-    let pinned = format!("-o 'KnownHostsCommand=/bin/echo %H {public}' -o StrictHostKeyChecking=yes -o UserKnownHostsFile=/dev/null");
-    let links = share_links(all_arrivals, config, host_key);
-    let read_only = |role| if role < ShareRole::Write { " read only" } else { "" };
-    let plain = links.iter().map(|ShareLink { role, ssh, .. }| format!("ssh session{}: ssh {ssh}", read_only(*role)));
-    let of_sally = links.iter().map(|ShareLink { role, join, .. }| format!("sally{}: sally join {join}", read_only(*role)));
-    let pinned =
-        links.iter().map(|ShareLink { role, ssh, .. }| format!("ssh session{}, host key pinned: ssh {pinned} {ssh}", read_only(*role)));
-    std::iter::once(format!("host key: {public}")).chain(plain).chain(of_sally).chain(pinned).collect()
-}
-
-/// Returns the links to a share, first those by which viewers only watch.
-fn share_links(all_arrivals: &[Arrivals], config: &Share, host_key: &HostKey) -> Vec<ShareLink> {
-    let print = host_key.private().fingerprint(HashAlg::Sha256);
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let of_share = if config.read_only { ShareRole::Watch } else { ShareRole::Write };
-    let ports = all_arrivals.iter().filter_map(Arrivals::port).map(|port| ShareLink {
-        role: of_share,
-        ssh: if port == 22 { host.clone() } else { format!("-p {port} {host}") },
-        join: format!("{host}:{port}#{print}"),
-    });
-    let names = all_arrivals.iter().flat_map(Arrivals::names).zip(config.relay.iter().cycle()).map(|(name, dial)| ShareLink {
-        role: role_of_link(Some(name)),
-        ssh: format!("-J {} {}", dial.relay, name.as_str()),
-        join: JoinLink { name: Some(name.clone()), address: dial.relay.clone(), host_key: print }.to_string(),
-    });
-    let mut links: Vec<_> = ports.chain(names).collect();
-    links.sort_by_key(|link| link.role);
-    links
-}
-
 /// Prints how to join, and what is recorded where.
-fn say_how(links: &[String], record: &str, socket: &ControlSocket, foreground: bool) -> Result<(), Fault> {
+fn say_how(links: &[String], record: &str, socket: &ControlSocket, config: &Share) -> Result<(), Fault> {
     for line in links {
         // Where stdout is the record, it has nothing else.
-        if foreground && record == "stdout" {
+        if config.foreground && record == "stdout" {
             term::say(line);
         } else {
             term::data(line).map_err(|error| unwritable("stdout", &error))?;
         }
     }
     term::say(&format!("Commands: sally share list --share {}", socket.path().display()));
-    term::say(&format!("Recording to {record}. A viewer who may write has the rights of this account"));
+    let account = config.run_as.as_ref().map_or("this account", RunAs::named);
+    term::say(&format!("Recording to {record}. A viewer who may write has the rights of {account}"));
     Ok(())
 }
 
@@ -333,7 +298,11 @@ fn start_program(
     recorder.audit(&AuditEvent::Share(ShareStart { names, cols, rows, program: file.as_os_str().as_bytes().into() }))?;
     // What plays a terminal knows it by this event.
     recorder.audit(&AuditEvent::Pty { channel: TERMINAL, term: SHARE_TERM.into(), cols: cols.into(), rows: rows.into() })?;
-    let directory = std::env::current_dir().map_err(failed)?;
+    let directory = match &config.run_as {
+        // As a login: the starter's folder may be closed to the account.
+        Some(run_as) => Some(run_as.account().home.clone()).filter(|home| home.is_dir()).unwrap_or_else(|| "/".into()),
+        None => std::env::current_dir().map_err(failed)?,
+    };
     let arguments = config.program.iter().skip(1).cloned().collect();
     let run = Run::Program { file: file.to_owned(), arguments, directory };
     let environment = config.environment.clone().into_iter().collect();
@@ -372,14 +341,6 @@ fn server(keys: KeyRing, config: &Share, settings: ServerSettings, recorder: &Re
     let visits = ManyVisits::new(config.max_viewers, VISITS_OF_KEY, VisitLimits::default(), true, recorder.clone());
     let viewers = ViewerService { hub: Arc::clone(hub), watching: config.watching.clone() };
     Server::new(keys, rules, settings, recorder.clone(), visits, viewers)
-}
-
-/// Ends a share that no viewer has joined in time.
-async fn end_unvisited(limit: Duration, hub: Arc<ShareHub>, visit: Arc<Visit>) {
-    tokio::time::sleep(limit).await;
-    if !hub.was_visited() {
-        visit.stop(Fault::Unvisited(limit.as_secs()));
-    }
 }
 
 /// Supervises the share while it is shown on the terminal here.

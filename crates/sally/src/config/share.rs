@@ -17,7 +17,7 @@ use crate::keys::KeySource;
 use crate::net::network::NetworkSettings;
 use crate::record::{DigestName, Policy, RecordTarget};
 use crate::server_settings::ServerOptions;
-use crate::session::account::Account;
+use crate::session::account::{Account, RunAs};
 use crate::session::environment::{self, Environment};
 use crate::session::visit::VisitLimits;
 use crate::tunnel::dial::{Dial, WantedName};
@@ -25,6 +25,8 @@ use crate::variables::Variables;
 
 /// The variable that holds keys that may only watch.
 const VIEW_KEYS: &str = "VIEW_KEYS";
+/// The variable that names the folder for sockets of the starter's login.
+const RUNTIME: &str = "XDG_RUNTIME_DIR";
 /// The time to wait for a viewer if there is no terminal here.
 const TIMEOUT: u64 = 600;
 /// The largest record unless another size is set, in bytes.
@@ -47,12 +49,16 @@ pub struct Share {
     pub read_only: bool,
     /// Whether the terminal is not shown here.
     pub foreground: bool,
+    /// What the links call this machine, unless it is its host name.
+    pub host: Option<String>,
     /// What decides the terminal's size.
     pub size: SizePolicy,
     /// The most viewers at once.
     pub max_viewers: usize,
     /// The time to wait for a viewer.
     pub timeout: Option<Duration>,
+    /// The time between the last viewer's leaving and the end, if the share ends then.
+    pub until_left: Option<Duration>,
     /// The limits of the share.
     pub limits: VisitLimits,
     /// The options that all servers share.
@@ -71,8 +77,12 @@ pub struct Share {
     pub mask: bool,
     /// The program and its arguments; the account's shell if empty.
     pub program: Vec<OsString>,
-    /// The account of this process.
+    /// The name of the account that starts this share: the host's.
+    pub starter: String,
+    /// The account that the program runs as.
     pub account: Account,
+    /// Whether that is another account than the one that starts this share.
+    pub run_as: Option<RunAs>,
     /// The environment that the program inherits.
     pub environment: Environment,
     /// The folder for sockets of this login.
@@ -83,19 +93,20 @@ impl Share {
     /// Resolves the arguments and the environment.
     ///
     /// # Errors
-    /// [`Fault::Usage`].
+    /// [`Fault::Usage`], [`Fault::AccountInvalid`].
     pub fn resolve(args: ShareArgs, variables: &Variables) -> Result<Self, Fault> {
         if args.listen.is_none() && args.relay.is_none() {
             return Err(Fault::NoEntrance);
         }
-        let account = Account::current(variables.get("HOME"), variables.get("SHELL"));
+        let starter = Account::current(variables.get("HOME"), variables.get("SHELL"));
+        let run_as = args.run_as.as_deref().map(RunAs::find).transpose()?;
         let target = match &args.record.log {
             Some(file) if file == Path::new("-") && !args.foreground => {
                 return Err(Fault::Usage("error: --log - needs --foreground: stdout is the terminal".into()));
             }
             Some(file) if file == Path::new("-") => RecordTarget::Stdout,
             Some(file) => RecordTarget::File(file.clone()),
-            None => RecordTarget::File(record_file(variables, &account)?),
+            None => RecordTarget::File(record_file(variables, &starter)?),
         };
         let watching = watching(&args.keys, variables);
         let watching_sources = watching.iter().map(KeySource::name).collect();
@@ -114,7 +125,9 @@ impl Share {
             foreground: args.foreground,
             size: args.size.unwrap_or(default_size),
             max_viewers: usize::try_from(args.max_viewers).unwrap_or(1),
+            host: args.host,
             timeout: timeout.map(Duration::from_secs),
+            until_left: args.until_left.map(Duration::from_secs),
             limits: VisitLimits { idle: args.idle_timeout.map(Duration::from_secs), longest: args.max_duration.map(Duration::from_secs) },
             server: args.connection.into(),
             target,
@@ -124,9 +137,11 @@ impl Share {
             record_limit: args.record.record_limit.unwrap_or(RECORD_LIMIT),
             mask: !args.record.record_passwords,
             program: args.program,
-            environment: environment::of_share(variables.all()),
-            runtime: variables.get("XDG_RUNTIME_DIR").map(PathBuf::from),
-            account,
+            environment: environment(run_as.as_ref(), variables),
+            runtime: variables.get(RUNTIME).map(PathBuf::from),
+            account: run_as.as_ref().map_or_else(|| starter.clone(), |run_as| run_as.account().clone()),
+            starter: starter.name,
+            run_as,
         })
     }
 }
@@ -140,6 +155,15 @@ fn names(name: Option<DeviceId>, read_only: bool) -> Vec<WantedName> {
         _ if read_only => vec![WantedName::Generated(NameKind::ReadOnly)],
         _ => [NameKind::ReadOnly, NameKind::Plain].map(WantedName::Generated).into(),
     }
+}
+
+/// Returns the environment of the program. Another account gets nothing that describes the starter.
+fn environment(run_as: Option<&RunAs>, variables: &Variables) -> Environment {
+    let Some(run_as) = run_as else { return environment::of_share(variables.all()) };
+    let inherited = environment::copy(variables.all()).into_iter().filter(|(name, _)| name != RUNTIME);
+    let mut all = environment::of_share(inherited);
+    all.extend(run_as.account().variables());
+    all
 }
 
 fn watching(args: &ShareKeyArgs, variables: &Variables) -> Vec<KeySource> {

@@ -82,6 +82,13 @@ impl Over {
     }
 }
 
+/// How many viewers have joined, and how many are there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Attendance {
+    joined: u64,
+    here: usize,
+}
+
 /// The shared state.
 pub struct ShareHub {
     state: Mutex<ShareState>,
@@ -101,6 +108,8 @@ pub struct ShareHub {
     terminal: OnceLock<OwnedFd>,
     /// Counts the pieces of output, and says that the newest was drawn by a viewer.
     drawn: watch::Sender<u64>,
+    /// Who comes and goes, for what waits for that.
+    attendance: watch::Sender<Attendance>,
     /// Cancelled when the share is over.
     over: CancellationToken,
 }
@@ -180,6 +189,7 @@ impl ShareHub {
             commanded: Notify::new(),
             terminal: OnceLock::new(),
             drawn: watch::Sender::new(0),
+            attendance: watch::Sender::default(),
             over: CancellationToken::new(),
         })
     }

@@ -1,12 +1,12 @@
 //! Lets people in and out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sally_proto::record::{AuditEvent, Join, Via};
 use sally_proto::share::{Rights, ShareRole, SharedSize, Shown};
 use sally_sys::pty::WindowSize;
 
-use super::{ShareHub, ShareState};
+use super::{Attendance, ShareHub, ShareState};
 use crate::lock::lock;
 use crate::record::RecordError;
 use crate::share::person::{Joining, Person};
@@ -94,6 +94,7 @@ impl ShareHub {
         let person = Person::new(joining, viewer, rights);
         if !is_local {
             state.visited = true;
+            self.attendance.send_modify(|now| *now = Attendance { joined: now.joined + 1, here: now.here + 1 });
             self.announce(&mut state, &person, &format!("has joined, and may {}", rights.role()));
         }
         state.people.insert(person.joined.number, person);
@@ -126,6 +127,7 @@ impl ShareHub {
         state.endings.extend(ending.map(|unit| (number, unit)));
         if !person.is_local() {
             state.names.leave(person.named);
+            self.attendance.send_modify(|now| now.here = now.here.saturating_sub(1));
             self.announce(&mut state, &person, "has left");
         }
         self.fit(&mut state);
@@ -136,5 +138,18 @@ impl ShareHub {
         }
         self.typed.notify_one();
         self.change();
+    }
+
+    /// Waits until the last viewer has left, and for so long no other has joined. Cancel-safe.
+    pub async fn deserted(&self, limit: Duration) {
+        let mut attendance = self.attendance.subscribe();
+        loop {
+            // The sender is ours: there is no error.
+            let Ok(joined) = attendance.wait_for(|now| now.joined > 0 && now.here == 0).await.map(|now| now.joined) else { return };
+            let another = attendance.wait_for(|now| now.joined > joined);
+            if tokio::time::timeout(limit, another).await.is_err() {
+                return;
+            }
+        }
     }
 }

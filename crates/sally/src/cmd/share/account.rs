@@ -1,0 +1,24 @@
+//! Changes to the account that the program runs as.
+
+use sally_proto::error::Fault;
+
+use crate::config::Share;
+use crate::session::account::can_read;
+use crate::term;
+
+/// Switches to the account of the program, if it is another one. Warns if that account can read a key that outlives this share.
+pub(super) fn settle(config: &Share) -> Result<(), Fault> {
+    let Some(run_as) = &config.run_as else { return Ok(()) };
+    run_as.take_on()?;
+    let host_keys = config.server.host_keys.iter().map(|file| (file, "imitate this server and sign records"));
+    let identity = config.relay.iter().map(|dial| (&dial.identity, "hold its names on the relay"));
+    for (file, harm) in host_keys.chain(identity).filter(|(file, _)| can_read(file)) {
+        term::warn(&format!(
+            "the program runs as {}, who can read {}: a viewer who may write can copy that key, and {harm}, also after this share. Make root the \
+             file's owner, with mode 0600",
+            run_as.named(),
+            file.display()
+        ));
+    }
+    Ok(())
+}
