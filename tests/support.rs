@@ -34,7 +34,7 @@ pub use clock::{Clock, off_by};
 pub use evidence::{events, stream, verify};
 pub use fleet::{Agent, Device, Fleet, Live};
 pub use lab::{Lab, RELAY, elsewhere};
-pub use podman::Podman;
+pub use podman::{Podman, SHARE_IMAGE};
 pub use process::{as_root, children, cpu, from_requirements, lives, marked, node, python, quiet, rooted, status_field, tool, without};
 pub use relay::{Relay, Sshd, connected, connected_with, free_port, get, metric, whoami};
 pub use share::Share;

@@ -1,5 +1,7 @@
 //! `sally share`: one terminal, several people.
 
+mod action;
+mod container;
 mod control;
 mod ends;
 mod faults;

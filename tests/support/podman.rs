@@ -4,11 +4,15 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{as_root, run, sally, skipped, text, tool};
 
 /// The folder of what is deployed.
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/docker/once");
+
+/// The image of deploy/docker/share, under the name that deploy/k8s/share has.
+pub const SHARE_IMAGE: &str = "registry.example.com/sally-share:0.1.0";
 
 /// podman with a store in a temporary folder, and images made of what this machine has: none can be pulled.
 pub struct Podman {
@@ -141,14 +145,36 @@ impl Podman {
     /// The image of deploy/compose, from a Debian that tests/run has made.
     pub fn build_fleet(&self) {
         self.import_debian();
-        let (compose, context) = (format!("{DEPLOY}/../../compose"), self.path("fleet"));
+        self.build_from_root("compose/Dockerfile", &["compose/role"], "localhost/sally-fleet");
+    }
+
+    /// The store with the image of deploy/docker/share, from a Debian that tests/run has made. Tests that run at the same time share it.
+    pub fn with_share() -> Option<Arc<Self>> {
+        static SHARED: Mutex<Weak<Podman>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(podman) = shared.upgrade() {
+            return Some(podman);
+        }
+        let podman = Self::new()?;
+        podman.import_debian();
+        podman.build_from_root("docker/share/Dockerfile", &["docker/share/share"], SHARE_IMAGE);
+        let podman = Arc::new(podman);
+        *shared = Arc::downgrade(&podman);
+        Some(podman)
+    }
+
+    /// Builds an image on that Debian, of the stripped binary and these files of `deploy`, from a context like the repository's root.
+    fn build_from_root(&self, file: &str, files: &[&str], image: &str) {
+        let (deploy, context) = (format!("{DEPLOY}/../.."), self.path("root-context"));
         let binary = context.join("target/x86_64-unknown-linux-gnu/release/sally");
         copy(sally(), &binary);
         assert!(run(tool("strip", "binutils").arg(&binary)).status.success());
-        copy(Path::new(&format!("{compose}/role")), &context.join("deploy/compose/role"));
-        let (file, context) = (format!("{compose}/Dockerfile"), context.display().to_string());
+        for file in files {
+            copy(Path::new(&format!("{deploy}/{file}")), &context.join("deploy").join(file));
+        }
+        let (file, context) = (format!("{deploy}/{file}"), context.display().to_string());
         let how = ["--quiet", "--isolation=chroot", "--layers=false", "--build-arg=BASE=localhost/debian"];
-        self.slowly(&[&["build", "-t", "localhost/sally-fleet", "-f", &file], &how[..], &[&context]].concat());
+        self.slowly(&[&["build", "-t", image, "-f", &file], &how[..], &[&context]].concat());
     }
 
     /// Runs it for as long as it takes: whole systems are copied.
