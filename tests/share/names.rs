@@ -113,8 +113,10 @@ fn links_stand_in_their_order_and_commands_print_them_again() {
     share.process.await_line("ssh session, host key pinned: ssh -o 'KnownHostsCommand=/bin/echo %H ");
     let said = share.process.said().to_vec();
     let kinds: Vec<_> = said.iter().map(|line| line.split(':').next().unwrap()).collect();
-    let pinned = ["ssh session read only, host key pinned", "ssh session, host key pinned", "ssh session, host key pinned"];
-    assert_eq!(kinds, [&["host key", "ssh session read only", "ssh session", "ssh session"][..], &pinned[..]].concat());
+    let links = |read_only: &'static str, writing: &'static str| [read_only, writing, writing];
+    let pinned = links("ssh session read only, host key pinned", "ssh session, host key pinned");
+    let expected = [links("ssh session read only", "ssh session"), links("sally read only", "sally"), pinned].concat();
+    assert_eq!(kinds, [vec!["host key"], expected].concat());
     assert_eq!(text(&share.command(&["links"]).stdout).lines().collect::<Vec<_>>(), said);
 }
 
