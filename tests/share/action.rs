@@ -27,7 +27,8 @@ fn action(home: &Home) -> Command {
     fs::create_dir_all(home.path("runner")).unwrap();
     command.env_clear().env("PATH", path).env("HOME", home.path(".")).env("GITHUB_ACTOR", "alice").env("PS1", "$ ");
     command.env("RUNNER_TEMP", home.path("runner")).env("GITHUB_OUTPUT", home.path("output")).current_dir(home.path("."));
-    for (name, default) in inputs() {
+    // The key is the first step's alone.
+    for (name, default) in inputs().into_iter().filter(|(name, _)| name != "SALLY_IDENTITY") {
         command.env(name, default);
     }
     command.env("SALLY_URL", format!("file://{}", sally().display())).env("SALLY_SHA256", digest());
@@ -47,6 +48,14 @@ fn inputs() -> Vec<(String, String)> {
     };
     let lines = action.lines().filter_map(|line| line.trim().strip_suffix(" }}")?.split_once(": ${{ inputs."));
     lines.map(|(name, input)| (name.to_owned(), default(input))).collect()
+}
+
+/// The variables that a step of action.yml gets, which runs this script.
+fn inputs_of_step(script: &str) -> Vec<String> {
+    let action = fs::read_to_string(format!("{ACTION}/action.yml")).unwrap();
+    let (_, step) = action.split_once(&format!("GITHUB_ACTION_PATH/{script}\"")).unwrap();
+    let step = step.split("\n  - ").next().unwrap();
+    step.lines().filter_map(|line| Some(line.trim().split_once(": ${{ inputs.")?.0.to_owned())).collect()
 }
 
 /// A running script that can be joined at this port, and the share's host key.
@@ -100,10 +109,17 @@ fn a_job_goes_on_when_the_last_viewer_has_left() {
     let relay = Relay::start(&home, home.relay_of_files());
     let mut command = action(&home);
     command.env("SALLY_UNTIL_LEFT", "1").env("SALLY_LISTEN", "").env("SALLY_RELAY", format!("127.0.0.1:{}", relay.port));
-    command.env("SALLY_RELAY_HOST_KEY", &relay.host_key).env("SALLY_IDENTITY", home.read("runner-key"));
+    command.env("SALLY_RELAY_HOST_KEY", &relay.host_key);
+    let mut identity = Command::new(format!("{ACTION}/identity"));
+    identity.env("SALLY_IDENTITY", home.read("runner-key").trim()).env("RUNNER_TEMP", home.path("runner"));
+    assert!(run(&mut identity).status.success());
+    assert!(home.path("runner/sally-identity-0").exists());
     let mut script = Client::start(&mut command);
     let name = script.await_line("ssh session: ssh -J ").split(' ').nth(1).unwrap().to_owned();
-    assert!(!folder(&home).join("identity").exists(), "no viewer finds the key");
+    // No viewer finds the key: not in a file, and not in what a process that lives was started with.
+    assert!(!home.path("runner/sally-identity-0").exists());
+    folder(&home);
+    assert!(!inputs_of_step("share").contains(&"SALLY_IDENTITY".to_owned()));
     let proxy = format!("ssh -F {} -W %h:%p relay", home.config(&relay, "id").display());
     let mut viewer = home.via(&relay, "id");
     viewer.args(["-t", "-o", &format!("ProxyCommand={proxy}")]).arg(format!("anyone@{name}"));
@@ -113,6 +129,17 @@ fn a_job_goes_on_when_the_last_viewer_has_left() {
     script.await_stderr("The share ended: the last viewer left");
     script.await_line("The shared terminal has ended with status 0");
     assert_eq!(script.finish().0.code(), Some(0));
+}
+
+#[test]
+fn a_job_for_the_author_of_a_pull_request_shares_nothing() {
+    let home = Home::new();
+    for event in ["pull_request_target", "workflow_run"] {
+        let output = run(action(&home).env("GITHUB_EVENT_NAME", event));
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("a terminal there is for nobody"), "{}", text(&output.stdout));
+    }
+    assert!(fs::read_dir(home.path("runner")).unwrap().next().is_none());
 }
 
 #[test]
@@ -198,7 +225,7 @@ fn each_variable_of_the_script_is_an_input_of_the_action() {
             rest[..rest.find(|c: char| !c.is_ascii_uppercase() && c != '_' && !c.is_ascii_digit()).unwrap_or(rest.len())].to_owned()
         })
         .collect();
-    let mut given: Vec<_> = inputs().into_iter().map(|(name, _)| name).collect();
+    let mut given = inputs_of_step("share");
     used.sort();
     used.dedup();
     given.sort();

@@ -68,7 +68,8 @@ fn only_root_can_give_the_program_to_another_account() {
     }
     fs::set_permissions(home.path("id.pub"), fs::Permissions::from_mode(0o644)).unwrap();
     let mut command = home.share();
-    let output = run(as_number(VISITOR, command.args(["--foreground", "--run-as", "games"])).env("XDG_RUNTIME_DIR", home.path("run")));
+    let output =
+        run(as_number(VISITOR, command.args(["--foreground", "--run-as", "games", "--", "sh"])).env("XDG_RUNTIME_DIR", home.path("run")));
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.starts_with("Invalid account: games (Operation not permitted)\n"), "{said}");

@@ -154,7 +154,9 @@ impl Home {
             format!(" Port {}\nHost *\n IdentityFile {}", relay.port, self.path(key).display()),
             " BatchMode yes\n IdentitiesOnly yes\n IdentityAgent none\n StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n".into(),
         ];
-        self.write(format!("config-{key}-{}", relay.port).as_str(), lines.join("\n"))
+        // Written once: a client that runs may be reading it.
+        let name = format!("config-{key}-{}", relay.port);
+        if self.path(&name).exists() { self.path(&name) } else { self.write(&name, lines.join("\n")) }
     }
 
     /// ssh with that configuration.

@@ -27,7 +27,7 @@ pub fn say(line: &str) {
 struct Held {
     messages: Vec<u8>,
     /// Gives the terminal back as it was.
-    restore: Box<dyn FnOnce() + Send>,
+    restore: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// Holds messages back while something is drawn on the terminal; dropping this restores the terminal and prints them.
@@ -40,16 +40,19 @@ fn held() -> MutexGuard<'static, Option<Held>> {
 /// Holds back messages for stderr from now on, if that is a terminal; of many, the first ones. `restore` gives the terminal back as it
 /// was, however the process ends.
 pub fn hold(restore: Box<dyn FnOnce() + Send>) -> Hold {
-    *held() = Some(Held { messages: Vec::new(), restore });
+    *held() = Some(Held { messages: Vec::new(), restore: Some(restore) });
     Hold(())
 }
 
 /// Restores the terminal, and prints what was held back.
 pub fn let_go() {
-    // Taken out first: what restores the terminal may print.
-    let was_held = held().take();
-    if let Some(Held { messages, restore }) = was_held {
+    // Messages are held until the terminal is as it was.
+    let restore = held().as_mut().and_then(|held| held.restore.take());
+    if let Some(restore) = restore {
         restore();
+    }
+    let held = held().take();
+    if let Some(Held { messages, .. }) = held {
         let _ = io::stderr().write_all(&messages); // As in `say`.
     }
 }
@@ -71,15 +74,16 @@ pub fn held_stderr() -> HeldStderr {
 
 impl Write for HeldStderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut *held() {
-            Some(held) if rustix::termios::isatty(rustix::stdio::stderr()) => {
-                if held.messages.len() + bytes.len() <= HELD_MOST {
-                    held.messages.extend_from_slice(bytes);
-                }
-                Ok(bytes.len())
+        if let Some(held) = &mut *held()
+            && rustix::termios::isatty(rustix::stdio::stderr())
+        {
+            if held.messages.len() + bytes.len() <= HELD_MOST {
+                held.messages.extend_from_slice(bytes);
             }
-            _ => io::stderr().write_all(bytes).map(|()| bytes.len()),
+            return Ok(bytes.len());
         }
+        // Not under the lock: stderr may take its time.
+        io::stderr().write_all(bytes).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

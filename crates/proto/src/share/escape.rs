@@ -33,6 +33,17 @@ impl Default for EscapeKeys {
 }
 
 impl EscapeKeys {
+    /// Returns whether a paste has begun and not ended.
+    #[must_use]
+    pub const fn is_pasting(&self) -> bool {
+        self.pasting
+    }
+
+    /// Takes a paste as ended, whose end has not come.
+    pub const fn end_paste(&mut self) {
+        self.pasting = false;
+    }
+
     /// Takes what was typed. A `~` at the beginning of a line is held back until the next byte: `~.` leaves, `~~` is one `~`.
     pub fn typed(&mut self, bytes: &[u8]) -> Escaped {
         let mut escaped = Escaped::default();

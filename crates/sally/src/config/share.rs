@@ -157,11 +157,11 @@ fn names(name: Option<DeviceId>, read_only: bool) -> Vec<WantedName> {
     }
 }
 
-/// Returns the environment of the program. Another account gets nothing that describes the starter.
+/// Returns the environment of the program. Another account gets what a login would give it: the starter's may hold secrets.
 fn environment(run_as: Option<&RunAs>, variables: &Variables) -> Environment {
     let Some(run_as) = run_as else { return environment::of_share(variables.all()) };
-    let inherited = environment::copy(variables.all()).into_iter().filter(|(name, _)| name != RUNTIME);
-    let mut all = environment::of_share(inherited);
+    let mut all = environment::of_share(variables.all().filter(|(name, _)| environment::is_for_every_account(name)));
+    all.insert("PATH".into(), environment::LOGIN_PATH.into());
     all.extend(run_as.account().variables());
     all
 }

@@ -3,12 +3,14 @@
 //! - `terminal`: the terminal here, in raw mode; it is given back as it was
 //! - `show`: one connection to the share, from the login to its end
 //! - `rejoin`: what is shown and typed while there is none
+//! - `keys`: the keys that leave, and the rest of what was typed while there was none
 //! - `clocks`: notices that the machine was suspended
 //! - `passphrase`: asks for the passphrase of a key
 //!
 //! Nothing of the share reaches the terminal, and nothing typed reaches the share, before the share has proved the host key of the link.
 
 mod clocks;
+mod keys;
 mod passphrase;
 mod rejoin;
 mod show;
@@ -20,6 +22,7 @@ use sally_proto::relay::Veiled;
 use sally_proto::share::JoinLink;
 use tokio::time::Instant;
 
+use self::keys::ViewerKeys;
 use self::rejoin::rejoin;
 use self::show::{ViewEnd, show};
 use self::terminal::ViewerScreen;
@@ -73,17 +76,17 @@ async fn stay(
     screen: &ViewerScreen,
     signals: &mut Signals,
 ) -> Result<u8, Fault> {
-    let mut backoff = Backoff::new(Pace::VIEWER);
+    let (mut backoff, mut keys) = (Backoff::new(Pace::VIEWER), ViewerKeys::default());
     loop {
         let since = Instant::now();
-        let why = match show(session, screen, signals).await {
+        let why = match show(session, screen, &mut keys, signals).await {
             ViewEnd::Ended(status) => return Ok(status),
             ViewEnd::Left => return Ok(0),
             ViewEnd::Stopped(number) => return Err(Fault::Signalled(number)),
             ViewEnd::Lost(why) => why,
         };
         backoff.held(since.elapsed());
-        let Some(joined) = rejoin(dialer, request, screen, signals, &mut backoff, why).await? else {
+        let Some(joined) = rejoin(dialer, request, screen, &mut keys, signals, &mut backoff, why).await? else {
             return Ok(exit::CONNECTION);
         };
         session = joined;

@@ -5,17 +5,17 @@ use std::time::Duration;
 use sally_proto::backoff::Backoff;
 use sally_proto::error::Fault;
 use sally_proto::relay::Veiled;
-use sally_proto::share::EscapeKeys;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clocks::suspended;
 use super::fault;
+use super::keys::ViewerKeys;
 use super::terminal::ViewerScreen;
 use crate::shutdown::Signals;
 use crate::tunnel::share_client::{JoinError, ShareDialer, ShareSession, TerminalRequest};
 
-/// For how long `q` is taken for text that was meant for the share.
-const Q_WAIT: Duration = Duration::from_secs(1);
+/// How long a relay may refuse the keys or the name: it does so while the share is not connected, and for good once the share has ended.
+const REFUSALS: Duration = Duration::from_secs(60 * 60);
 /// How often the last row is drawn.
 const ROW: Duration = Duration::from_secs(1);
 /// The signal of a terminal that is closed.
@@ -29,23 +29,34 @@ pub(super) async fn rejoin(
     dialer: &mut ShareDialer,
     request: &mut TerminalRequest,
     screen: &ViewerScreen,
+    keys: &mut ViewerKeys,
     signals: &mut Signals,
     backoff: &mut Backoff,
     mut why: String,
 ) -> Result<Option<ShareSession>, Fault> {
-    let mut keys = LeavingKeys { escape: EscapeKeys::default(), since: Instant::now() };
+    keys.lost(Instant::now());
+    let mut refused_since = None;
     loop {
         let pause = backoff.pause(getrandom::u64().unwrap_or_default());
         let joined = tokio::select! {
             biased;
             number = signals.received() => return Err(Fault::Signalled(number)),
-            leaves = keys.typed(screen) => return if leaves { Ok(None) } else { Err(Fault::Signalled(HANGUP)) },
+            leaves = leaves(keys, screen) => return if leaves { Ok(None) } else { Err(Fault::Signalled(HANGUP)) },
             joined = attempt(dialer, request, screen, pause, &why) => joined,
         };
         match joined {
             Ok(session) => return Ok(Some(session)),
             Err(error) if error.is_lasting() => return Err(fault(error)),
-            Err(error) => why = error.to_string(),
+            Err(error) => {
+                why = error.to_string();
+                let since = refused_since.take().unwrap_or_else(Instant::now);
+                if error.is_refusal() {
+                    if since.elapsed() >= REFUSALS {
+                        return Err(fault(error));
+                    }
+                    refused_since = Some(since);
+                }
+            }
         }
     }
 }
@@ -85,21 +96,12 @@ async fn say(screen: &ViewerScreen, until: Option<Instant>, why: &str) {
     }
 }
 
-/// The keys that leave.
-struct LeavingKeys {
-    escape: EscapeKeys,
-    since: Instant,
-}
-
-impl LeavingKeys {
-    /// Drops what is typed until the viewer leaves; returns false if the terminal is gone. Cancel-safe.
-    async fn typed(&mut self, screen: &ViewerScreen) -> bool {
-        while let Some(bytes) = screen.typed().await {
-            let q = self.since.elapsed() >= Q_WAIT && bytes.starts_with(b"q");
-            if q || self.escape.typed(&bytes).leaves {
-                return true;
-            }
+/// Drops what is typed until the viewer leaves; returns false if the terminal is gone. Cancel-safe.
+async fn leaves(keys: &mut ViewerKeys, screen: &ViewerScreen) -> bool {
+    while let Some(bytes) = screen.typed().await {
+        if keys.leaves(&bytes, Instant::now()) {
+            return true;
         }
-        false
     }
+    false
 }

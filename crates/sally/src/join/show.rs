@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sally_proto::share::EscapeKeys;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::clocks::suspended;
+use super::keys::ViewerKeys;
 use super::terminal::ViewerScreen;
 use crate::shutdown::Signals;
 use crate::tunnel::share_client::{ShareEvent, ShareInput, ShareOutput, ShareSession};
@@ -33,14 +34,14 @@ pub(super) enum ViewEnd {
 }
 
 /// Shows a share, and hands on what is typed.
-pub(super) async fn show(session: ShareSession, screen: &ViewerScreen, signals: &mut Signals) -> ViewEnd {
+pub(super) async fn show(session: ShareSession, screen: &ViewerScreen, keys: &mut ViewerKeys, signals: &mut Signals) -> ViewEnd {
     let ShareSession { output, input } = session;
     let (typing, typed) = mpsc::channel(PENDING);
     let shown = tokio::select! {
         biased;
         number = signals.received() => ViewEnd::Stopped(number),
         // Before the output: a share that floods can't keep the viewer.
-        shown = read(screen, typing) => shown,
+        shown = read(screen, keys, typing) => shown,
         shown = draw(output, screen) => shown,
         never = send(&input, typed) => never,
         never = follow(&input, screen) => never,
@@ -69,10 +70,9 @@ async fn draw(mut output: ShareOutput, screen: &ViewerScreen) -> ViewEnd {
 }
 
 /// Reads what is typed, also while the share takes none of it, until there is too much.
-async fn read(screen: &ViewerScreen, typing: mpsc::Sender<Bytes>) -> ViewEnd {
-    let mut keys = EscapeKeys::default();
+async fn read(screen: &ViewerScreen, keys: &mut ViewerKeys, typing: mpsc::Sender<Bytes>) -> ViewEnd {
     while let Some(bytes) = screen.typed().await {
-        let escaped = keys.typed(&bytes);
+        let escaped = keys.typed(&bytes, Instant::now());
         if escaped.leaves {
             return ViewEnd::Left;
         }

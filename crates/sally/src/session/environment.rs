@@ -40,6 +40,14 @@ pub fn of_share(variables: impl Iterator<Item = (OsString, OsString)>) -> Enviro
     inherited.chain(ours.map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
+/// The folders of programs, for an account that has named none.
+pub const LOGIN_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Returns whether a variable is of the machine, and no account's: the language, the time zone, the terminal's colors.
+pub fn is_for_every_account(name: &OsStr) -> bool {
+    ["LANG", "LANGUAGE", "LC_*", "TZ", "NO_COLOR"].into_iter().any(|pattern| matches(pattern, name))
+}
+
 fn is_own(name: &OsStr) -> bool {
     name == KEY_SOURCE || name.as_encoded_bytes().starts_with(OWN_PREFIX.as_bytes())
 }
@@ -86,7 +94,7 @@ pub fn login(base: &Environment, account: &Account, directory: &Path, sent: &[(S
     }
     all.insert("PWD".into(), directory.into());
     all.extend(account.variables());
-    all.entry("PATH".into()).or_insert_with(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    all.entry("PATH".into()).or_insert_with(|| LOGIN_PATH.into());
     all
 }
 

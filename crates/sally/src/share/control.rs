@@ -114,6 +114,9 @@ impl ControlSocket {
                 (folder.clone(), Some(folder))
             }
         };
+        for dead in sockets_in(&folder).filter(|socket| !is_answered(socket)) {
+            let _ = std::fs::remove_file(dead); // Another share may have removed it.
+        }
         let path = folder.join(format!("share-{}", std::process::id()));
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -229,10 +232,16 @@ pub fn ask(socket: &Path, words: &[String]) -> io::Result<Answer> {
 /// Lists the sockets of this account's shares in `$XDG_RUNTIME_DIR/sally`.
 pub fn sockets(runtime: Option<PathBuf>) -> Vec<PathBuf> {
     let Some(folder) = runtime.filter(|folder| is_runtime_folder(folder)).map(|runtime| runtime.join("sally")) else { return Vec::new() };
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let shares = entries.map(|entry| entry.path()).filter(|path| {
-        let is_share = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("share-"));
-        is_share && std::os::unix::net::UnixStream::connect(path).is_ok()
-    });
-    shares.collect()
+    sockets_in(&folder).filter(|socket| is_answered(socket)).collect()
+}
+
+/// Lists the sockets of shares in a folder, also of those that have ended.
+fn sockets_in(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("share-")))
+}
+
+/// Returns whether a share listens on a socket.
+fn is_answered(socket: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(socket).is_ok()
 }

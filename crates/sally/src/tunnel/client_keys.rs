@@ -48,6 +48,17 @@ pub struct ClientKeys {
     agent: Option<PathBuf>,
 }
 
+/// How a login with all keys ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyVerdict {
+    /// The key at this place was accepted.
+    Accepted(usize),
+    /// None was accepted.
+    Refused,
+    /// None was accepted, and the agent has not signed with at least one.
+    Unsigned,
+}
+
 impl ClientKeys {
     /// Finds the keys. `decrypt` asks for the passphrase of a file; without `--identity` it is asked only if no other key is there.
     ///
@@ -68,25 +79,29 @@ impl ClientKeys {
         Ok(Self { keys, agent: places.agent })
     }
 
-    /// Offers the keys one by one, the one at `first` before the others; returns the place of the one that was accepted.
+    /// Offers the keys one by one, the one at `first` before the others.
     ///
     /// # Errors
     /// The connection broke.
-    pub(super) async fn log_in<H: Handler>(&self, handle: &mut Handle<H>, first: usize) -> Result<Option<usize>, russh::Error> {
+    pub(super) async fn log_in<H: Handler>(&self, handle: &mut Handle<H>, first: usize) -> Result<KeyVerdict, russh::Error> {
+        let mut verdict = KeyVerdict::Refused;
         let others = (0..self.keys.len()).filter(|place| *place != first);
         for place in std::iter::once(first).chain(others).take(OFFERS) {
             let Some(key) = self.keys.get(place) else { continue };
-            if self.offer(handle, key).await? {
-                return Ok(Some(place));
+            match self.offer(handle, key).await? {
+                Some(true) => return Ok(KeyVerdict::Accepted(place)),
+                Some(false) => {}
+                None => verdict = KeyVerdict::Unsigned,
             }
             if handle.is_closed() {
                 return Err(russh::Error::Disconnect);
             }
         }
-        Ok(None)
+        Ok(verdict)
     }
 
-    async fn offer<H: Handler>(&self, handle: &mut Handle<H>, key: &ClientKey) -> Result<bool, russh::Error> {
+    /// Offers one key; returns whether it was accepted, or nothing if the agent has not signed.
+    async fn offer<H: Handler>(&self, handle: &mut Handle<H>, key: &ClientKey) -> Result<Option<bool>, russh::Error> {
         let result = match key {
             ClientKey::File(key, Some(certificate)) => {
                 handle.authenticate_openssh_cert(USER, Arc::clone(key), certificate.as_ref().clone()).await?
@@ -96,7 +111,7 @@ impl ClientKeys {
                 handle.authenticate_publickey(USER, PrivateKeyWithHashAlg::new(Arc::clone(key), hash)).await?
             }
             ClientKey::Agent(identity) => {
-                let Some(mut agent) = self.connect(handle).await else { return Ok(false) };
+                let Some(mut agent) = self.connect(handle).await else { return Ok(None) };
                 let offered = match identity.as_ref() {
                     AgentIdentity::PublicKey { key, .. } => {
                         let hash = hash(handle, key).await?;
@@ -107,12 +122,12 @@ impl ClientKeys {
                         handle.authenticate_certificate_with(USER, certificate.clone(), hash, &mut agent).await
                     }
                 };
-                // An agent that doesn't sign, perhaps because its user said no, is as a key that is refused.
-                let Ok(result) = offered else { return Ok(false) };
+                // It may be locked, or its user has said no.
+                let Ok(result) = offered else { return Ok(None) };
                 result
             }
         };
-        Ok(result.success())
+        Ok(Some(result.success()))
     }
 
     /// Connects to the agent for one signature; keys that it may use for named hosts only need to know the connection.

@@ -13,6 +13,7 @@ use russh::client::{self, AuthResult, ChannelOpenHandle, Config, DisconnectReaso
 use russh::keys::PrivateKeyWithHashAlg;
 use russh::{Channel, ChannelId, Disconnect, Preferred, cipher, compression};
 use sally_proto::host_port::HostPort;
+use sally_proto::relay::Refusal;
 use ssh_key::certificate::Certificate;
 use ssh_key::{Fingerprint, HashAlg, PrivateKey, PublicKey};
 use tokio::sync::mpsc;
@@ -205,7 +206,9 @@ impl RelayConnection {
     async fn refused(&self, error: russh::Error) -> NotRegistered {
         let denied = matches!(error, russh::Error::RequestDenied);
         let failed = said(&self.lost, error.into()).await;
-        NotRegistered { lasting: denied || self.lost.dismissed.load(Ordering::Relaxed), ..failed }
+        // A relay that stops dismisses its clients too, and may be back in a moment.
+        let stops = failed.reason.contains(&Refusal::Stopping.to_string());
+        NotRegistered { lasting: denied || (!stops && self.lost.dismissed.load(Ordering::Relaxed)), ..failed }
     }
 
     /// Returns the next visitor; `None` when the connection to the relay is gone. Cancel-safe.
@@ -385,7 +388,7 @@ impl Handler for RelayClientHandler {
         self.lost.set(match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
                 self.lost.dismissed.store(true, Ordering::Relaxed);
-                term::printable(&info.message)
+                term::excerpt(&info.message)
             }
             DisconnectReason::Error(error) => words(&error),
         });

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use self::handler::{ServerWords, ShareClientHandler};
-use super::client_keys::ClientKeys;
+use super::client_keys::{ClientKeys, KeyVerdict};
 use super::relay_client::{HostTrust, config, words};
 use crate::net::dial::Dialer;
 use crate::term;
@@ -50,6 +50,8 @@ pub enum JoinError {
     ShareHostKey(Fingerprint),
     /// The share refuses the keys.
     ShareRefuses,
+    /// The agent has not signed, as one that is locked.
+    Agent,
     /// The share refuses a terminal.
     NoTerminal,
 }
@@ -59,8 +61,13 @@ impl JoinError {
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::RelayHostKey(_) | Self::ShareHostKey(_) | Self::ShareRefuses | Self::NoTerminal => true,
-            Self::Unreachable(_) | Self::RelayRefuses | Self::NameRefused(_) => false,
+            Self::Unreachable(_) | Self::RelayRefuses | Self::NameRefused(_) | Self::Agent => false,
         }
+    }
+
+    /// Returns whether the relay or the agent refuses, which may ask a person each time.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::RelayRefuses | Self::NameRefused(_) | Self::Agent)
     }
 }
 
@@ -73,6 +80,7 @@ impl std::fmt::Display for JoinError {
             Self::NameRefused(reason) => write!(f, "the relay says: {reason}"),
             Self::ShareHostKey(key) => write!(f, "its host key is {key}"),
             Self::ShareRefuses => f.write_str("the share accepts none of the keys"),
+            Self::Agent => f.write_str("the agent has not signed"),
             Self::NoTerminal => f.write_str("what answers doesn't give a terminal"),
         }
     }
@@ -191,8 +199,9 @@ impl Hop {
             term::say(banner.trim_end());
         }
         match logged_in {
-            Ok(Some(place)) => Ok(place),
-            Ok(None) => Err(refused),
+            Ok(KeyVerdict::Accepted(place)) => Ok(place),
+            Ok(KeyVerdict::Refused) => Err(refused),
+            Ok(KeyVerdict::Unsigned) => Err(JoinError::Agent),
             Err(JoinError::Unreachable(reason)) => Err(JoinError::Unreachable(self.said.last().await.unwrap_or(reason))),
             Err(error) => Err(error),
         }
