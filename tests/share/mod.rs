@@ -10,4 +10,5 @@ mod local;
 mod names;
 mod roles;
 mod share;
+mod sources;
 mod through_relay;

@@ -299,6 +299,9 @@ pub enum Fault {
     /// The host removed the viewer's key from the share.
     #[error("The host has removed this key from the share")]
     KeyRemoved,
+    /// The viewer's key is gone from its source.
+    #[error("This key is no longer among those that may join")]
+    KeyGone,
     /// No viewer joined the share in time.
     #[error("The share ended: no viewer joined within {0} s")]
     Unvisited(u64),
@@ -371,7 +374,7 @@ impl Fault {
             Self::AnnounceFailed { .. } => exit::ANNOUNCE,
             Self::Bind { .. } | Self::Relay { .. } | Self::Inetd(_) | Self::NoShare(_) => exit::BIND,
             Self::ShareEnded | Self::Unvisited(_) | Self::ViewersLeft => 0,
-            Self::KeyRemoved => 1,
+            Self::KeyRemoved | Self::KeyGone => 1,
             Self::ConnectionLost | Self::NoSession(_) | Self::NotJoined(_) | Self::ShareHostKey(_) => exit::CONNECTION,
             Self::Record { .. } | Self::Audit { .. } => exit::RECORD,
             Self::Usage(_) | Self::JoinLink(_) => exit::USAGE,

@@ -21,7 +21,7 @@ pub(super) struct SourcedEntry {
     pub(super) source: Arc<str>,
 }
 
-/// The keys that may log in: at least one, each with options that are all enforced.
+/// The keys that may log in, each with options that are all enforced: at least one, unless [`KeyRing::within`] has left none.
 #[derive(Clone, Debug)]
 pub struct KeyRing {
     held: Vec<SourcedEntry>,
@@ -90,8 +90,8 @@ impl KeyRing {
         self.enforced
     }
 
-    /// Returns how many keys there are: at least one.
-    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    /// Returns how many keys there are.
+    #[expect(clippy::len_without_is_empty, reason = "what is loaded is never empty")]
     pub fn len(&self) -> usize {
         self.held.len()
     }
@@ -109,6 +109,14 @@ impl KeyRing {
     /// Returns whether a line is a certificate authority's.
     pub fn has_authorities(&self) -> bool {
         self.held.iter().any(|held| held.entry.options().cert_authority)
+    }
+
+    /// Returns the key ring with only those lines whose key and options another has too: perhaps none, and then no key is let in.
+    #[must_use]
+    pub fn within(self, known: &Self) -> Self {
+        let is_known = |held: &SourcedEntry| known.lines_of(held.entry.key()).any(|line| line.entry.options() == held.entry.options());
+        let held = self.held.into_iter().filter(is_known).collect();
+        Self { fleet: self.fleet, revoked: self.revoked, ..Self::of(held, self.enforced) }
     }
 
     /// Joins two key rings of the same kind: the lines of this one, then those of the other.

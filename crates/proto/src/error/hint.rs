@@ -73,7 +73,7 @@ impl Fault {
             Self::Client { .. } => Some("install OpenSSH's client (on Debian: openssh-client)"),
             Self::Internal(_) => Some("run it again with -v, and report what it prints"),
             Self::NoEntrance | Self::NoTerminal | Self::NoShare(_) | Self::Program { .. } => self.hint_of_share(),
-            Self::ShareEnded | Self::KeyRemoved | Self::Unvisited(_) | Self::ViewersLeft => None,
+            Self::ShareEnded | Self::KeyRemoved | Self::KeyGone | Self::Unvisited(_) | Self::ViewersLeft => None,
             Self::JoinLink(_) | Self::NoViewerTerminal | Self::NotJoined(_) | Self::ShareHostKey(_) => self.hint_of_join(),
             Self::ConnectionLost | Self::Usage(_) | Self::Idle(_) | Self::MaxDuration(_) | Self::Signalled(_) | Self::NoSession(_) => None,
         }

@@ -50,6 +50,7 @@ fn one_of_each() -> Vec<Fault> {
         Fault::ShareHostKey("K".into()),
         Fault::ShareEnded,
         Fault::KeyRemoved,
+        Fault::KeyGone,
         Fault::Unvisited(600),
         Fault::ViewersLeft,
         Fault::Program { program: "COMMAND".into(), reason: "r".into() },

@@ -150,6 +150,15 @@ pub enum ShareCommand {
         #[command(flatten)]
         which: WhichShare,
     },
+    /// Read the sources of keys again, and remove the viewers whose key is gone
+    Reload {
+        /// Let the keys join that are new
+        #[arg(long)]
+        add: bool,
+        /// The share.
+        #[command(flatten)]
+        which: WhichShare,
+    },
     /// End the share
     End(WhichShare),
 }
@@ -183,6 +192,8 @@ impl ShareCommand {
             Self::Demote(ViewerArgs { viewer, which }) => (which, vec!["demote".into(), viewer.to_string()]),
             Self::Kick(ViewerArgs { viewer, which }) => (which, vec!["kick".into(), viewer.to_string()]),
             Self::Allow { fingerprint, which } => (which, vec!["allow".into(), fingerprint.clone()]),
+            Self::Reload { add: false, which } => (which, vec!["reload".into()]),
+            Self::Reload { add: true, which } => (which, vec!["reload".into(), "--add".into()]),
             Self::End(which) => (which, vec!["end".into()]),
         };
         (which.share.clone(), words)

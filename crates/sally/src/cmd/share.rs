@@ -3,6 +3,7 @@
 mod account;
 mod deserted;
 mod links;
+mod sources;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
-use sally_proto::authorized_keys::{Enforced, KeyRing, OptionKind};
+use sally_proto::authorized_keys::KeyRing;
 use sally_proto::error::{Fault, exit};
 use sally_proto::id::DeviceId;
 use sally_proto::record::{AuditEvent, ShareStart};
@@ -44,14 +45,15 @@ use crate::share::hub::{NotJoined, Rules as ShareRules, ShareHub};
 use crate::share::local::{HostTerminal, LOCAL, above_status};
 use crate::share::program::{ProgramInput, ProgramOutput};
 use crate::share::service::ViewerService;
+use crate::share::sources::ReloadRequests;
 use crate::shutdown::Signals;
 use crate::ssh::forward::Allowed;
 use crate::ssh::listen::Arrivals;
 use crate::ssh::server::{Server, ServerRules};
 use crate::ssh::visits::ManyVisits;
+use crate::term;
 use crate::tunnel::reconnect::KeptRegistration;
 use crate::variables::Variables;
-use crate::{keys, term};
 
 /// How long viewers' clients may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -111,14 +113,14 @@ fn only_share(variables: &Variables) -> Result<PathBuf, Fault> {
     }
 }
 
-async fn share(config: Share) -> Result<u8, Fault> {
+async fn share(mut config: Share) -> Result<u8, Fault> {
     let mut signals = Signals::listen().map_err(internal)?;
     let file = program_file(&config)?;
     let here = if config.foreground { None } else { Some(HostTerminal::size().map_err(|_| Fault::NoTerminal)?) };
-    let keys = tokio::select! {
+    let (sources, keys) = tokio::select! {
         biased;
         number = signals.received() => return Err(Fault::Signalled(number)),
-        loaded = load_keys(&config) => loaded?,
+        loaded = sources::load(&mut config) => loaded?,
     };
     let admitted = if config.relay.is_some() { admit_requests(&keys, &config.account.name)? } else { Vec::new() };
     sally_sys::process::guard_ourselves().map_err(internal)?;
@@ -143,8 +145,12 @@ async fn share(config: Share) -> Result<u8, Fault> {
     let hub = ShareHub::new(rules(&config), size, recorder.clone());
     let server = server(keys, &config, settings, &recorder, &hub);
     let of_kicks = Arc::clone(&server);
-    let cut = Box::new(move |fingerprint: &str| of_kicks.stop_key(fingerprint, Fault::KeyRemoved));
-    let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: config.starter.clone(), links, cut });
+    let cut = Box::new(move |fingerprint: &str| of_kicks.stop_key(fingerprint, &Fault::KeyRemoved));
+    let (reloads, requests) = ReloadRequests::new(config.relay.is_some());
+    let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: config.starter.clone(), links, cut, reloads });
+    // Without a terminal, SIGHUP is no terminal that was closed.
+    let hangups = if HostTerminal::size().is_err() { Some(signals.take_hangup().map_err(internal)?) } else { None };
+    spawn_essential(sources::watch(sources, requests, hangups, Arc::clone(&server)));
     let reaper = Reaper::start().map_err(internal)?;
     // From here on the terminal is the share's.
     let terminal = here.map(|_| HostTerminal::take_over()).transpose().map_err(|_| Fault::NoTerminal)?;
@@ -188,17 +194,6 @@ fn internal(error: std::io::Error) -> Fault {
 
 fn unwritable(what: &str, error: &std::io::Error) -> Fault {
     Fault::Unwritable { file: what.into(), reason: term::reason(error) }
-}
-
-/// Loads the keys of all sources, without the revoked ones. Options of a line that a share can't obey stop the start.
-async fn load_keys(config: &Share) -> Result<KeyRing, Fault> {
-    let enforced: Vec<_> = keys::ENFORCED.iter().copied().filter(|option| *option != OptionKind::Environment).collect();
-    let (keys, passed_over) = keys::load(&config.sources, &config.network, Enforced::new(&enforced)).await?;
-    passed_over.iter().for_each(|line| term::say(&line.to_string()));
-    let Some(file) = &config.server.revoked_keys else { return Ok(keys) };
-    let (revoked, passed_over) = keys::load_revoked(file).await?;
-    passed_over.iter().for_each(|line| term::say(&line.to_string()));
-    Ok(keys.less(revoked))
 }
 
 fn host_keys(config: &Share) -> Result<HostKeys, Fault> {

@@ -117,15 +117,16 @@ impl KeySource {
 }
 
 /// Reads the sources that can be read only once, stdin and special files (a shell's `<(…)`), and keeps their bytes, for servers that load
-/// again. Stdin that is named twice is read once.
+/// again. Stdin that is named twice is read once. `files`: whether that is so of every file, for a process that can't reach them later.
 ///
 /// # Errors
 /// [`Fault::KeysInvalid`] of the first that can't be read.
-pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut KeySource>) -> Result<(), Fault> {
+pub async fn keep<'a>(sources: impl Iterator<Item = &'a mut KeySource>, files: bool) -> Result<(), Fault> {
     let mut kept: Vec<(KeySource, Vec<u8>)> = Vec::new();
     for source in sources {
         let once = match source {
             KeySource::Stdin => true,
+            KeySource::File(_) if files => true,
             KeySource::File(file) => std::fs::metadata(file).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()),
             KeySource::Env(_) | KeySource::Kept { .. } | KeySource::Url { .. } | KeySource::Bundle(_) => false,
         };

@@ -131,7 +131,7 @@ impl KeySources {
     /// # Errors
     /// [`Fault::KeysInvalid`] for the first that can't be read.
     pub(super) async fn keep(&mut self) -> Result<(), Fault> {
-        keys::keep([&mut self.visitors, &mut self.devices, &mut self.admins].into_iter().flatten()).await
+        keys::keep([&mut self.visitors, &mut self.devices, &mut self.admins].into_iter().flatten(), false).await
     }
 
     /// Returns the versions of the files: when they change, the files are read again.

@@ -18,6 +18,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 
 use super::hub::ShareHub;
+use super::sources::ReloadRequests;
 use super::via_name;
 use crate::session::visit::Visit;
 
@@ -28,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How long to wait if no descriptor is left for a peer.
 const RETRY: Duration = Duration::from_millis(100);
 /// The commands of the status line.
-const HELP: &str = "list, links, promote N, demote N, kick N, allow FINGERPRINT, end";
+const HELP: &str = "list, links, promote N, demote N, kick N, allow FINGERPRINT, reload [--add], end";
 
 /// The host's side of a share.
 pub struct Host {
@@ -42,6 +43,8 @@ pub struct Host {
     pub links: Vec<String>,
     /// Ends every connection of the key with this fingerprint.
     pub cut: Box<dyn Fn(&str) + Send + Sync>,
+    /// Asks for the keys to be read again.
+    pub reloads: ReloadRequests,
 }
 
 /// An answer to a request.
@@ -58,7 +61,7 @@ impl Host {
     ///
     /// # Errors
     /// Why not.
-    pub fn obey(&self, words: &[&str]) -> Result<String, String> {
+    pub async fn obey(&self, words: &[&str]) -> Result<String, String> {
         let number = |text: &str| text.parse::<u32>().map_err(|_| format!("'{text}' is no number of a viewer: see list"));
         match words {
             [] => Ok(String::new()),
@@ -74,6 +77,8 @@ impl Host {
                 Ok(format!("{who} is removed; the key is refused from now on"))
             }
             ["allow", fingerprint] => self.hub.allow(fingerprint).map(|()| format!("{fingerprint} may come again")),
+            ["reload"] => Ok(self.reloads.ask(false).await),
+            ["reload", "--add"] => Ok(self.reloads.ask(true).await),
             ["end"] => {
                 self.visit.stop(Fault::ShareEnded);
                 Ok("the share ends".into())
@@ -189,9 +194,9 @@ async fn answer(peer: UnixStream, host: Arc<Host>, program: Pid) {
         let words: Vec<String> = serde_json::from_str(&line)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let obeyed = match words.first() {
-            Some(&"list") => host.obey(&words),
+            Some(&"list") => host.obey(&words).await,
             _ if is_inside => Err("this command can't be given from inside the share".into()),
-            _ => host.obey(&words),
+            _ => host.obey(&words).await,
         };
         let done = obeyed.is_ok();
         let (Ok(text) | Err(text)) = obeyed;

@@ -184,7 +184,7 @@ async fn obey_commands(hub: &ShareHub, host: &Host, said: &watch::Sender<Option<
         let (commands, line) = hub.commanded().await;
         for command in commands {
             let words: Vec<_> = command.split_whitespace().collect();
-            let (Ok(answer) | Err(answer)) = host.obey(&words);
+            let (Ok(answer) | Err(answer)) = host.obey(&words).await;
             let answer = answer.lines().collect::<Vec<_>>().join(" | ");
             said.send_replace(Some(answer).filter(|answer| !answer.is_empty()).map(Said::Answer));
         }

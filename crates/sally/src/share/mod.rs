@@ -7,6 +7,7 @@
 //! - `service`: a viewer on a session channel
 //! - `local`: a viewer on the terminal that Sally was started on
 //! - `status`: the last row of that terminal, and the commands typed there
+//! - `sources`: the keys, which are read again while the share lives
 //! - `control`: the socket on which `sally share list|kick|…` reaches a running share
 //!
 //! The program runs as one session of `session::run`: all its bytes are recorded there before the hub sees them.
@@ -17,6 +18,7 @@ pub mod local;
 mod person;
 pub mod program;
 pub mod service;
+pub mod sources;
 mod status;
 mod viewer;
 

@@ -13,7 +13,7 @@ use sally_sys::pty::WindowSize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::hub::{FAREWELL, NotJoined, Over, ShareHub};
+use super::hub::{FAREWELL, KEY_GONE, NotJoined, Over, ShareHub};
 use super::person::Joining;
 use super::via_name;
 use super::viewer::{Left, ViewerTerminal};
@@ -92,7 +92,7 @@ impl SessionService for ViewerService {
     async fn start(&self, request: SessionRequest<RequestedView>) -> Result<Session, StartError> {
         let on_terminal = request.terminal.is_some();
         let answer = |text: String, error: String, status| Ok(Session::Answer { text, error, status, on_terminal });
-        if let Some(why) = request.grant.as_ref().and_then(|grant| self.hub.removal(grant.fingerprint())) {
+        if let Some(why) = request.grant.as_ref().and_then(|grant| self.hub.refusal(grant.fingerprint())) {
             return answer(String::new(), format!("{why}\n"), 1);
         }
         match (&request.what, &request.terminal, &request.grant) {
@@ -236,6 +236,7 @@ async fn say_why<O: Outbound>(hub: &ShareHub, number: u32, left: Left, outbound:
             return Err(Fault::ConnectionLost);
         }
         Left::Quit => ("the viewer left", None, 0),
+        Left::Dismissed(line) if line == KEY_GONE => ("the key is gone from its source", Some(line), 1),
         Left::Dismissed(line) => ("the host removed the viewer", Some(line), 1),
         Left::Over(over) => ("the share ended", Some(over.sentence()), over.status()),
     };

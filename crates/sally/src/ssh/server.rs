@@ -117,8 +117,13 @@ impl<V: Visits, S: SessionService> Server<V, S> {
 
 impl<S: SessionService> Server<ManyVisits, S> {
     /// Ends every visit of the key with this fingerprint, for the reason `why`.
-    pub fn stop_key(&self, fingerprint: &str, why: Fault) {
-        self.visits.stop_key(fingerprint, why);
+    pub fn stop_key(&self, fingerprint: &str, why: &Fault) {
+        self.stop_keys(|of_visit| of_visit == fingerprint, why);
+    }
+
+    /// Ends every visit of the keys with these fingerprints, for the reason `why`.
+    pub fn stop_keys(&self, whose: impl Fn(&str) -> bool, why: &Fault) {
+        self.visits.stop_keys(whose, why);
     }
 
     /// Admits no further client, and gives the present ones so long to leave.

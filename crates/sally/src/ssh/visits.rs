@@ -141,9 +141,9 @@ impl ManyVisits {
         Self { most, most_of_key, limits, several_sessions, recorder, visits, ended, numbers, closing }
     }
 
-    /// Ends every visit of one key.
-    pub(super) fn stop_key(&self, fingerprint: &str, why: Fault) {
-        for present in lock(&self.visits).values().filter(|present| present.fingerprint == fingerprint) {
+    /// Ends every visit of these keys.
+    pub(super) fn stop_keys(&self, whose: impl Fn(&str) -> bool, why: &Fault) {
+        for present in lock(&self.visits).values().filter(|present| whose(&present.fingerprint)) {
             present.visit.stop(why.clone());
         }
     }

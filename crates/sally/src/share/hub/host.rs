@@ -6,7 +6,6 @@ use sally_proto::record::{AuditEvent, Via};
 use sally_proto::share::ShareRole;
 use tokio_util::sync::CancellationToken;
 
-use super::people::REMOVED;
 use super::{ShareHub, ShareState};
 use crate::lock::lock;
 use crate::share::person::Person;
@@ -113,11 +112,6 @@ impl ShareHub {
     pub fn allow(&self, fingerprint: &str) -> Result<(), String> {
         let allowed = lock(&self.state).kicked.remove(fingerprint);
         allowed.then_some(()).ok_or_else(|| "that key is not among those that were kicked".into())
-    }
-
-    /// Returns why a key is refused, if it was kicked.
-    pub(in crate::share) fn removal(&self, fingerprint: &str) -> Option<&'static str> {
-        lock(&self.state).kicked.contains(fingerprint).then_some(REMOVED)
     }
 
     /// Notes that a viewer asks for the right to write. Returns what the viewer is told.

@@ -7,8 +7,10 @@
 //! - `turns`: whose input is next
 //! - `sizes`: the terminal's size
 //! - `host`: what the host decides
+//! - `keys`: whose key may still join
 
 mod host;
+mod keys;
 mod people;
 mod sizes;
 mod turns;
@@ -25,6 +27,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::host::Listed;
+pub(super) use self::keys::KEY_GONE;
 pub use self::people::NotJoined;
 pub(super) use self::people::shown;
 use super::person::{Heard, Person};
@@ -32,6 +35,7 @@ use crate::lock::lock;
 use crate::record::Recorder;
 use crate::screen::{FrameView, Screen, ScreenFrame};
 use crate::session::Ending;
+use crate::share::sources::AllowedKeys;
 use crate::share::status::Prompt;
 
 /// How long the people may take to read how the share ended.
@@ -120,6 +124,8 @@ struct ShareState {
     names: ViewerNames,
     /// The keys that the host has removed.
     kicked: BTreeSet<String>,
+    /// The keys that may join, once their sources were read again.
+    allowed: Option<AllowedKeys>,
     /// Whether a viewer has ever joined.
     visited: bool,
     /// The name that is the host's, whether the host is there or not.
@@ -164,6 +170,7 @@ impl ShareHub {
             people: BTreeMap::new(),
             names,
             kicked: BTreeSet::new(),
+            allowed: None,
             visited: false,
             host,
             turn: 0,

@@ -64,8 +64,8 @@ impl ShareHub {
         if let Some(over) = &state.over {
             return refused(&over.sentence());
         }
-        if joining.fingerprint.as_ref().is_some_and(|fingerprint| state.kicked.contains(fingerprint)) {
-            return refused(REMOVED);
+        if let Some(why) = joining.fingerprint.as_ref().and_then(|fingerprint| state.refusal(fingerprint)) {
+            return refused(why);
         }
         let is_local = joining.via == Via::Local;
         if !is_local {

@@ -221,9 +221,9 @@ async fn one_key_has_a_limit_of_its_own_and_all_its_visits_can_be_ended() {
         clients.push(place.come("ann").await.unwrap());
     }
     assert!(place.come("ann").await.is_none(), "other keys have places left, and this one none");
-    place.server.stop_key("SHA256:of-another-key", Fault::KeyRemoved);
+    place.server.stop_key("SHA256:of-another-key", &Fault::KeyRemoved);
     place.has(MOST_OF_KEY).await;
-    place.server.stop_key(&place.key.fingerprint(), Fault::KeyRemoved);
+    place.server.stop_key(&place.key.fingerprint(), &Fault::KeyRemoved);
     place.has(0).await;
 }
 
