@@ -6,8 +6,17 @@ use crate::support::*;
 
 /// A share on a terminal of its own, and the port that it prints.
 pub fn share_here(home: &Home, columns: u16, rows: u16, program: &[&str]) -> (View, u16) {
+    share_here_as(home, (columns, rows), &[], program)
+}
+
+/// The same with options, on a wide terminal.
+pub fn share_here_with(home: &Home, options: &[&str], program: &[&str]) -> (View, u16) {
+    share_here_as(home, (120, 24), options, program)
+}
+
+fn share_here_as(home: &Home, (columns, rows): (u16, u16), options: &[&str], program: &[&str]) -> (View, u16) {
     let mut command = home.share();
-    command.arg("--").args(program);
+    command.args(options).arg("--").args(program);
     let view = View::sized(&command, columns, rows);
     let link = until("the link is printed", || {
         let sent = text(&view.sent());

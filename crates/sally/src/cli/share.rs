@@ -37,6 +37,9 @@ pub struct ShareArgs {
     /// Let no viewer write, whatever key it has; on a relay, register the read-only name alone
     #[arg(long)]
     pub read_only: bool,
+    /// Ask before each viewer joins: they wait, and see nothing, until approve N on the status line or as sally share approve N
+    #[arg(long)]
+    pub approve: bool,
     /// Run without showing the terminal here, as in a container: the links go to stdout, and joins and leaves to stderr
     #[arg(long)]
     pub foreground: bool,
@@ -150,6 +153,10 @@ pub enum ShareCommand {
         #[command(flatten)]
         which: WhichShare,
     },
+    /// Let a viewer in who waits (--approve)
+    Approve(ViewerArgs),
+    /// Let a viewer who waits not in
+    Deny(ViewerArgs),
     /// Read the sources of keys again, and remove the viewers whose key is gone
     Reload {
         /// Let the keys join that are new
@@ -192,6 +199,8 @@ impl ShareCommand {
             Self::Demote(ViewerArgs { viewer, which }) => (which, vec!["demote".into(), viewer.to_string()]),
             Self::Kick(ViewerArgs { viewer, which }) => (which, vec!["kick".into(), viewer.to_string()]),
             Self::Allow { fingerprint, which } => (which, vec!["allow".into(), fingerprint.clone()]),
+            Self::Approve(ViewerArgs { viewer, which }) => (which, vec!["approve".into(), viewer.to_string()]),
+            Self::Deny(ViewerArgs { viewer, which }) => (which, vec!["deny".into(), viewer.to_string()]),
             Self::Reload { add: false, which } => (which, vec!["reload".into()]),
             Self::Reload { add: true, which } => (which, vec!["reload".into(), "--add".into()]),
             Self::End(which) => (which, vec!["end".into()]),

@@ -183,6 +183,7 @@ fn rules(config: &Share) -> ShareRules {
         host: config.starter.clone(),
         read_only: config.read_only,
         announces: config.foreground,
+        approve: config.approve,
         viewers: config.max_viewers,
         size: config.size,
     }

@@ -47,6 +47,8 @@ pub struct Share {
     pub relay: Option<Dial>,
     /// Whether no viewer may write.
     pub read_only: bool,
+    /// Whether the host lets each viewer in.
+    pub approve: bool,
     /// Whether the terminal is not shown here.
     pub foreground: bool,
     /// What the links call this machine, unless it is its host name.
@@ -122,6 +124,7 @@ impl Share {
                 Dial { relay, trust, identity, names: names(args.name, args.read_only) }
             }),
             read_only: args.read_only,
+            approve: args.approve,
             foreground: args.foreground,
             size: args.size.unwrap_or(default_size),
             max_viewers: usize::try_from(args.max_viewers).unwrap_or(1),

@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How long to wait if no descriptor is left for a peer.
 const RETRY: Duration = Duration::from_millis(100);
 /// The commands of the status line.
-const HELP: &str = "list, links, promote N, demote N, kick N, allow FINGERPRINT, reload [--add], end";
+const HELP: &str = "list, links, promote N, demote N, kick N, allow FINGERPRINT, approve N, deny N, reload [--add], end";
 
 /// The host's side of a share.
 pub struct Host {
@@ -70,6 +70,8 @@ impl Host {
             ["links"] => Ok(self.links.join("\n")),
             ["promote", who] => self.hub.set_role(number(who)?, ShareRole::Write).map(|()| format!("{who} may write")),
             ["demote", who] => self.hub.set_role(number(who)?, ShareRole::Watch).map(|()| format!("{who} may watch")),
+            ["approve", who] => self.hub.answer(number(who)?, true),
+            ["deny", who] => self.hub.answer(number(who)?, false),
             ["kick", who] => {
                 if let Some(fingerprint) = self.hub.kick(number(who)?)? {
                     (self.cut)(&fingerprint);
@@ -94,7 +96,8 @@ impl Host {
             let (source, key) = (person.source.as_deref().unwrap_or("-"), person.fingerprint.as_deref().unwrap_or("-"));
             format!("{} {} {}{asks} {} {columns}x{rows} {source} {key}", person.number, person.name, person.role, via_name(person.via))
         });
-        lines.collect::<Vec<_>>().join("\n")
+        let waiting = self.hub.waiting().into_iter().map(|(number, name)| format!("{number} {name} asks to join: approve {number}"));
+        lines.chain(waiting).collect::<Vec<_>>().join("\n")
     }
 }
 

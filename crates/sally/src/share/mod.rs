@@ -5,6 +5,7 @@
 //! - `program`: the program's side: its output goes to the screen, its input comes from the people in turn
 //! - `viewer`: one person's side: the screen is drawn there, what is typed there waits its turn
 //! - `service`: a viewer on a session channel
+//! - `waiting`: what a viewer sees until the host has let them in
 //! - `local`: a viewer on the terminal that Sally was started on
 //! - `status`: the last row of that terminal, and the commands typed there
 //! - `sources`: the keys, which are read again while the share lives
@@ -21,6 +22,7 @@ pub mod service;
 pub mod sources;
 mod status;
 mod viewer;
+mod waiting;
 
 use sally_proto::record::Via;
 

@@ -13,10 +13,11 @@ use sally_sys::pty::WindowSize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::hub::{FAREWELL, KEY_GONE, NotJoined, Over, ShareHub};
+use super::hub::{ApprovalWait, FAREWELL, KEY_GONE, NotJoined, Over, ShareHub};
 use super::person::Joining;
 use super::via_name;
 use super::viewer::{Left, ViewerTerminal};
+use super::waiting::wait_for_host;
 use crate::net::endpoint::Endpoint;
 use crate::panic::caught;
 use crate::screen::{Depth, RESTORE};
@@ -54,6 +55,17 @@ pub enum Session {
         number: u32,
         /// The size of its window at the beginning.
         window: WindowSize,
+        /// The colors of its terminal.
+        depth: Depth,
+    },
+    /// A view that the host has to allow first.
+    Waiting {
+        /// The share.
+        hub: Arc<ShareHub>,
+        /// The host's answer.
+        answer: ApprovalWait,
+        /// The viewer.
+        joining: Box<Joining>,
         /// The colors of its terminal.
         depth: Depth,
     },
@@ -105,14 +117,14 @@ impl SessionService for ViewerService {
                     _ => answer(String::new(), format!("{NO_COMMANDS}\n"), 2),
                 }
             }
-            (_, Some(view), Some(grant)) => match self.hub.join(self.joining(&request, grant, request.resized.unwrap_or(view.window))) {
-                Ok(()) => {
-                    let window = request.resized.unwrap_or(view.window);
-                    Ok(Session::View { hub: Arc::clone(&self.hub), number: request.channel, window, depth: view.depth })
+            (_, Some(view), Some(grant)) => {
+                let window = request.resized.unwrap_or(view.window);
+                match self.begin(self.joining(&request, grant, window), view.depth) {
+                    Ok(session) => Ok(session),
+                    Err(NotJoined::Refused(why)) => answer(String::new(), format!("{why}\n"), 1),
+                    Err(NotJoined::Record(error)) => Err(error.into()),
                 }
-                Err(NotJoined::Refused(why)) => answer(String::new(), format!("{why}\n"), 1),
-                Err(NotJoined::Record(error)) => Err(error.into()),
-            },
+            }
             _ => answer(self.who(), format!("{NO_TERMINAL}\n"), 2),
         }
     }
@@ -133,6 +145,17 @@ impl ViewerService {
             peer: request.ends.0.address().map(|_| request.ends.0.to_string()),
             window,
         }
+    }
+
+    /// Lets a viewer in, or asks the host first.
+    fn begin(&self, joining: Joining, depth: Depth) -> Result<Session, NotJoined> {
+        let hub = Arc::clone(&self.hub);
+        if let Some(answer) = hub.ask_to_join(&joining)? {
+            return Ok(Session::Waiting { hub, answer, joining: Box::new(joining), depth });
+        }
+        let (number, window) = (joining.number, joining.window);
+        hub.join(joining)?;
+        Ok(Session::View { hub, number, window, depth })
     }
 
     fn who(&self) -> String {
@@ -174,51 +197,86 @@ impl StartedSession for Session {
     }
 
     async fn run<I: Inbound, O: Outbound>(self, channel: SessionChannel<I, O>) -> Result<Ending, Fault> {
-        let SessionChannel { inbound, outbound, control: _running, mut size, channel_end } = channel;
-        let gone = |_| Fault::ConnectionLost;
         match self {
-            Self::Answer { text, error, status, on_terminal } => {
-                let lines = |text: String| Bytes::from(if on_terminal { text.replace('\n', "\r\n") } else { text });
-                outbound.deliver(OutputStream::Stdout, lines(text)).await.map_err(gone)?;
-                outbound
-                    .deliver(if on_terminal { OutputStream::Stdout } else { OutputStream::Stderr }, lines(error))
-                    .await
-                    .map_err(gone)?;
-                outbound.finish(Ending::Exited(status)).await.map_err(gone)?;
-                Ok(Ending::Exited(status))
-            }
-            Self::View { hub, number, window, depth } => {
-                let status = watch::Sender::new(hub.welcome(number));
-                let (windows, changed) = watch::channel(window);
-                let viewer = ViewerTerminal {
-                    hub: Arc::clone(&hub),
-                    number,
-                    window: changed,
-                    status: status.subscribe(),
-                    notice: status.clone(),
-                    is_local: false,
-                    depth,
-                    frame: None,
-                };
-                let sizes = async {
-                    while size.changed().await.is_ok() {
-                        windows.send_replace(*size.borrow_and_update());
-                    }
-                    std::future::pending().await
-                };
-                let viewing = async {
-                    tokio::select! {
-                        biased;
-                        () = channel_end.gone() => Left::Gone,
-                        fault = channel_end.stopped() => Left::Over(Over::Stopped(fault)),
-                        left = viewer.run(inbound, &outbound) => left,
-                        never = sizes => never,
-                    }
-                };
-                let left = caught(viewing).await.unwrap_or_else(|panicked| Left::Over(Over::Stopped(panicked.into())));
-                say_why(&hub, number, left, &outbound).await
-            }
+            Self::Answer { text, error, status, on_terminal } => answer(text, error, status, on_terminal, &channel.outbound).await,
+            Self::View { hub, number, window, depth } => view(&hub, number, window, depth, channel).await,
+            Self::Waiting { hub, answer, joining, depth } => join_when_allowed(&hub, answer, *joining, depth, channel).await,
         }
+    }
+}
+
+/// Answers words after the link.
+async fn answer<O: Outbound>(text: String, error: String, status: u8, on_terminal: bool, outbound: &O) -> Result<Ending, Fault> {
+    let gone = |_| Fault::ConnectionLost;
+    let lines = |text: String| Bytes::from(if on_terminal { text.replace('\n', "\r\n") } else { text });
+    outbound.deliver(OutputStream::Stdout, lines(text)).await.map_err(gone)?;
+    outbound.deliver(if on_terminal { OutputStream::Stdout } else { OutputStream::Stderr }, lines(error)).await.map_err(gone)?;
+    outbound.finish(Ending::Exited(status)).await.map_err(gone)?;
+    Ok(Ending::Exited(status))
+}
+
+/// Shows the share to a viewer who has joined.
+async fn view<I: Inbound, O: Outbound>(
+    hub: &Arc<ShareHub>,
+    number: u32,
+    window: WindowSize,
+    depth: Depth,
+    channel: SessionChannel<I, O>,
+) -> Result<Ending, Fault> {
+    let SessionChannel { inbound, outbound, control: _running, mut size, channel_end } = channel;
+    let status = watch::Sender::new(hub.welcome(number));
+    let (windows, changed) = watch::channel(window);
+    let viewer = ViewerTerminal {
+        hub: Arc::clone(hub),
+        number,
+        window: changed,
+        status: status.subscribe(),
+        notice: status.clone(),
+        is_local: false,
+        depth,
+        frame: None,
+    };
+    let sizes = async {
+        while size.changed().await.is_ok() {
+            windows.send_replace(*size.borrow_and_update());
+        }
+        std::future::pending().await
+    };
+    let viewing = async {
+        tokio::select! {
+            biased;
+            () = channel_end.gone() => Left::Gone,
+            fault = channel_end.stopped() => Left::Over(Over::Stopped(fault)),
+            left = viewer.run(inbound, &outbound) => left,
+            never = sizes => never,
+        }
+    };
+    let left = caught(viewing).await.unwrap_or_else(|panicked| Left::Over(Over::Stopped(panicked.into())));
+    say_why(hub, number, left, &outbound).await
+}
+
+/// Waits for the host's word, and then shows the share.
+async fn join_when_allowed<I: Inbound, O: Outbound>(
+    hub: &Arc<ShareHub>,
+    mut wait: ApprovalWait,
+    mut joining: Joining,
+    depth: Depth,
+    mut channel: SessionChannel<I, O>,
+) -> Result<Ending, Fault> {
+    let waited = wait_for_host(hub, &mut wait, &mut channel.inbound, &channel.outbound, &channel.channel_end).await;
+    if let Err(ending) = waited {
+        return ending.ok_or(Fault::ConnectionLost);
+    }
+    if channel.size.has_changed().is_ok_and(|changed| changed) {
+        joining.window = *channel.size.borrow_and_update();
+    }
+    let (number, window) = (joining.number, joining.window);
+    let joined = hub.join(joining);
+    drop(wait);
+    match joined {
+        Ok(()) => view(hub, number, window, depth, channel).await,
+        Err(NotJoined::Refused(why)) => answer(String::new(), format!("{why}\n"), 1, true, &channel.outbound).await,
+        Err(NotJoined::Record(error)) => Err(error.into()),
     }
 }
 

@@ -5,10 +5,14 @@
 //!
 //! - `people`: lets people in and out
 //! - `turns`: whose input is next
+//! - `approval`: who waits for the host's word
 //! - `sizes`: the terminal's size
+//! - `ends`: how a share has ended
 //! - `host`: what the host decides
 //! - `keys`: whose key may still join
 
+mod approval;
+mod ends;
 mod host;
 mod keys;
 mod people;
@@ -20,12 +24,14 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use sally_proto::error::Fault;
 use sally_proto::share::{NamedViewer, SharedSize, SizeChanges, SizePolicy, Unit, ViewerNames};
 use sally_sys::pty;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use self::approval::ApprovalWait;
+use self::approval::WaitingViewer;
+pub use self::ends::Over;
 pub use self::host::Listed;
 pub(super) use self::keys::KEY_GONE;
 pub use self::people::NotJoined;
@@ -34,7 +40,6 @@ use super::person::{Heard, Person};
 use crate::lock::lock;
 use crate::record::Recorder;
 use crate::screen::{FrameView, Screen, ScreenFrame};
-use crate::session::Ending;
 use crate::share::sources::AllowedKeys;
 use crate::share::status::Prompt;
 
@@ -52,38 +57,12 @@ pub struct Rules {
     pub read_only: bool,
     /// Whether joins and leaves are said on stderr.
     pub announces: bool,
+    /// Whether the host lets each viewer in.
+    pub approve: bool,
     /// The most people that connections bring.
     pub viewers: usize,
     /// What decides the terminal's size.
     pub size: SizePolicy,
-}
-
-/// How a share has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// Its program ended.
-    Ended(Ending),
-    /// It was stopped.
-    Stopped(Fault),
-}
-
-impl Over {
-    /// Returns the last line for viewers.
-    pub(super) fn sentence(&self) -> String {
-        match self {
-            Self::Ended(Ending::Exited(status)) => format!("the share has ended: the program exited with status {status}"),
-            Self::Ended(Ending::Signalled { signal, .. }) => format!("the share has ended: signal {signal} ended the program"),
-            Self::Stopped(fault) => format!("the share has ended: {fault}"),
-        }
-    }
-
-    /// Returns the exit status of viewers' ssh.
-    pub(super) fn status(&self) -> u8 {
-        match self {
-            Self::Ended(ending) => ending.status(),
-            Self::Stopped(fault) => fault.exit_status(),
-        }
-    }
 }
 
 /// How many viewers have joined, and how many are there.
@@ -122,6 +101,9 @@ struct ShareState {
     screen: Screen,
     people: BTreeMap<u32, Person>,
     names: ViewerNames,
+    /// Who waits for the host's word, and who has it and is about to join.
+    waiting: BTreeMap<u32, WaitingViewer>,
+    approved: BTreeSet<u32>,
     /// The keys that the host has removed.
     kicked: BTreeSet<String>,
     /// The keys that may join, once their sources were read again.
@@ -169,6 +151,8 @@ impl ShareHub {
             screen: Screen::new(on_screen(size), 0),
             people: BTreeMap::new(),
             names,
+            waiting: BTreeMap::new(),
+            approved: BTreeSet::new(),
             kicked: BTreeSet::new(),
             allowed: None,
             visited: false,
@@ -377,26 +361,8 @@ impl ShareHub {
         let writing = viewers.clone().filter(|person| person.may_write()).count();
         let watching = viewers.count() - writing;
         let notice = state.notice.as_ref().filter(|(at, _)| at.elapsed() < newer_than).map(|(_, text)| text.clone());
+        let notice = notice.or_else(|| state.question());
         Summary { writing, watching, notice }
-    }
-
-    /// Ends the share for everybody because it was stopped, and gives them a moment to read why.
-    pub async fn stop(&self, why: Fault) {
-        self.end(Over::Stopped(why));
-        let _ = tokio::time::timeout(FAREWELL, self.emptied()).await; // Viewers that don't read are cut off.
-    }
-
-    /// Ends the share for everybody.
-    pub(super) fn end(&self, over: Over) {
-        lock(&self.state).over.get_or_insert(over);
-        self.over.cancel();
-        self.change();
-    }
-
-    /// Waits until the share is over; returns how. Cancel-safe.
-    pub(super) async fn ended(&self) -> Over {
-        self.over.cancelled().await;
-        lock(&self.state).over.clone().unwrap_or_else(|| Over::Stopped(Fault::Internal("ended without a reason".into())))
     }
 }
 

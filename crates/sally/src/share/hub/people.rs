@@ -13,7 +13,7 @@ use crate::share::person::{Joining, Person};
 use crate::term;
 
 /// The most of them with the same key.
-const VIEWERS_OF_KEY: usize = 4;
+pub(super) const VIEWERS_OF_KEY: usize = 4;
 
 /// What a viewer reads whose key was kicked.
 pub(super) const REMOVED: &str = "the host has removed this key from the share";
@@ -25,7 +25,7 @@ pub(in crate::share) fn shown(window: WindowSize) -> WindowSize {
 }
 
 /// Returns where a key is from in one word: `github`, another host that keys were fetched from, or a file's name.
-fn short_source(source: &str) -> String {
+pub(super) fn short_source(source: &str) -> String {
     match source.split_once("://") {
         Some((_, rest)) => {
             let host = rest.split(['/', ':']).next().unwrap_or_default();
@@ -61,24 +61,12 @@ impl ShareHub {
     pub fn join(&self, mut joining: Joining) -> Result<(), NotJoined> {
         let refused = |why: &str| Err(NotJoined::Refused(why.into()));
         let mut state = lock(&self.state);
-        if let Some(over) = &state.over {
-            return refused(&over.sentence());
-        }
-        if let Some(why) = joining.fingerprint.as_ref().and_then(|fingerprint| state.refusal(fingerprint)) {
-            return refused(why);
-        }
+        self.check_join(&state, &joining)?;
         let is_local = joining.via == Via::Local;
-        if !is_local {
-            let viewers = || state.people.values().filter(|person| !person.is_local());
-            if viewers().count() >= self.rules.viewers {
-                return refused(&format!("this share is full ({})", self.rules.viewers));
-            }
-            if viewers().filter(|person| person.joined.fingerprint == joining.fingerprint).count() >= VIEWERS_OF_KEY {
-                return refused(&format!("this key is here {VIEWERS_OF_KEY} times already"));
-            }
+        if self.rules.approve && !is_local && !state.approved.remove(&joining.number) {
+            return refused("the host has not let you in");
         }
-        let share = if self.rules.read_only && !is_local { ShareRole::Watch } else { ShareRole::Write };
-        let rights = Rights::new(joining.link, joining.limit, share);
+        let rights = self.rights_of(&joining);
         let named = if is_local { state.host.clone() } else { state.names.join(&joining.name) };
         let Some(viewer) = named else { return refused("this share has had as many viewers as it can") };
         joining.window = shown(joining.window);
@@ -102,6 +90,34 @@ impl ShareHub {
         drop(state);
         self.change();
         Ok(())
+    }
+
+    /// Checks that a person may come now.
+    pub(super) fn check_join(&self, state: &ShareState, joining: &Joining) -> Result<(), NotJoined> {
+        let refused = |why: &str| Err(NotJoined::Refused(why.into()));
+        if let Some(over) = &state.over {
+            return refused(&over.sentence());
+        }
+        if let Some(why) = joining.fingerprint.as_ref().and_then(|fingerprint| state.refusal(fingerprint)) {
+            return refused(why);
+        }
+        if joining.via == Via::Local {
+            return Ok(());
+        }
+        let viewers = || state.people.values().filter(|person| !person.is_local());
+        if viewers().count() >= self.rules.viewers {
+            return refused(&format!("this share is full ({})", self.rules.viewers));
+        }
+        if viewers().filter(|person| person.joined.fingerprint == joining.fingerprint).count() >= VIEWERS_OF_KEY {
+            return refused(&format!("this key is here {VIEWERS_OF_KEY} times already"));
+        }
+        Ok(())
+    }
+
+    /// Returns the rights with which a person comes.
+    pub(super) fn rights_of(&self, joining: &Joining) -> Rights {
+        let share = if self.rules.read_only && joining.via != Via::Local { ShareRole::Watch } else { ShareRole::Write };
+        Rights::new(joining.link, joining.limit, share)
     }
 
     /// Says of a person on the status line, or on stderr if the terminal is not shown here.
