@@ -1,6 +1,7 @@
 //! `sally share`: one terminal, several people.
 
 mod action;
+mod announce;
 mod approve;
 mod container;
 mod control;

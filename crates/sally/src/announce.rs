@@ -1,7 +1,8 @@
 //! Runs the announce command once the server listens: an executable with one argument, which has 30 s.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -30,6 +31,10 @@ const TOO_LONG: u8 = 124;
 #[derive(Clone, Debug)]
 pub struct Announce {
     command: PathBuf,
+    /// The bytes on its stdin.
+    input: Vec<u8>,
+    /// Whether its stdout goes to Sally's stderr.
+    shows_output: bool,
 }
 
 impl Announce {
@@ -49,7 +54,19 @@ impl Announce {
         if !is_executable(&found) {
             return Err(invalid("not executable"));
         }
-        Ok(Self { command: found })
+        Ok(Self { command: found, input: Vec::new(), shows_output: true })
+    }
+
+    /// Gives the command these bytes on its stdin: unlike its argument and its environment, no other process can read them.
+    #[must_use]
+    pub fn reading(self, input: Vec<u8>) -> Self {
+        Self { input, ..self }
+    }
+
+    /// Drops what the command prints on its stdout.
+    #[must_use]
+    pub fn silent(self) -> Self {
+        Self { shows_output: false, ..self }
     }
 
     /// Runs the command to its end, with one argument.
@@ -81,14 +98,19 @@ impl Announce {
     fn launch(self, argument: OsString, environment: Environment) -> io::Result<(Launch, OwnedFd)> {
         let (stderr, their_stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         // Sally's stdout may be the record, so the command's output goes to stderr.
-        let stdout = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
+        let stdout = if self.shows_output {
+            rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?
+        } else {
+            File::create("/dev/null")?.into()
+        };
+        let stdin = if self.input.is_empty() { File::open("/dev/null")?.into() } else { in_memory(&self.input)? };
         let launch = Launch {
             arg0: self.command.clone().into(),
             program: self.command,
             args: vec![argument],
             environment: environment.into_iter().collect(),
             directory: std::env::current_dir().unwrap_or_else(|_| "/".into()),
-            stdio: [std::fs::File::open("/dev/null")?.into(), stdout, their_stderr],
+            stdio: [stdin, stdout, their_stderr],
             terminal: false,
         };
         Ok((launch, stderr))
@@ -99,9 +121,17 @@ fn is_executable(file: &Path) -> bool {
     file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok()
 }
 
+/// Returns a file with these bytes that has no name.
+fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(rustix::fs::memfd_create("announce", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
 /// Reads stderr to its end, and keeps the last [`STDERR_KEPT`] bytes.
 fn listen(stderr: OwnedFd, heard: &Mutex<Vec<u8>>) {
-    let mut stderr = std::fs::File::from(stderr);
+    let mut stderr = File::from(stderr);
     let mut piece = [0; 1024];
     while let Ok(read @ 1..) = stderr.read(&mut piece) {
         let mut kept = lock(heard);

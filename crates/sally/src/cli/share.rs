@@ -50,6 +50,10 @@ pub struct ShareArgs {
     /// Name of this machine in the links, with or without a user [default: its host name]
     #[arg(long, value_name = "[USER@]HOST", value_parser = parse_link_host)]
     pub host: Option<String>,
+    /// Executable to run when the share is open, with the share's public key as its only argument and the lines that `links` prints on its
+    /// stdin. The share ends if it fails or takes more than 30 s [default: none]
+    #[arg(long, value_name = "CMD")]
+    pub announce: Option<PathBuf>,
     /// What decides the terminal's size: host (this terminal), writers (the smallest window of those who may write), or COLSxROWS
     /// [default: host; with --foreground: writers]
     #[arg(long, value_name = "WHAT")]

@@ -1,6 +1,7 @@
 //! Runs `sally share`: one program on one terminal, for several people.
 
 mod account;
+mod announcing;
 mod deserted;
 mod links;
 mod sources;
@@ -123,6 +124,7 @@ async fn share(mut config: Share) -> Result<u8, Fault> {
         loaded = sources::load(&mut config) => loaded?,
     };
     let admitted = if config.relay.is_some() { admit_requests(&keys, &config.account.name)? } else { Vec::new() };
+    let announce = announcing::find(&config)?;
     sally_sys::process::guard_ourselves().map_err(internal)?;
     let settings = ServerSettings::load(&config.server, host_keys(&config)?)?;
     let host_key = settings.host_keys.main().clone();
@@ -163,11 +165,12 @@ async fn share(mut config: Share) -> Result<u8, Fault> {
     spawn_essential(async move { resizing.resize(sizes).await });
     spawn_essential(socket.serve(Arc::clone(&host), leader));
     let stays_open = terminal.is_some() || all_arrivals.len() > 1;
+    let announced = announcing::start(announce, &config, &all_arrivals, (&host_key, &host.links), &reaper);
     for arrivals in all_arrivals {
         tokio::spawn(serve(arrivals, Arc::clone(&server), Arc::clone(&host.visit), stays_open));
     }
     deserted::end(&config, &hub, &visit);
-    let supervisor = Supervisor { visit, limits: config.limits, timeout: Duration::MAX, recorder, reaper, announced: None, signals };
+    let supervisor = Supervisor { visit, limits: config.limits, timeout: Duration::MAX, recorder, reaper, announced, signals };
     let outcome = match &terminal {
         None => supervisor.supervise().await,
         Some(terminal) => supervise_on(terminal, supervisor, &hub, &host).await,

@@ -53,6 +53,8 @@ pub struct Share {
     pub foreground: bool,
     /// What the links call this machine, unless it is its host name.
     pub host: Option<String>,
+    /// The command to run when the share is open.
+    pub announce: Option<PathBuf>,
     /// What decides the terminal's size.
     pub size: SizePolicy,
     /// The most viewers at once.
@@ -129,6 +131,7 @@ impl Share {
             size: args.size.unwrap_or(default_size),
             max_viewers: usize::try_from(args.max_viewers).unwrap_or(1),
             host: args.host,
+            announce: args.announce,
             timeout: timeout.map(Duration::from_secs),
             until_left: args.until_left.map(Duration::from_secs),
             limits: VisitLimits { idle: args.idle_timeout.map(Duration::from_secs), longest: args.max_duration.map(Duration::from_secs) },
