@@ -18,7 +18,7 @@ pub struct ShareArgs {
     /// A command to a running share.
     #[command(subcommand)]
     pub command: Option<ShareCommand>,
-    /// Address and port to listen on, or a port alone for all addresses; 0 picks a free port [default: none]
+    /// Address and port to listen on, or a port alone for all addresses; 0 picks a free port. A share needs this or --relay [default: none]
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen)]
     pub listen: Option<(Option<IpAddr>, u16)>,
     /// Relay to register a name on; viewers join with ssh -J HOST NAME, and the relay can't read it [default port: 2222]
@@ -43,11 +43,11 @@ pub struct ShareArgs {
     /// Run without showing the terminal here, as in a container: the links go to stdout, and joins and leaves to stderr
     #[arg(long)]
     pub foreground: bool,
-    /// Run the program as this account, a name or a number (root only), in its home. The account needs no access to the identity, the host key,
-    /// the authorized keys and the record: they are opened first [default: the account that starts Sally]
+    /// Run the program as this account, a name or a number (root only), in its home and with the environment of a login. Keys and record are
+    /// opened before, so files that only root can read stay secret from it [default: the account that starts Sally]
     #[arg(long, value_name = "USER")]
     pub run_as: Option<String>,
-    /// Name of this machine in the links, with or without a user [default: its host name]
+    /// Name of this machine in the links of --listen, with or without a user [default: its host name]
     #[arg(long, value_name = "[USER@]HOST", value_parser = parse_link_host)]
     pub host: Option<String>,
     /// Executable to run when the share is open, with the share's public key as its only argument and the lines that `links` prints on its
@@ -64,7 +64,7 @@ pub struct ShareArgs {
     /// End the share if no viewer has joined after this many seconds [default: no limit; with --foreground: 600]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub timeout: Option<u64>,
-    /// End the share this many seconds after the last viewer has left, unless one joins before [default: no limit]
+    /// End the share this many seconds after the last viewer, one who only watches too, has left, unless one joins before [default: no limit]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub until_left: Option<u64>,
     /// End the share after this many seconds without a byte in either direction (exit status 124) [default: no limit]

@@ -22,6 +22,7 @@ use sally_proto::share::SharedSize;
 use sally_proto::visit::{Departure, Part, VisitEvent, VisitOutcome, VisitTerms};
 use sally_sys::pty::{self, WindowSize};
 use sha2::{Digest as _, Sha256};
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 
 use super::runtime;
@@ -135,24 +136,18 @@ async fn share(mut config: Share) -> Result<u8, Fault> {
     let socket = ControlSocket::bind(config.runtime.clone()).map_err(|error| unwritable("the control socket", &error))?;
     account::settle(&config)?;
     let size = first_size(&config, here);
-    let recording =
-        RecordSettings { policy: config.policy, digest: config.digest, shell: file.clone(), size: (size.cols, size.rows), is_shared: true };
     let links = links::links(&all_arrivals, &config, &host_key);
     let names = all_arrivals.iter().flat_map(Arrivals::names).map(hash).collect();
     say_how(&links, &record, &socket, &config)?;
-    let recorder = Recorder::start(sink, recording, host_key.private().clone())?;
+    let recorder = Recorder::start(sink, recording(&config, &file, size), host_key.private().clone())?;
 
     let visit = Visit::new(VisitTerms { wait: Duration::MAX, several: false });
     visit.admit(false, || ());
     let hub = ShareHub::new(rules(&config), size, recorder.clone());
     let server = server(keys, &config, settings, &recorder, &hub);
-    let of_kicks = Arc::clone(&server);
-    let cut = Box::new(move |fingerprint: &str| of_kicks.stop_key(fingerprint, &Fault::KeyRemoved));
     let (reloads, requests) = ReloadRequests::new(config.relay.is_some());
-    let host = Arc::new(Host { hub: Arc::clone(&hub), visit: Arc::clone(&visit), account: config.starter.clone(), links, cut, reloads });
-    // Without a terminal, SIGHUP is no terminal that was closed.
-    let hangups = if HostTerminal::size().is_err() { Some(signals.take_hangup().map_err(internal)?) } else { None };
-    spawn_essential(sources::watch(sources, requests, hangups, Arc::clone(&server)));
+    let host = host(&config, &server, &visit, links, reloads);
+    spawn_essential(sources::watch(sources, requests, hangups(&mut signals)?, Arc::clone(&server)));
     let reaper = Reaper::start().map_err(internal)?;
     // From here on the terminal is the share's.
     let terminal = here.map(|_| HostTerminal::take_over()).transpose().map_err(|_| Fault::NoTerminal)?;
@@ -179,6 +174,23 @@ async fn share(mut config: Share) -> Result<u8, Fault> {
     drop(terminal);
     term::say(&format!("Recorded: {record}"));
     outcome.status
+}
+
+fn recording(config: &Share, file: &Path, size: SharedSize) -> RecordSettings {
+    let (policy, digest) = (config.policy, config.digest);
+    RecordSettings { policy, digest, shell: file.to_owned(), size: (size.cols, size.rows), is_shared: true }
+}
+
+/// Makes the host's side of a share. A kick ends all connections of the key.
+fn host(config: &Share, server: &Arc<ShareServer>, visit: &Arc<Visit>, links: Vec<String>, reloads: ReloadRequests) -> Arc<Host> {
+    let (hub, of_kicks) = (Arc::clone(&server.service().hub), Arc::clone(server));
+    let cut = Box::new(move |fingerprint: &str| of_kicks.stop_key(fingerprint, &Fault::KeyRemoved));
+    Arc::new(Host { hub, visit: Arc::clone(visit), account: config.starter.clone(), links, cut, reloads })
+}
+
+/// Takes SIGHUP for reading the keys again. Where there is a terminal, it says that the terminal was closed.
+fn hangups(signals: &mut Signals) -> Result<Option<Signal>, Fault> {
+    if HostTerminal::size().is_ok() { Ok(None) } else { signals.take_hangup().map(Some).map_err(internal) }
 }
 
 fn rules(config: &Share) -> ShareRules {

@@ -7,11 +7,10 @@ use sally_proto::record::{Approval, AuditEvent};
 use sally_proto::share::{ShareRole, Shown};
 use tokio::sync::oneshot;
 
-use super::people::{VIEWERS_OF_KEY, short_source};
+use super::people::{VIEWERS_OF_KEY, release, short_source};
 use super::{NotJoined, ShareHub};
 use crate::lock::lock;
 use crate::share::person::Joining;
-use crate::term;
 
 /// The most who wait at once.
 const WAITING: usize = 16;
@@ -73,12 +72,12 @@ impl ShareHub {
         let fingerprint = joining.fingerprint.as_deref();
         let shown = Shown { name: &name, source: source.as_deref(), fingerprint, as_relay_says: false };
         if self.rules.announces {
-            term::say(&format!("{shown} asks to join, and may then {role}: approve {}", joining.number));
+            state.unsaid.push(format!("{shown} asks to join, and may then {role}: approve {}", joining.number));
         }
         let (sender, answer) = oneshot::channel();
         let waiting = WaitingViewer { name, fingerprint: joining.fingerprint.clone(), role, answer: sender };
         state.waiting.insert(joining.number, waiting);
-        drop(state);
+        release(state);
         self.change();
         Ok(Some(ApprovalWait { hub: Arc::clone(self), number: joining.number, until: Instant::now() + PATIENCE, answer }))
     }

@@ -6,6 +6,7 @@ use sally_proto::record::{AuditEvent, Via};
 use sally_proto::share::ShareRole;
 use tokio_util::sync::CancellationToken;
 
+use super::people::release;
 use super::{ShareHub, ShareState};
 use crate::lock::lock;
 use crate::share::person::Person;
@@ -130,7 +131,7 @@ impl ShareHub {
             }
         };
         state.people.insert(number, person);
-        drop(state);
+        release(state);
         self.change();
         told
     }

@@ -129,6 +129,8 @@ struct ShareState {
     /// The newest notice for the status line.
     notice: Option<(Instant, String)>,
     over: Option<Over>,
+    /// What stderr is to get, once the state is released.
+    unsaid: Vec<String>,
     resizes: SizeChanges,
     /// Whose window or word the size that is asked for follows.
     resized_by: String,
@@ -166,6 +168,7 @@ impl ShareHub {
             paste: None,
             notice: None,
             over: None,
+            unsaid: Vec::new(),
             resizes: SizeChanges::new(size),
             resized_by: String::new(),
         };

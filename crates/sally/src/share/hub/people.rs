@@ -1,5 +1,6 @@
 //! Lets people in and out.
 
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use sally_proto::record::{AuditEvent, Join, Via};
@@ -53,6 +54,13 @@ impl From<RecordError> for NotJoined {
     }
 }
 
+/// Releases the state, then prints what there is to say: stderr may take its time.
+pub(super) fn release(mut state: MutexGuard<'_, ShareState>) {
+    let unsaid = std::mem::take(&mut state.unsaid);
+    drop(state);
+    unsaid.iter().for_each(|line| term::say(line));
+}
+
 impl ShareHub {
     /// Lets a person in, once that is on the record.
     ///
@@ -87,7 +95,7 @@ impl ShareHub {
         }
         state.people.insert(person.joined.number, person);
         self.fit(&mut state);
-        drop(state);
+        release(state);
         self.change();
         Ok(())
     }
@@ -131,7 +139,7 @@ impl ShareHub {
                 fingerprint: person.joined.fingerprint.as_deref(),
                 as_relay_says: false,
             };
-            term::say(&format!("{shown} {what}"));
+            state.unsaid.push(format!("{shown} {what}"));
         }
     }
 
@@ -147,7 +155,7 @@ impl ShareHub {
             self.announce(&mut state, &person, "has left");
         }
         self.fit(&mut state);
-        drop(state);
+        release(state);
         // If the record fails, the share ends for that reason.
         if let Err(error) = self.recorder.audit(&AuditEvent::Leave { channel: number, reason: why.into() }) {
             tracing::debug!(%error, "a viewer's leaving is not on the record");
