@@ -137,7 +137,7 @@ fn a_job_for_the_author_of_a_pull_request_shares_nothing() {
     for event in ["pull_request_target", "workflow_run"] {
         let output = run(action(&home).env("GITHUB_EVENT_NAME", event));
         assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-        assert!(text(&output.stdout).contains("a terminal there is for nobody"), "{}", text(&output.stdout));
+        assert!(text(&output.stdout).contains("it shares no terminal"), "{}", text(&output.stdout));
     }
     assert!(fs::read_dir(home.path("runner")).unwrap().next().is_none());
 }

@@ -1,7 +1,7 @@
 //! Cuts what one person's terminal sends into units, and drops what no person has typed.
 //!
 //! Several people type into one terminal. A unit is what must reach the program in one piece: a character, the whole sequence of a key, a
-//! paste between its marks. Terminals also send what nobody typed, as answers to queries; here the program has one terminal, the share's
+//! paste between its marks. Terminals also send what no person typed, as answers to queries; here the program has one terminal, the share's
 //! own screen, and anything else that has the form of an answer is dropped, of every person and of the local terminal.
 
 use bytes::{Buf as _, BytesMut};
@@ -65,7 +65,7 @@ impl Unit {
 /// it is. A terminal (or page) that pastes must take the mark out of the text; xterm and others do. What follows a mark in the text counts
 /// as typed, and is written by the same person.
 ///
-/// **Memory.** The bytes that were pushed and not yet taken, and at most some 400 of an unfinished sequence: whoever pushes takes all
+/// **Memory.** The bytes that were pushed and not yet taken, and at most some 400 of an unfinished sequence: the caller takes all
 /// units before the next push.
 #[derive(Debug, Default)]
 pub struct ShareKeyboard {

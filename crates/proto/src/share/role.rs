@@ -10,7 +10,7 @@ pub enum ShareRole {
     /// See the terminal.
     #[default]
     Watch,
-    /// Type, too: whoever may write has the host's account.
+    /// Type, too: a viewer who may write has the host's account.
     Write,
 }
 
@@ -60,7 +60,7 @@ pub enum PromoteError {
     #[error("the source of this key lets its keys watch, and never write")]
     Source,
     /// The share is read-only.
-    #[error("this share is read-only: nobody can be promoted")]
+    #[error("this share is read-only: no viewer can be promoted")]
     Share,
 }
 

@@ -19,7 +19,7 @@ impl SharedSize {
     pub const LEAST: Self = Self { cols: 20, rows: 5 };
     /// The largest size: 100,000 cells, which each viewer's screen costs.
     pub const MOST: Self = Self { cols: 500, rows: 200 };
-    /// The size as long as there is nobody to ask.
+    /// The size as long as there is no window to follow.
     pub const DEFAULT: Self = Self { cols: 80, rows: 24 };
 
     /// Returns the nearest size that a shared terminal may have.
@@ -43,12 +43,12 @@ impl fmt::Display for SharedSize {
 /// Whom the size of a shared terminal follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SizePolicy {
-    /// The local terminal, whoever joins.
+    /// The local terminal, whichever viewers join.
     #[default]
     Host,
     /// The smallest window of those who may write.
     Writers,
-    /// Nobody.
+    /// No window.
     Fixed(SharedSize),
 }
 

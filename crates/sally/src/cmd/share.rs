@@ -275,7 +275,7 @@ fn program_file(config: &Share) -> Result<PathBuf, Fault> {
     let Some(named) = config.program.first() else {
         let shell = &config.account.shell;
         let lets_in = shell.file_name().is_none_or(|name| name != "nologin" && name != "false");
-        let reason = || format!("it is the shell of {}, and lets nobody log in: name a program after --", config.account.name);
+        let reason = || format!("it is the shell of {}, and lets no user log in: name a program after --", config.account.name);
         return if lets_in { Ok(shell.clone()) } else { Err(Fault::Program { program: shell.display().to_string(), reason: reason() }) };
     };
     let is_executable = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();

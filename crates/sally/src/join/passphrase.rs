@@ -43,7 +43,7 @@ impl Drop for Unechoed {
 
 /// Asks for a line, which is not shown.
 async fn ask(question: &str) -> io::Result<Vec<u8>> {
-    // A description of its own: whether it blocks is nobody else's matter.
+    // A description of its own: whether it blocks concerns no other process.
     let fd = Fd::new(open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?)?;
     let before = tcgetattr(&fd)?;
     let mut silent = before.clone();

@@ -60,7 +60,7 @@ impl AlternateScreen {
 impl ViewerScreen {
     /// Takes over the terminal. What was typed before is dropped.
     pub(super) fn take_over() -> io::Result<Self> {
-        // A description of its own: whether it blocks is nobody else's matter.
+        // A description of its own: whether it blocks concerns no other process.
         let fd: OwnedFd = open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?;
         let before = tcgetattr(&fd)?;
         let mut raw = before.clone();

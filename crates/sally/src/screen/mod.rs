@@ -173,7 +173,7 @@ impl Screen {
         self.state.is_paste_marked()
     }
 
-    /// Returns the answers to what the program has asked its terminal since the last call. They are to be typed to it, and nobody else's
+    /// Returns the answers to what the program has asked its terminal since the last call. They are to be typed to it, and no other terminal's
     /// answers are.
     #[must_use]
     pub fn take_replies(&mut self) -> Vec<u8> {

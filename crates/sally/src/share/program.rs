@@ -16,7 +16,7 @@ use crate::session::{Disconnected, Ending, Inbound, Input, Outbound, OutputStrea
 const AHEAD: usize = 256 << 10;
 /// How long it waits for one at most.
 const AHEAD_WAIT: Duration = Duration::from_millis(250);
-/// The highest rate of output in bytes a second, with viewers and with nobody there.
+/// The highest rate of output in bytes a second, with viewers and without.
 const RATE: (u64, u64) = (64 << 20, 8 << 20);
 
 /// The input of the program.
@@ -78,7 +78,7 @@ impl Outbound for ProgramOutput {
         }
         pace.unseen += bytes.len();
         if is_watched && pace.unseen > AHEAD {
-            let _ = timeout(AHEAD_WAIT, pace.drawn.changed()).await; // Viewers that don't read keep nobody waiting for longer.
+            let _ = timeout(AHEAD_WAIT, pace.drawn.changed()).await; // Viewers that don't read keep the program waiting no longer.
             pace.unseen = 0;
         }
         let rate = if is_watched { RATE.0 } else { RATE.1 };

@@ -98,7 +98,7 @@ impl AllowedKeys {
 pub struct GoneKeys {
     /// The source of each.
     keys: BTreeMap<String, String>,
-    /// The source of an authority, if one is gone: whoever has a certificate logs in again if another authority vouches for it.
+    /// The source of an authority, if one is gone: the holder of a certificate logs in again if another authority vouches for it.
     authority: Option<String>,
     /// The keys that need no certificate.
     plain: BTreeSet<String>,

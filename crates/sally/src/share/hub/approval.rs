@@ -89,7 +89,7 @@ impl ShareHub {
     pub fn answer(&self, number: u32, approved: bool) -> Result<String, String> {
         let mut state = lock(&self.state);
         let waiting = state.waiting.remove(&number).ok_or_else(|| format!("no viewer {number} waits"))?;
-        // Without its sender, whoever waits is refused.
+        // Without its sender, the viewer who waits is refused.
         self.record_answer(number, &waiting, approved, true).map_err(|error| error.to_string())?;
         if approved {
             state.approved.insert(number);
